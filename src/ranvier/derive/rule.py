@@ -1,0 +1,69 @@
+"""A rule, traced: the one object every machine works from."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ranvier.derive.adjoint import adjoint
+from ranvier.derive.source import lines, operand
+from ranvier.derive.trace import Graph, Operand, trace
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """One tick of a neuron.
+
+    `function(*inputs, *states, *params)` gives `(outputs, states)`, two tuples, on tensors and on symbols alike;
+    `slope` is the derivative of its spikes. Rules that say the same have the same `key`.
+    """
+
+    name: str
+    function: Callable[..., tuple[tuple, tuple]]
+    slope: Callable[[Any], Any]
+    inputs: tuple[str, ...]
+    states: tuple[str, ...]
+    params: tuple[str, ...]
+    _traced: tuple[tuple[Operand, ...], tuple[Operand, ...], Graph] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_traced", trace(self.function, self.arguments))
+        if len(self.after) != len(self.states):
+            raise TypeError(f"{self.name}: the rule gives {len(self.after)} states, wanted {len(self.states)}: {self.states}")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of inputs, states and parameters in the graphs: with an underscore, so that they clash with none."""
+        return tuple(f"{n}_" for n in self.inputs + self.states + self.params)
+
+    @property
+    def outputs(self) -> tuple[Operand, ...]:
+        return self._traced[0]
+
+    @property
+    def after(self) -> tuple[Operand, ...]:
+        """The states at the end of the tick."""
+        return self._traced[1]
+
+    @property
+    def step(self) -> Graph:
+        """arguments -> outputs and states."""
+        return self._traced[2]
+
+    @cached_property
+    def advance(self) -> Graph:
+        """arguments -> states: what the backward pass runs to see the states again."""
+        return self.step.keeping(self.after)
+
+    def adjoint(self, wanted: tuple[str, ...]) -> Graph:
+        """arguments and output gradients -> gradients of `wanted`."""
+        return adjoint(self.step, wanted, self.slope)
+
+    @cached_property
+    def key(self) -> str:
+        whole = self.adjoint(self.arguments)
+        text = [self.name, *self.arguments, str(len(self.inputs)), str(len(self.states))]
+        for graph in (self.step, whole):
+            text += lines(graph) + [operand(o) for o in graph.outputs]
+        return f"{self.name}_{hashlib.sha256(chr(10).join(text).encode()).hexdigest()[:16]}"

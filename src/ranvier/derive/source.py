@@ -1,0 +1,82 @@
+"""Print a graph as lines of Python, and load text as a module that lives in a file of its own.
+
+Numba and Triton read the same lines; what the functions in them mean (`spike`, `exp`, `const`, ...) is defined by
+the kernels' file of each machine, whose text goes into the module too. The file is named after the hash of its text
+and is kept, so both compilers' own caches on disk work, and anyone can open it and read what runs.
+"""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from ranvier.derive.trace import Graph, Op, Operand
+
+log = logging.getLogger("ranvier")
+
+_INFIX = {"add": "+", "sub": "-", "mul": "*"} | {
+    "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&", "or": "|",
+}  # fmt: skip
+_RENAMED = {"abs": "absolute", "round": "nearest", "not": "negate", "stop": "same"}
+
+
+def operand(a: Operand) -> str:
+    """A name as it is; a number as const(...), so that no compiler widens it."""
+    return a if isinstance(a, str) else f"const({a!r})"
+
+
+def expression(op: Op) -> str:
+    args = [operand(a) for a in op.args]
+    if op.name in _INFIX:
+        return f"{args[0]} {_INFIX[op.name]} {args[1]}"
+    if op.name == "neg":
+        return f"-{args[0]}"
+    return f"{_RENAMED.get(op.name, op.name)}({', '.join(args)})"
+
+
+def lines(graph: Graph) -> list[str]:
+    """One assignment per operation."""
+    return [f"{op.out} = {expression(op)}" for op in graph.ops]
+
+
+@cache
+def folder() -> Path:
+    """Where derived code is kept: $RANVIER_CACHE, else the user's cache folder, else (if that cannot be written) a
+    temporary one."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    chosen = Path(os.environ.get("RANVIER_CACHE") or Path(home) / "ranvier")
+    try:
+        chosen.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=chosen):
+            return chosen
+    except OSError as problem:
+        temporary = Path(tempfile.mkdtemp(prefix="ranvier-"))
+        log.warning("ranvier: %s cannot be written (%s); derived code is kept in %s until the end", chosen, problem, temporary)
+        return temporary
+
+
+def load(name: str, text: str) -> ModuleType:
+    """The text as a module, from a file that holds exactly this text."""
+    unique = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if unique in sys.modules:
+        return sys.modules[unique]
+    path = folder() / f"{unique}.py"
+    if not path.exists() or path.read_text() != text:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+            file.write(text)
+        os.replace(file.name, path)  # never half-written, whoever else is writing it
+    spec = importlib.util.spec_from_file_location(unique, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[unique]
+        raise
+    return module

@@ -1,0 +1,80 @@
+"""Which machine carries a rule, and why not another."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ranvier.derive.rule import Rule
+from ranvier.scan import op, reference
+
+# The device types each machine serves. Triton's interpreter lets the GPU kernels run on CPU tensors, for checking.
+SERVES = {"cpu": ("cpu",), "gpu": ("cuda",), "reference": None}
+NAMES = {"cpu": "Numba, tiles of neurons on CPU threads", "gpu": "Triton, one program per block of neurons", "reference": "a loop of torch operations"}  # fmt: skip
+
+_forced: list[str] = []
+
+
+@contextmanager
+def machine(name: str) -> Iterator[None]:
+    """Force one machine for every neuron within this block: "cpu" (Numba), "gpu" (Triton) or "reference".
+
+    A machine that cannot serve a call raises ValueError with the reason; nothing is changed silently.
+
+    >>> import torch, ranvier
+    >>> with ranvier.machine("reference"):
+    ...     z = ranvier.LIF()(torch.ones(5, 1, 3))
+    """
+    if name not in SERVES:
+        raise ValueError(f"machine: there is no machine {name!r}; there are {', '.join(map(repr, SERVES))}")
+    _forced.append(name)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The machine of one call and the reason for it."""
+
+    machine: str
+    reason: str
+
+
+def choose(like: Tensor) -> Choice:
+    """The machine for tensors like this one."""
+    device = like.device.type
+    if _forced:
+        name = _forced[-1]
+        serves = SERVES[name]
+        interpreted = name == "gpu" and device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+        if serves is not None and device not in serves and not interpreted:
+            raise ValueError(
+                f"machine({name!r}) serves {' and '.join(serves)} tensors, but this one is on {device}; "
+                f"move it, or leave out `with machine({name!r})`"
+            )
+        return Choice(name, f"asked for by machine({name!r})")
+    for name, serves in SERVES.items():
+        if serves and device in serves:
+            return Choice(name, f"{device} tensors: {NAMES[name]}")
+    return Choice("reference", f"no kernel for {device} tensors: {NAMES['reference']}")
+
+
+def carry(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:
+    """Carry a rule through time on the machine of its tensors.
+
+    inputs [T, B, *F] each, state [B, *F] each (float32, or float64 for such inputs), params broadcastable to [*F];
+    gives outputs [T, B, *F] each, in the dtype of the inputs, and the state after the last tick.
+    """
+    chosen = choose(inputs[0])
+    if chosen.machine == "reference":
+        dtype = state[0].dtype if state else torch.promote_types(inputs[0].dtype, torch.float32)
+        outputs, after = reference.scan(rule, [x.to(dtype) for x in inputs], state, [p.to(dtype) for p in params])
+        return [y.to(inputs[0].dtype) for y in outputs], after
+    initial = torch.stack(list(state)) if state else inputs[0].new_empty((0, *inputs[0].shape[1:]))
+    *outputs, final = op.scan(list(inputs), initial, list(params), rule.key, chosen.machine)
+    return outputs, list(final.unbind(0))

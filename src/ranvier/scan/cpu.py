@@ -1,0 +1,199 @@
+"""A rule on the CPU: rows printed for Numba, tiles of neurons spread over threads.
+
+Forward moves 4 bytes in and 4 out per neuron and tick; backward reads the input again instead of keeping a trail of
+states (8 bytes in, 4 out). Both should run at the speed of memory; see `benchmarks/run.py neuron`.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from ranvier.derive.rule import Rule
+from ranvier.derive.source import lines, load, operand
+from ranvier.derive.trace import Graph
+from ranvier.scan.memory import empty, scratch
+from ranvier.scan.threads import spread
+
+log = logging.getLogger("ranvier")
+
+TILE = 1024  # neurons walked through time together: their rows stay in the first cache
+CACHE = 256 * 1024  # bytes a tile's trail may take: half of a usual second cache
+WORTH = 200_000  # neurons times ticks below which one thread is quicker than two (about 0.3 ms)
+
+
+class Rows:
+    """Prints one row function: loads before the loop over neurons, operations in it, stores at its end."""
+
+    def __init__(self, name: str, arguments: str, graph: Graph):
+        self.graph, self.head, self.load, self.store, self.rows = graph, [], [], [], {}
+        self.signature = f"def {name}(t, lo, hi, {arguments}):"
+        self.used = {a for op in graph.ops for a in op.args} | set(graph.outputs)
+
+    def array(self, name: str, where: str) -> None:
+        """`name` is one number per neuron, at `where`."""
+        if name in self.used:
+            self.load.append(f"{name} = {self._at(where)}[n]")
+
+    def number(self, name: str, where: str) -> None:
+        """`name` is one number for all."""
+        if name in self.used:
+            self.head.append(f"{name} = {where}")
+
+    def write(self, k: int, where: str, add: bool = False) -> None:
+        """Output k of the graph goes to `where`."""
+        self.store.append(f"{self._at(where)}[n] {'+' if add else ''}= {operand(self.graph.outputs[k])}")
+
+    def _at(self, where: str) -> str:
+        """A name for the row at `where`: one name for one place, else the compiler fears that two rows overlap."""
+        if where not in self.rows:
+            self.rows[where] = f"row{len(self.rows)}"
+            self.head.append(f"{self.rows[where]} = {where}")
+        return self.rows[where]
+
+    def text(self) -> str:
+        inner = self.load + lines(self.graph) + self.store
+        body = ["w = hi - lo", *self.head, "for n in range(w):", *(f"    {line}" for line in inner)]
+        return "\n".join(["@compiled", self.signature, *(f"    {line}" for line in body)]) + "\n"
+
+
+def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[bool]) -> Rows:
+    row = Rows(name, arguments, graph)
+    names = iter(rule.arguments)
+    for k in range(len(rule.inputs)):
+        row.array(next(names), f"inputs[{k}][t, lo:hi]")
+    for k in range(len(rule.states)):
+        row.array(next(names), f"before[{k}, :w]")
+    for k, w in enumerate(wide):
+        if w:
+            row.array(next(names), f"params[{k}][lo:hi]")
+        else:
+            row.number(next(names), f"params[{k}][0]")
+    return row
+
+
+def _print(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool]) -> str:
+    """The three rows of a rule. wide: which parameters are per neuron; wanted: which inputs and parameters need a
+    gradient."""
+    inputs, outputs, states = len(rule.inputs), len(rule.outputs), len(rule.states)
+    forward = _row(rule, "forward_row", "inputs, before, params, outputs, after", rule.step, wide)
+    for k in range(outputs):
+        forward.write(k, f"outputs[{k}][t, lo:hi]")
+    for k in range(states):
+        forward.write(outputs + k, f"after[{k}, :w]")
+
+    advance = _row(rule, "advance_row", "inputs, before, params, after", rule.advance, wide)
+    for k in range(states):
+        advance.write(k, f"after[{k}, :w]")
+
+    arguments = rule.arguments
+    asked = [k for k, want in enumerate(wanted) if want]
+    to = [arguments[k] if k < inputs else arguments[k + states] for k in asked]
+    graph = rule.adjoint((*arguments[inputs : inputs + states], *to))
+    back = _row(rule, "adjoint_row", "inputs, before, params, g_outputs, carry, g_inputs, g_params", graph, wide)
+    for k in range(outputs):
+        back.array(f"g{k}", f"g_outputs[{k}][t, lo:hi]")
+    for k in range(states):
+        back.array(f"g{outputs + k}", f"carry[{k}, :w]")
+        back.write(k, f"carry[{k}, :w]")
+    n_inputs = sum(k < inputs for k in asked)
+    for j in range(len(asked)):
+        if j < n_inputs:
+            back.write(states + j, f"g_inputs[{j}][t, lo:hi]")
+        else:
+            back.write(states + j, f"g_params[{j - n_inputs}, lo:hi]", add=True)
+    return "\n\n".join(row.text() for row in (forward, advance, back))
+
+
+@cache
+def _module(key: str, text: str, dtype: torch.dtype) -> ModuleType:
+    kernels = (resources.files("ranvier.scan") / "cpu_kernels.py").read_text()
+    if dtype == torch.float64:
+        kernels = kernels.replace("real = np.float32", "real = np.float64")
+    return load(key, f"{kernels}\n\n# ---------------------------------------------------------------- {key}\n{text}")
+
+
+_modules: dict[tuple, ModuleType] = {}
+
+
+def module(rule: Rule, wide: tuple[bool, ...], wanted: tuple[bool, ...], dtype: torch.dtype) -> ModuleType:
+    """The compiled code of a rule for these kinds of arguments."""
+    at = (rule.key, wide, wanted, dtype)
+    if at not in _modules:
+        _modules[at] = _module(rule.key, _print(rule, wide, wanted), dtype)
+    return _modules[at]
+
+
+def _timed(name: str, function, *arguments) -> None:  # noqa: ANN001
+    """Run a kernel; if it had to be compiled and that took long, say so."""
+    if function.signatures:
+        return function(*arguments)
+    start = time.perf_counter()
+    function(*arguments)
+    if (spent := time.perf_counter() - start) > 3:
+        log.info("ranvier: first use of %s.%s took %.1f s (compiled; kept on disk)", name, function.__name__, spent)
+
+
+def _arrays(tensors: Sequence[Tensor]) -> tuple:
+    return tuple(t.numpy() for t in tensors)
+
+
+def forward(rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
+    (steps, neurons), dtype = inputs[0].shape, inputs[0].dtype
+    code = module(rule, tuple(p.numel() != 1 for p in params), (True,) * len(inputs) + (False,) * len(params), dtype)
+    outputs, final = [empty((steps, neurons), dtype) for _ in rule.outputs], torch.empty_like(initial)
+    x, s, p, y, f = _arrays(inputs), initial.numpy(), _arrays(params), _arrays(outputs), final.numpy()
+
+    def work(lo: int, hi: int) -> None:
+        two = scratch("state", (2, len(rule.states), TILE), dtype).numpy()
+        _timed(rule.name, code.forward, lo, hi, TILE, steps, x, s, p, y, f, two)
+
+    spread(work, neurons, TILE, steps * neurons >= WORTH)
+    return outputs, final
+
+
+def backward(
+    rule: Rule,
+    inputs: Sequence[Tensor],
+    initial: Tensor,
+    params: Sequence[Tensor],
+    g_outputs: Sequence[Tensor],
+    g_final: Tensor,
+    wanted: tuple[bool, ...],
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N]."""
+    (steps, neurons), dtype = inputs[0].shape, inputs[0].dtype
+    code = module(rule, tuple(p.numel() != 1 for p in params), wanted, dtype)
+    g_inputs = [empty((steps, neurons), dtype) for want in wanted[: len(inputs)] if want]
+    g_initial = torch.empty_like(initial)
+    g_params = torch.zeros(sum(wanted[len(inputs) :]), neurons, dtype=dtype)
+    x, s, p, gy, gf = _arrays(inputs), initial.numpy(), _arrays(params), _arrays(g_outputs), g_final.numpy()
+    gx, gs, gp = _arrays(g_inputs), g_initial.numpy(), g_params.numpy()
+    states = len(rule.states)
+    segment, width = plan(steps, states, initial.element_size())
+
+    def work(lo: int, hi: int) -> None:
+        marks = scratch("marks", (max(1, -(-steps // segment)), states, width), dtype).numpy()
+        trail = scratch("trail", (max(2, segment), states, width), dtype).numpy()
+        carry = scratch("carry", (states, width), dtype).numpy()
+        arguments = (lo, hi, width, steps, segment, x, s, p, gy, gf, gx, gs, gp, marks, trail, carry)
+        _timed(rule.name, code.backward, *arguments)
+
+    spread(work, neurons, width, steps * neurons >= WORTH)
+    return g_inputs, g_initial, g_params
+
+
+def plan(steps: int, states: int, size: int) -> tuple[int, int]:
+    """Ticks per segment and neurons per tile, such that the states of a segment stay in cache."""
+    rows = max(1, CACHE // (max(1, states) * size))  # neurons times ticks that fit
+    if steps * (TILE // 4) <= rows:
+        return max(1, steps), min(TILE, max(TILE // 4, rows // max(1, steps) // 64 * 64))
+    segment = math.isqrt(steps - 1) + 1
+    return segment, max(64, min(TILE, rows // (2 * segment) // 64 * 64))

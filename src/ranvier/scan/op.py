@@ -1,0 +1,122 @@
+"""The torch operator: a rule carried through time by a kernel, with its derivative.
+
+One pair, `ranvier::scan` and `ranvier::scan_backward`, serves every rule; a rule is named by its key. Only the inputs,
+the initial state and the parameters are kept for backward.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranvier.derive.rule import Rule
+from ranvier.scan import cpu
+
+_rules: dict[str, Rule] = {}
+
+
+def register(rule: Rule) -> str:
+    """Make a rule known to the operator; the key names it there."""
+    _rules.setdefault(rule.key, rule)
+    return rule.key
+
+
+def _kernels(machine: str) -> Any:
+    if machine == "cpu":
+        return cpu
+    from ranvier.scan import gpu  # Triton is imported where it is used
+
+    return gpu
+
+
+def _flat(inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -> tuple[list, Tensor, list]:
+    """[T, B, *F] -> [T, N] in the dtype of the state; parameters to one number, or one per neuron."""
+    steps, shape, dtype = inputs[0].shape[0], inputs[0].shape[1:], initial.dtype
+    neurons = math.prod(shape)
+    rows = [x.to(dtype).reshape(steps, neurons).contiguous() for x in inputs]
+    wide = [p.to(dtype) if p.dim() == 0 else p.to(dtype).expand(shape) for p in params]
+    return rows, initial.reshape(-1, neurons).contiguous(), [p.reshape(-1).contiguous() for p in wide]
+
+
+@torch.library.custom_op("ranvier::scan", mutates_args=())
+def scan(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
+    """inputs [T, B, *F] each, initial [S, B, *F], params broadcastable to [*F] -> outputs [T, B, *F], ..., final."""
+    like = inputs[0]
+    if like.numel() == 0:
+        return [*(torch.empty_like(like, memory_format=torch.contiguous_format) for _ in _rules[rule].outputs), initial.clone()]
+    outputs, final = _kernels(machine).forward(_rules[rule], *_flat(inputs, initial, params))
+    return [*(y.view(like.shape).to(like.dtype) for y in outputs), final.view(initial.shape)]
+
+
+@scan.register_fake
+def _(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
+    new = [torch.empty_like(inputs[0], memory_format=torch.contiguous_format) for _ in _rules[rule].outputs]
+    return [*new, torch.empty_like(initial, memory_format=torch.contiguous_format)]
+
+
+@torch.library.custom_op("ranvier::scan_backward", mutates_args=())
+def scan_backward(
+    inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str, machine: str
+) -> list[Tensor]:  # fmt: skip
+    """Gradients of the wanted inputs, of the initial state, of the wanted parameters."""
+    x, s, p = _flat(inputs, initial, params)
+    steps, neurons = x[0].shape
+    if x[0].numel() == 0:
+        rows = x[0].new_zeros(sum(wanted[len(x) :]), neurons)
+        g_inputs, g_initial = [torch.zeros_like(x[0]) for want in wanted[: len(x)] if want], grads[-1].clone()
+    else:
+        g = [y.to(initial.dtype).reshape(steps, neurons).contiguous() for y in grads[:-1]]
+        g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
+        g_inputs, g_initial, rows = _kernels(machine).backward(_rules[rule], x, s, p, g, g_final, tuple(wanted))
+    like = inputs[0]
+    kept = [q for q, want in zip(params, wanted[len(inputs) :], strict=True) if want]
+    return [
+        *(g.view(like.shape).to(like.dtype) for g in g_inputs),
+        g_initial.view(initial.shape),
+        *(r.view(like.shape[1:]).sum_to_size(q.shape).to(q.dtype) for r, q in zip(rows, kept, strict=True)),
+    ]
+
+
+@scan_backward.register_fake
+def _(
+    inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str, machine: str
+) -> list[Tensor]:  # fmt: skip
+    new = torch.contiguous_format
+    return [
+        *(torch.empty_like(x, memory_format=new) for x, want in zip(inputs, wanted, strict=False) if want),
+        torch.empty_like(initial, memory_format=new),
+        *(torch.empty_like(p, memory_format=new) for p, w in zip(params, wanted[len(inputs) :], strict=True) if w),
+    ]
+
+
+def _remember(ctx: Any, inputs: tuple, output: Any) -> None:
+    xs, initial, params, ctx.rule, ctx.machine = inputs
+    ctx.counts = len(xs), len(params)
+    ctx.save_for_backward(*xs, initial, *params)
+
+
+def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
+    n, m = ctx.counts
+    saved = ctx.saved_tensors
+    xs, initial, params = list(saved[:n]), saved[n], list(saved[n + 1 :])
+    needs = ctx.needs_input_grad
+    wanted = [*(bool(w) for w in needs[0]), *(bool(w) for w in needs[2])] if m else [bool(w) for w in needs[0]]
+    likes = [xs[0]] * (len(grads) - 1) + [initial]
+    given = [torch.zeros_like(like) if g is None else g for g, like in zip(grads, likes, strict=True)]
+    found = iter(scan_backward(xs, initial, params, given, wanted, ctx.rule, ctx.machine))
+    g_inputs = [next(found) if want else None for want in wanted[:n]]
+    g_initial = next(found)
+    return g_inputs, g_initial, [next(found) if want else None for want in wanted[n:]], None, None
+
+
+def _no_second_derivative(ctx: Any, *grads: Any) -> None:
+    raise RuntimeError(
+        "the fused kernels give first derivatives only; for second ones run the forward pass "
+        'inside `with ranvier.machine("reference"):`'
+    )
+
+
+scan.register_autograd(_backward, setup_context=_remember)
+scan_backward.register_autograd(_no_second_derivative, setup_context=lambda ctx, inputs, output: None)

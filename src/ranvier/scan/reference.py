@@ -1,0 +1,30 @@
+"""The loop anyone can read; it judges the others. Any device, any float dtype, differentiable as often as you like."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ranvier.derive.rule import Rule
+from ranvier.words import sloped
+
+
+def scan(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:
+    """inputs [T, B, *F] each, state [B, *F] each, params broadcastable to [*F] -> outputs [T, B, *F] each, state."""
+    ticks: list[tuple] = []
+    like = inputs[0]
+    with sloped(rule.slope, like.dtype):
+        for now in zip(*(x.unbind(0) for x in inputs), strict=True):
+            outputs, state = rule.function(*now, *state, *params)
+            ticks.append(tuple(_tensor(y, now[0]) for y in outputs))
+            state = tuple(_tensor(s, now[0]) for s in state)
+    if not ticks:
+        return [torch.empty_like(like) for _ in rule.outputs], list(state)
+    return [torch.stack(y) for y in zip(*ticks, strict=True)], list(state)
+
+
+def _tensor(value: Tensor | float, like: Tensor) -> Tensor:
+    """A rule may give a plain number where a tensor is wanted, or one of a parameter's smaller shape."""
+    if isinstance(value, Tensor):
+        return value if value.shape == like.shape else value.expand_as(like)
+    return torch.full_like(like, value)

@@ -1,0 +1,200 @@
+"""What a rule may say.
+
+A rule is the equation of a neuron: Python arithmetic, comparisons, and the words of this file. A word has two
+meanings. On tensors it is a torch operation. On anything that has a method `__say__(word, *arguments)` it is only
+written down; `ranvier.derive` does so and makes code for every machine out of it.
+
+    >>> import torch
+    >>> from ranvier.words import spike
+    >>> spike(torch.tensor([-0.1, 0.0, 0.1]))
+    tensor([0., 1., 1.])
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_slope: ContextVar[Callable[[Tensor], Tensor] | None] = ContextVar("slope", default=None)
+_dtype: ContextVar[torch.dtype] = ContextVar("dtype", default=torch.float32)
+
+
+@contextmanager
+def sloped(slope: Callable[[Tensor], Tensor], dtype: torch.dtype = torch.float32) -> Iterator[None]:
+    """Within this block the derivative of `spike` on tensors is `slope`, and plain numbers have this dtype."""
+    tokens = _slope.set(slope), _dtype.set(dtype)
+    try:
+        yield
+    finally:
+        _slope.reset(tokens[0])
+        _dtype.reset(tokens[1])
+
+
+class _Spike(torch.autograd.Function):
+    """A step whose derivative is the slope that was in force when it ran."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, fires: Tensor, slope: Callable | None) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.slope = slope
+        return fires.to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        if ctx.slope is None:
+            raise RuntimeError("spike: no slope is in force; call the rule through its neuron, or `with sloped(...)`")
+        (u,) = ctx.saved_tensors
+        return grads[0] * ctx.slope(u), None, None
+
+
+class _Inject(torch.autograd.Function):
+    """The value of one tensor, the derivative of another."""
+
+    @staticmethod
+    def forward(ctx: Any, model: Tensor, measured: Tensor) -> Tensor:
+        return measured.to(model.dtype).expand_as(model).clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def _tensor_where(condition: Any, a: Any, b: Any) -> Tensor:
+    if not isinstance(condition, Tensor) or condition.dtype != torch.bool:
+        raise TypeError(f"where: the condition must be a comparison, got {condition!r}; write where(z > 0, a, b)")
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        a = torch.tensor(a, dtype=_dtype.get(), device=condition.device)
+    return torch.where(condition, a, b)
+
+
+def _tensor_pair(function: Callable) -> Callable:
+    def paired(a: Any, b: Any) -> Tensor:
+        like = a if isinstance(a, Tensor) else b
+        return function(*(c if isinstance(c, Tensor) else torch.full_like(like, c) for c in (a, b)))
+
+    return paired
+
+
+# What each word means on tensors. The adjoint of each stands in derive/adjoint.py, its Numba and Triton
+# meaning in scan/cpu_kernels.py and scan/gpu_kernels.py; a test holds the four tables together.
+EAGER: dict[str, Callable] = {
+    "spike": lambda u: _Spike.apply(u, u >= 0, _slope.get()),
+    "spike_strict": lambda u: _Spike.apply(u, u > 0, _slope.get()),
+    "stop": lambda a: a.detach(),
+    "inject": lambda model, measured: _Inject.apply(model, measured),
+    "where": _tensor_where,
+    "exp": torch.exp,
+    "log": torch.log,
+    "sqrt": torch.sqrt,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": lambda a: torch.logaddexp(a, torch.zeros_like(a)),
+    "abs": torch.abs,
+    "sign": torch.sign,
+    "floor": torch.floor,
+    "round": torch.round,
+    "minimum": _tensor_pair(torch.minimum),
+    "maximum": _tensor_pair(torch.maximum),
+    "clamp": torch.clamp,
+}
+
+
+def _say(word: str, *arguments: Any) -> Any:
+    """Let a symbol among the arguments write the word down, or let torch compute it."""
+    for a in arguments:
+        if hasattr(a, "__say__"):
+            return a.__say__(word, *arguments)
+    if not any(isinstance(a, Tensor) for a in arguments):
+        shown = ", ".join(map(repr, arguments))
+        raise TypeError(f"{word}({shown}): a word needs a value of the rule; for plain numbers use Python's math module")
+    return EAGER[word](*arguments)
+
+
+def spike(u: Any, *, strict: bool = False) -> Any:
+    """1 where u >= 0, else 0 (with `strict=True`: 1 where u > 0). Its derivative is the neuron's surrogate."""
+    return _say("spike_strict" if strict else "spike", u)
+
+
+def stop(a: Any) -> Any:
+    """The value of a, but no gradient flows back through it."""
+    return _say("stop", a)
+
+
+def inject(model: Any, measured: Any) -> Any:
+    """The value of `measured`, the derivative of `model`: what hardware saw, differentiated as the model says."""
+    return _say("inject", model, measured)
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """a where the condition (a comparison) holds, b elsewhere."""
+    return _say("where", condition, a, b)
+
+
+def exp(a: Any) -> Any:
+    """e to the power of a."""
+    return _say("exp", a)
+
+
+def log(a: Any) -> Any:
+    """Natural logarithm."""
+    return _say("log", a)
+
+
+def sqrt(a: Any) -> Any:
+    """Square root."""
+    return _say("sqrt", a)
+
+
+def tanh(a: Any) -> Any:
+    """Hyperbolic tangent."""
+    return _say("tanh", a)
+
+
+def sigmoid(a: Any) -> Any:
+    """1 / (1 + exp(-a))."""
+    return _say("sigmoid", a)
+
+
+def softplus(a: Any) -> Any:
+    """log(1 + exp(a))."""
+    return _say("softplus", a)
+
+
+def abs(a: Any) -> Any:
+    """Absolute value; its derivative at 0 is 0."""
+    return _say("abs", a)
+
+
+def sign(a: Any) -> Any:
+    """-1, 0 or 1; no derivative."""
+    return _say("sign", a)
+
+
+def floor(a: Any) -> Any:
+    """Largest whole number not above a; no derivative."""
+    return _say("floor", a)
+
+
+def round(a: Any) -> Any:
+    """Nearest whole number, halves to even; no derivative."""
+    return _say("round", a)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller of two; where they are equal, each gets half of the gradient."""
+    return _say("minimum", a, b)
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """The larger of two; where they are equal, each gets half of the gradient."""
+    return _say("maximum", a, b)
+
+
+def clamp(a: Any, low: float, high: float) -> Any:
+    """a, held between two plain numbers; the gradient is 1 inside and on the bounds, 0 outside."""
+    if hasattr(low, "__say__") or hasattr(high, "__say__"):
+        raise TypeError("clamp: the bounds must be plain numbers; write minimum(maximum(a, low), high) instead")
+    return _say("clamp", a, low, high)
