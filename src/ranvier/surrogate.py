@@ -29,6 +29,13 @@ class Surrogate:
     def __call__(self, u: Any) -> Any:
         return self.slope(u)
 
+    def __reduce__(self) -> Any:  # a slope is a closure; what it was made from can be pickled
+        return (
+            (SURROGATES[self.name], tuple(v for _, v in self.numbers))
+            if self.name in SURROGATES
+            else (custom, (self.slope, self.name))
+        )
+
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{k}={v:g}' for k, v in self.numbers)})"
 

@@ -10,27 +10,30 @@ written down; `ranvier.derive` does so and makes code for every machine out of i
     tensor([0., 1., 1.])
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_slope: ContextVar[Callable[[Tensor], Tensor] | None] = ContextVar("slope", default=None)
-_dtype: ContextVar[torch.dtype] = ContextVar("dtype", default=torch.float32)
+_here = threading.local()  # what `sloped` set in this thread
 
 
 @contextmanager
 def sloped(slope: Callable[[Tensor], Tensor], dtype: torch.dtype = torch.float32) -> Iterator[None]:
     """Within this block the derivative of `spike` on tensors is `slope`, and plain numbers have this dtype."""
-    tokens = _slope.set(slope), _dtype.set(dtype)
+    outer = _current()
+    _here.now = slope, dtype
     try:
         yield
     finally:
-        _slope.reset(tokens[0])
-        _dtype.reset(tokens[1])
+        _here.now = outer
+
+
+def _current() -> tuple[Callable[[Tensor], Tensor] | None, torch.dtype]:
+    return getattr(_here, "now", (None, torch.float32))
 
 
 class _Spike(torch.autograd.Function):
@@ -66,7 +69,7 @@ def _tensor_where(condition: Any, a: Any, b: Any) -> Tensor:
     if not isinstance(condition, Tensor) or condition.dtype != torch.bool:
         raise TypeError(f"where: the condition must be a comparison, got {condition!r}; write where(z > 0, a, b)")
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-        a = torch.tensor(a, dtype=_dtype.get(), device=condition.device)
+        a = torch.tensor(a, dtype=_current()[1], device=condition.device)
     return torch.where(condition, a, b)
 
 
@@ -79,10 +82,10 @@ def _tensor_pair(function: Callable) -> Callable:
 
 
 # What each word means on tensors. The adjoint of each stands in derive/adjoint.py, its Numba and Triton
-# meaning in scan/cpu_kernels.py and scan/gpu_kernels.py; a test holds the four tables together.
+# meaning in machines/cpu_kernels.py and machines/gpu_kernels.py; a test holds the four tables together.
 EAGER: dict[str, Callable] = {
-    "spike": lambda u: _Spike.apply(u, u >= 0, _slope.get()),
-    "spike_strict": lambda u: _Spike.apply(u, u > 0, _slope.get()),
+    "spike": lambda u: _Spike.apply(u, u >= 0, _current()[0]),
+    "spike_strict": lambda u: _Spike.apply(u, u > 0, _current()[0]),
     "stop": lambda a: a.detach(),
     "inject": lambda model, measured: _Inject.apply(model, measured),
     "where": _tensor_where,
@@ -109,7 +112,9 @@ def _say(word: str, *arguments: Any) -> Any:
             return a.__say__(word, *arguments)
     if not any(isinstance(a, Tensor) for a in arguments):
         shown = ", ".join(map(repr, arguments))
-        raise TypeError(f"{word}({shown}): a word needs a value of the rule; for plain numbers use Python's math module")
+        raise TypeError(
+            f"{word}({shown}): a word needs a value of the rule; for plain numbers use Python's math module"
+        )
     return EAGER[word](*arguments)
 
 

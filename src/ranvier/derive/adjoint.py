@@ -26,8 +26,14 @@ ADJOINT: dict[str, Callable[..., tuple]] = {
     "sigmoid": lambda g, y, a: (g * (y * (1.0 - y)),),
     "softplus": lambda g, y, a: (g * w.sigmoid(a),),
     "abs": lambda g, y, a: (g * w.sign(a),),
-    "minimum": lambda g, y, a, b: (w.where(a < b, g, w.where(a == b, 0.5 * g, 0.0)), w.where(b < a, g, w.where(a == b, 0.5 * g, 0.0))),
-    "maximum": lambda g, y, a, b: (w.where(a > b, g, w.where(a == b, 0.5 * g, 0.0)), w.where(b > a, g, w.where(a == b, 0.5 * g, 0.0))),
+    "minimum": lambda g, y, a, b: (
+        w.where(a < b, g, w.where(a == b, 0.5 * g, 0.0)),
+        w.where(b < a, g, w.where(a == b, 0.5 * g, 0.0)),
+    ),
+    "maximum": lambda g, y, a, b: (
+        w.where(a > b, g, w.where(a == b, 0.5 * g, 0.0)),
+        w.where(b > a, g, w.where(a == b, 0.5 * g, 0.0)),
+    ),
     "clamp": lambda g, y, a, low, high: (w.where((a >= low) & (a <= high), g, 0.0), None, None),
     **dict.fromkeys(("sign", "floor", "round"), lambda g, y, a: (None,)),
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "and", "or"), lambda g, y, a, b: (None, None)),
@@ -41,7 +47,9 @@ def adjoint(graph: Graph, wanted: Sequence[str], slope: Callable[[Any], Any]) ->
     It runs the tick again, so it needs nothing from the forward pass but that pass's inputs.
     """
     tracer = Tracer(ops=graph.ops)
-    tracer.conditions = {op.out for op in graph.ops if op.name in ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")}
+    tracer.conditions = {
+        op.out for op in graph.ops if op.name in ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
+    }
     seeds = tuple(f"g{k}" for k in range(len(graph.outputs)))
     gradient: dict[str, Symbol] = {}
 

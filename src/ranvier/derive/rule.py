@@ -30,7 +30,9 @@ class Rule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_traced", trace(self.function, self.arguments))
         if len(self.after) != len(self.states):
-            raise TypeError(f"{self.name}: the rule gives {len(self.after)} states, wanted {len(self.states)}: {self.states}")
+            raise TypeError(
+                f"{self.name}: the rule gives {len(self.after)} states, wanted {len(self.states)}: {self.states}"
+            )
 
     @property
     def arguments(self) -> tuple[str, ...]:

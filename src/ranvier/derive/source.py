@@ -56,7 +56,9 @@ def folder() -> Path:
             return chosen
     except OSError as problem:
         temporary = Path(tempfile.mkdtemp(prefix="ranvier-"))
-        log.warning("ranvier: %s cannot be written (%s); derived code is kept in %s until the end", chosen, problem, temporary)
+        log.warning(
+            "ranvier: %s cannot be written (%s); derived code is kept in %s until the end", chosen, problem, temporary
+        )
         return temporary
 
 

@@ -90,7 +90,9 @@ class Symbol:
     def _operand(self, a: Any, word: str) -> "Symbol | float":
         if isinstance(a, Symbol):
             if a.tracer is not self.tracer:
-                self.tracer.refuse(f"{word}: a value of another rule is used here", "A rule may use its own arguments only.")
+                self.tracer.refuse(
+                    f"{word}: a value of another rule is used here", "A rule may use its own arguments only."
+                )
             return a
         if isinstance(a, (bool, int, float)):
             return float(a)
@@ -154,7 +156,8 @@ class Symbol:
         "a value of a rule is not a Python number", "Use the words of ranvier.words (exp, log, ...), not those of math."
     )
     __getitem__ = __iter__ = __len__ = _refuse(
-        "a value of a rule is one number per neuron; it has no axes", "Sums over neurons and products belong in a layer."
+        "a value of a rule is one number per neuron; it has no axes",
+        "Sums over neurons and products belong in a layer.",
     )
     __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __matmul__ = __rmatmul__ = __rpow__ = _refuse(
         "this operator is not a word of a rule", "There are + - * / ** (2 or 3), comparisons, and ranvier.words."

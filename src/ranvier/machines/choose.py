@@ -1,6 +1,7 @@
 """Which machine carries a rule, and why not another."""
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ranvier.derive.rule import Rule
-from ranvier.scan import op, reference
+from ranvier.machines import op, reference
 
 # The device types each machine serves. Triton's interpreter lets the GPU kernels run on CPU tensors, for checking.
 SERVES = {"cpu": ("cpu",), "gpu": ("cuda",), "reference": None}
 NAMES = {"cpu": "Numba, tiles of neurons on CPU threads", "gpu": "Triton, one program per block of neurons", "reference": "a loop of torch operations"}  # fmt: skip
 
-_forced: list[str] = []
+_here = threading.local()  # the machine forced in this thread
 
 
 @contextmanager
@@ -30,11 +31,12 @@ def machine(name: str) -> Iterator[None]:
     """
     if name not in SERVES:
         raise ValueError(f"machine: there is no machine {name!r}; there are {', '.join(map(repr, SERVES))}")
-    _forced.append(name)
+    outer = getattr(_here, "forced", None)
+    _here.forced = name
     try:
         yield
     finally:
-        _forced.pop()
+        _here.forced = outer
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Choice:
 def choose(like: Tensor) -> Choice:
     """The machine for tensors like this one."""
     device = like.device.type
-    if _forced:
-        name = _forced[-1]
+    name = getattr(_here, "forced", None)
+    if name is not None:
         serves = SERVES[name]
         interpreted = name == "gpu" and device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
         if serves is not None and device not in serves and not interpreted:

@@ -18,8 +18,8 @@ from torch import Tensor
 from ranvier.derive.rule import Rule
 from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Graph
-from ranvier.scan.memory import empty, scratch
-from ranvier.scan.threads import spread
+from ranvier.machines.memory import empty, scratch
+from ranvier.machines.threads import spread
 
 log = logging.getLogger("ranvier")
 
@@ -113,7 +113,7 @@ def _print(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool]) -> str:
 
 @cache
 def _module(key: str, text: str, dtype: torch.dtype) -> ModuleType:
-    kernels = (resources.files("ranvier.scan") / "cpu_kernels.py").read_text()
+    kernels = (resources.files("ranvier.machines") / "cpu_kernels.py").read_text()
     if dtype == torch.float64:
         kernels = kernels.replace("real = np.float32", "real = np.float64")
     return load(key, f"{kernels}\n\n# ---------------------------------------------------------------- {key}\n{text}")
@@ -144,7 +144,9 @@ def _arrays(tensors: Sequence[Tensor]) -> tuple:
     return tuple(t.numpy() for t in tensors)
 
 
-def forward(rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+def forward(
+    rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]
+) -> tuple[list[Tensor], Tensor]:
     """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
     (steps, neurons), dtype = inputs[0].shape, inputs[0].dtype
     code = module(rule, tuple(p.numel() != 1 for p in params), (True,) * len(inputs) + (False,) * len(params), dtype)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ranvier.derive.rule import Rule
-from ranvier.scan import cpu
+from ranvier.machines import cpu
 
 _rules: dict[str, Rule] = {}
 
@@ -26,7 +26,7 @@ def register(rule: Rule) -> str:
 def _kernels(machine: str) -> Any:
     if machine == "cpu":
         return cpu
-    from ranvier.scan import gpu  # Triton is imported where it is used
+    from ranvier.machines import gpu  # Triton is imported where it is used
 
     return gpu
 
@@ -45,7 +45,10 @@ def scan(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str,
     """inputs [T, B, *F] each, initial [S, B, *F], params broadcastable to [*F] -> outputs [T, B, *F], ..., final."""
     like = inputs[0]
     if like.numel() == 0:
-        return [*(torch.empty_like(like, memory_format=torch.contiguous_format) for _ in _rules[rule].outputs), initial.clone()]
+        return [
+            *(torch.empty_like(like, memory_format=torch.contiguous_format) for _ in _rules[rule].outputs),
+            initial.clone(),
+        ]
     outputs, final = _kernels(machine).forward(_rules[rule], *_flat(inputs, initial, params))
     return [*(y.view(like.shape).to(like.dtype) for y in outputs), final.view(initial.shape)]
 

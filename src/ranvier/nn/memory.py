@@ -1,0 +1,169 @@
+"""Where state lives while a network runs: the verb decides.
+
+`net(x)` begins every sequence anew. `scan`, `step` and `record` open a book for the time of one forward pass; the
+temporal layers, wherever they stand in the network, read their state from it and write the new one into it. Nothing
+stays behind in the layers.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.temporal import Temporal, here
+
+State = dict[str, Any]
+"""The state of a network: {module path: {state name: tensor [B, *features]}}."""
+
+
+@dataclass
+class Book:
+    """What one forward pass reads and writes."""
+
+    paths: dict[Temporal, str]
+    before: State
+    after: State = field(default_factory=dict)
+    names: tuple[str, ...] = ()  # states to record
+    traces: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    notes: list[tuple[str, Temporal, str]] = field(default_factory=list)
+
+    def run(self, layer: Temporal, x: Any) -> Any:
+        path = self.paths.get(layer)
+        if path is None:  # part of another network that is called inside this one
+            return layer.scan(x)[0]
+        if path in self.after:
+            raise ValueError(
+                f"layer {path!r} ({type(layer).__name__}) runs twice in one forward pass, so it has no single state; "
+                f"give each use a layer of its own, or call net(x), which keeps no state"
+            )
+        names = tuple(n for n in self.names if n in layer.records)
+        y, self.after[path], self.traces[path] = layer.run(x, self.before.get(path), names)
+        self.notes.append((path, layer, layer.explain(x)))
+        return y
+
+
+@contextmanager
+def _open(net: nn.Module, state: State | None = None, names: tuple[str, ...] = ()) -> Iterator[Book]:
+    paths = {m: p for p, m in net.named_modules() if isinstance(m, Temporal)}
+    if not isinstance(state, (dict, type(None))):
+        raise TypeError(
+            f"state must be a dictionary {{module path: state}} as ranvier.scan returns it, got {type(state).__name__}"
+        )
+    if unknown := (state or {}).keys() - set(paths.values()):
+        raise ValueError(
+            f"state has entries for {sorted(unknown)}, but the temporal layers of this network are {sorted(paths.values())}; "
+            f"pass the state that ranvier.scan returned for this network"
+        )
+    outer, here.book = getattr(here, "book", None), Book(paths, state or {}, names=names)
+    try:
+        yield here.book
+    finally:
+        here.book = outer
+
+
+def scan(net: nn.Module, x: Any, state: State | None = None) -> tuple[Any, State]:
+    """Run a sequence from a given state and hand the state over: chunks, truncated BPTT, the last membrane.
+
+    net: any module whose forward pass calls temporal layers. x [T, B, *features]. state: what an earlier `scan`
+    returned, or None to begin anew. Returns (net(x), {module path: state after the last tick}).
+
+    >>> import torch, ranvier
+    >>> net = ranvier.Sequential(torch.nn.Linear(3, 4), ranvier.LIF())
+    >>> x = torch.rand(10, 2, 3)
+    >>> first, state = ranvier.scan(net, x[:5])
+    >>> second, state = ranvier.scan(net, x[5:], state)
+    >>> bool((torch.cat([first, second]) == net(x)).all())
+    True
+    """
+    with _open(net, state) as book:
+        y = net(x)
+    return y, {**book.before, **book.after}
+
+
+def step(net: nn.Module, x_t: Tensor, state: State | None = None) -> tuple[Any, State]:
+    """One tick: x_t [B, *features] and the state before it -> output of the tick and the state after it.
+
+    The network sees a sequence of one tick, so whatever runs under `scan` runs here.
+    """
+    y, state = scan(net, x_t.unsqueeze(0), state)
+    return _first(y), state
+
+
+def _first(y: Any) -> Any:
+    return y[0] if isinstance(y, Tensor) else type(y)(_first(v) for v in y)
+
+
+def record(net: nn.Module, x: Any, name: str = "v") -> dict[str, Tensor]:
+    """The course of a state in every layer that has it: {module path: [T, B, *features]}.
+
+    name: a state of the neurons ("v", "a", ...), or "z" for what the layers give out (spikes; a readout's membrane).
+    The traces are differentiable: a regulariser may use them.
+
+    >>> import torch, ranvier
+    >>> traces = ranvier.record(ranvier.Sequential(torch.nn.Linear(3, 4), ranvier.LIF()), torch.rand(10, 2, 3), "v")
+    >>> {path: tuple(v.shape) for path, v in traces.items()}
+    {'1': (10, 2, 4)}
+    """
+    known = {n for m in net.modules() if isinstance(m, Temporal) for n in m.records}
+    if name not in known:
+        raise ValueError(f"record: no layer of this network has a state {name!r}; there are {sorted(known)}")
+    with _open(net, names=(name,)) as book:
+        net(x)
+    return {path: traces[name] for path, traces in book.traces.items() if name in traces}
+
+
+def detach(state: Any) -> Any:
+    """The same state, cut off from the graph that made it: between the chunks of truncated BPTT."""
+    if isinstance(state, Tensor):
+        return state.detach()
+    if isinstance(state, dict):
+        return {k: detach(v) for k, v in state.items()}
+    if isinstance(state, (tuple, list)):
+        return type(state)(detach(v) for v in state)
+    return state
+
+
+class Stream:
+    """The one object that remembers: a network fed tick by tick, without gradients.
+
+    `y_t = stream(x_t)` with x_t [B, *features]; `stream.reset()` begins anew; `stream.state` can be read and set.
+
+    >>> import torch, ranvier
+    >>> stream = ranvier.Stream(ranvier.LIF(beta=1.0))
+    >>> [stream(torch.full((1, 1), 0.6)).item() for _ in range(4)]
+    [0.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(self, net: nn.Module):
+        self.net, self.state = net, None
+
+    def reset(self) -> None:
+        """Forget: the next tick is the first."""
+        self.state: State | None = None
+
+    @torch.no_grad()
+    def __call__(self, x_t: Tensor) -> Any:
+        y, self.state = step(self.net, x_t, self.state)
+        return y
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which machine runs each temporal layer, and why; print it."""
+
+    rows: tuple[tuple[str, str, str], ...]
+
+    def __str__(self) -> str:
+        wide = [max(len(r[k]) for r in self.rows) for k in (0, 1)] if self.rows else [0, 0]
+        return "\n".join(f"{p:<{wide[0]}}  {layer:<{wide[1]}}  {why}" for p, layer, why in self.rows)
+
+
+def explain(net: nn.Module, x: Any) -> Explanation:
+    """Run the network once and tell, layer by layer, which machine carried it and why."""
+    with torch.no_grad(), _open(net) as book:
+        net(x)
+    return Explanation(tuple((path or "(the network)", type(m).__name__, why) for path, m, why in book.notes))

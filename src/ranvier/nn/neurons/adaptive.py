@@ -1,0 +1,35 @@
+"""Neurons that tire of their own spikes."""
+
+from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.nn.reset import resetting
+from ranvier.words import spike
+
+
+class ALIF(Neuron):
+    """Leaky integrate-and-fire whose threshold rises with its own spikes.
+
+    v = beta v + x;  theta = threshold + kappa a;  z = 1 where v >= theta;  reset by theta;  a = rho a + z.
+
+    x [T, B, *features] input current per tick; gives z, spikes of the same shape. beta and rho in [0, 1] are decays
+    per tick, kappa is what one spike adds to the threshold. Bellec et al., Long short-term memory and
+    learning-to-learn in networks of spiking neurons, 2018.
+
+    >>> import torch, ranvier
+    >>> ranvier.ALIF(kappa=1.0)(torch.full((4, 1, 1), 1.5)).flatten()
+    tensor([1., 0., 1., 0.])
+    """
+
+    beta = Param(0.9, "decay of the membrane per tick", low=0.0, high=1.0)
+    rho = Param(0.97, "decay of the adaptation per tick", low=0.0, high=1.0)
+    kappa = Param(0.2, "rise of the threshold with each spike")
+    threshold = Param(1.0, "threshold at rest")
+    v = State(0.0, "membrane")
+    a = State(0.0, "adaptation")
+    reset = resetting()
+
+    @staticmethod
+    def rule(x, v, a, beta, rho, kappa, threshold, reset):
+        v = beta * v + x
+        theta = threshold + kappa * a
+        z = spike(v - theta)
+        return z, (reset(v, z, theta), rho * a + z)

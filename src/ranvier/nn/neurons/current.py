@@ -1,0 +1,56 @@
+"""Current-based neurons: the input flows through a synaptic current, which charges the membrane."""
+
+from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.nn.reset import resetting
+from ranvier.words import spike
+
+
+class CubaLIF(Neuron):
+    """Current-based leaky integrate-and-fire.
+
+    i = alpha i + x;  v = beta v + i;  z = 1 where v >= threshold;  then the reset of v.
+
+    x [T, B, *features] charge per tick; gives z, spikes of the same shape. alpha and beta in [0, 1] are the decays
+    of current and membrane per tick. Gerstner & Kistler 2002; Davies et al., Loihi, IEEE Micro 38, 2018.
+
+    >>> import torch, ranvier
+    >>> x = torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(4, 1, 1)
+    >>> ranvier.CubaLIF(alpha=0.5, beta=1.0)(x).flatten()
+    tensor([1., 0., 0., 0.])
+    """
+
+    alpha = Param(0.8, "decay of the current per tick", low=0.0, high=1.0)
+    beta = Param(0.9, "decay of the membrane per tick", low=0.0, high=1.0)
+    threshold = Param(1.0, "membrane at which a spike is fired")
+    v = State(0.0, "membrane")
+    i = State(0.0, "synaptic current")
+    reset = resetting()
+
+    @staticmethod
+    def rule(x, v, i, alpha, beta, threshold, reset):
+        i = alpha * i + x
+        v = beta * v + i
+        z = spike(v - threshold)
+        return z, (reset(v, z, threshold), i)
+
+
+class CubaLI(Neuron):
+    """Current-based leaky integrator: a readout without spikes.
+
+    i = alpha i + x;  v = beta v + i;  gives v, of the shape of x [T, B, *features].
+
+    >>> import torch, ranvier
+    >>> ranvier.CubaLI(alpha=0.0, beta=0.5)(torch.ones(3, 1, 1)).flatten()
+    tensor([1.0000, 1.5000, 1.7500])
+    """
+
+    alpha = Param(0.8, "decay of the current per tick", low=0.0, high=1.0)
+    beta = Param(0.9, "decay of the membrane per tick", low=0.0, high=1.0)
+    v = State(0.0, "membrane")
+    i = State(0.0, "synaptic current")
+
+    @staticmethod
+    def rule(x, v, i, alpha, beta):
+        i = alpha * i + x
+        v = beta * v + i
+        return v, (v, i)

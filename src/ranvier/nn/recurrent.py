@@ -1,0 +1,56 @@
+"""Neurons whose own spikes come back to them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.neuron import Neuron
+from ranvier.nn.temporal import Temporal, check_sequence
+
+
+class Recurrent(Temporal):
+    """A neuron whose output at one tick returns, through `feedback`, as input at the next.
+
+    z[t] = neuron(x[t] + feedback(z[t - 1])), with z[-1] = 0.
+
+    neuron: a `Neuron` with one input. feedback: the number of neurons (a linear map without bias between them is
+    made), or any module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape.
+
+    >>> import torch, ranvier
+    >>> ranvier.Recurrent(ranvier.ALIF(), 16)(torch.rand(10, 2, 16)).shape
+    torch.Size([10, 2, 16])
+    """
+
+    def __init__(self, neuron: Neuron, feedback: int | nn.Module):
+        super().__init__()
+        if not isinstance(neuron, Neuron) or len(neuron.inputs) != 1:
+            raise TypeError(f"Recurrent: the first argument must be a Neuron with one input, got {neuron!r}")
+        if isinstance(feedback, bool) or not isinstance(feedback, (int, nn.Module)):
+            raise TypeError(f"Recurrent: feedback must be the number of neurons or a module, got {feedback!r}")
+        self.neuron = neuron
+        self.feedback = nn.Linear(feedback, feedback, bias=False) if isinstance(feedback, int) else feedback
+        self.records = neuron.records
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        inner = None if state is None else {k: v for k, v in state.items() if k != "z"}
+        z = torch.zeros_like(x.sum(0)) if state is None else state["z"].to(x.dtype)
+        ticks, traces = [], []
+        for x_t in x.unbind(0):
+            back = self.feedback(z)
+            if back.shape != x_t.shape:
+                raise ValueError(
+                    f"Recurrent: feedback gives {tuple(back.shape)} but the input of a tick is {tuple(x_t.shape)}; "
+                    f"Recurrent(neuron, width) needs width = {x_t.shape[-1]}"
+                )
+            y, inner, traced = self.neuron.run((x_t + back).unsqueeze(0), inner, names)
+            z = y[0]
+            ticks.append(y)
+            traces.append(traced)
+        after = self.neuron.initial(z) if inner is None else inner
+        y = torch.cat(ticks) if ticks else x
+        return y, {"z": z, **after}, {n: torch.cat([t[n] for t in traces]) if traces else x for n in names}
+
+    def explain(self, x: Any) -> str:
+        return f"tick by tick; {self.neuron.explain(x)}"

@@ -1,0 +1,63 @@
+"""A layer that knows time."""
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+here = threading.local()  # .book: what the verb under way in this thread reads and writes, see memory.py
+
+
+class Temporal(nn.Module):
+    """A layer with memory. Sequences are x [T, B, *features]; one tick is x_t [B, *features].
+
+    A layer defines `run`; `scan`, `step` and the plain call are made of it. The state is a value that goes in and
+    comes out: nothing is remembered in the layer.
+    """
+
+    records: tuple[str, ...] = ("z",)
+    """What `ranvier.record` may ask of this layer: its states, and "z" for its output."""
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        """x from `state` (None: the beginning) -> output, state after it, and the named traces [T, B, *features]."""
+        raise NotImplementedError(f"{type(self).__name__} must define run(x, state, names)")
+
+    def explain(self, x: Any) -> str:
+        """Which machine carries this layer for such an input, and why."""
+        return "made of the layers within"
+
+    def scan(self, x: Any, state: Any = None) -> tuple[Any, Any]:
+        """A whole sequence: x [T, B, *features] and the state before it -> output and the state after it."""
+        return self.run(x, state)[:2]
+
+    def step(self, x_t: Any, state: Any = None) -> tuple[Any, Any]:
+        """One tick: x_t [B, *features] and the state before it -> output and the state after it."""
+        many = isinstance(x_t, (tuple, list))
+        if state is None and not many and x_t.dim() < 2:
+            raise ValueError(f"{type(self).__name__}.step wants x_t [B, *features], got shape {tuple(x_t.shape)}")
+        y, state = self.scan(tuple(x.unsqueeze(0) for x in x_t) if many else x_t.unsqueeze(0), state)
+        return (tuple(v[0] for v in y) if isinstance(y, tuple) else y[0]), state
+
+    def forward(self, x: Any) -> Any:
+        book = getattr(here, "book", None)
+        return self.scan(x)[0] if book is None else book.run(self, x)
+
+
+def check_sequence(layer: nn.Module, x: Any) -> None:
+    """Refuse what is no floating-point sequence [T, B, *features]."""
+    name = type(layer).__name__
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: input must be a tensor [T, B, *features], got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise TypeError(f"{name}: input must be floating point, got {x.dtype}; spikes are 1.0 and 0.0: call .float()")
+    if x.dim() < 3:
+        raise ValueError(
+            f"{name}: input must be a sequence [T, B, *features], got shape {tuple(x.shape)}; for one tick [B, *features] "
+            f"use ranvier.step(net, x_t, state), or ranvier.Stream(net), which remembers the state for you"
+        )
+
+
+def promoted(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of states for such an input: float32, or float64 if the input is."""
+    return torch.promote_types(dtype, torch.float32)
