@@ -140,18 +140,19 @@ def _timed(name: str, function, *arguments) -> None:  # noqa: ANN001
         log.info("ranvier: first use of %s.%s took %.1f s (compiled; kept on disk)", name, function.__name__, spent)
 
 
-def _arrays(tensors: Sequence[Tensor]) -> tuple:
-    return tuple(t.numpy() for t in tensors)
+def _arrays(tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple:
+    """The tensors as arrays of the dtype the kernel works in (half and bfloat16 are widened)."""
+    return tuple(t.to(dtype).numpy() for t in tensors)
 
 
 def forward(
     rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]
 ) -> tuple[list[Tensor], Tensor]:
     """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
-    (steps, neurons), dtype = inputs[0].shape, inputs[0].dtype
+    (steps, neurons), dtype = inputs[0].shape, initial.dtype
     code = module(rule, tuple(p.numel() != 1 for p in params), (True,) * len(inputs) + (False,) * len(params), dtype)
     outputs, final = [empty((steps, neurons), dtype) for _ in rule.outputs], torch.empty_like(initial)
-    x, s, p, y, f = _arrays(inputs), initial.numpy(), _arrays(params), _arrays(outputs), final.numpy()
+    x, s, p, y, f = _arrays(inputs, dtype), initial.numpy(), _arrays(params, dtype), _arrays(outputs, dtype), final.numpy()
 
     def work(lo: int, hi: int) -> None:
         two = scratch("state", (2, len(rule.states), TILE), dtype).numpy()
@@ -171,13 +172,14 @@ def backward(
     wanted: tuple[bool, ...],
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N]."""
-    (steps, neurons), dtype = inputs[0].shape, inputs[0].dtype
+    (steps, neurons), dtype = inputs[0].shape, initial.dtype
     code = module(rule, tuple(p.numel() != 1 for p in params), wanted, dtype)
     g_inputs = [empty((steps, neurons), dtype) for want in wanted[: len(inputs)] if want]
     g_initial = torch.empty_like(initial)
     g_params = torch.zeros(sum(wanted[len(inputs) :]), neurons, dtype=dtype)
-    x, s, p, gy, gf = _arrays(inputs), initial.numpy(), _arrays(params), _arrays(g_outputs), g_final.numpy()
-    gx, gs, gp = _arrays(g_inputs), g_initial.numpy(), g_params.numpy()
+    x, s, p = _arrays(inputs, dtype), initial.numpy(), _arrays(params, dtype)
+    gy, gf = _arrays(g_outputs, dtype), g_final.numpy()
+    gx, gs, gp = _arrays(g_inputs, dtype), g_initial.numpy(), g_params.numpy()
     states = len(rule.states)
     segment, width = plan(steps, states, initial.element_size())
 

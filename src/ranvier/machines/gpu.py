@@ -1,0 +1,104 @@
+"""A rule on the GPU: ticks printed for Triton, one program per block of neurons, time inside."""
+
+import math
+from collections.abc import Sequence
+from importlib import resources
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from ranvier.derive.rule import Rule
+from ranvier.derive.source import lines, load
+from ranvier.derive.trace import Graph, Operand
+
+BLOCK = 256  # neurons per program
+WARPS = 4
+
+
+def _tuple(operands: Sequence[Operand]) -> str:
+    """A tuple of blocks; a plain number is spread over the block."""
+    return "(" + "".join(f"{a}, " if isinstance(a, str) else f"0.0 * inputs[0] + {a!r}, " for a in operands) + ")"
+
+
+def _tick(rule: Rule, name: str, arguments: dict[str, Sequence[str]], graph: Graph, results: Sequence[Sequence[Operand]]) -> str:
+    used = {a for op in graph.ops for a in op.args} | set(graph.outputs)
+    body = [f"{n} = {whole}[{k}]" for whole, names in arguments.items() for k, n in enumerate(names) if n in used]
+    body += [*lines(graph), f"return {', '.join(map(_tuple, results))}"]
+    return "\n".join(["@triton.jit", f"def {name}({', '.join(arguments)}):", *(f"    {line}" for line in body)]) + "\n"
+
+
+def _print(rule: Rule, wanted: Sequence[bool]) -> str:
+    """The three ticks of a rule. wanted: which inputs and parameters need a gradient."""
+    i, s, o = len(rule.inputs), len(rule.states), len(rule.outputs)
+    names = rule.arguments
+    given = {"inputs": names[:i], "state": names[i : i + s], "params": names[i + s :]}
+    asked = [n for n, want in zip((*names[:i], *names[i + s :]), wanted, strict=True) if want]
+    graph = rule.adjoint((*given["state"], *asked))
+    n_inputs = sum(wanted[:i])
+    seeds = {"g_outputs": [f"g{k}" for k in range(o)], "carry": [f"g{o + k}" for k in range(s)]}
+    gradients = graph.outputs[:s], graph.outputs[s : s + n_inputs], graph.outputs[s + n_inputs :]
+    return "\n\n".join(
+        (
+            _tick(rule, "step", given, rule.step, (rule.outputs, rule.after)),
+            _tick(rule, "advance", given, rule.advance, (rule.after,)),
+            _tick(rule, "adjoint", {**given, **seeds}, graph, gradients),
+        )
+    )
+
+
+_modules: dict[tuple, ModuleType] = {}
+
+
+def module(rule: Rule, wanted: tuple[bool, ...]) -> ModuleType:
+    """The kernels of a rule for these gradients."""
+    if (rule.key, wanted) not in _modules:
+        kernels = (resources.files("ranvier.machines") / "gpu_kernels.py").read_text()
+        head = f"# ---------------------------------------------------------------- {rule.key}"
+        _modules[rule.key, wanted] = load(f"{rule.key}_gpu", f"{kernels}\n\n{head}\n{_print(rule, wanted)}")
+    return _modules[rule.key, wanted]
+
+
+def _real(dtype: torch.dtype):  # noqa: ANN202
+    import triton.language as tl
+
+    return tl.float64 if dtype == torch.float64 else tl.float32
+
+
+def forward(rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
+    steps, neurons = inputs[0].shape
+    code = module(rule, (True,) * len(inputs) + (False,) * len(params))
+    outputs, final = [torch.empty_like(inputs[0]) for _ in rule.outputs], torch.empty_like(initial)
+    wide = tuple(int(p.numel() != 1) for p in params)
+    code.forward[(-(-neurons // BLOCK),)](
+        tuple(inputs), initial, tuple(params), tuple(outputs), final, steps, neurons,
+        wide=wide, S=len(rule.states), real=_real(initial.dtype), BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
+    )  # fmt: skip
+    return outputs, final
+
+
+def backward(
+    rule: Rule,
+    inputs: Sequence[Tensor],
+    initial: Tensor,
+    params: Sequence[Tensor],
+    g_outputs: Sequence[Tensor],
+    g_final: Tensor,
+    wanted: tuple[bool, ...],
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N]."""
+    steps, neurons = inputs[0].shape
+    code, count = module(rule, wanted), sum(wanted[len(inputs) :])
+    segment = math.isqrt(max(steps - 1, 0)) + 1
+    segments = -(-steps // segment)
+    g_inputs = [torch.empty_like(x) for x, want in zip(inputs, wanted, strict=False) if want]
+    g_initial = torch.empty_like(initial)
+    g_params = initial.new_zeros(count, neurons)
+    marks, trail = initial.new_empty(segments, *initial.shape), initial.new_empty(segment, *initial.shape)
+    code.backward[(-(-neurons // BLOCK),)](
+        tuple(inputs), initial, tuple(params), tuple(g_outputs), g_final, tuple(g_inputs), g_initial, g_params, marks, trail,
+        steps, neurons, segment, segments, wide=tuple(int(p.numel() != 1) for p in params), S=len(rule.states), P=count,
+        real=_real(initial.dtype), BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
+    )  # fmt: skip
+    return g_inputs, g_initial, g_params

@@ -1,0 +1,257 @@
+"""The loops over time for GPUs, and what the words of a rule mean to Triton.
+
+The text of this file, followed by the ticks printed from one rule (see `gpu.py`), makes the module that runs that
+rule. A program carries one block of neurons through all ticks, its states in registers. Fused multiply-add is off
+(`enable_fp_fusion=False` at launch), so spikes equal those of the reference bit for bit.
+
+Axes: T ticks, N neurons (batch and features together), S states, P parameters with a gradient.
+Memory traffic per neuron and tick: forward reads the inputs and writes the outputs; backward reads inputs (again) and
+output gradients, writes input gradients, and keeps 2 sqrt(T) instead of T states per neuron in scratch.
+"""
+
+import triton
+import triton.language as tl
+
+
+# ---------------------------------------------------------------- the words
+@triton.jit
+def const(c: tl.constexpr):
+    return c
+
+
+@triton.jit
+def spike(u):
+    return (u >= 0).to(u.dtype)
+
+
+@triton.jit
+def spike_strict(u):
+    return (u > 0).to(u.dtype)
+
+
+@triton.jit
+def same(a):
+    return a
+
+
+@triton.jit
+def inject(model, measured):
+    return measured
+
+
+@triton.jit
+def where(condition, a, b):
+    return tl.where(condition, a, b)
+
+
+@triton.jit
+def negate(condition):
+    return condition == 0
+
+
+@triton.jit
+def div(a, b):
+    wide = (a + b).dtype  # a number beside a block takes the block's dtype
+    if wide == tl.float64:
+        return a / b
+    else:
+        return tl.div_rn(a + 0 * b, b + 0 * a)  # plain division is approximate
+
+
+@triton.jit
+def exp(a):
+    return tl.exp(a)
+
+
+@triton.jit
+def log(a):
+    return tl.log(a)
+
+
+@triton.jit
+def sqrt(a):
+    if a.dtype == tl.float64:
+        return tl.sqrt(a)
+    else:
+        return tl.sqrt_rn(a)
+
+
+@triton.jit
+def tanh(a):
+    e = tl.exp(-2.0 * tl.abs(a))
+    far = (1.0 - e) / (1.0 + e)
+    far = tl.where(a < 0, -far, far)
+    if a.dtype == tl.float64:
+        return far
+    else:
+        s = a * a
+        near = a * (1.0 + s * (-1 / 3 + s * (2 / 15 + s * (-17 / 315 + s * (62 / 2835)))))
+        return tl.where(tl.abs(a) < 0.3, near, far)
+
+
+@triton.jit
+def sigmoid(a):
+    return 1.0 / (1.0 + tl.exp(-a))
+
+
+@triton.jit
+def softplus(a):
+    return tl.maximum(a, 0.0) + tl.log(1.0 + tl.exp(-tl.abs(a)))
+
+
+@triton.jit
+def absolute(a):
+    return tl.abs(a)
+
+
+@triton.jit
+def sign(a):
+    return (a > 0).to(a.dtype) - (a < 0).to(a.dtype)
+
+
+@triton.jit
+def floor(a):
+    return tl.floor(a)
+
+
+@triton.jit
+def nearest(a):
+    # adding and taking away 1.5 * 2^(mantissa bits) rounds to the nearest whole number, halves to even
+    if a.dtype == tl.float64:
+        big: tl.constexpr = 6755399441055744.0
+    else:
+        big: tl.constexpr = 12582912.0
+    return tl.where(tl.abs(a) < big / 3, (a + big) - big, a)
+
+
+@triton.jit
+def minimum(a, b):
+    return tl.minimum(a, b)
+
+
+@triton.jit
+def maximum(a, b):
+    return tl.maximum(a, b)
+
+
+@triton.jit
+def clamp(a, low, high):
+    return tl.minimum(tl.maximum(a, low), high)
+
+
+# ---------------------------------------------------------------- the ticks: printed from the rule
+@triton.jit
+def step(inputs, state, params):
+    """One tick -> (outputs, states after)."""
+
+
+@triton.jit
+def advance(inputs, state, params):
+    """The same tick without its outputs -> states after."""
+
+
+@triton.jit
+def adjoint(inputs, state, params, g_outputs, carry):
+    """Its vector-Jacobian product -> (gradients of the states before, of the wanted inputs, of the parameters)."""
+
+
+# ---------------------------------------------------------------- rows in and out
+@triton.jit
+def read(pointers, at, mask, real: tl.constexpr):
+    """One block from each of a tuple of [T, N] tensors."""
+    row = ()
+    for k in tl.static_range(len(pointers)):
+        row = row + (tl.load(pointers[k] + at, mask=mask, other=0.0).to(real),)
+    return row
+
+
+@triton.jit
+def write(pointers, at, mask, row):
+    """One block into each of a tuple of [T, N] tensors."""
+    for k in tl.static_range(len(pointers)):
+        tl.store(pointers[k] + at, row[k], mask=mask)
+
+
+@triton.jit
+def read_stack(pointer, at, mask, N, S: tl.constexpr):
+    """S blocks from one [S, N] tensor."""
+    row = ()
+    for k in tl.static_range(S):
+        row = row + (tl.load(pointer + k * N + at, mask=mask, other=0.0),)
+    return row
+
+
+@triton.jit
+def write_stack(pointer, at, mask, N, row, S: tl.constexpr):
+    """S blocks into one [S, N] tensor."""
+    for k in tl.static_range(S):
+        tl.store(pointer + k * N + at, row[k], mask=mask)
+
+
+@triton.jit
+def read_params(pointers, offs, mask, wide: tl.constexpr, real: tl.constexpr):
+    """Parameters: one number for all, or one per neuron."""
+    row = ()
+    for k in tl.static_range(len(pointers)):
+        row = row + (tl.load(pointers[k] + offs * wide[k], mask=mask, other=0.0).to(real),)
+    return row
+
+
+# ---------------------------------------------------------------- the loops over time
+@triton.jit
+def forward(inputs, initial, params, outputs, final, T, N, wide: tl.constexpr, S: tl.constexpr, real: tl.constexpr,
+            BLOCK: tl.constexpr):  # fmt: skip
+    """inputs, outputs: tuples of [T, N]; initial, final [S, N]; params: tuple of [1] or [N]."""
+    N = N.to(tl.int64)
+    offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = offs < N
+    p = read_params(params, offs, mask, wide, real)
+    state = read_stack(initial, offs, mask, N, S)
+    for t in range(T):
+        at = t * N + offs
+        y, state = step(read(inputs, at, mask, real), state, p)
+        write(outputs, at, mask, y)
+    write_stack(final, offs, mask, N, state, S)
+
+
+@triton.jit
+def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g_params, marks, trail, T, N, segment, segments,
+             wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, real: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """inputs, g_outputs, g_inputs: tuples of [T, N]; initial, g_final, g_initial [S, N]; g_params [P, N].
+
+    Scratch: marks [segments, S, N], the states at the start of each segment; trail [segment, S, N].
+    """
+    N = N.to(tl.int64)
+    offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = offs < N
+    p = read_params(params, offs, mask, wide, real)
+    state = read_stack(initial, offs, mask, N, S)
+    write_stack(marks, offs, mask, N, state, S)
+    for m in range(1, segments):
+        for k in range(segment):
+            state = advance(read(inputs, ((m - 1) * segment + k) * N + offs, mask, real), state, p)
+        write_stack(marks + m * S * N, offs, mask, N, state, S)
+    tl.debug_barrier()  # what this block wrote it will read
+    carry = read_stack(g_final, offs, mask, N, S)
+    sums = read_stack(g_params, offs, mask, N, P)
+    for back in range(segments):
+        start = (segments - 1 - back) * segment
+        length = tl.minimum(segment, T - start)
+        state = read_stack(marks + (segments - 1 - back) * S * N, offs, mask, N, S)
+        for k in range(length):
+            write_stack(trail + k * S * N, offs, mask, N, state, S)
+            state = advance(read(inputs, (start + k) * N + offs, mask, real), state, p)
+        tl.debug_barrier()
+        for i in range(length):
+            k = length - 1 - i
+            at = (start + k) * N + offs
+            state = read_stack(trail + k * S * N, offs, mask, N, S)
+            carry, gx, gp = adjoint(read(inputs, at, mask, real), state, p, read(g_outputs, at, mask, real), carry)
+            write(g_inputs, at, mask, gx)
+            more = ()
+            for j in tl.static_range(P):
+                more = more + (sums[j] + gp[j],)
+            sums = more
+        tl.debug_barrier()
+    write_stack(g_initial, offs, mask, N, carry, S)
+    write_stack(g_params, offs, mask, N, sums, P)
