@@ -4,6 +4,7 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 """
 
 from ranvier import surrogate, words
+from ranvier.machines.choose import machine
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adaptive import ALIF
@@ -14,7 +15,6 @@ from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.reset import resetting
 from ranvier.nn.sequential import Fold, Sequential
 from ranvier.nn.temporal import Temporal
-from ranvier.machines.choose import machine
 from ranvier.units import decay
 
 __version__ = "0.1.0"

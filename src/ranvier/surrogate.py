@@ -30,11 +30,9 @@ class Surrogate:
         return self.slope(u)
 
     def __reduce__(self) -> Any:  # a slope is a closure; what it was made from can be pickled
-        return (
-            (SURROGATES[self.name], tuple(v for _, v in self.numbers))
-            if self.name in SURROGATES
-            else (custom, (self.slope, self.name))
-        )
+        if self.name in SURROGATES:
+            return SURROGATES[self.name], tuple(v for _, v in self.numbers)
+        return custom, (self.slope, self.name)
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{k}={v:g}' for k, v in self.numbers)})"

@@ -36,7 +36,7 @@ class Rule:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The names of inputs, states and parameters in the graphs: with an underscore, so that they clash with none."""
+        """The names of inputs, states and parameters in the graphs; the underscore keeps them from clashing."""
         return tuple(f"{n}_" for n in self.inputs + self.states + self.params)
 
     @property

@@ -14,7 +14,11 @@ from ranvier.machines import op, reference
 
 # The device types each machine serves. Triton's interpreter lets the GPU kernels run on CPU tensors, for checking.
 SERVES = {"cpu": ("cpu",), "gpu": ("cuda",), "reference": None}
-NAMES = {"cpu": "Numba, tiles of neurons on CPU threads", "gpu": "Triton, one program per block of neurons", "reference": "a loop of torch operations"}  # fmt: skip
+NAMES = {
+    "cpu": "Numba, tiles of neurons on CPU threads",
+    "gpu": "Triton, one program per block of neurons",
+    "reference": "a loop of torch operations",
+}
 
 _here = threading.local()  # the machine forced in this thread
 

@@ -78,59 +78,75 @@ def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[boo
     return row
 
 
-def _print(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool]) -> str:
-    """The three rows of a rule. wide: which parameters are per neuron; wanted: which inputs and parameters need a
-    gradient."""
+def _forward_row(rule: Rule, wide: Sequence[bool]) -> str:
+    row = _row(rule, "forward_row", "inputs, before, params, outputs, after", rule.step, wide)
+    for k in range(len(rule.outputs)):
+        row.write(k, f"outputs[{k}][t, lo:hi]")
+    for k in range(len(rule.states)):
+        row.write(len(rule.outputs) + k, f"after[{k}, :w]")
+    return row.text()
+
+
+def _advance_row(rule: Rule, wide: Sequence[bool]) -> str:
+    row = _row(rule, "advance_row", "inputs, before, params, after", rule.advance, wide)
+    for k in range(len(rule.states)):
+        row.write(k, f"after[{k}, :w]")
+    return row.text()
+
+
+def _adjoint_row(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool]) -> str:
     inputs, outputs, states = len(rule.inputs), len(rule.outputs), len(rule.states)
-    forward = _row(rule, "forward_row", "inputs, before, params, outputs, after", rule.step, wide)
+    names = rule.arguments
+    asked = [n for n, want in zip((*names[:inputs], *names[inputs + states :]), wanted, strict=True) if want]
+    graph = rule.adjoint((*names[inputs : inputs + states], *asked))
+    arguments = "inputs, before, params, g_outputs, carry, g_inputs, g_params"
+    row = _row(rule, "adjoint_row", arguments, graph, wide)
     for k in range(outputs):
-        forward.write(k, f"outputs[{k}][t, lo:hi]")
+        row.array(f"g{k}", f"g_outputs[{k}][t, lo:hi]")
     for k in range(states):
-        forward.write(outputs + k, f"after[{k}, :w]")
-
-    advance = _row(rule, "advance_row", "inputs, before, params, after", rule.advance, wide)
-    for k in range(states):
-        advance.write(k, f"after[{k}, :w]")
-
-    arguments = rule.arguments
-    asked = [k for k, want in enumerate(wanted) if want]
-    to = [arguments[k] if k < inputs else arguments[k + states] for k in asked]
-    graph = rule.adjoint((*arguments[inputs : inputs + states], *to))
-    back = _row(rule, "adjoint_row", "inputs, before, params, g_outputs, carry, g_inputs, g_params", graph, wide)
-    for k in range(outputs):
-        back.array(f"g{k}", f"g_outputs[{k}][t, lo:hi]")
-    for k in range(states):
-        back.array(f"g{outputs + k}", f"carry[{k}, :w]")
-        back.write(k, f"carry[{k}, :w]")
-    n_inputs = sum(k < inputs for k in asked)
-    for j in range(len(asked)):
-        if j < n_inputs:
-            back.write(states + j, f"g_inputs[{j}][t, lo:hi]")
-        else:
-            back.write(states + j, f"g_params[{j - n_inputs}, lo:hi]", add=True)
-    return "\n\n".join(row.text() for row in (forward, advance, back))
-
-
-@cache
-def _module(key: str, text: str, dtype: torch.dtype) -> ModuleType:
-    kernels = (resources.files("ranvier.machines") / "cpu_kernels.py").read_text()
-    if dtype == torch.float64:
-        kernels = kernels.replace("real = np.float32", "real = np.float64")
-    return load(key, f"{kernels}\n\n# ---------------------------------------------------------------- {key}\n{text}")
+        row.array(f"g{outputs + k}", f"carry[{k}, :w]")
+        row.write(k, f"carry[{k}, :w]")
+    for j in range(sum(wanted[:inputs])):
+        row.write(states + j, f"g_inputs[{j}][t, lo:hi]")
+    for j in range(sum(wanted[inputs:])):
+        row.write(states + sum(wanted[:inputs]) + j, f"g_params[{j}, lo:hi]", add=True)
+    return row.text()
 
 
 _modules: dict[tuple, ModuleType] = {}
 
 
-def module(rule: Rule, wide: tuple[bool, ...], wanted: tuple[bool, ...], dtype: torch.dtype) -> ModuleType:
-    """The compiled code of a rule for these kinds of arguments."""
-    at = (rule.key, wide, wanted, dtype)
+def module(
+    rule: Rule, dtype: torch.dtype, wide: tuple[bool, ...], wanted: tuple[bool, ...] | None = None
+) -> ModuleType:
+    """The compiled code of a rule: its forward loop, or, told which gradients are wanted, its backward loop.
+
+    wide: which parameters are per neuron; wanted: which inputs and parameters need a gradient.
+    """
+    at = (rule.key, dtype, wide, wanted)
     if at not in _modules:
-        _modules[at] = _module(rule.key, _print(rule, wide, wanted), dtype)
+        rows = (
+            [_forward_row(rule, wide)]
+            if wanted is None
+            else [_advance_row(rule, wide), _adjoint_row(rule, wide, wanted)]
+        )
+        _modules[at] = _module(rule.name, "\n\n".join(rows), dtype)
     return _modules[at]
 
 
-def _timed(name: str, function, *arguments) -> None:  # noqa: ANN001
+@cache
+def _module(name: str, rows: str, dtype: torch.dtype) -> ModuleType:
+    kernels = (resources.files("ranvier.machines") / "cpu_kernels.py").read_text()
+    if dtype == torch.float64:
+        kernels = kernels.replace("real = np.float32", "real = np.float64")
+    return load(name, f"{kernels}\n\n# {'-' * 64} the rows of {name}\n{rows}")
+
+
+def _wide(params: Sequence[Tensor]) -> tuple[bool, ...]:
+    return tuple(p.numel() != 1 for p in params)
+
+
+def _timed(name: str, function, *arguments) -> None:
     """Run a kernel; if it had to be compiled and that took long, say so."""
     if function.signatures:
         return function(*arguments)
@@ -150,9 +166,15 @@ def forward(
 ) -> tuple[list[Tensor], Tensor]:
     """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
     (steps, neurons), dtype = inputs[0].shape, initial.dtype
-    code = module(rule, tuple(p.numel() != 1 for p in params), (True,) * len(inputs) + (False,) * len(params), dtype)
+    code = module(rule, dtype, _wide(params))
     outputs, final = [empty((steps, neurons), dtype) for _ in rule.outputs], torch.empty_like(initial)
-    x, s, p, y, f = _arrays(inputs, dtype), initial.numpy(), _arrays(params, dtype), _arrays(outputs, dtype), final.numpy()
+    x, s, p, y, f = (
+        _arrays(inputs, dtype),
+        initial.numpy(),
+        _arrays(params, dtype),
+        _arrays(outputs, dtype),
+        final.numpy(),
+    )
 
     def work(lo: int, hi: int) -> None:
         two = scratch("state", (2, len(rule.states), TILE), dtype).numpy()
@@ -173,7 +195,7 @@ def backward(
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N]."""
     (steps, neurons), dtype = inputs[0].shape, initial.dtype
-    code = module(rule, tuple(p.numel() != 1 for p in params), wanted, dtype)
+    code = module(rule, dtype, _wide(params), wanted)
     g_inputs = [empty((steps, neurons), dtype) for want in wanted[: len(inputs)] if want]
     g_initial = torch.empty_like(initial)
     g_params = torch.zeros(sum(wanted[len(inputs) :]), neurons, dtype=dtype)

@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 
 real = np.float32
-compiled = njit(nogil=True, error_model="numpy", cache=True)
+compiled = njit(nogil=True, error_model="numpy", inline="always")  # inlined before types are inferred: compiles sooner
+kernel = njit(nogil=True, error_model="numpy", cache=True)
 
 
 # ---------------------------------------------------------------- the words
@@ -178,7 +179,7 @@ def write(whole, tile, lo, hi):
             whole[k, lo + n] = tile[k, n]
 
 
-@compiled
+@kernel
 def forward(lo, hi, width, steps, inputs, initial, params, outputs, final, scratch):
     """Carry the neurons lo..hi through time, a tile of `width` at once.
 
@@ -192,7 +193,7 @@ def forward(lo, hi, width, steps, inputs, initial, params, outputs, final, scrat
         write(final, scratch[steps & 1], a, b)
 
 
-@compiled
+@kernel
 def backward(lo, hi, width, steps, segment, inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g_params,
              marks, trail, carry):  # fmt: skip
     """Walk the neurons lo..hi back through time: their states are computed again, tile by tile, into cache.

@@ -1,7 +1,7 @@
 """A rule on the GPU: ticks printed for Triton, one program per block of neurons, time inside."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from types import ModuleType
 
@@ -21,7 +21,9 @@ def _tuple(operands: Sequence[Operand]) -> str:
     return "(" + "".join(f"{a}, " if isinstance(a, str) else f"0.0 * inputs[0] + {a!r}, " for a in operands) + ")"
 
 
-def _tick(rule: Rule, name: str, arguments: dict[str, Sequence[str]], graph: Graph, results: Sequence[Sequence[Operand]]) -> str:
+def _tick(
+    rule: Rule, name: str, arguments: Mapping[str, Sequence[str]], graph: Graph, results: Sequence[Sequence[Operand]]
+) -> str:
     used = {a for op in graph.ops for a in op.args} | set(graph.outputs)
     body = [f"{n} = {whole}[{k}]" for whole, names in arguments.items() for k, n in enumerate(names) if n in used]
     body += [*lines(graph), f"return {', '.join(map(_tuple, results))}"]
@@ -59,13 +61,15 @@ def module(rule: Rule, wanted: tuple[bool, ...]) -> ModuleType:
     return _modules[rule.key, wanted]
 
 
-def _real(dtype: torch.dtype):  # noqa: ANN202
+def _real(dtype: torch.dtype):
     import triton.language as tl
 
     return tl.float64 if dtype == torch.float64 else tl.float32
 
 
-def forward(rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+def forward(
+    rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]
+) -> tuple[list[Tensor], Tensor]:
     """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
     steps, neurons = inputs[0].shape
     code = module(rule, (True,) * len(inputs) + (False,) * len(params))
@@ -97,8 +101,9 @@ def backward(
     g_params = initial.new_zeros(count, neurons)
     marks, trail = initial.new_empty(segments, *initial.shape), initial.new_empty(segment, *initial.shape)
     code.backward[(-(-neurons // BLOCK),)](
-        tuple(inputs), initial, tuple(params), tuple(g_outputs), g_final, tuple(g_inputs), g_initial, g_params, marks, trail,
-        steps, neurons, segment, segments, wide=tuple(int(p.numel() != 1) for p in params), S=len(rule.states), P=count,
+        tuple(inputs), initial, tuple(params), tuple(g_outputs), g_final, tuple(g_inputs), g_initial, g_params,
+        marks, trail, steps, neurons, segment, segments,
+        wide=tuple(int(p.numel() != 1) for p in params), S=len(rule.states), P=count,
         real=_real(initial.dtype), BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
     )  # fmt: skip
     return g_inputs, g_initial, g_params

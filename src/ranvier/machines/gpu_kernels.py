@@ -215,8 +215,9 @@ def forward(inputs, initial, params, outputs, final, T, N, wide: tl.constexpr, S
 
 
 @triton.jit
-def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g_params, marks, trail, T, N, segment, segments,
-             wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, real: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g_params, marks, trail, T, N,
+             segment, segments, wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, real: tl.constexpr,
+             BLOCK: tl.constexpr):  # fmt: skip
     """inputs, g_outputs, g_inputs: tuples of [T, N]; initial, g_final, g_initial [S, N]; g_params [P, N].
 
     Scratch: marks [segments, S, N], the states at the start of each segment; trail [segment, S, N].

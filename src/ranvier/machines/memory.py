@@ -16,7 +16,7 @@ _local = threading.local()
 
 
 @cache
-def _madvise():  # noqa: ANN202
+def _madvise():
     if not sys.platform.startswith("linux") or not hasattr(mmap, "MADV_HUGEPAGE"):
         return None
     try:
@@ -44,7 +44,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 def scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """A tensor of this thread, with anything in it, valid until the next call with the same name and dtype."""
-    kept = _local.__dict__
+    kept: dict = _local.__dict__
     size = math.prod(shape)
     held = kept.get((name, dtype))
     if held is None or held.numel() < size:

@@ -61,7 +61,8 @@ def _(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, ma
 
 @torch.library.custom_op("ranvier::scan_backward", mutates_args=())
 def scan_backward(
-    inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str, machine: str
+    inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str,
+    machine: str,
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of the wanted inputs, of the initial state, of the wanted parameters."""
     x, s, p = _flat(inputs, initial, params)
@@ -84,7 +85,8 @@ def scan_backward(
 
 @scan_backward.register_fake
 def _(
-    inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str, machine: str
+    inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str,
+    machine: str,
 ) -> list[Tensor]:  # fmt: skip
     new = torch.contiguous_format
     return [

@@ -5,7 +5,6 @@ temporal layers, wherever they stand in the network, read their state from it an
 stays behind in the layers.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,8 +54,8 @@ def _open(net: nn.Module, state: State | None = None, names: tuple[str, ...] = (
         )
     if unknown := (state or {}).keys() - set(paths.values()):
         raise ValueError(
-            f"state has entries for {sorted(unknown)}, but the temporal layers of this network are {sorted(paths.values())}; "
-            f"pass the state that ranvier.scan returned for this network"
+            f"state has entries for {sorted(unknown)}, but the temporal layers of this network are "
+            f"{sorted(paths.values())}; pass the state that ranvier.scan returned for this network"
         )
     outer, here.book = getattr(here, "book", None), Book(paths, state or {}, names=names)
     try:

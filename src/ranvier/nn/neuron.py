@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.derive.rule import Rule
-from ranvier.nn.temporal import Temporal, check_sequence, promoted
 from ranvier.machines import choose, op
+from ranvier.nn.temporal import Temporal, check_sequence, promoted
 from ranvier.surrogate import Surrogate, atan
 
 

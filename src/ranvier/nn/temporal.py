@@ -53,8 +53,9 @@ def check_sequence(layer: nn.Module, x: Any) -> None:
         raise TypeError(f"{name}: input must be floating point, got {x.dtype}; spikes are 1.0 and 0.0: call .float()")
     if x.dim() < 3:
         raise ValueError(
-            f"{name}: input must be a sequence [T, B, *features], got shape {tuple(x.shape)}; for one tick [B, *features] "
-            f"use ranvier.step(net, x_t, state), or ranvier.Stream(net), which remembers the state for you"
+            f"{name}: input must be a sequence [T, B, *features], got shape {tuple(x.shape)}; "
+            f"for one tick [B, *features] use ranvier.step(net, x_t, state), or ranvier.Stream(net), which remembers "
+            f"the state for you"
         )
 
 
