@@ -1,0 +1,222 @@
+"""The `ranvier` command: train, eval, explain, recipes. A command is a typed function and a line in COMMANDS."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from .recipes import Recipe
+    from .train.folder import Folder
+
+# Read once, when torch is loaded: huge pages halve the cost of fresh memory, and idle OpenMP threads that sleep
+# instead of spinning leave the cores to the kernels.
+ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "passive"}
+
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="What to train, by name; `ranvier recipes` lists them.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change any field of the recipe.")
+]
+Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the data set lies, if it is a file.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="What to train; `ranvier recipes` lists them.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times through the training data.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same weights.")] = None,
+    settings: Settings = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder to make; else runs/RECIPE.")] = None,
+    data: Data = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda, ... as Lightning names them.")] = "auto",
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, ... as Lightning names them.")] = "32-true",
+) -> None:
+    """Train a network, test it, and write a report of it.
+
+    The run's folder holds config.toml, weights.safetensors, metrics.csv, result.json and report.html.
+    Stopped by Ctrl-C or otherwise, it goes on from its last whole epoch: ranvier train --resume RUN.
+
+    Examples: ranvier train digits, or ranvier train digits --epochs 5 --set net.hidden=256 --out runs/wide
+    """
+    from .train.folder import Folder
+
+    shortcuts = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed}
+    changes = {name: value for name, value in shortcuts.items() if value is not None} | _pairs(settings)
+    if resume is None:
+        plan = _recipe(recipe, changes)
+        splits, net = _prepare(plan, data)  # before the folder is made: a mistake leaves nothing behind
+        folder = Folder.create(out or Folder.free(Path("runs") / plan.name))
+        _write_config(folder, plan)
+    else:
+        if recipe or changes or out:
+            raise ValueError("--resume goes on with a run as it was begun; leave out RECIPE, --out and all settings")
+        folder = Folder.open(resume)
+        plan = _read_config(folder)
+        if folder.finished:
+            _last_lines(folder)
+            return
+        splits, net = _prepare(plan, data)
+    _train(plan, net, splits, folder, accelerator=accelerator, precision=precision)
+
+
+def evaluate(run: Run, data: Data = None) -> None:
+    """Test a trained run's weights again on its test set."""
+    from .train import evaluate as evaluation
+    from .train.folder import Folder
+
+    folder = Folder.open(run)
+    plan = _read_config(folder)
+    splits, net = _prepare(plan, data)
+    folder.read_weights(net)
+    answers = evaluation.evaluate(plan, net, splits.test)
+    for layer, rates in answers.rates.items():
+        out.print(f"{layer}: {rates.mean():.3f} spikes per tick, {len(rates):,} neurons", style="dim")
+    out.print(f"test accuracy [bold]{answers.accuracy:.2%}[/] ({answers.correct} of {len(answers.labels)})")
+
+
+def explain(recipe: RecipeName, settings: Settings = None, data: Data = None) -> None:
+    """Tell, layer by layer, which machine would run a recipe's net here, and why."""
+    from torch import Generator
+
+    from .nn import explain as explain_net
+
+    plan = _recipe(recipe, _pairs(settings))
+    splits, net = _prepare(plan, data)
+    explained = explain_net(net, plan.encode(splits.train.x[: plan.batch], Generator().manual_seed(0)))
+    if explained is not None:
+        out.print(str(explained), markup=False)
+
+
+def recipes(recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Show its fields.")] = None) -> None:
+    """List the recipes, or all fields of one: what --set can change."""
+    from .recipes import RECIPES, named, settings
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    if recipe is None:
+        for name, kind in RECIPES.items():
+            table.add_row(f"[bold]{name}[/]", (kind.__doc__ or "").split("\n")[0])
+    else:
+        for name, value in settings(named(RECIPES, recipe)).items():
+            table.add_row(name, f"[cyan]{value}[/]")
+    out.print(table)
+
+
+# A new command is a line here.
+COMMANDS = {"train": train, "eval": evaluate, "explain": explain, "recipes": recipes}
+
+app = typer.Typer(
+    help="Ranvier: spiking neural networks on PyTorch.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+
+
+def main() -> None:
+    """Run the command line. What a user can mend is told in a sentence; RANVIER_TRACE=1 shows where it happened."""
+    _set_environment()
+    try:
+        app()
+    except KeyboardInterrupt:
+        err.print("stopped")
+        sys.exit(130)
+    except (ValueError, TypeError, FileNotFoundError, FileExistsError, ModuleNotFoundError) as error:
+        if os.environ.get("RANVIER_TRACE"):
+            raise
+        err.print(f"[red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+
+
+def _set_environment() -> None:
+    missing = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(missing)
+    if missing and "torch" in sys.modules and os.name == "posix":
+        os.execv(sys.executable, sys.orig_argv)  # torch has read its environment already: begin again with this one
+
+
+def _train(plan: Recipe, net: Any, splits: Any, folder: Folder, **trainer: Any) -> None:
+    from .report import write_report
+    from .train.engine import fit
+    from .train.evaluate import evaluate, summary
+    from .train.progress import OneBar
+
+    out.print(f"[bold]{plan.name}[/]: {len(splits.train.labels):,} samples, {plan.epochs} epochs, into {folder.path}")
+    try:
+        rows = fit(plan, net, splits.train, splits.validation, folder, [OneBar(out)], **trainer)
+    except KeyboardInterrupt:
+        err.print(f"stopped; go on with: ranvier train --resume {folder.path}")
+        sys.exit(130)
+    answers = evaluate(plan, net, splits.test)
+    result = summary(plan, net, answers, rows)
+    write_report(folder, plan, net, splits.test, answers, result, rows)
+    folder.write_result(result)  # last: it says that the run is finished
+    _last_lines(folder)
+
+
+def _prepare(plan: Recipe, data: Path | None) -> tuple[Any, Any]:
+    """The data set, and the net with the weights it starts from."""
+    from .train.engine import new_net
+
+    splits = plan.splits(data)
+    return splits, new_net(plan, splits.train.x[:1])
+
+
+def _last_lines(folder: Folder) -> None:
+    result = folder.read_result()
+    right = f"({result['correct']} of {result['samples']})"
+    out.print(f"test accuracy [bold]{result['accuracy']:.2%}[/] {right}, trained in {result['training_seconds']:.1f} s")
+    out.print(f"report: {folder.report}", soft_wrap=True)
+
+
+def _recipe(name: str | None, changes: dict[str, Any]) -> Recipe:
+    from .recipes import RECIPES, named, override
+
+    if name is None:
+        raise ValueError(f"name a recipe to train ({', '.join(RECIPES)}), or a run to go on with: --resume RUN")
+    return override(named(RECIPES, name), changes)
+
+
+def _read_config(folder: Folder) -> Recipe:
+    from .recipes import RECIPES, from_config
+
+    try:
+        return from_config(RECIPES, folder.read_config())
+    except ValueError as error:
+        raise ValueError(f"{folder.config}: {error}") from None
+
+
+def _write_config(folder: Folder, plan: Recipe) -> None:
+    from .recipes import to_config
+
+    folder.write_config(to_config(plan))
+
+
+def _pairs(settings: list[str] | None) -> dict[str, str]:
+    pairs = [item.partition("=") for item in settings or []]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise ValueError(f"--set takes NAME=VALUE, as --set net.hidden=256, got {name + equals + value!r}")
+    return {name: value for name, _, value in pairs}
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

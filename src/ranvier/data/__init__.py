@@ -1,0 +1,32 @@
+"""Data: real sets as tensors in memory, and the encoders that turn numbers into spikes."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from .encode import ENCODINGS, constant, latency, rate
+from .sets import Split, Splits, digits, fashion_mnist, mnist, read_idx, stratify
+from .yinyang import yinyang, yinyang_splits
+
+# Sets by name: each takes a folder (or None) and returns Splits.
+SETS = {"digits": digits, "fashion-mnist": fashion_mnist, "mnist": mnist, "yinyang": yinyang_splits}
+
+
+def load(name: str, folder: str | Path | None = None) -> Splits:
+    """The data set of that name, in its three parts. ValueError lists the names there are.
+
+    >>> load("yinyang").test.x.shape
+    torch.Size([1000, 4])
+    """
+    if name not in SETS:
+        near = get_close_matches(name, SETS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"no data set {name!r}{hint} There are: {', '.join(SETS)}")
+    return SETS[name](folder)
+
+
+__all__ = [
+    "ENCODINGS", "SETS", "Split", "Splits", "constant", "digits", "fashion_mnist", "latency", "load", "mnist",
+    "rate", "read_idx", "stratify", "yinyang",
+]  # fmt: skip

@@ -1,0 +1,160 @@
+"""What a training run is made of: a frozen dataclass whose every field can be set by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from difflib import get_close_matches
+from math import isfinite
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from torch import Generator, Tensor, nn, optim
+
+from .. import data
+from ..train import loss, metric
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. A recipe of your own is a subclass with `name` and `build`, and a line in `RECIPES`.
+
+    steps: ticks T a sample is shown. encoding: how numbers become input over time (constant, rate, latency).
+    epochs, batch, seed: as usual; the same seed gives the same weights, bit for bit.
+    lr: highest learning rate of AdamW, reached after a tenth of the run, then falling as a cosine.
+    weight_decay: AdamW's. smoothing: label smoothing in [0, 1].
+    """
+
+    name: ClassVar[str]
+    data: str
+    encoding: str = "constant"
+    steps: int = 10
+    epochs: int = 30
+    batch: int = 64
+    seed: int = 0
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    smoothing: float = 0.1
+
+    def __post_init__(self) -> None:
+        _choose("data", self.data, data.SETS)
+        _choose("encoding", self.encoding, data.ENCODINGS)
+        for name in ("steps", "epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, low, high in (
+            ("lr", 0.0, float("inf")),
+            ("weight_decay", 0.0, float("inf")),
+            ("smoothing", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if not isfinite(value) or not low <= value <= high or (name == "lr" and value == 0):
+                raise ValueError(f"{name} must lie between {low:g} and {high:g}, got {value}")
+
+    def splits(self, folder: str | Path | None = None) -> data.Splits:
+        """The three parts of the data set."""
+        return data.load(self.data, folder)
+
+    def build(self) -> nn.Module:
+        """The net: `[T, B, *features]` -> traces `[T, B, C]`."""
+        raise NotImplementedError(f"{type(self).__name__} has no build(self): return the net to train")
+
+    def augment(self, x: Tensor, generator: Generator) -> Tensor:
+        """What training sees instead of x `[B, *features]`; on x's device, drawn from `generator`."""
+        return x
+
+    def encode(self, x: Tensor, generator: Generator) -> Tensor:
+        """x `[B, *features]` in [0, 1] -> `[T, B, *features]`."""
+        return data.ENCODINGS[self.encoding](x, self.steps, generator)
+
+    def loss(self) -> loss.Loss:
+        """Cross-entropy of the readout's mean over time."""
+        return loss.integral_crossentropy(self.smoothing, temperature=self.steps)
+
+    def metric(self) -> Any:
+        """Share of samples whose summed readout is largest at the right class."""
+        return metric.integral_accuracy()
+
+    def optimiser(
+        self, parameters: Iterable[nn.Parameter], updates: int
+    ) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler]:
+        """AdamW whose learning rate rises, then falls as a cosine over `updates` updates."""
+        adamw = optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        # OneCycleLR needs room to rise: with a handful of updates in all, rise during half of them
+        rise = 0.1 if updates > 20 else 0.5
+        return adamw, optim.lr_scheduler.OneCycleLR(adamw, self.lr, total_steps=max(updates, 2), pct_start=rise)
+
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """Every field of a recipe by its dotted name, as `--set` takes it: `{"epochs": 30, "net.hidden": 128, ...}`."""
+    return _flat(asdict(recipe))
+
+
+def override(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
+    """A copy of the recipe with some fields, by dotted name, set to new values (or to their text).
+
+    ValueError for an unknown field (it lists what there is), a wrong type or a value out of range.
+    """
+    for name, value in changes.items():
+        recipe = _set(recipe, name.split("."), value, name, settings(recipe))
+    return recipe
+
+
+def _set(part: Any, path: list[str], value: Any, name: str, known: Mapping[str, Any]) -> Any:
+    current = getattr(part, path[0], None) if path[0] in (f.name for f in fields(part)) else None
+    if current is None or is_dataclass(current) != (len(path) > 1):
+        raise ValueError(unknown("field", name, known))
+    new = _set(current, path[1:], value, name, known) if len(path) > 1 else _read(name, value, type(current))
+    return replace(part, **{path[0]: new})
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The message for a name that is not there: the nearest one, and all there are."""
+    names = list(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"there is no {what} {name!r}{hint} There are: {', '.join(names)}"
+
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+TRUTH = {"true": True, "false": False}
+
+
+def _read(name: str, value: Any, kind: type) -> Any:
+    text = str(value)
+    try:
+        return TRUTH[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise ValueError(f"{name} wants {KINDS[kind]}, got {text!r}") from None
+
+
+def _choose(name: str, value: str, table: Mapping[str, Any]) -> None:
+    if value not in table:
+        raise ValueError(unknown(name, value, table))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def from_config(table: Mapping[str, type[Recipe]], config: Mapping[str, Any]) -> Recipe:
+    """The recipe that `to_config` wrote down."""
+    changes = dict(config)
+    return override(named(table, changes.pop("recipe", "?")), _flat(changes))
+
+
+def to_config(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as plain nested values, for a TOML file."""
+    return {"recipe": recipe.name, **asdict(recipe)}
+
+
+def named(table: Mapping[str, type[Recipe]], name: str) -> Recipe:
+    """The recipe of that name with its defaults; ValueError lists the names there are."""
+    _choose("recipe", name, table)
+    return table[name]()  # pyright: ignore[reportCallIssue]  # every recipe in a table gives all its defaults

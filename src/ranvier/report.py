@@ -1,0 +1,186 @@
+"""The report of a run: one self-contained page that tells what was trained, how well, and how it works inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import plot
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .train.evaluate import Evaluation, Watched
+
+# What matplotlib draws in these colours, the page draws in its own: light or dark, as the reader's system is.
+INK, LINE, FIRST, SECOND, SOFT = "#010101", "#020202", "#030303", "#040404", "#999999"
+THEME = {INK: "var(--ink)", LINE: "var(--line)", FIRST: "var(--first)", SECOND: "var(--second)", SOFT: "var(--soft)"}
+MOST_WRONG = 24  # so many misread samples are shown
+ROWS = 40  # so many neurons of a layer are drawn in a raster
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that a report tells; arrays and plain values only.
+
+    config: the recipe, nested. result: as in result.json. history: a row of figures an epoch.
+    evaluation: answers and firing rates on the test set. watched: one sample on its way.
+    wrong: (x `[*features]`, right class, answer) of misread samples.
+    """
+
+    config: Mapping[str, Any]
+    result: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]]
+    evaluation: Evaluation
+    watched: Watched
+    wrong: Sequence[tuple[torch.Tensor, int, int]]
+
+
+def page(story: Story) -> str:
+    """The report as one page of HTML: pictures inline, nothing loaded from elsewhere."""
+    from jinja2 import Environment, StrictUndefined
+
+    template = (Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(
+        story=story,
+        neurons_drawn=ROWS,
+        result=story.result,
+        config=_rows(story.config),
+        layers=_layers(story),
+        picture=picture(story.watched.x),
+        answer=int(story.watched.traces.sum(0).argmax()),
+        wrong=[(picture(x), label, answer) for x, label, answer in story.wrong[:MOST_WRONG]],
+        **{name: _draw(name, draw, story) for name, draw in FIGURES.items()},
+    )
+
+
+def picture(x: torch.Tensor) -> str:
+    """An image `[1, H, W]` or `[H, W]` in [0, 1] as a data URI, ink on nothing; "" for what is no image."""
+    if x.ndim not in (2, 3) or (x.ndim == 3 and len(x) != 1):
+        return ""
+    from matplotlib.image import imsave
+
+    ink = x.reshape(x.shape[-2:]).clamp(0, 1)
+    content = io.BytesIO()
+    imsave(content, torch.stack([torch.zeros_like(ink)] * 3 + [ink], dim=-1).numpy(), format="png")
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+def _learning(story: Story, figure: Figure) -> None:
+    loss, accuracy = figure.subplots(2, 1, sharex=True)
+    for axes, what, scale in ((accuracy, "accuracy", 100.0), (loss, "loss", 1.0)):
+        lines = {part: [scale * row[f"{part}_{what}"] for row in story.history] for part in ("train", "validation")}
+        plot.curve(lines, axes, label=f"{what}, %" if what == "accuracy" else what)
+    loss.set_xlabel("")
+    accuracy.get_legend().remove()
+
+
+def _path(story: Story, figure: Figure) -> None:
+    rows = {layer: z.flatten(1) for layer, z in story.watched.spikes.items()}
+    heights = [*(max(0.5, min(ROWS, z.shape[1]) / ROWS) for z in rows.values()), 1.1]
+    *rasters, readout = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    for axes, (layer, z) in zip(rasters, rows.items(), strict=True):
+        plot.raster(z, axes, most=ROWS)
+        axes.set(xlabel="", ylabel="", yticks=[], title=f"{layer}: {int(z.sum()):,} spikes of {z.shape[1]:,} neurons")
+    traces = story.watched.traces
+    plot.traces(traces, readout, highlight=story.watched.label)
+    readout.set(title=f"readout: membrane of class {story.watched.label}, and of the others", ylabel="")
+    readout.set_xlim(-0.6, len(traces) - 0.4)
+
+
+def _firing(story: Story, figure: Figure) -> None:
+    rates = story.evaluation.rates
+    for axes, (layer, rate) in zip(
+        figure.subplots(len(rates), 1, sharex=True, squeeze=False).flat, rates.items(), strict=True
+    ):
+        plot.histogram(rate, axes)
+        axes.set(title=f"{layer}: {rate.mean():.2f} spikes per tick", xlabel="", ylabel="")
+        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.set_xlabel("spikes per tick")
+
+
+def _confused(story: Story, figure: Figure) -> None:
+    classes = story.watched.traces.shape[-1]
+    pairs = story.evaluation.labels * classes + story.evaluation.predictions
+    plot.confusion(pairs.bincount(minlength=classes**2).view(classes, classes), figure.subplots())
+
+
+# name: (how to draw, width and height in inches)
+FIGURES: dict[str, tuple[Callable[[Story, Figure], None], float, Callable[[Story], float]]] = {
+    "learning": (_learning, 4.2, lambda story: 3.5),
+    "path": (_path, 4.2, lambda story: 1.3 + 1.15 * len(story.watched.spikes)),
+    "firing": (_firing, 4.2, lambda story: 0.5 + 1.0 * len(story.evaluation.rates)),
+    "confused": (_confused, 3.6, lambda story: 3.6),
+}
+
+
+def _draw(
+    name: str, recipe: tuple[Callable[[Story, Figure], None], float, Callable[[Story], float]], story: Story
+) -> str:
+    """One figure as an `<svg>` element that takes its colours and letters from the page."""
+    from matplotlib.figure import Figure
+
+    draw, width, height = recipe
+    with _style(name):
+        figure = Figure(figsize=(width, height(story)), layout="constrained")
+        draw(story, figure)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for color, variable in THEME.items():
+        svg = svg.replace(color, variable)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 width="100%"', re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg))
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"""font-family: [^;"]+|'DejaVu Sans', [^;"]+""", "inherit", svg)
+    return re.sub(r'<g id="[^"]*">', "<g>", svg)
+
+
+@contextmanager
+def _style(name: str) -> Iterator[None]:
+    import matplotlib
+
+    spines = {f"axes.spines.{side}": False for side in ("top", "right")}
+    colors = {key: INK for key in ("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor")}
+    colors |= {key: LINE for key in ("axes.edgecolor", "xtick.color", "ytick.color")}
+    with matplotlib.rc_context(
+        {
+            **matplotlib.rcParamsDefault, **spines, **colors,
+            "svg.fonttype": "none", "svg.hashsalt": name, "axes.prop_cycle": matplotlib.cycler(color=[FIRST, SECOND]),
+            "font.size": 8.5, "axes.titlesize": 8.5, "axes.titlelocation": "left", "axes.titlepad": 4,
+        }
+    ):  # fmt: skip
+        yield
+
+
+def _layers(story: Story) -> list[tuple[str, int, float]]:
+    return [(layer, len(rate), float(rate.mean())) for layer, rate in story.evaluation.rates.items()]
+
+
+def _rows(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        rows += _rows(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
+    return rows
+
+
+def write_report(folder: Any, plan: Any, net: Any, test: Any, evaluation: Evaluation, result: Any, rows: Any) -> None:
+    """Writes report.html into a run's folder, from the trained net and what it answered."""
+    from .recipes import to_config
+    from .train.evaluate import watch
+    from .train.folder import write
+
+    right = evaluation.predictions == evaluation.labels
+    wrong = [(test.x[i], int(test.labels[i]), int(evaluation.predictions[i])) for i in (~right).nonzero().flatten()]
+    # the first sample it got right, if there is one
+    shown = watch(plan, net, test, int(right.int().argmax()))
+    write(folder.report, page(Story(to_config(plan), result, rows, evaluation, shown, wrong)))

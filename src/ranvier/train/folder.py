@@ -1,0 +1,110 @@
+"""The folder of one run: what it is called, how it is written (whole or not at all) and read (nothing is unpickled)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Names of the files of a run, and nothing else in memory."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: str | Path) -> Folder:
+        """A new run's folder; FileExistsError if something is in it already."""
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(f"{path} is there already; choose another --out, or go on with --resume {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Folder:
+        """An earlier run's folder; FileNotFoundError if it holds no run."""
+        folder = cls(Path(path))
+        if not folder.config.is_file():
+            raise FileNotFoundError(f"{path} is no run: it has no {folder.config.name}; `ranvier train` makes one")
+        return folder
+
+    @classmethod
+    def free(cls, path: str | Path) -> Path:
+        """`path`, or the first of `path-2`, `path-3`, ... that is not taken."""
+        path, number = Path(path), 2
+        candidate = path
+        while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
+            candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+        return candidate
+
+    config = property(lambda self: self.path / "config.toml")
+    weights = property(lambda self: self.path / "weights.safetensors")
+    checkpoint = property(lambda self: self.path / "checkpoint.ckpt")
+    metrics = property(lambda self: self.path / "metrics.csv")
+    result = property(lambda self: self.path / "result.json")
+    report = property(lambda self: self.path / "report.html")
+
+    @property
+    def finished(self) -> bool:
+        return self.result.is_file()
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        import tomlkit
+
+        write(self.config, tomlkit.dumps(config))
+
+    def read_config(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.config.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{self.config} is not valid TOML: {error}") from None
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write(self.metrics, text.getvalue())
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        with self.metrics.open(encoding="utf-8", newline="") as file:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        write(self.result, json.dumps(result, indent=2) + "\n")
+
+    def read_result(self) -> dict[str, Any]:
+        return json.loads(self.result.read_text(encoding="utf-8"))
+
+    def write_weights(self, net: nn.Module) -> None:
+        from safetensors.torch import save
+
+        write(self.weights, save({name: value.contiguous().cpu() for name, value in net.state_dict().items()}))
+
+    def read_weights(self, net: nn.Module) -> None:
+        """Loads the weights into `net`; ValueError if they are another net's."""
+        from safetensors.torch import load
+
+        if not self.weights.is_file():
+            raise FileNotFoundError(f"{self.path} is not finished: go on with `ranvier train --resume {self.path}`")
+        try:
+            net.load_state_dict(load(self.weights.read_bytes()))
+        except RuntimeError as error:
+            raise ValueError(f"{self.weights} does not fit the net of {self.config}: {error}") from None
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all: beside its place first, then renamed into it."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(temporary, path)

@@ -1,0 +1,61 @@
+"""The door of every loss and metric: traces and labels checked once, time summed away."""
+
+from __future__ import annotations
+
+import torch
+from torch import Size, Tensor
+
+
+def integrate(
+    name: str, traces: Tensor, labels: Tensor, lengths: Tensor | None, time_axis: int
+) -> tuple[Tensor, Tensor]:
+    """Traces summed over time, up to each sample's length, and the number of ticks that counted.
+
+    traces `[T, *batch, C]` (time at `time_axis`), labels `[*batch]` whole numbers in [0, C), lengths `[*batch]` in
+    [1, T] or None for T everywhere -> (sum `[*batch, C]`, ticks `[*batch, 1]`). Errors speak in the name of `name`.
+    """
+    traces = traces.movedim(_time_axis(name, traces, time_axis), 0)  # [T, *batch, C]
+    steps, batch, classes = traces.shape[0], traces.shape[1:-1], traces.shape[-1]
+    _refuse_bad_labels(name, labels, batch, classes)
+    if lengths is None:
+        return traces.sum(0), traces.new_full((*batch, 1), steps)
+    _refuse_bad_lengths(name, lengths, batch, steps)
+    ticks = torch.arange(steps, device=traces.device).view(-1, *[1] * len(batch))
+    # where, not a product: NaN or inf in the padding must not leak in
+    return torch.where((ticks < lengths).unsqueeze(-1), traces, 0.0).sum(0), lengths.unsqueeze(-1).to(traces.dtype)
+
+
+def _time_axis(name: str, traces: Tensor, time_axis: int) -> int:
+    shape, axes = list(traces.shape), traces.ndim
+    if axes < 2:
+        raise ValueError(f"{name}: traces are {shape}; wanted time, batch and classes, as [T, B, C]")
+    if not -axes <= time_axis < axes or time_axis % axes == axes - 1:
+        raise ValueError(f"{name}: time_axis={time_axis} is no time axis of traces {shape}, whose last axis is classes")
+    return time_axis % axes
+
+
+def _refuse_bad_labels(name: str, labels: Tensor, batch: Size, classes: int) -> None:
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"{name}: labels must be whole numbers, got {labels.dtype}; of one-hot rows take .argmax(-1)")
+    if labels.shape != batch:
+        got, wanted = list(labels.shape), list(batch)
+        raise ValueError(f"{name}: labels are {got}, the traces' batch is {wanted}; pass one class for each sample")
+    low, high = _range(labels, valid=(0, classes - 1))
+    if low < 0 or high >= classes:
+        raise ValueError(f"{name}: labels must lie in [0, {classes - 1}] for {classes} classes, got {low} to {high}")
+
+
+def _refuse_bad_lengths(name: str, lengths: Tensor, batch: Size, steps: int) -> None:
+    if lengths.shape != batch:
+        raise ValueError(f"{name}: lengths are {list(lengths.shape)}, the batch is {list(batch)}; pass one for each")
+    low, high = _range(lengths, valid=(1, steps))
+    if low < 1 or high > steps:
+        raise ValueError(f"{name}: lengths must lie in [1, {steps}], got {low} to {high}")
+
+
+def _range(values: Tensor, valid: tuple[int, int]) -> tuple[int, int]:
+    # a compiled graph cannot branch on values, and an empty batch has none
+    if torch.compiler.is_compiling() or not values.numel():
+        return valid
+    low, high = values.aminmax()
+    return int(low), int(high)
