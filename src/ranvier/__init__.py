@@ -3,7 +3,7 @@
 Write a neuron once, as its equation. Run it fused, forward and backward, on every machine.
 """
 
-from ranvier import surrogate, words
+from ranvier import data, surrogate, words
 from ranvier.machines.choose import machine
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
@@ -15,6 +15,7 @@ from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.reset import resetting
 from ranvier.nn.sequential import Fold, Sequential
 from ranvier.nn.temporal import Temporal
+from ranvier.train import loss, metric
 from ranvier.units import decay
 
 __version__ = "0.1.0"

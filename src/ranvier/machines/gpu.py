@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ranvier.derive.rule import Rule
-from ranvier.derive.source import lines, load
+from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Graph, Operand
 
 BLOCK = 256  # neurons per program
@@ -18,7 +18,8 @@ WARPS = 4
 
 def _tuple(operands: Sequence[Operand]) -> str:
     """A tuple of blocks; a plain number is spread over the block."""
-    return "(" + "".join(f"{a}, " if isinstance(a, str) else f"0.0 * inputs[0] + {a!r}, " for a in operands) + ")"
+    blocks = [a if isinstance(a, str) else f"tl.zeros_like(inputs[0]) + {operand(a)}" for a in operands]
+    return f"({''.join(f'{b}, ' for b in blocks)})"
 
 
 def _tick(
@@ -52,19 +53,16 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
 _modules: dict[tuple, ModuleType] = {}
 
 
-def module(rule: Rule, wanted: tuple[bool, ...]) -> ModuleType:
+def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...]) -> ModuleType:
     """The kernels of a rule for these gradients."""
-    if (rule.key, wanted) not in _modules:
+    at = (rule.key, dtype, wanted)
+    if at not in _modules:
         kernels = (resources.files("ranvier.machines") / "gpu_kernels.py").read_text()
-        head = f"# ---------------------------------------------------------------- {rule.key}"
-        _modules[rule.key, wanted] = load(f"{rule.key}_gpu", f"{kernels}\n\n{head}\n{_print(rule, wanted)}")
-    return _modules[rule.key, wanted]
-
-
-def _real(dtype: torch.dtype):
-    import triton.language as tl
-
-    return tl.float64 if dtype == torch.float64 else tl.float32
+        if dtype == torch.float64:
+            kernels = kernels.replace("REAL = tl.constexpr(tl.float32)", "REAL = tl.constexpr(tl.float64)")
+        text = f"{kernels}\n\n# {'-' * 64} the ticks of {rule.name}\n{_print(rule, wanted)}"
+        _modules[at] = load(f"{rule.name}_gpu", text)
+    return _modules[at]
 
 
 def forward(
@@ -72,12 +70,12 @@ def forward(
 ) -> tuple[list[Tensor], Tensor]:
     """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
     steps, neurons = inputs[0].shape
-    code = module(rule, (True,) * len(inputs) + (False,) * len(params))
+    code = module(rule, initial.dtype, (True,) * len(inputs) + (False,) * len(params))
     outputs, final = [torch.empty_like(inputs[0]) for _ in rule.outputs], torch.empty_like(initial)
     wide = tuple(int(p.numel() != 1) for p in params)
     code.forward[(-(-neurons // BLOCK),)](
         tuple(inputs), initial, tuple(params), tuple(outputs), final, steps, neurons,
-        wide=wide, S=len(rule.states), real=_real(initial.dtype), BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
+        wide=wide, S=len(rule.states),  BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
     )  # fmt: skip
     return outputs, final
 
@@ -93,7 +91,7 @@ def backward(
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N]."""
     steps, neurons = inputs[0].shape
-    code, count = module(rule, wanted), sum(wanted[len(inputs) :])
+    code, count = module(rule, initial.dtype, wanted), sum(wanted[len(inputs) :])
     segment = math.isqrt(max(steps - 1, 0)) + 1
     segments = -(-steps // segment)
     g_inputs = [torch.empty_like(x) for x, want in zip(inputs, wanted, strict=False) if want]
@@ -104,6 +102,6 @@ def backward(
         tuple(inputs), initial, tuple(params), tuple(g_outputs), g_final, tuple(g_inputs), g_initial, g_params,
         marks, trail, steps, neurons, segment, segments,
         wide=tuple(int(p.numel() != 1) for p in params), S=len(rule.states), P=count,
-        real=_real(initial.dtype), BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
+        BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
     )  # fmt: skip
     return g_inputs, g_initial, g_params

@@ -12,11 +12,13 @@ output gradients, writes input gradients, and keeps 2 sqrt(T) instead of T state
 import triton
 import triton.language as tl
 
+REAL = tl.constexpr(tl.float32)  # the dtype of states and of all arithmetic
+
 
 # ---------------------------------------------------------------- the words
 @triton.jit
 def const(c: tl.constexpr):
-    return c
+    return tl.full((), c, REAL)  # a bare number may be rounded to float32 on its way
 
 
 @triton.jit
@@ -51,11 +53,11 @@ def negate(condition):
 
 @triton.jit
 def div(a, b):
-    wide = (a + b).dtype  # a number beside a block takes the block's dtype
-    if wide == tl.float64:
+    if REAL == tl.float64:
         return a / b
     else:
-        return tl.div_rn(a + 0 * b, b + 0 * a)  # plain division is approximate
+        a, b = tl.broadcast(a, b)
+        return tl.div_rn(a, b)  # plain division is approximate
 
 
 @triton.jit
@@ -70,7 +72,7 @@ def log(a):
 
 @triton.jit
 def sqrt(a):
-    if a.dtype == tl.float64:
+    if REAL == tl.float64:
         return tl.sqrt(a)
     else:
         return tl.sqrt_rn(a)
@@ -81,7 +83,7 @@ def tanh(a):
     e = tl.exp(-2.0 * tl.abs(a))
     far = (1.0 - e) / (1.0 + e)
     far = tl.where(a < 0, -far, far)
-    if a.dtype == tl.float64:
+    if REAL == tl.float64:
         return far
     else:
         s = a * a
@@ -117,7 +119,7 @@ def floor(a):
 @triton.jit
 def nearest(a):
     # adding and taking away 1.5 * 2^(mantissa bits) rounds to the nearest whole number, halves to even
-    if a.dtype == tl.float64:
+    if REAL == tl.float64:
         big: tl.constexpr = 6755399441055744.0
     else:
         big: tl.constexpr = 12582912.0
@@ -157,11 +159,11 @@ def adjoint(inputs, state, params, g_outputs, carry):
 
 # ---------------------------------------------------------------- rows in and out
 @triton.jit
-def read(pointers, at, mask, real: tl.constexpr):
+def read(pointers, at, mask):
     """One block from each of a tuple of [T, N] tensors."""
     row = ()
     for k in tl.static_range(len(pointers)):
-        row = row + (tl.load(pointers[k] + at, mask=mask, other=0.0).to(real),)
+        row = row + (tl.load(pointers[k] + at, mask=mask, other=0.0).to(REAL),)
     return row
 
 
@@ -189,35 +191,34 @@ def write_stack(pointer, at, mask, N, row, S: tl.constexpr):
 
 
 @triton.jit
-def read_params(pointers, offs, mask, wide: tl.constexpr, real: tl.constexpr):
+def read_params(pointers, offs, mask, wide: tl.constexpr):
     """Parameters: one number for all, or one per neuron."""
     row = ()
     for k in tl.static_range(len(pointers)):
-        row = row + (tl.load(pointers[k] + offs * wide[k], mask=mask, other=0.0).to(real),)
+        row = row + (tl.load(pointers[k] + offs * wide[k], mask=mask, other=0.0).to(REAL),)
     return row
 
 
 # ---------------------------------------------------------------- the loops over time
 @triton.jit
-def forward(inputs, initial, params, outputs, final, T, N, wide: tl.constexpr, S: tl.constexpr, real: tl.constexpr,
+def forward(inputs, initial, params, outputs, final, T, N, wide: tl.constexpr, S: tl.constexpr,
             BLOCK: tl.constexpr):  # fmt: skip
     """inputs, outputs: tuples of [T, N]; initial, final [S, N]; params: tuple of [1] or [N]."""
     N = N.to(tl.int64)
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
-    p = read_params(params, offs, mask, wide, real)
+    p = read_params(params, offs, mask, wide)
     state = read_stack(initial, offs, mask, N, S)
     for t in range(T):
         at = t * N + offs
-        y, state = step(read(inputs, at, mask, real), state, p)
+        y, state = step(read(inputs, at, mask), state, p)
         write(outputs, at, mask, y)
     write_stack(final, offs, mask, N, state, S)
 
 
 @triton.jit
 def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g_params, marks, trail, T, N,
-             segment, segments, wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, real: tl.constexpr,
-             BLOCK: tl.constexpr):  # fmt: skip
+             segment, segments, wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """inputs, g_outputs, g_inputs: tuples of [T, N]; initial, g_final, g_initial [S, N]; g_params [P, N].
 
     Scratch: marks [segments, S, N], the states at the start of each segment; trail [segment, S, N].
@@ -225,12 +226,12 @@ def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g
     N = N.to(tl.int64)
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
-    p = read_params(params, offs, mask, wide, real)
+    p = read_params(params, offs, mask, wide)
     state = read_stack(initial, offs, mask, N, S)
     write_stack(marks, offs, mask, N, state, S)
     for m in range(1, segments):
         for k in range(segment):
-            state = advance(read(inputs, ((m - 1) * segment + k) * N + offs, mask, real), state, p)
+            state = advance(read(inputs, ((m - 1) * segment + k) * N + offs, mask), state, p)
         write_stack(marks + m * S * N, offs, mask, N, state, S)
     tl.debug_barrier()  # what this block wrote it will read
     carry = read_stack(g_final, offs, mask, N, S)
@@ -241,13 +242,13 @@ def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g
         state = read_stack(marks + (segments - 1 - back) * S * N, offs, mask, N, S)
         for k in range(length):
             write_stack(trail + k * S * N, offs, mask, N, state, S)
-            state = advance(read(inputs, (start + k) * N + offs, mask, real), state, p)
+            state = advance(read(inputs, (start + k) * N + offs, mask), state, p)
         tl.debug_barrier()
         for i in range(length):
             k = length - 1 - i
             at = (start + k) * N + offs
             state = read_stack(trail + k * S * N, offs, mask, N, S)
-            carry, gx, gp = adjoint(read(inputs, at, mask, real), state, p, read(g_outputs, at, mask, real), carry)
+            carry, gx, gp = adjoint(read(inputs, at, mask), state, p, read(g_outputs, at, mask), carry)
             write(g_inputs, at, mask, gx)
             more = ()
             for j in tl.static_range(P):

@@ -1,0 +1,121 @@
+"""A surrogate gradient is no derivative of a step, so finite differences cannot check it. They can check the smooth
+twin: the same neuron whose spike is replaced by the function whose derivative is the surrogate. The adjoint under
+test is the derived one, the list of operations that every machine's kernel is printed from."""
+
+import math
+
+import pytest
+import torch
+
+import ranvier as rv
+from everything import NEURONS, drive
+from ranvier import words
+from ranvier.derive.trace import Graph
+
+PRIMITIVES = {
+    "superspike": lambda u, k: u / (1 + k * u.abs()),
+    "atan": lambda u, alpha: torch.atan(math.pi * alpha / 2 * u) / math.pi,
+    "arctan": lambda u, k: torch.atan(math.pi * k * u) / (math.pi**2 * k),
+    "boxcar": lambda u, width, height: height * u.clamp(-width / 2, width / 2),
+    "triangular": lambda u, k: torch.sign(u) * (u.abs().clamp(max=1 / k) - k * u.abs().clamp(max=1 / k) ** 2 / 2),
+    "tanh": lambda u, k: torch.tanh(k * u) / k,
+    "sigmoid": lambda u, alpha: torch.sigmoid(alpha * u),
+    "erf": lambda u, alpha: torch.erf(alpha * u) / 2,
+    "piecewise_quadratic": lambda u, alpha: (
+        torch.sign(u) * (alpha * u.abs().clamp(max=1 / alpha) - (alpha * u.abs().clamp(max=1 / alpha)) ** 2 / 2)
+    ),
+    "piecewise_exp": lambda u, alpha: torch.sign(u) * (1 - torch.exp(-alpha * u.abs())) / 2,
+    "soft_sign": lambda u, alpha: alpha * u / (2 * (1 + alpha * u.abs())),
+    "leaky_relu": lambda u, below, above: torch.where(u >= 0, above * u, below * u),
+    "straight_through": lambda u: u,
+    "multi_gaussian": lambda u, h, s, sigma, scale: (
+        scale
+        * (
+            (1 + h) * torch.erf(u / sigma / math.sqrt(2)) / 2
+            - h * torch.erf((u - sigma) / (s * sigma) / math.sqrt(2)) / 2
+            - h * torch.erf((u + sigma) / (s * sigma) / math.sqrt(2)) / 2
+        )
+    ),
+}
+
+ARITHMETIC = {
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg, "gt": torch.gt,
+    "ge": torch.ge, "lt": torch.lt, "le": torch.le, "eq": torch.eq, "ne": torch.ne, "and": torch.logical_and,
+    "or": torch.logical_or, "not": torch.logical_not,
+}  # fmt: skip
+
+
+def evaluate(graph: Graph, values, spike):
+    """A graph on tensors, with `spike` for its spikes."""
+    table = {**words.EAGER, **ARITHMETIC, "spike": spike, "spike_strict": spike}
+    known = dict(zip(graph.inputs, values, strict=True))
+    like = values[0]
+
+    def value(a):
+        return known[a] if isinstance(a, str) else torch.tensor(a, dtype=like.dtype)
+
+    for op in graph.ops:
+        args = [a if op.name == "clamp" and not isinstance(a, str) else value(a) for a in op.args]
+        known[op.out] = table[op.name](*args)
+    return [value(o).expand_as(like) for o in graph.outputs]
+
+
+def primitive(surrogate):
+    numbers = dict(surrogate.numbers)
+    return lambda u: PRIMITIVES[surrogate.name](u, **numbers)
+
+
+class Twin(torch.autograd.Function):
+    """One tick of a rule with smooth spikes; its derivative is the derived adjoint."""
+
+    @staticmethod
+    def forward(ctx, rule, spike, *values):
+        ctx.rule, ctx.spike = rule, spike
+        ctx.save_for_backward(*values)
+        return tuple(evaluate(rule.step, values, spike))
+
+    @staticmethod
+    def backward(ctx, *grads):
+        graph = ctx.rule.adjoint(ctx.rule.arguments)
+        return None, None, *evaluate(graph, (*ctx.saved_tensors, *grads), ctx.spike)
+
+
+def run(rule, spike, x, *rest):
+    """Two ticks, so that gradients flow through the states too."""
+    states, params = rest[: len(rule.states)], rest[len(rule.states) :]
+    outputs = []
+    for x_t in x.unbind(0):
+        result = Twin.apply(rule, spike, *x_t.unbind(0), *states, *params)
+        outputs += result[: len(rule.outputs)]
+        states = result[len(rule.outputs) :]
+    return (*outputs, *states)
+
+
+def check(neuron):
+    rule = neuron._rule(())
+    x = drive(neuron, 2, (1, 3), torch.float64)
+    x = torch.stack(x if isinstance(x, tuple) else (x,), 1)
+    states = [torch.rand(1, 3, dtype=torch.float64) * 0.4 + 0.05 for _ in rule.states]
+    params = [getattr(neuron, k).double().expand(1, 3).clone() + 0.011 for k in rule.params]
+    values = [v.requires_grad_() for v in (x, *states, *params)]
+    assert torch.autograd.gradcheck(lambda *v: run(rule, primitive(neuron.surrogate), *v), values, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("neuron", NEURONS, ids=lambda c: c.__name__)
+def test_every_derived_adjoint_is_the_derivative_of_the_smooth_twin(neuron):
+    check(neuron())
+
+
+@pytest.mark.parametrize("name", sorted(rv.surrogate.SURROGATES))
+def test_every_slope_is_the_derivative_of_its_primitive(name):
+    assert name in PRIMITIVES, f"write the integral of surrogate.{name} into PRIMITIVES"
+    surrogate = rv.surrogate.SURROGATES[name]()
+    u = torch.linspace(-1.37, 1.41, 40, dtype=torch.float64)
+    step = 1e-6
+    slope = (primitive(surrogate)(u + step) - primitive(surrogate)(u - step)) / (2 * step)
+    torch.testing.assert_close(torch.as_tensor(surrogate(u)), slope, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", sorted(rv.surrogate.SURROGATES))
+def test_the_smooth_twin_of_every_surrogate(name):
+    check(rv.ALIF(surrogate=rv.surrogate.SURROGATES[name]()))

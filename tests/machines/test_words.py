@@ -1,0 +1,77 @@
+"""One word, four tables: eager, adjoint, Numba, Triton. They hold together."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+
+import ranvier as rv
+from ranvier import Neuron, State, words
+from ranvier.derive import adjoint, source
+from ranvier.words import clamp, inject, maximum, minimum, spike, stop, where
+
+MACHINES = Path(rv.__file__).parent / "machines"
+ARITHMETIC = {"add", "sub", "mul", "div", "neg", "not", "gt", "ge", "lt", "le", "eq", "ne", "and", "or"}
+
+
+@pytest.mark.parametrize("file", ["cpu_kernels.py", "gpu_kernels.py"])
+def test_every_word_has_a_meaning_on_every_machine(file):
+    defined = {n.name for n in ast.walk(ast.parse((MACHINES / file).read_text())) if isinstance(n, ast.FunctionDef)}
+    assert {source._RENAMED.get(w, w) for w in words.EAGER} <= defined
+
+
+def test_every_word_has_an_adjoint():
+    assert set(words.EAGER) | ARITHMETIC == set(adjoint.ADJOINT)
+
+
+def neuron_of(function):
+    class One(Neuron):
+        v = State(0.0)
+
+        @staticmethod
+        def rule(x, v):
+            return function(x), v
+
+    return One()
+
+
+UNARY = ["exp", "tanh", "sigmoid", "softplus", "abs", "sign", "floor", "round"]
+CASES = {
+    **{name: getattr(words, name) for name in UNARY},
+    "log": lambda x: words.log(words.abs(x) + 0.1),
+    "sqrt": lambda x: words.sqrt(words.abs(x) + 0.1),
+    "minimum": lambda x: minimum(x, 0.3),
+    "maximum": lambda x: maximum(0.3 * x, x * x),
+    "clamp": lambda x: clamp(x, -0.5, 0.5),
+    "where": lambda x: where((x > 0.2) & ~(x > 1.0) | (x == 0.0), x * x, -x),
+    "numbers": lambda x: where(x > 0.0, 0.1, 0.7) * x,
+    "stop": lambda x: x * stop(x),
+    "inject": lambda x: inject(x * x, 3.0 * x),
+    "powers": lambda x: x**2 - 2.0 / (1.0 + x**3 * x),
+    "ternary": lambda x: spike(x - 0.5) - spike(-x - 0.5, strict=True),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+@pytest.mark.parametrize("case", CASES)
+def test_words_and_their_derivatives(case, machine, dtype):
+    layer = neuron_of(CASES[case])
+    grid = [-30.0, -3.0, -1.5, -0.5, -0.3, -1e-3, 0.0, 1e-3, 0.2, 0.3, 0.5, 1.0, 1.5, 2.5, 30.0]
+    x = torch.tensor(grid, dtype=dtype).reshape(1, 1, -1).requires_grad_()
+    with rv.machine("reference"):
+        true = layer(x)
+    with rv.machine(machine):
+        fast = layer(x)
+    tolerance = 2e-6 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(fast, true, rtol=tolerance, atol=tolerance)
+    (a,) = torch.autograd.grad(true.sum(), x)
+    (b,) = torch.autograd.grad(fast.sum(), x)
+    torch.testing.assert_close(b, a, rtol=tolerance, atol=tolerance)
+
+
+def test_exponential_at_its_ends():
+    x = torch.tensor([-200.0, -104.0, -87.5, 0.0, 87.9, 88.5, 89.0, float("inf"), float("-inf")]).reshape(1, 1, -1)
+    y = neuron_of(words.exp)(x)
+    torch.testing.assert_close(y, torch.exp(x), rtol=1e-6, atol=1e-37)
