@@ -1,6 +1,6 @@
 """`python -m ranvier` is the `ranvier` command."""
 
-from .cli import main
+from ranvier.cli import main
 
 if __name__ == "__main__":
     main()

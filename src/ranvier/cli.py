@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from .recipes import Recipe
-    from .train.folder import Folder
+    from ranvier.recipes import Recipe
+    from ranvier.train.folder import Folder
 
 # Read once, when torch is loaded: huge pages halve the cost of fresh memory, and idle OpenMP threads that sleep
 # instead of spinning leave the cores to the kernels.
@@ -21,20 +21,15 @@ ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "passive"}
 
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
-RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="What to train, by name; `ranvier recipes` lists them.")
-]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change any field of the recipe.")
-]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name; `ranvier recipes` lists them.")]
+MaybeRecipe = Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="As `ranvier recipes` lists them.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any field of the recipe.")]
 Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the data set lies, if it is a file.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 
 
 def train(
-    recipe: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="What to train; `ranvier recipes` lists them.")
-    ] = None,
+    recipe: MaybeRecipe = None,
     epochs: Annotated[int | None, typer.Option(help="Times through the training data.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
@@ -53,7 +48,7 @@ def train(
 
     Examples: ranvier train digits, or ranvier train digits --epochs 5 --set net.hidden=256 --out runs/wide
     """
-    from .train.folder import Folder
+    from ranvier.train.folder import Folder
 
     shortcuts = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed}
     changes = {name: value for name, value in shortcuts.items() if value is not None} | _pairs(settings)
@@ -76,8 +71,8 @@ def train(
 
 def evaluate(run: Run, data: Data = None) -> None:
     """Test a trained run's weights again on its test set."""
-    from .train import evaluate as evaluation
-    from .train.folder import Folder
+    from ranvier.train import evaluate as evaluation
+    from ranvier.train.folder import Folder
 
     folder = Folder.open(run)
     plan = _read_config(folder)
@@ -93,7 +88,7 @@ def explain(recipe: RecipeName, settings: Settings = None, data: Data = None) ->
     """Tell, layer by layer, which machine would run a recipe's net here, and why."""
     from torch import Generator
 
-    from .nn import explain as explain_net
+    from ranvier.nn.memory import explain as explain_net
 
     plan = _recipe(recipe, _pairs(settings))
     splits, net = _prepare(plan, data)
@@ -102,9 +97,9 @@ def explain(recipe: RecipeName, settings: Settings = None, data: Data = None) ->
         out.print(str(explained), markup=False)
 
 
-def recipes(recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Show its fields.")] = None) -> None:
+def recipes(recipe: MaybeRecipe = None) -> None:
     """List the recipes, or all fields of one: what --set can change."""
-    from .recipes import RECIPES, named, settings
+    from ranvier.recipes import RECIPES, named, settings
 
     table = Table(box=None, pad_edge=False, show_header=False)
     if recipe is None:
@@ -152,17 +147,17 @@ def _set_environment() -> None:
 
 
 def _train(plan: Recipe, net: Any, splits: Any, folder: Folder, **trainer: Any) -> None:
-    from .report import write_report
-    from .train.engine import fit
-    from .train.evaluate import evaluate, summary
-    from .train.progress import OneBar
+    from ranvier.report import write_report
+    from ranvier.train.engine import fit
+    from ranvier.train.evaluate import evaluate, summary
+    from ranvier.train.progress import OneBar
 
     out.print(f"[bold]{plan.name}[/]: {len(splits.train.labels):,} samples, {plan.epochs} epochs, into {folder.path}")
     try:
         rows = fit(plan, net, splits.train, splits.validation, folder, [OneBar(out)], **trainer)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning leaves by SystemExit when it is told to terminate
         err.print(f"stopped; go on with: ranvier train --resume {folder.path}")
-        sys.exit(130)
+        sys.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
     answers = evaluate(plan, net, splits.test)
     result = summary(plan, net, answers, rows)
     write_report(folder, plan, net, splits.test, answers, result, rows)
@@ -172,7 +167,7 @@ def _train(plan: Recipe, net: Any, splits: Any, folder: Folder, **trainer: Any) 
 
 def _prepare(plan: Recipe, data: Path | None) -> tuple[Any, Any]:
     """The data set, and the net with the weights it starts from."""
-    from .train.engine import new_net
+    from ranvier.train.engine import new_net
 
     splits = plan.splits(data)
     return splits, new_net(plan, splits.train.x[:1])
@@ -186,7 +181,7 @@ def _last_lines(folder: Folder) -> None:
 
 
 def _recipe(name: str | None, changes: dict[str, Any]) -> Recipe:
-    from .recipes import RECIPES, named, override
+    from ranvier.recipes import RECIPES, named, override
 
     if name is None:
         raise ValueError(f"name a recipe to train ({', '.join(RECIPES)}), or a run to go on with: --resume RUN")
@@ -194,7 +189,7 @@ def _recipe(name: str | None, changes: dict[str, Any]) -> Recipe:
 
 
 def _read_config(folder: Folder) -> Recipe:
-    from .recipes import RECIPES, from_config
+    from ranvier.recipes import RECIPES, from_config
 
     try:
         return from_config(RECIPES, folder.read_config())
@@ -203,7 +198,7 @@ def _read_config(folder: Folder) -> Recipe:
 
 
 def _write_config(folder: Folder, plan: Recipe) -> None:
-    from .recipes import to_config
+    from ranvier.recipes import to_config
 
     folder.write_config(to_config(plan))
 

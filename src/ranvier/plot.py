@@ -30,7 +30,7 @@ def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -
     z = z.reshape(len(z), -1)  # [T, N]
     z = z[:, np.linspace(0, z.shape[1] - 1, min(most, z.shape[1])).round().astype(int)]
     ax = ax or _new_axes()
-    points = 72 * ax.get_position().width * ax.get_figure(root=True).get_figwidth()
+    points = ax.get_window_extent().width * 72 / ax.figure.dpi
     # few ticks: strokes as wide as half a tick; many: as thin as can be seen
     look = {"colors": "C0", "linelengths": 0.75, "linewidths": min(7.0, max(0.8, 0.5 * points / len(z)))}
     ax.eventplot([np.flatnonzero(row) for row in z.T], **{**look, **style})
@@ -38,12 +38,10 @@ def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -
     return ax
 
 
-def traces(
-    values: Any, ax: Axes | None = None, highlight: int | None = None, names: Sequence[str] | None = None
-) -> Axes:
+def traces(values: Any, ax: Axes | None = None, highlight: int | None = None) -> Axes:
     """Values over time, one line each, such as the membranes of a readout layer.
 
-    values `[T, N]`; `highlight` is the line to draw strongly, the others then stand back; `names` labels the lines.
+    values `[T, N]`; `highlight` is the line to draw strongly: the others then stand back.
     """
     v = _array(values)
     if v.ndim != 2:
@@ -52,7 +50,7 @@ def traces(
     for index, line in enumerate(v.T):
         strong = highlight in (None, index)
         style = {"linewidth": 2.2, "zorder": 3} if strong else {"linewidth": 1.0, "color": "0.6", "alpha": 0.6}
-        ax.plot(line, label=names[index] if names else None, **style)
+        ax.plot(line, **style)
     ax.set(xlabel="tick", ylabel="membrane", xlim=(0, max(1, len(v) - 1)))
     return ax
 
@@ -64,12 +62,14 @@ def curve(lines: Mapping[str, Sequence[float]], ax: Axes | None = None, label: s
 
     >>> axes = curve({"train": [0.5, 0.9], "validation": [0.4, 0.8]}, label="accuracy")
     """
+    from matplotlib.ticker import MaxNLocator
+
     ax = ax or _new_axes()
     for index, (name, values) in enumerate(lines.items()):
         epochs = np.arange(1, len(values) + 1)
         ax.plot(epochs, values, color=f"C{index}", label=name, marker="o" if len(values) == 1 else "")
     ax.set(xlabel="epoch", ylabel=label)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return ax
 

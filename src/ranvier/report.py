@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from . import plot
+from ranvier import plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .train.evaluate import Evaluation, Watched
+    from ranvier.train.evaluate import Evaluation, Watched
 
 # What matplotlib draws in these colours, the page draws in its own: light or dark, as the reader's system is.
 INK, LINE, FIRST, SECOND, SOFT = "#010101", "#020202", "#030303", "#040404", "#999999"
@@ -59,7 +59,7 @@ def page(story: Story) -> str:
         picture=picture(story.watched.x),
         answer=int(story.watched.traces.sum(0).argmax()),
         wrong=[(picture(x), label, answer) for x, label, answer in story.wrong[:MOST_WRONG]],
-        **{name: _draw(name, draw, story) for name, draw in FIGURES.items()},
+        **{name: _svg(name, drawing, story) for name, drawing in FIGURES.items()},
     )
 
 
@@ -99,13 +99,12 @@ def _path(story: Story, figure: Figure) -> None:
 
 def _firing(story: Story, figure: Figure) -> None:
     rates = story.evaluation.rates
-    for axes, (layer, rate) in zip(
-        figure.subplots(len(rates), 1, sharex=True, squeeze=False).flat, rates.items(), strict=True
-    ):
+    grid = figure.subplots(len(rates), 1, sharex=True, squeeze=False)
+    for axes, (layer, rate) in zip(grid.flat, rates.items(), strict=True):
         plot.histogram(rate, axes)
         axes.set(title=f"{layer}: {rate.mean():.2f} spikes per tick", xlabel="", ylabel="")
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axes.set_xlabel("spikes per tick")
+    grid.flat[-1].set_xlabel("spikes per tick")
 
 
 def _confused(story: Story, figure: Figure) -> None:
@@ -114,25 +113,31 @@ def _confused(story: Story, figure: Figure) -> None:
     plot.confusion(pairs.bincount(minlength=classes**2).view(classes, classes), figure.subplots())
 
 
-# name: (how to draw, width and height in inches)
-FIGURES: dict[str, tuple[Callable[[Story, Figure], None], float, Callable[[Story], float]]] = {
-    "learning": (_learning, 4.2, lambda story: 3.5),
-    "path": (_path, 4.2, lambda story: 1.3 + 1.15 * len(story.watched.spikes)),
-    "firing": (_firing, 4.2, lambda story: 0.5 + 1.0 * len(story.evaluation.rates)),
-    "confused": (_confused, 3.6, lambda story: 3.6),
+class Drawing(NamedTuple):
+    """How to draw a figure, its width in inches, and its height: a part that is fixed and a part for each layer."""
+
+    draw: Callable[[Story, Figure], None]
+    width: float
+    height: float
+    per_layer: float = 0.0
+
+
+FIGURES = {
+    "learning": Drawing(_learning, 4.2, 3.5),
+    "path": Drawing(_path, 4.2, 1.3, per_layer=1.15),
+    "firing": Drawing(_firing, 4.2, 0.5, per_layer=1.0),
+    "confused": Drawing(_confused, 3.6, 3.6),
 }
 
 
-def _draw(
-    name: str, recipe: tuple[Callable[[Story, Figure], None], float, Callable[[Story], float]], story: Story
-) -> str:
+def _svg(name: str, drawing: Drawing, story: Story) -> str:
     """One figure as an `<svg>` element that takes its colours and letters from the page."""
     from matplotlib.figure import Figure
 
-    draw, width, height = recipe
+    height = drawing.height + drawing.per_layer * len(story.evaluation.rates)
     with _style(name):
-        figure = Figure(figsize=(width, height(story)), layout="constrained")
-        draw(story, figure)
+        figure = Figure(figsize=(drawing.width, height), layout="constrained")
+        drawing.draw(story, figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
@@ -147,18 +152,16 @@ def _draw(
 
 @contextmanager
 def _style(name: str) -> Iterator[None]:
-    import matplotlib
+    from cycler import cycler
+    from matplotlib import style
 
     spines = {f"axes.spines.{side}": False for side in ("top", "right")}
     colors = {key: INK for key in ("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor")}
     colors |= {key: LINE for key in ("axes.edgecolor", "xtick.color", "ytick.color")}
-    with matplotlib.rc_context(
-        {
-            **matplotlib.rcParamsDefault, **spines, **colors,
-            "svg.fonttype": "none", "svg.hashsalt": name, "axes.prop_cycle": matplotlib.cycler(color=[FIRST, SECOND]),
-            "font.size": 8.5, "axes.titlesize": 8.5, "axes.titlelocation": "left", "axes.titlepad": 4,
-        }
-    ):  # fmt: skip
+    text = {"font.size": 8.5, "axes.titlesize": 8.5, "axes.titlelocation": "left", "axes.titlepad": 4}
+    files = {"svg.fonttype": "none", "svg.hashsalt": name}
+    palette = {"axes.prop_cycle": cycler(color=[FIRST, SECOND])}
+    with style.context(["default", spines | colors | text | files | palette]):
         yield
 
 
@@ -175,9 +178,9 @@ def _rows(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 def write_report(folder: Any, plan: Any, net: Any, test: Any, evaluation: Evaluation, result: Any, rows: Any) -> None:
     """Writes report.html into a run's folder, from the trained net and what it answered."""
-    from .recipes import to_config
-    from .train.evaluate import watch
-    from .train.folder import write
+    from ranvier.recipes import to_config
+    from ranvier.train.evaluate import watch
+    from ranvier.train.folder import write
 
     right = evaluation.predictions == evaluation.labels
     wrong = [(test.x[i], int(test.labels[i]), int(evaluation.predictions[i])) for i in (~right).nonzero().flatten()]

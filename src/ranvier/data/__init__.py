@@ -1,13 +1,11 @@
 """Data: real sets as tensors in memory, and the encoders that turn numbers into spikes."""
 
-from __future__ import annotations
-
 from difflib import get_close_matches
 from pathlib import Path
 
-from .encode import ENCODINGS, constant, latency, rate
-from .sets import Split, Splits, digits, fashion_mnist, mnist, read_idx, stratify
-from .yinyang import yinyang, yinyang_splits
+from ranvier.data.encode import ENCODINGS, constant, latency, rate
+from ranvier.data.sets import Split, Splits, digits, fashion_mnist, mnist, read_idx, stratify
+from ranvier.data.yinyang import yinyang, yinyang_splits
 
 # Sets by name: each takes a folder (or None) and returns Splits.
 SETS = {"digits": digits, "fashion-mnist": fashion_mnist, "mnist": mnist, "yinyang": yinyang_splits}

@@ -1,7 +1,5 @@
 """From numbers to spikes: what a network is shown, tick by tick. Every encoder puts a new time axis in front."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Real data sets as tensors in memory: x float32 in [0, 1], whole-number labels, three fixed parts."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import os

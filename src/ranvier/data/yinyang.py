@@ -3,12 +3,10 @@
 Kriener, Goeltz and Petrovici, *The Yin-Yang dataset*, NICE 2022 (arXiv:2102.08211).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 
-from .sets import Split, Splits
+from ranvier.data.sets import Split, Splits
 
 CLASSES = ("yin", "yang", "dot")
 

@@ -1,10 +1,8 @@
 """Recipes: whole training runs, one file each, every number in them adjustable by name."""
 
-from __future__ import annotations
-
-from .digits import Digits
-from .recipe import Recipe, from_config, named, override, settings, to_config, unknown
-from .yinyang import YinYang
+from ranvier.recipes.digits import Digits
+from ranvier.recipes.recipe import Recipe, from_config, named, override, settings, to_config
+from ranvier.recipes.yinyang import YinYang
 
 # By name, as the command line takes them.
 RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (Digits, YinYang)}
@@ -19,5 +17,4 @@ __all__ = [
     "override",
     "settings",
     "to_config",
-    "unknown",
 ]

@@ -1,7 +1,5 @@
 """Handwritten digits, read by a small convolutional spiking net in a quarter of a minute."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from math import pi
 from typing import ClassVar
@@ -10,7 +8,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from .recipe import Recipe
+from ranvier.nn.neurons.leaky import LI, LIF
+from ranvier.nn.sequential import Sequential
+from ranvier.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,6 @@ class Digits(Recipe):
     wobble: Wobble = field(default_factory=Wobble)
 
     def build(self) -> nn.Module:
-        from ..nn import LI, LIF, Sequential
-
         channels, hidden, beta = self.net.channels, self.net.hidden, self.net.beta
         return Sequential(
             nn.Conv2d(1, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), LIF(beta=beta),

@@ -1,18 +1,16 @@
 """What a training run is made of: a frozen dataclass whose every field can be set by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from torch import Generator, Tensor, nn, optim
 
-from .. import data
-from ..train import loss, metric
+from ranvier.data import ENCODINGS, SETS, Splits, load
+from ranvier.train import loss, metric
 
 
 @dataclass(frozen=True)
@@ -37,23 +35,18 @@ class Recipe:
     smoothing: float = 0.1
 
     def __post_init__(self) -> None:
-        _choose("data", self.data, data.SETS)
-        _choose("encoding", self.encoding, data.ENCODINGS)
+        _choose("data", self.data, SETS)
+        _choose("encoding", self.encoding, ENCODINGS)
         for name in ("steps", "epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name, low, high in (
-            ("lr", 0.0, float("inf")),
-            ("weight_decay", 0.0, float("inf")),
-            ("smoothing", 0.0, 1.0),
-        ):
-            value = getattr(self, name)
-            if not isfinite(value) or not low <= value <= high or (name == "lr" and value == 0):
-                raise ValueError(f"{name} must lie between {low:g} and {high:g}, got {value}")
+        for name, highest in (("lr", inf), ("weight_decay", inf), ("smoothing", 1.0)):
+            if not 0.0 <= getattr(self, name) <= highest or getattr(self, name) == inf:
+                raise ValueError(f"{name} must be a number from 0 to {highest:g}, got {getattr(self, name)}")
 
-    def splits(self, folder: str | Path | None = None) -> data.Splits:
+    def splits(self, folder: str | Path | None = None) -> Splits:
         """The three parts of the data set."""
-        return data.load(self.data, folder)
+        return load(self.data, folder)
 
     def build(self) -> nn.Module:
         """The net: `[T, B, *features]` -> traces `[T, B, C]`."""
@@ -65,7 +58,7 @@ class Recipe:
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
         """x `[B, *features]` in [0, 1] -> `[T, B, *features]`."""
-        return data.ENCODINGS[self.encoding](x, self.steps, generator)
+        return ENCODINGS[self.encoding](x, self.steps, generator)
 
     def loss(self) -> loss.Loss:
         """Cross-entropy of the readout's mean over time."""

@@ -1,13 +1,13 @@
 """The Yin-Yang figure: a small test of learning with spike times or currents, in seconds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import nn
 
-from .recipe import Recipe
+from ranvier.nn.neurons.leaky import LI, LIF
+from ranvier.nn.sequential import Sequential
+from ranvier.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,6 @@ class YinYang(Recipe):
     net: Net = field(default_factory=Net)
 
     def build(self) -> nn.Module:
-        from ..nn import LI, LIF, Sequential
-
         hidden, beta = self.net.hidden, self.net.beta
         return Sequential(
             nn.LazyLinear(hidden), LIF(beta=beta),

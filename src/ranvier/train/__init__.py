@@ -1,4 +1,4 @@
 """Training: losses, metrics and the adapter to Lightning (`ranvier.train.engine`, imported when it is used)."""
 
-from . import loss as loss
-from . import metric as metric
+from ranvier.train import loss as loss
+from ranvier.train import metric as metric

@@ -4,8 +4,6 @@ Everything random in an epoch is drawn from (seed, epoch, batch), never from wha
 stopped anywhere and goes on from its last whole epoch ends with the same weights, bit for bit.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import logging
@@ -23,15 +21,18 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Generator, Tensor, nn
 
-from .folder import Folder, write
+from ranvier.train.folder import Folder, write
 
 
 class Plan(Protocol):
     """What the engine asks of a recipe."""
 
-    seed: int
-    epochs: int
-    batch: int
+    @property
+    def seed(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
 
     def build(self) -> nn.Module: ...
     def augment(self, x: Tensor, generator: Generator) -> Tensor: ...

@@ -1,7 +1,5 @@
 """What a trained net does on data it has not seen: answers, firing rates, and one sample watched tick by tick."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys
@@ -11,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+
+from ranvier.nn.memory import record
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,6 @@ def watch(plan: Any, net: nn.Module, split: Any, index: int) -> Watched:
 
 def spikes_of(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """{layer: spikes `[T, B, *features]`} of the layers whose output is nothing but zeros and ones."""
-    from ..nn import record
-
     recorded = {path: z for path, z in record(net, x, "z").items() if bool(((z == 0) | (z == 1)).all())}
     return {f"{type(net.get_submodule(path)).__name__} {path}".strip(): z for path, z in recorded.items()}
 

@@ -1,14 +1,12 @@
 """Losses on the traces of a readout layer. Each maker returns `loss(traces, labels, lengths=None) -> scalar`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .traces import integrate
+from ranvier.train.traces import integrate
 
 Loss = Callable[..., Tensor]
 

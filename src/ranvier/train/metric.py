@@ -1,12 +1,10 @@
 """Scores of the traces of a readout layer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor
 
-from .traces import integrate
+from ranvier.train.traces import integrate
 
 
 def integral_accuracy(time_axis: int = 0) -> Callable[..., tuple[Tensor, Tensor]]:

@@ -1,7 +1,5 @@
 """One calm bar for the whole run on a terminal; elsewhere a line now and then."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer

@@ -1,7 +1,5 @@
 """The door of every loss and metric: traces and labels checked once, time summed away."""
 
-from __future__ import annotations
-
 import torch
 from torch import Size, Tensor
 
