@@ -34,6 +34,11 @@ class Recurrent(Temporal):
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)
+        if isinstance(self.feedback, nn.Linear) and self.feedback.in_features != x.shape[-1]:
+            raise ValueError(
+                f"Recurrent: the feedback joins {self.feedback.in_features} neurons, but x is {tuple(x.shape)} = "
+                f"[T, B, *features]; build it as Recurrent(neuron, {x.shape[-1]})"
+            )
         inner = None if state is None else {k: v for k, v in state.items() if k != "z"}
         z = torch.zeros_like(x.sum(0)) if state is None else state["z"].to(x.dtype)
         ticks, traces = [], []

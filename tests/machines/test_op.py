@@ -1,0 +1,98 @@
+"""The operator under torch's own checks, in other threads, in forked and spawned processes."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import ranvier as rv
+
+
+def test_opcheck():
+    layer = rv.LIF(learn=("beta",))
+    key = layer._rule(()).key
+    x, initial = torch.rand(5, 2, 3, requires_grad=True), torch.zeros(1, 2, 3)
+    params = [layer.beta, layer.threshold]
+    torch.library.opcheck(torch.ops.ranvier.scan.default, ([x], initial, params, key, "cpu"))
+    grads = [torch.rand(5, 2, 3), torch.rand(1, 2, 3)]
+    plain = [p.detach() for p in params]
+    arguments = ([x.detach()], initial, plain, grads, [True, True, False], key, "cpu")
+    torch.library.opcheck(torch.ops.ranvier.scan_backward.default, arguments)
+
+
+def test_two_threads_at_once():
+    layer, x = rv.LIF(learn=("beta",)), torch.rand(50, 8, 3000)
+    true = layer(x)
+    wrong = []
+
+    def work():
+        for _ in range(5):
+            y = layer(x)
+            y.sum().backward()
+            if not torch.equal(y, true):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def collate(rows):
+    x = torch.stack([r[0] for r in rows]).expand(50, -1, -1)
+    return rv.LIF()(x).sum(0)
+
+
+SCRIPT = """
+import os, torch, ranvier as rv
+layer, x = rv.LIF(), torch.rand(60, 4, 3000)
+true = layer(x)                      # the pool of threads is up
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.equal(layer(x), true) else 1)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0, status
+assert torch.equal(layer(x), true)
+print("fine")
+"""
+
+
+def test_after_fork():
+    env = {**os.environ, "TRITON_INTERPRET": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, env=env, check=False
+    )
+    assert done.stdout.strip() == "fine", done.stderr
+
+
+def test_in_workers_of_a_data_loader():
+    data = TensorDataset(torch.rand(8, 3000))
+    rows = list(DataLoader(data, batch_size=4, num_workers=2, collate_fn=collate, multiprocessing_context="fork"))
+    assert len(rows) == 2 and rows[0].shape == (4, 3000)
+
+
+def test_code_is_kept_on_disk_and_mended_if_damaged(tmp_path):
+    script = "import torch, ranvier as rv; print(rv.LIF()(torch.ones(3, 1, 1)).sum().item())"
+    env = {**os.environ, "RANVIER_CACHE": str(tmp_path)}
+    run = lambda: subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, check=True)  # noqa: E731
+    first = run().stdout
+    (module,) = tmp_path.glob("LIF_*.py")
+    stamp = module.stat().st_mtime_ns
+    assert run().stdout == first and module.stat().st_mtime_ns == stamp
+    assert list((tmp_path / "__pycache__").glob("*.nbi"))
+    module.write_text("half of a mod")
+    assert run().stdout == first
+
+
+def test_a_cache_that_cannot_be_written(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    script = "import torch, ranvier as rv; print(rv.LIF()(torch.ones(3, 1, 1)).sum().item())"
+    env = {**os.environ, "RANVIER_CACHE": str(blocked / "below")}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, check=True)
+    assert "cannot be written" in done.stderr and done.stdout.strip()

@@ -1,0 +1,45 @@
+"""Every example of the documentation runs: docstrings, README and the pages of docs/."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import ranvier
+
+REPO = Path(__file__).parents[1]
+MODULES = [
+    m.name for m in pkgutil.walk_packages(ranvier.__path__, "ranvier.") if not m.name.endswith(("_kernels", "__main__"))
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    failed = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert failed.failed == 0
+
+
+def public():
+    return [(n, v) for n, v in vars(ranvier).items() if not n.startswith("_") and not inspect.ismodule(v)]
+
+
+@pytest.mark.parametrize("name, value", public(), ids=[n for n, _ in public()])
+def test_every_public_name_says_what_it_is(name, value):
+    assert (inspect.getdoc(value) or "").strip(), f"ranvier.{name} has no docstring"
+
+
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_pages(page, tmp_path, monkeypatch):
+    """The python blocks of a page run in order, as one script."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    space = {"__name__": "page"}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), space)
