@@ -40,6 +40,7 @@ class Digits(Recipe):
     name: ClassVar[str] = "digits"
     data: str = "digits"
     steps: int = 8
+    epochs: int = 20
     lr: float = 4e-3
     net: Net = field(default_factory=Net)
     wobble: Wobble = field(default_factory=Wobble)
@@ -47,9 +48,8 @@ class Digits(Recipe):
     def build(self) -> nn.Module:
         channels, hidden, beta = self.net.channels, self.net.hidden, self.net.beta
         return Sequential(
-            nn.Conv2d(1, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), LIF(beta=beta),
-            nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(2 * channels),
-            LIF(beta=beta),
+            nn.Conv2d(1, channels, 3, padding=1), LIF(beta=beta),
+            nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1), LIF(beta=beta),
             nn.Flatten(), nn.LazyLinear(hidden), LIF(beta=beta),
             nn.Linear(hidden, 10), LI(beta=self.net.readout_beta),
         )  # fmt: skip
