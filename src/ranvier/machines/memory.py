@@ -1,45 +1,53 @@
-"""Memory that is cheap to touch: huge pages for large results, scratch that is used again."""
+"""Memory that is cheap to touch.
 
-import ctypes
+The first touch of a fresh page costs more than the kernel that fills it, and large tensors are given back to the
+system when they are freed, so every training step would pay again. Large results therefore come from buffers that
+are used again: when the last tensor on one dies, its memory waits here for the next result of that size.
+"""
+
 import math
-import mmap
-import sys
 import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Sequence
-from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
-_HUGE = 2 << 20  # bytes of a huge page
+LARGE = 4 << 20  # bytes from which a result comes from a buffer; below, the C library reuses memory by itself
+KEPT = 512 << 20  # bytes that may wait here at most
+
 _local = threading.local()
-
-
-@cache
-def _madvise():
-    if not sys.platform.startswith("linux") or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return None
-    try:
-        function = ctypes.CDLL(None).madvise
-    except (OSError, AttributeError):
-        return None
-    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return function
+_lock = threading.Lock()
+_waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> buffers, the longest unused size first
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """An uninitialised CPU tensor; a large one asks for huge pages before its first touch.
+    """An uninitialised CPU tensor, on memory that was used before if there is some."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < LARGE or torch.utils.deterministic.fill_uninitialized_memory and torch.are_deterministic_algorithms_enabled():
+        return torch.empty(shape, dtype=dtype)
+    with _lock:
+        buffers = _waiting.get(size)
+        buffer = buffers.pop() if buffers else None
+    if buffer is None:
+        buffer = np.empty(size + 64, np.uint8)  # numpy asks for huge pages
+    start = -buffer.ctypes.data % 64
+    lent = buffer[start : start + size]
+    weakref.finalize(lent, _take_back, size, buffer).atexit = False
+    return torch.from_numpy(lent).view(dtype).view(*shape)
 
-    The first touch of 4 KiB costs as much as a kernel takes to fill it; with pages of 2 MiB it costs a fifth.
-    """
-    out = torch.empty(shape, dtype=dtype)
-    size = out.numel() * out.element_size()
-    if size >= 2 * _HUGE and (advise := _madvise()):
-        first = -(-out.data_ptr() // _HUGE) * _HUGE
-        last = (out.data_ptr() + size) // _HUGE * _HUGE
-        if last > first:
-            advise(first, last - first, mmap.MADV_HUGEPAGE)
-    return out
+
+def _take_back(size: int, buffer: np.ndarray) -> None:
+    with _lock:
+        _waiting.setdefault(size, []).append(buffer)
+        _waiting.move_to_end(size)
+        while sum(k * len(v) for k, v in _waiting.items()) > KEPT:
+            oldest = next(iter(_waiting))
+            _waiting[oldest].pop()
+            if not _waiting[oldest]:
+                del _waiting[oldest]
 
 
 def scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
