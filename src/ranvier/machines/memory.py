@@ -26,7 +26,8 @@ _waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> buffers,
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """An uninitialised CPU tensor, on memory that was used before if there is some."""
     size = math.prod(shape) * dtype.itemsize
-    if size < LARGE or torch.utils.deterministic.fill_uninitialized_memory and torch.are_deterministic_algorithms_enabled():
+    poisoned = torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory
+    if size < LARGE or poisoned:
         return torch.empty(shape, dtype=dtype)
     with _lock:
         buffers = _waiting.get(size)
