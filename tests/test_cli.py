@@ -1,0 +1,156 @@
+"""The command line for real: in processes of its own, with signals."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ranvier import cli
+from ranvier.train.folder import Folder
+
+SMALL = ["--set", "net.channels=2", "--set", "net.hidden=16", "--set", "steps=3", "--batch", "256"]
+
+
+def ranvier(*arguments, cwd, check=True):
+    command = [sys.executable, "-m", "ranvier", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, check=check, capture_output=True, text=True, timeout=250)
+
+
+def test_train_eval_and_train_again(tmp_path):
+    done = ranvier("train", "digits", "--epochs", 2, *SMALL, cwd=tmp_path)
+    folder = Folder.open(tmp_path / "runs" / "digits")
+    files = {"config.toml", "weights.safetensors", "checkpoint.ckpt", "metrics.csv", "result.json", "report.html"}
+    assert {path.name for path in folder.path.iterdir()} == files
+    assert done.stderr == ""  # no warnings
+    *_, score, report = done.stdout.splitlines()
+    assert re.fullmatch(r"test accuracy [\d.]+% \(\d+ of 359\), trained in [\d.]+ s", score)
+    assert report == "report: runs/digits/report.html"
+    result = folder.read_result()
+    assert result["epochs"] == 2 and len(folder.read_metrics()) == 2
+    assert set(result["firing_rate"]) == {"LIF 1", "LIF 3", "LIF 6"}
+
+    tested = ranvier("eval", "runs/digits", cwd=tmp_path)
+    assert f"({result['correct']} of 359)" in tested.stdout.splitlines()[-1] and tested.stderr == ""
+
+    again = ranvier("train", "--resume", "runs/digits", cwd=tmp_path)  # finished: nothing to do
+    assert again.stdout.splitlines() == [score, report]
+
+    ranvier("train", "digits", "--epochs", 2, *SMALL, cwd=tmp_path)
+    second = tmp_path / "runs" / "digits-2" / "weights.safetensors"
+    assert second.read_bytes() == folder.weights.read_bytes()
+
+
+@pytest.fixture
+def main(monkeypatch, capsys):
+    """Runs the command line in this process; returns its exit status and what it wrote."""
+    for name, value in cli.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ranvier", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code, " ".join(captured.out.split()), " ".join(captured.err.split())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digit"], "error: there is no recipe 'digit'; did you mean 'digits'? There are: digits, yinyang"),
+        ([], "error: name a recipe to train (digits, yinyang), or a run to go on with: --resume RUN"),
+        (["digits", "--set", "net.hiden=3"], "error: there is no field 'net.hiden'; did you mean 'net.hidden'?"),
+        (["digits", "--set", "net.hidden=many"], "error: net.hidden wants a whole number, got 'many'"),
+        (["digits", "--set", "net.hidden"], "error: --set takes NAME=VALUE"),
+        (["digits", "--epochs", "0"], "error: epochs must be at least 1"),
+        (["digits", "--epochs", "x"], "Invalid value for '--epochs'"),
+        (["digits", "--set", "net.beta=1.5"], "beta"),
+        (
+            ["digits", "--set", "data=mnist", "--data", "/nowhere"],
+            "error: mnist: the data folder /nowhere",
+        ),
+        (["digits", "--resume", "runs"], "error: --resume goes on with a run as it was begun"),
+        (["--resume", "nowhere"], "error: nowhere is no run"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(main, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, error = main("train", *arguments)
+    assert status == 2 and message in error and "Traceback" not in error
+    assert not list(tmp_path.iterdir())  # a mistake leaves nothing behind
+
+
+def test_a_folder_in_use_is_not_overwritten(main, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    status, _, error = main("train", "digits", "--out", str(tmp_path))
+    assert status == 2 and "is there already" in error
+
+
+def test_eval_of_an_unfinished_run_says_how_to_finish_it(main, tmp_path):
+    Folder(tmp_path).write_config({"recipe": "digits"})
+    status, _, error = main("eval", str(tmp_path))
+    assert status == 2 and "ranvier train --resume" in error
+
+
+def test_recipes_are_listed_with_their_fields(main):
+    status, output, _ = main("recipes")
+    assert status == 0 and "digits" in output and "handwritten" in output and "yinyang" in output
+    status, output, _ = main("recipes", "digits")
+    assert status == 0 and "net.hidden 128" in output
+
+
+def test_explain_names_a_machine_for_every_layer(main):
+    status, output, _ = main("explain", "digits", *SMALL[:6])
+    assert status == 0 and output.count("LIF") == 3
+
+
+def test_help_names_the_commands(main):
+    status, output, _ = main("--help")
+    assert status == 0 and all(name in output for name in cli.COMMANDS)
+    status, output, _ = main("train", "--help")
+    assert status == 0 and "--resume" in output and "Examples" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path, blow):
+    arguments = ["train", "digits", "--epochs", "12", "--set", "net.channels=4"]
+    ranvier(*arguments, "--out", "whole", cwd=tmp_path)
+    command = [sys.executable, "-m", "ranvier", *arguments, "--out", "stopped"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    metrics = tmp_path / "stopped" / "metrics.csv"
+    while not (metrics.exists() and metrics.read_text().count("\n") > 4):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.03)  # into the next epoch
+    process.send_signal(blow)
+    _, error = process.communicate(timeout=60)
+    if blow is not signal.SIGKILL:
+        assert error == "stopped; go on with: ranvier train --resume stopped\n"
+    assert process.returncode in {signal.SIGINT: (130,), signal.SIGTERM: (143,), signal.SIGKILL: (-9,)}[blow]
+    assert not (tmp_path / "stopped" / "result.json").exists()
+    ranvier("train", "--resume", "stopped", cwd=tmp_path)
+    whole, stopped = ((tmp_path / run / "weights.safetensors").read_bytes() for run in ("whole", "stopped"))
+    assert whole == stopped
+    assert len(Folder(tmp_path / "stopped").read_metrics()) == 12
+
+
+@pytest.mark.slow
+def test_digits_are_learned(tmp_path):
+    ranvier("train", "digits", cwd=tmp_path)
+    result = Folder(tmp_path / "runs" / "digits").read_result()
+    assert result["accuracy"] >= 0.975
+    if os.cpu_count() and os.getloadavg()[0] < 3:
+        assert result["training_seconds"] < 60
+
+
+@pytest.mark.slow
+def test_yinyang_is_learned(tmp_path):
+    ranvier("train", "yinyang", cwd=tmp_path)
+    assert Folder(tmp_path / "runs" / "yinyang").read_result()["accuracy"] >= 0.97
