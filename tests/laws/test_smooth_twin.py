@@ -92,7 +92,7 @@ def run(rule, spike, x, *rest):
 
 
 def check(neuron):
-    rule = neuron._rule(())
+    rule = neuron.bound(())
     x = drive(neuron, 2, (1, 3), torch.float64)
     x = torch.stack(x if isinstance(x, tuple) else (x,), 1)
     states = [torch.rand(1, 3, dtype=torch.float64) * 0.4 + 0.05 for _ in rule.states]

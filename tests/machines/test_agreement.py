@@ -34,7 +34,7 @@ def compare(neuron, machine, steps, shape, dtype):
     generator = torch.Generator().manual_seed(1)
     state = {k: torch.rand(shape, generator=generator, dtype=dtype) * 0.5 for k in neuron.states}
     ticks = torch.Generator().manual_seed(2)
-    outputs = len(neuron._rule(()).outputs)
+    outputs = len(neuron.bound(()).outputs)
     grads = [torch.randn(like.shape, generator=ticks, dtype=dtype) for _ in range(outputs)]
     grads += [torch.randn(shape, generator=ticks, dtype=dtype) for _ in neuron.states]
     true, g_true = outcome(neuron, "reference", x, state, grads)

@@ -28,9 +28,9 @@ def compiled(rule, x="fp32", real="fp32", wide=0):
         assert len(made.asm["cubin"]) > 0
 
 for neuron in NEURONS:
-    compiled(neuron()._rule(()))
-compiled(rv.ALIF()._rule(()), "bf16", wide=1)
-compiled(rv.ALIF()._rule(()), "fp64", "fp64")
+    compiled(neuron().bound(()))
+compiled(rv.ALIF().bound(()), "bf16", wide=1)
+compiled(rv.ALIF().bound(()), "fp64", "fp64")
 print(len(NEURONS), "neurons compiled")
 """
 

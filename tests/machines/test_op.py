@@ -13,7 +13,7 @@ import ranvier as rv
 
 def test_opcheck():
     layer = rv.LIF(learn=("beta",))
-    key = layer._rule(()).key
+    key = layer.bound(()).key
     x, initial = torch.rand(5, 2, 3, requires_grad=True), torch.zeros(1, 2, 3)
     params = [layer.beta, layer.threshold]
     torch.library.opcheck(torch.ops.ranvier.scan.default, ([x], initial, params, key, "cpu"))

@@ -147,7 +147,7 @@ def _wide(params: Sequence[Tensor]) -> tuple[bool, ...]:
     return tuple(p.numel() != 1 for p in params)
 
 
-def _timed(name: str, function, *arguments) -> None:
+def timed(name: str, function, *arguments) -> None:
     """Run a kernel; if it had to be compiled and that took long, say so."""
     if function.signatures:
         return function(*arguments)
@@ -181,7 +181,7 @@ def forward(
 
     def work(lo: int, hi: int) -> None:
         two = scratch("state", (2, len(rule.states), width), dtype).numpy()
-        _timed(rule.name, code.forward, lo, hi, width, steps, x, s, p, y, f, two)
+        timed(rule.name, code.forward, lo, hi, width, steps, x, s, p, y, f, two)
 
     spread(work, neurons, width, steps * neurons >= WORTH)
     return outputs, final
@@ -213,7 +213,7 @@ def backward(
         trail = scratch("trail", (max(2, segment), states, width), dtype).numpy()
         carry = scratch("carry", (states, width), dtype).numpy()
         arguments = (lo, hi, width, steps, segment, x, s, p, gy, gf, gx, gs, gp, marks, trail, carry)
-        _timed(rule.name, code.backward, *arguments)
+        timed(rule.name, code.backward, *arguments)
 
     spread(work, neurons, width, steps * neurons >= WORTH)
     return g_inputs, g_initial, g_params

@@ -26,7 +26,7 @@ _waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> buffers,
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """An uninitialised CPU tensor, on memory that was used before if there is some."""
     size = math.prod(shape) * dtype.itemsize
-    poisoned = torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory
+    poisoned = torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory  # type: ignore
     if size < LARGE or poisoned:
         return torch.empty(shape, dtype=dtype)
     with _lock:

@@ -14,12 +14,12 @@ from torch import Tensor
 from ranvier.derive.rule import Rule
 from ranvier.machines import cpu
 
-_rules: dict[str, Rule] = {}
+rules: dict[str, Rule] = {}
 
 
 def register(rule: Rule) -> str:
     """Make a rule known to the operator; the key names it there."""
-    _rules.setdefault(rule.key, rule)
+    rules.setdefault(rule.key, rule)
     return rule.key
 
 
@@ -46,16 +46,16 @@ def scan(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str,
     like = inputs[0]
     if like.numel() == 0:
         return [
-            *(torch.empty_like(like, memory_format=torch.contiguous_format) for _ in _rules[rule].outputs),
+            *(torch.empty_like(like, memory_format=torch.contiguous_format) for _ in rules[rule].outputs),
             initial.clone(),
         ]
-    outputs, final = _kernels(machine).forward(_rules[rule], *_flat(inputs, initial, params))
+    outputs, final = _kernels(machine).forward(rules[rule], *_flat(inputs, initial, params))
     return [*(y.view(like.shape).to(like.dtype) for y in outputs), final.view(initial.shape)]
 
 
 @scan.register_fake
 def _(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
-    new = [torch.empty_like(inputs[0], memory_format=torch.contiguous_format) for _ in _rules[rule].outputs]
+    new = [torch.empty_like(inputs[0], memory_format=torch.contiguous_format) for _ in rules[rule].outputs]
     return [*new, torch.empty_like(initial, memory_format=torch.contiguous_format)]
 
 
@@ -73,7 +73,7 @@ def scan_backward(
     else:
         g = [y.reshape(steps, neurons).contiguous() for y in grads[:-1]]
         g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
-        g_inputs, g_initial, rows = _kernels(machine).backward(_rules[rule], x, s, p, g, g_final, tuple(wanted))
+        g_inputs, g_initial, rows = _kernels(machine).backward(rules[rule], x, s, p, g, g_final, tuple(wanted))
     like = inputs[0]
     kept = [q for q, want in zip(params, wanted[len(inputs) :], strict=True) if want]
     return [
@@ -116,7 +116,7 @@ def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
     return g_inputs, g_initial, [next(found) if want else None for want in wanted[n:]], None, None
 
 
-def _no_second_derivative(ctx: Any, *grads: Any) -> None:
+def no_second_derivative(ctx: Any, *grads: Any) -> None:
     raise RuntimeError(
         "the fused kernels give first derivatives only; for second ones run the forward pass "
         'inside `with ranvier.machine("reference"):`'
@@ -124,4 +124,4 @@ def _no_second_derivative(ctx: Any, *grads: Any) -> None:
 
 
 scan.register_autograd(_backward, setup_context=_remember)
-scan_backward.register_autograd(_no_second_derivative, setup_context=lambda ctx, inputs, output: None)
+scan_backward.register_autograd(no_second_derivative, setup_context=lambda ctx, inputs, output: None)

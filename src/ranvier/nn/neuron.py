@@ -122,7 +122,7 @@ class Neuron(Temporal):
             )
         self.surrogate = surrogate or atan(2.0)
         self._rules: dict[tuple[str, ...], Rule] = {}
-        self._rule(())
+        self.bound(())
         if surrogate is not None and not self.spiking:
             raise ValueError(f"{name} has no spikes, so it takes no surrogate")
 
@@ -152,7 +152,7 @@ class Neuron(Temporal):
                 f"{where} has shape {tuple(value.shape)}, which does not broadcast to shape={self.shape}"
             ) from None
 
-    def _rule(self, names: tuple[str, ...]) -> Rule:
+    def bound(self, names: tuple[str, ...]) -> Rule:
         """The rule of this neuron, its outputs followed by the named states."""
         if names not in self._rules:
             rule = self._bind(names)
@@ -186,7 +186,7 @@ class Neuron(Temporal):
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
-        self._rule(())
+        self.bound(())
 
     def initial(self, x_t: Tensor) -> dict[str, Tensor]:
         """The state before the first tick for inputs like x_t [B, *features]."""
@@ -200,13 +200,18 @@ class Neuron(Temporal):
         return {k: begin(s.initial) for k, s in self.states.items()}
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        xs = self._inputs(x)
-        state = self.initial(xs[0][0] if len(xs[0]) else xs[0].sum(0)) if state is None else self._state(xs[0], state)
-        rule = self._rule(names)
-        values, after = choose.carry(rule, xs, list(state.values()), [getattr(self, k) for k in self.params])
+        xs, state, params = self.prepare(x, state)
+        values, after = choose.carry(self.bound(names), xs, list(state.values()), params)
         outputs, traced = values[: len(values) - len(names)], values[len(values) - len(names) :]
         y = outputs[0] if len(outputs) == 1 else tuple(outputs)
         return y, dict(zip(self.states, after, strict=True)), dict(zip(names, traced, strict=True))
+
+    def prepare(self, x: Any, state: Any) -> tuple[tuple[Tensor, ...], dict[str, Tensor], list[Tensor]]:
+        """Inputs, state before the first tick and parameters, checked and ready for a machine."""
+        xs = self._inputs(x)
+        first = xs[0][0] if len(xs[0]) else xs[0].sum(0)
+        state = self.initial(first) if state is None else self._state(xs[0], state)
+        return xs, state, [getattr(self, k) for k in self.params]
 
     def explain(self, x: Any) -> str:
         chosen = choose.choose(self._inputs(x)[0])

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.machines import choose, feedback
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.temporal import Temporal, check_sequence
 
@@ -41,13 +42,33 @@ class Recurrent(Temporal):
             )
         inner = None if state is None else {k: v for k, v in state.items() if k != "z"}
         z = torch.zeros_like(x.sum(0)) if state is None else state["z"].to(x.dtype)
+        if x.numel() and self._whole(x):
+            return self._at_once(x, z, inner, names)
+        return self._tick_by_tick(x, z, inner, names)
+
+    def _whole(self, x: Tensor) -> bool:
+        """Whether one operator carries the whole sequence: CPU, one axis of neurons, a linear feedback."""
+        return choose.choose(x).machine == "cpu" and x.dim() == 3 and type(self.feedback) is nn.Linear
+
+    def _at_once(self, x: Tensor, z: Tensor, inner: Any, names: tuple[str, ...]) -> tuple[Any, Any, dict[str, Tensor]]:
+        neuron, back = self.neuron, self.feedback
+        xs, states, params = neuron.prepare(x, inner)
+        rule = neuron.bound(names)
+        initial = torch.stack(list(states.values()))
+        *outputs, final, _, _ = feedback.feedback(xs[0], z, initial, params, back.weight, back.bias, rule.key)
+        after = dict(zip(states, final.unbind(0), strict=True))
+        y, traced = outputs[0], outputs[len(outputs) - len(names) :]
+        return y, {"z": y[-1], **after}, dict(zip(names, traced, strict=True))
+
+    def _tick_by_tick(
+        self, x: Tensor, z: Tensor, inner: Any, names: tuple[str, ...]
+    ) -> tuple[Any, Any, dict[str, Tensor]]:
         ticks, traces = [], []
         for x_t in x.unbind(0):
             back = self.feedback(z)
             if back.shape != x_t.shape:
                 raise ValueError(
-                    f"Recurrent: feedback gives {tuple(back.shape)} but the input of a tick is {tuple(x_t.shape)}; "
-                    f"Recurrent(neuron, width) needs width = {x_t.shape[-1]}"
+                    f"Recurrent: feedback gives {tuple(back.shape)} but the input of a tick is {tuple(x_t.shape)}"
                 )
             y, inner, traced = self.neuron.run((x_t + back).unsqueeze(0), inner, names)
             z = y[0]
@@ -58,4 +79,6 @@ class Recurrent(Temporal):
         return y, {"z": z, **after}, {n: torch.cat([t[n] for t in traces]) if traces else x for n in names}
 
     def explain(self, x: Any) -> str:
+        if self._whole(x):
+            return "cpu: the whole sequence in one operator: a product and a row kernel per tick"
         return f"tick by tick; {self.neuron.explain(x)}"
