@@ -1,0 +1,27 @@
+"""A linear layer that is quick on spikes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.spikes import product
+
+
+class Linear(nn.Linear):
+    """torch's linear layer, whose cost follows the spikes: y = x W^T + b.
+
+    Drop-in for `torch.nn.Linear` (same arguments, same state_dict). x [*, in_features] -> [*, out_features]. On CPU and
+    in float32 it measures the share of inputs that are not zero: below about a fifth only the columns of W that
+    spiked are added up, above it the product is torch's; forward and backward decide for themselves. Results
+    differ from torch's only by the order of sums.
+
+    >>> import torch, ranvier
+    >>> ranvier.Linear(700, 256)(torch.zeros(100, 64, 700)).shape
+    torch.Size([100, 64, 256])
+    """
+
+    def forward(self, input: Tensor) -> Any:
+        if torch.is_autocast_enabled(input.device.type):
+            return super().forward(input)
+        return product.linear(input, self.weight, self.bias)

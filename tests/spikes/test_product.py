@@ -1,0 +1,66 @@
+"""Event-driven products give the dense product's sums."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import ranvier as rv
+from ranvier.spikes import product
+
+widths = st.sampled_from([1, 7, 63, 65, 300])
+
+
+@given(
+    rows=st.integers(1, 200),
+    columns=widths,
+    width=widths,
+    share=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+    seed=st.integers(0, 99),
+)
+def test_products_by_events(rows, columns, width, share, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = (torch.rand(rows, columns, generator=generator) < share).float()
+    x *= torch.where(torch.rand(x.shape, generator=generator) < 0.5, 1.0, -2.5)  # graded events too
+    weight, g = torch.randn(width, columns, generator=generator), torch.randn(rows, width, generator=generator)
+    base, out = torch.randn(1, width, generator=generator), torch.full((rows, width), torch.nan)
+    product.add_events(x, weight.t().contiguous(), base, out)
+    true = (x.double() @ weight.double().t() + base).float()
+    assert (out - true).norm() <= 1e-6 * true.norm() + 1e-30
+    gradient = (g.double().t() @ x.double()).float()
+    assert (product.weight_gradient(x, g) - gradient).norm() <= 1e-5 * gradient.norm() + 1e-30
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.6, 1.0])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_layer_is_torchs(share, bias):
+    ours, torchs = rv.Linear(300, 65, bias=bias), nn.Linear(300, 65, bias=bias)
+    ours.load_state_dict(torchs.state_dict())
+    x = (torch.rand(20, 16, 300) < share).float()
+    results = []
+    for layer in (ours, torchs):
+        one = x.clone().requires_grad_()
+        y = layer(one)
+        results.append((y, *torch.autograd.grad(y.square().sum(), [one, *layer.parameters()])))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
+
+
+def test_the_operators():
+    x, layer = (torch.rand(300, 300) < 0.05).float().requires_grad_(), rv.Linear(300, 4)
+    torch.library.opcheck(torch.ops.ranvier.linear.default, (x, layer.weight, layer.bias))
+    net = torch.compile(rv.Sequential(rv.Linear(4, 3), rv.LIF()), fullgraph=True, backend="aot_eager")
+    assert net(torch.rand(3, 2, 4)).shape == (3, 2, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_dtypes_are_served_by_torch(dtype):
+    layer = rv.Linear(300, 4).to(dtype)
+    x = (torch.rand(300, 300) < 0.05).to(dtype)
+    assert torch.equal(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
+
+
+def test_under_autocast():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert rv.Linear(3, 4)(torch.rand(5, 2, 3)).dtype == torch.bfloat16
