@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,10 @@ class Param:
 
     def __init__(self, default: float, doc: str = "", *, low: float = -math.inf, high: float = math.inf):
         self.default, self.doc, self.low, self.high = default, doc, low, high
+
+    if TYPE_CHECKING:  # on a neuron the name is the tensor: a parameter if it is learned, else a buffer
+
+        def __get__(self, neuron: Any, kind: Any) -> Tensor: ...
 
 
 class State:
