@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -62,8 +63,16 @@ def folder() -> Path:
         return temporary
 
 
+_loading = threading.Lock()
+
+
 def load(name: str, text: str) -> ModuleType:
     """The text as a module, from a file that holds exactly this text."""
+    with _loading:  # another thread must not see a module that is still being run
+        return _load(name, text)
+
+
+def _load(name: str, text: str) -> ModuleType:
     unique = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     if unique in sys.modules:
         return sys.modules[unique]
