@@ -11,8 +11,16 @@ from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adaptive import ALIF
 from ranvier.nn.neurons.current import CubaLI, CubaLIF
+from ranvier.nn.neurons.gated import GatedLIF
 from ranvier.nn.neurons.integrate import IF
+from ranvier.nn.neurons.izhikevich import Izhikevich
 from ranvier.nn.neurons.leaky import LI, LIF
+from ranvier.nn.neurons.multilevel import IntegerLIF, TernaryLIF
+from ranvier.nn.neurons.parallel import PSN, MaskedPSN, SlidingPSN
+from ranvier.nn.neurons.parametric import KLIF, AnalogLIF, ComplementaryLIF, ParametricLIF, RestLIF
+from ranvier.nn.neurons.quadratic import EIF, QIF
+from ranvier.nn.neurons.resonate import ResonateAndFire
+from ranvier.nn.neurons.threshold import Threshold
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.reset import resetting
 from ranvier.nn.sequential import Fold, Sequential
