@@ -6,6 +6,8 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 from ranvier import data, surrogate, words
 from ranvier.machines.choose import machine
 from ranvier.nn.linear import Linear
+from ranvier.nn.delay import Delay, DelayedLinear, LearnedDelay
+from ranvier.nn.dropout import DropConnectLinear, Dropout, Dropout2d
 from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
@@ -21,11 +23,25 @@ from ranvier.nn.neurons.parametric import KLIF, AnalogLIF, ComplementaryLIF, Par
 from ranvier.nn.neurons.quadratic import EIF, QIF
 from ranvier.nn.neurons.resonate import ResonateAndFire
 from ranvier.nn.neurons.threshold import Threshold
+from ranvier.nn.norm import (
+    BatchNormThroughTime1d,
+    BatchNormThroughTime2d,
+    BatchNormThroughTime3d,
+    EffectiveBatchNorm1d,
+    EffectiveBatchNorm2d,
+    EffectiveBatchNorm3d,
+    NeuNorm,
+    ThresholdBatchNorm1d,
+    ThresholdBatchNorm2d,
+    ThresholdBatchNorm3d,
+)
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.reset import resetting
 from ranvier.nn.sequential import Fold, Sequential
+from ranvier.nn.standardised import StandardisedConv2d, StandardisedLinear
 from ranvier.nn.temporal import Temporal
 from ranvier.train import loss, metric
+from ranvier.nn.voting import Voting
 from ranvier.units import decay
 
 __version__ = "0.1.0"
