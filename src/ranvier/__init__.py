@@ -6,6 +6,7 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 from ranvier import data, surrogate, words
 from ranvier.machines.choose import machine
 from ranvier.nn.linear import Linear
+from ranvier.nn.attention import MultiDimensionalAttention, TemporalAttention
 from ranvier.nn.delay import Delay, DelayedLinear, LearnedDelay
 from ranvier.nn.dropout import DropConnectLinear, Dropout, Dropout2d
 from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
@@ -37,10 +38,12 @@ from ranvier.nn.norm import (
 )
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.reset import resetting
+from ranvier.nn.returning import ElementwiseRecurrent, LinearRecurrent
 from ranvier.nn.sequential import Fold, Sequential
 from ranvier.nn.standardised import StandardisedConv2d, StandardisedLinear
 from ranvier.nn.temporal import Temporal
 from ranvier.train import loss, metric
+from ranvier.nn.transformer import QKAttention, SpikeDrivenSelfAttention, SpikingSelfAttention
 from ranvier.nn.voting import Voting
 from ranvier.units import decay
 
