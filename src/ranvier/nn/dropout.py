@@ -130,7 +130,8 @@ class DropConnectLinear(Temporal):
             state = state if "mask" in state else self._masks(x.shape[1], x)
             y = self._masked(x, state)
         else:
-            y = torch.cat([self._masked(x_t.unsqueeze(0), self._masks(len(x_t), x)) for x_t in x.unbind(0)])
+            ticks = [self._masked(x_t.unsqueeze(0), self._masks(len(x_t), x)) for x_t in x.unbind(0)]
+            y = torch.cat(ticks) if ticks else x.new_empty(0, x.shape[1], len(self.weight))
         return y, state, {n: y for n in names}
 
     def _masks(self, batch: int, x: Tensor) -> dict[str, Tensor]:

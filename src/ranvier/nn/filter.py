@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.words import sigmoid
@@ -142,9 +142,9 @@ class DoubleExponential(Neuron):
         )
 
 
-def value(neuron: Neuron, name: str) -> Tensor:
-    """A parameter of a neuron as the tensor it is (the class says Param)."""
-    return getattr(neuron, name)
+def value(layer: nn.Module, name: str) -> Tensor:
+    """A parameter of a layer as the tensor it is (a neuron's class says Param)."""
+    return getattr(layer, name)
 
 
 def positive(name: str, value: Any) -> float:

@@ -135,7 +135,8 @@ class _ThroughTime(_Norm):
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         self._check(x)
         begin, after = span(self, x, state, self.steps)
-        y = torch.stack([self.ticks[begin + t](x_t) for t, x_t in enumerate(x.unbind(0))])
+        ticks = [self.ticks[begin + t](x_t) for t, x_t in enumerate(x.unbind(0))]
+        y = torch.stack(ticks) if ticks else x
         return y, after, {n: y for n in names}
 
 

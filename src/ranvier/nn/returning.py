@@ -34,7 +34,7 @@ class _Returning(Temporal):
         for x_t in x.unbind(0):
             y, inner = memory.step(self.module, self.join(y, x_t), inner)
             ticks.append(y)
-        out = torch.stack(ticks) if ticks else x
+        out = torch.stack(ticks) if ticks else x.new_empty(0, *y.shape)
         return out, {"y": y, "module": inner}, {n: out for n in names}
 
     def explain(self, x: Any) -> str:

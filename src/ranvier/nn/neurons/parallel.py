@@ -67,7 +67,6 @@ class MaskedPSN(Temporal):
     """
 
     masking: Tensor
-    band: Tensor
 
     def __init__(self, order: int = 2, steps: int = 8, *, masking: float = 1.0, surrogate: Surrogate | None = None):
         super().__init__()
@@ -75,14 +74,13 @@ class MaskedPSN(Temporal):
         if not 0.0 <= masking <= 1.0:
             raise ValueError(f"MaskedPSN: masking must lie between 0 and 1, got {masking!r}")
         self.weight, self.bias = _weight(steps)
-        ones = torch.ones(steps, steps)
         self.register_buffer("masking", torch.tensor(float(masking)))
-        self.register_buffer("band", ones.tril() * ones.triu(1 - order), persistent=False)
         self.fire = Threshold(threshold=0.0, surrogate=surrogate or atan(2.0))
 
     def masked(self) -> Tensor:
         """The weight [T, T] as it acts."""
-        return self.weight * (self.masking * self.band + (1.0 - self.masking))
+        band = torch.ones_like(self.weight).tril().triu(1 - self.order)
+        return self.weight * (self.masking * band + (1.0 - self.masking))
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)
