@@ -6,6 +6,7 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 from ranvier import data, surrogate, words
 from ranvier.machines.choose import machine
 from ranvier.nn.linear import Linear
+from ranvier.nn import init, models
 from ranvier.nn.attention import MultiDimensionalAttention, TemporalAttention
 from ranvier.nn.delay import Delay, DelayedLinear, LearnedDelay
 from ranvier.nn.dropout import DropConnectLinear, Dropout, Dropout2d

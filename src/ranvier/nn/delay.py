@@ -192,6 +192,8 @@ class DelayedLinear(_Learned):
         if isinstance(x, Tensor) and (x.dim() != 3 or x.shape[2] != inputs):
             raise ValueError(f"DelayedLinear: input must be [T, B, {inputs}], got shape {tuple(x.shape)}")
         seen = self._seen(x, state)
+        if not x.numel():
+            return x.new_empty(*x.shape[:2], len(self.weight)), self._after(seen), {}
         kernel = (self.weight * self.lags()).flip(0).permute(1, 2, 0)  # [O, I, lags], the longest first
         y = functional.conv1d(seen.permute(1, 2, 0), kernel.to(x.dtype), self.bias)
         y = y.permute(2, 0, 1)
