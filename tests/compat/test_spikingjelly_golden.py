@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import ranvier
-from ranvier.compat.spikingjelly import functional, layer, neuron, surrogate
+from ranvier.compat.spikingjelly import encoding, functional, layer, neuron, surrogate
 
 
 @pytest.fixture(autouse=True)
@@ -233,6 +233,8 @@ ERRORS = {
     "QKAttention bad type": (ValueError, lambda: layer.QKAttention(8, 2, "x")),
     "SSA dim % heads": (ValueError, lambda: layer.SpikingSelfAttention(9, 2)),
     "SSA 5-D": (ValueError, lambda: layer.SpikingSelfAttention(8, 2)(torch.rand(1, 1, 8, 2, 2))),
+    "LatencyEncoder enc_function bad": (NotImplementedError, lambda: encoding.LatencyEncoder(4, "cubic")),
+    "WeightedPhase out of range": (ValueError, lambda: encoding.WeightedPhaseEncoder(2)(torch.ones(1))),
     "PSN T mismatch": (ValueError, lambda: neuron.PSN(4)(torch.rand(3, 2, 1))),
 }
 
@@ -247,11 +249,18 @@ def test_errors(name):
             action()
 
 
-LATER = {"LatencyEncoder enc_function bad", "WeightedPhase out of range", "SpikeCountToBinary slots 0"}
-
-
 def test_every_error_of_the_sample_is_tried():
-    assert {c["case"] for c in cases("errors")} == set(ERRORS) | LATER
+    # SpikeCountToBinary belongs to the newest generation only and is not among the names given here
+    assert {c["case"] for c in cases("errors")} == set(ERRORS) | {"SpikeCountToBinary slots 0"}
+
+
+def test_encoders():
+    latency, periodic, population = cases("encoders")
+    encoder = encoding.LatencyEncoder(*latency["args"])
+    close(torch.stack([encoder(tensor(latency["x"])) for _ in latency["y"]]), latency["y"])
+    encoder = encoding.PeriodicEncoder(tensor(periodic["spike"]))
+    close(torch.stack([encoder() for _ in periodic["y"]]), periodic["y"])
+    close(encoding.PopEncoder(**population["kwargs"])(tensor(population["obs"])), population["y"])
 
 
 # The generation before: what it did, and why another thing is done here. One line each.

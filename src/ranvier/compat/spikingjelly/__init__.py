@@ -9,6 +9,6 @@ torch.Size([8, 2, 4])
 >>> functional.reset_net(net)
 """
 
-from ranvier.compat.spikingjelly import functional, layer, neuron, surrogate
+from ranvier.compat.spikingjelly import encoding, functional, layer, neuron, surrogate
 
-__all__ = ["functional", "layer", "neuron", "surrogate"]
+__all__ = ["encoding", "functional", "layer", "neuron", "surrogate"]
