@@ -6,17 +6,46 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 from ranvier import data, surrogate, words
 from ranvier.machines.choose import machine
 from ranvier.nn.linear import Linear
+from ranvier.nn import init, models
+from ranvier.nn.attention import MultiDimensionalAttention, TemporalAttention
+from ranvier.nn.delay import Delay, DelayedLinear, LearnedDelay
+from ranvier.nn.dropout import DropConnectLinear, Dropout, Dropout2d
+from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adaptive import ALIF
 from ranvier.nn.neurons.current import CubaLI, CubaLIF
+from ranvier.nn.neurons.gated import GatedLIF
 from ranvier.nn.neurons.integrate import IF
+from ranvier.nn.neurons.izhikevich import Izhikevich
 from ranvier.nn.neurons.leaky import LI, LIF
+from ranvier.nn.neurons.multilevel import IntegerLIF, TernaryLIF
+from ranvier.nn.neurons.parallel import PSN, MaskedPSN, SlidingPSN
+from ranvier.nn.neurons.parametric import KLIF, AnalogLIF, ComplementaryLIF, ParametricLIF, RestLIF
+from ranvier.nn.neurons.quadratic import EIF, QIF
+from ranvier.nn.neurons.resonate import ResonateAndFire
+from ranvier.nn.neurons.threshold import Threshold
+from ranvier.nn.norm import (
+    BatchNormThroughTime1d,
+    BatchNormThroughTime2d,
+    BatchNormThroughTime3d,
+    EffectiveBatchNorm1d,
+    EffectiveBatchNorm2d,
+    EffectiveBatchNorm3d,
+    NeuNorm,
+    ThresholdBatchNorm1d,
+    ThresholdBatchNorm2d,
+    ThresholdBatchNorm3d,
+)
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.reset import resetting
+from ranvier.nn.returning import ElementwiseRecurrent, LinearRecurrent
 from ranvier.nn.sequential import Fold, Sequential
+from ranvier.nn.standardised import StandardisedConv2d, StandardisedLinear
 from ranvier.nn.temporal import Temporal
 from ranvier.train import loss, metric
+from ranvier.nn.transformer import QKAttention, SpikeDrivenSelfAttention, SpikingSelfAttention
+from ranvier.nn.voting import Voting
 from ranvier.units import decay
 
 __version__ = "0.1.0"

@@ -181,6 +181,100 @@ def multi_gaussian(h: float = 0.15, s: float = 6.0, sigma: float = 0.5, scale: f
     return _surrogate("multi_gaussian", slope, h=h, s=s, sigma=sigma, scale=scale)
 
 
+def nonzero_sign_log_abs(alpha: float = 1.0) -> Surrogate:
+    """g(u) = 1 / (1 / alpha + |u|), as in SpikingJelly."""
+    _positive("nonzero_sign_log_abs", alpha=alpha)
+    return _surrogate("nonzero_sign_log_abs", lambda u: 1.0 / (1.0 / alpha + w.abs(u)), alpha=alpha)
+
+
+def piecewise_leaky_relu(width: float = 1.0, leak: float = 0.01) -> Surrogate:
+    """g(u) = 1 / (2 width) where |u| < width, else leak. Yin, Corradi & Bohte 2020; Zenke & Vogels 2021 compare it."""
+    _positive("piecewise_leaky_relu", width=width)
+    return _surrogate(
+        "piecewise_leaky_relu",
+        lambda u: w.where(w.abs(u) < width, 1.0 / (2.0 * width), leak + 0.0 * u),
+        width=width,
+        leak=leak,
+    )
+
+
+def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
+    """g(u) = 4 / period sum over i = 1 ... terms of cos((2 i - 1) 2 pi u / period): a square wave's first terms.
+
+    The cosine of a multiple angle is made by Chebyshev's recurrence from that of the first, which is made of a series
+    around the nearest whole period.
+    """
+    _positive("fourier", terms=terms, period=period)
+
+    def slope(u: Any) -> Any:
+        turns = u / period
+        turns = turns - w.round(turns)  # in [-1/2, 1/2]
+        cosine = _cosine(turns)
+        double = 2.0 * (2.0 * cosine * cosine - 1.0)  # 2 cos 2a, which goes from one odd multiple to the next
+        before, now = cosine, cosine
+        total = cosine
+        for _ in range(int(terms) - 1):
+            before, now = now, double * now - before
+            total = total + now
+        return (4.0 / period) * total
+
+    return _surrogate("fourier", slope, terms=terms, period=period)
+
+
+def _cosine(turns: Any) -> Any:
+    """cos(2 pi t) for |t| <= 1/2: 1 - 2 sin(pi t)^2, the sine by its series, which is short up to pi / 2."""
+    a = math.pi * turns
+    square = a * a
+    sine = 1.0
+    for k in (12, 10, 8, 6, 4, 2):
+        sine = 1.0 - square * sine * (1.0 / (k * (k + 1)))
+    sine = a * sine
+    return 1.0 - 2.0 * (sine * sine)
+
+
+def s2nn(alpha: float = 4.0, beta: float = 1.0) -> Surrogate:
+    """g(u) = alpha s (1 - s), s = sigmoid(alpha u), below 0; beta / (u + 1) from 0 on. Suetake et al., S2NN, 2022."""
+    _positive("s2nn", alpha=alpha)
+
+    def slope(u: Any) -> Any:
+        s = w.sigmoid(alpha * u)
+        return w.where(u < 0, alpha * s * (1.0 - s), beta / (w.abs(u) + 1.0))
+
+    return _surrogate("s2nn", slope, alpha=alpha, beta=beta)
+
+
+def q_pseudo_spike(alpha: float = 2.0) -> Surrogate:
+    """g(u) = (1 + 2 |u| / (alpha - 1))^-alpha, alpha above 1. Herranz-Celotti & Rouat, 2022."""
+    _positive("q_pseudo_spike", alpha=alpha - 1.0)
+    return _surrogate(
+        "q_pseudo_spike", lambda u: w.exp(-alpha * w.log(1.0 + (2.0 / (alpha - 1.0)) * w.abs(u))), alpha=alpha
+    )
+
+
+def fake_numerical_gradient(alpha: float = 0.3) -> Surrogate:
+    """g(u) = min(1 / |u|, alpha), as in SpikingJelly."""
+    _positive("fake_numerical_gradient", alpha=alpha)
+    return _surrogate("fake_numerical_gradient", lambda u: 1.0 / w.maximum(w.abs(u), 1.0 / alpha), alpha=alpha)
+
+
+def log_tailed_relu(alpha: float = 0.0) -> Surrogate:
+    """g(u) = alpha for u <= 0, 1 up to 1, 1 / u beyond. Cai et al., Deep learning with low precision, CVPR 2017."""
+    return _surrogate(
+        "log_tailed_relu", lambda u: w.where(u <= 0, alpha + 0.0 * u, 1.0 / w.maximum(u, 1.0)), alpha=alpha
+    )
+
+
+def scaled_superspike(alpha: float = 1.0) -> Surrogate:
+    """g(u) = alpha / (1 + |u|)^2, which SpikingJelly calls SuperSpike: alpha is a height, no sharpness."""
+    _positive("scaled_superspike", alpha=alpha)
+
+    def slope(u: Any) -> Any:
+        d = 1.0 + w.abs(u)
+        return alpha / (d * d)
+
+    return _surrogate("scaled_superspike", slope, alpha=alpha)
+
+
 def custom(slope: Callable[[Any], Any], name: str = "custom") -> Surrogate:
     """Your own slope: a function of u, written in `ranvier.words`.
 
@@ -210,5 +304,13 @@ SURROGATES: dict[str, Callable[..., Surrogate]] = {
         leaky_relu,
         straight_through,
         multi_gaussian,
+        nonzero_sign_log_abs,
+        piecewise_leaky_relu,
+        fourier,
+        s2nn,
+        q_pseudo_spike,
+        fake_numerical_gradient,
+        log_tailed_relu,
+        scaled_superspike,
     )
 }

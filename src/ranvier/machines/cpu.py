@@ -59,7 +59,7 @@ class Rows:
         return self.rows[where]
 
     def text(self) -> str:
-        inner = self.load + lines(self.graph) + self.store
+        inner = self.load + lines(self.graph) + self.store or ["pass"]  # a rule without state has nothing to advance
         body = ["w = hi - lo", *self.head, "for n in range(w):", *(f"    {line}" for line in inner)]
         return "\n".join(["@compiled", self.signature, *(f"    {line}" for line in body)]) + "\n"
 

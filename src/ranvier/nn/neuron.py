@@ -92,7 +92,11 @@ class Neuron(Temporal):
         keywords |= {k: v for o in cls.options.values() for k, v in o.keywords.items()}
         keywords |= {"surrogate": None, "learn": (), "shape": None}
         kind = inspect.Parameter.KEYWORD_ONLY
-        cls.__signature__ = inspect.Signature([inspect.Parameter(k, kind, default=v) for k, v in keywords.items()])
+        signature = inspect.Signature([inspect.Parameter(k, kind, default=v) for k, v in keywords.items()])
+        if "__init__" in vars(cls):  # a constructor of its own says what it takes
+            own = inspect.signature(cls.__init__)
+            signature = own.replace(parameters=list(own.parameters.values())[1:])
+        cls.__signature__ = signature
 
     def __init__(
         self,

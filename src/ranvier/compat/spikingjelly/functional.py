@@ -1,0 +1,151 @@
+"""SpikingJelly's functions by name."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.compat.spikingjelly.memory import MemoryModule, StepModule
+from ranvier.compat.spikingjelly.wrappers import folded
+
+
+def reset_net(net: nn.Module) -> None:
+    """Call `reset()` on every module that has one: begin a new batch."""
+    for module in net.modules():
+        if callable(reset := getattr(module, "reset", None)):
+            reset()
+
+
+def detach_net(net: nn.Module) -> None:
+    """Cut every memory off from the graph: truncated back-propagation through time."""
+    for module in net.modules():
+        if isinstance(module, MemoryModule):
+            module.detach()
+
+
+def set_step_mode(net: nn.Module, step_mode: str) -> None:
+    """Set the step mode of every module that has it; what stands inside a container keeps "s"."""
+    from ranvier.compat.spikingjelly import containers
+
+    closed = (
+        containers.MultiStepContainer,
+        containers.SeqToANNContainer,
+        containers.TLastMultiStepContainer,
+        containers.TLastSeqToANNContainer,
+        containers.StepModeContainer,
+        containers.ElementWiseRecurrentContainer,
+        containers.LinearRecurrentContainer,
+    )
+    inner = {m for c in net.modules() if isinstance(c, closed) for m in c.modules() if m is not c}
+    for module in net.modules():
+        if isinstance(module, StepModule) and module not in inner:
+            if step_mode in module.supported_step_mode():
+                module.step_mode = step_mode
+            elif not isinstance(module, closed):
+                raise ValueError(
+                    f"set_step_mode: {type(module).__name__} has step modes {module.supported_step_mode()}, not "
+                    f'"{step_mode}"'
+                )
+
+
+Stage = nn.Module | Callable | Sequence
+
+
+def _one(module: Stage) -> Callable:
+    """A chain of modules as one function."""
+    if not isinstance(module, (list, tuple)):
+        return module  # type: ignore[return-value]
+
+    def chain(x: Any) -> Any:
+        for stage in module:
+            x = stage(x)
+        return x
+
+    return chain
+
+
+def multi_step_forward(x_seq: Tensor, single_step_module: Stage) -> Tensor:
+    """x_seq [T, N, ...] through a module of single steps, tick by tick."""
+    run = _one(single_step_module)
+    return torch.stack([run(x_t) for x_t in x_seq.unbind(0)])
+
+
+def t_last_multi_step_forward(x_seq: Tensor, single_step_module: Stage) -> Tensor:
+    """`multi_step_forward` for x_seq [N, ..., T]."""
+    return multi_step_forward(x_seq.movedim(-1, 0), single_step_module).movedim(0, -1)
+
+
+def chunk_multi_step_forward(split_size: int, x_seq: Tensor, multi_step_module: nn.Module) -> Tensor:
+    """x_seq [T, N, ...] in chunks of split_size ticks through a module of sequences, memories carried on."""
+    return torch.cat([multi_step_module(chunk) for chunk in x_seq.split(split_size)])
+
+
+def seq_to_ann_forward(x_seq: Any, stateless_module: Stage) -> Any:
+    """x_seq [T, N, ...] (or a tuple of such) through a module without memory, time folded into the batch."""
+    return folded(_one(stateless_module), x_seq)
+
+
+def t_last_seq_to_ann_forward(x_seq: Tensor, stateless_module: Stage) -> Tensor:
+    """`seq_to_ann_forward` for x_seq [N, ..., T]."""
+    return seq_to_ann_forward(x_seq.movedim(-1, 0), stateless_module).movedim(0, -1)
+
+
+def delay(x_seq: Tensor, delay_steps: int) -> Tensor:
+    """x_seq [T, ...] shifted by delay_steps ticks, zeros before."""
+    from ranvier.compat.spikingjelly.layers import Delay
+
+    return Delay(delay_steps, step_mode="m")(x_seq)
+
+
+def first_spike_index(spikes: Tensor) -> Tensor:
+    """True at the first spike along the last axis: spikes [..., T] -> mask of the same shape."""
+    return (spikes.cumsum(-1) == 1) & (spikes > 0)
+
+
+def redundant_one_hot(labels: Tensor, num_classes: int, n: int) -> Tensor:
+    """labels [N] -> [N, num_classes n], n ones in a row for each class."""
+    return nn.functional.one_hot(labels, num_classes).float().repeat_interleave(n, 1)
+
+
+def temporal_efficient_training_cross_entropy(x_seq: Tensor, target: Tensor) -> Tensor:
+    """Mean over ticks of the cross-entropy: x_seq [T, N, C, *], target [N, *]."""
+    return nn.functional.cross_entropy(x_seq.flatten(0, 1), target.repeat(len(x_seq), *(1,) * (target.dim() - 1)))
+
+
+KERNELS: dict[str, Callable[..., Tensor]] = {
+    "linear": lambda x, y: x @ y.t(),
+    "polynomial": lambda x, y, d: (x @ y.t()) ** d,
+    "sigmoid": lambda x, y, alpha: torch.sigmoid(alpha * (x @ y.t())),
+    "gaussian": lambda x, y, sigma: torch.exp(-(torch.cdist(x, y) ** 2) / (2 * sigma**2)),
+}
+
+
+def kernel_dot_product(x: Tensor, y: Tensor, kernel: str = "linear", *args: float) -> Tensor:
+    """Inner products of x [N, F] and y [M, F] in the space of a kernel: [N, M]."""
+    if kernel not in KERNELS:
+        raise NotImplementedError(f"kernel_dot_product: kernel must be one of {list(KERNELS)}, got {kernel!r}")
+    return KERNELS[kernel](x, y, *args)
+
+
+def spike_similar_loss(
+    spikes: Tensor, labels: Tensor, kernel_type: str = "linear", loss_type: str = "mse", *args: float
+) -> Tensor:
+    """How far the similarity of spikes [N, ...] is from that of labels [N, C] (1 for one class, else 0)."""
+    losses = {"mse": nn.functional.mse_loss, "l1": nn.functional.l1_loss, "bce": nn.functional.binary_cross_entropy}
+    if loss_type not in losses:
+        raise NotImplementedError(f"spike_similar_loss: loss_type must be one of {list(losses)}, got {loss_type!r}")
+    spikes = spikes.flatten(1)
+    wanted = labels.float() @ labels.float().t()
+    found = kernel_dot_product(spikes, spikes, kernel_type, *args)
+    if kernel_type == "linear":
+        length = spikes.norm(dim=1, keepdim=True)
+        found = found / (length @ length.t() + 1e-8)
+    return losses[loss_type](found, wanted)
+
+
+def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
+    """Draw the weights of every convolution and linear map anew, with a = sqrt(5)."""
+    for module in net.modules():
+        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, a=5**0.5)

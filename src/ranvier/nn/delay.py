@@ -1,0 +1,207 @@
+"""Delays: fixed, or learned. All stream exactly: their state is the last ticks of the input."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ranvier.nn.temporal import Temporal, check_sequence
+from ranvier.nn.ticks import count
+
+
+class _Delay(Temporal):
+    """A layer that remembers the last `reach` ticks of its input, as {"past": [B, reach, *features]}."""
+
+    reach: int
+
+    def _seen(self, x: Any, state: Any) -> Tensor:
+        """x with the ticks before it: [reach + T, B, *features]."""
+        check_sequence(self, x)
+        if state is None:
+            return torch.cat([x.new_zeros(self.reach, *x.shape[1:]), x])
+        past = state["past"].to(x.dtype).movedim(1, 0)
+        if past.shape[1:] != x.shape[1:]:
+            raise ValueError(
+                f"{type(self).__name__}: state 'past' is of ticks {tuple(past.shape[1:])} but the input of a tick is "
+                f"{tuple(x.shape[1:])}; pass state=None to begin a new batch"
+            )
+        return torch.cat([past, x])
+
+    def _after(self, seen: Tensor) -> dict[str, Tensor]:
+        return {"past": seen[seen.shape[0] - self.reach :].movedim(0, 1)}
+
+    def explain(self, x: Any) -> str:
+        return "torch operations"
+
+
+class Delay(_Delay):
+    """Fixed delays: y[t] = x[t - steps], and 0 before there is an input.
+
+    x [T, B, *features] -> y of the same shape. steps: a whole number of ticks, not negative, for the layer, or a tensor
+    of them broadcastable to the features.
+
+    >>> import torch, ranvier
+    >>> ranvier.Delay(1)(torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1)).flatten()
+    tensor([0., 1., 2.])
+    """
+
+    steps: Tensor
+
+    def __init__(self, steps: int | Sequence[int] | Tensor = 1):
+        super().__init__()
+        value = torch.as_tensor(steps)
+        if value.is_floating_point() or value.dtype == torch.bool or value.numel() == 0 or bool((value < 0).any()):
+            raise ValueError(f"Delay: steps must be whole numbers of ticks, not negative, got {steps!r}")
+        self.register_buffer("steps", value.clone())
+        self.reach = int(value.max())
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        seen = self._seen(x, state)
+        if self.steps.numel() == 1:
+            y = seen[: x.shape[0]]
+        else:
+            at = torch.arange(x.shape[0], device=x.device).view(-1, *(1,) * (x.dim() - 1)) + self.reach - self.steps
+            y = seen.gather(0, at.expand(x.shape))
+        return y, self._after(seen), {n: y for n in names}
+
+    def extra_repr(self) -> str:
+        return f"steps={self.steps.tolist() if self.steps.numel() < 10 else tuple(self.steps.shape)}"
+
+
+def interpolated(lag: Tensor, delay: Tensor, width: float) -> Tensor:
+    """Weight of a lag: between the two whole lags next to the delay, linearly."""
+    return (1.0 - (lag - delay).abs()).clamp_min(0.0)
+
+
+def gaussian(lag: Tensor, delay: Tensor, width: float) -> Tensor:
+    """Weight of a lag: a bell of that width around the delay. Its gradient reaches further than one tick."""
+    return torch.softmax(-0.5 * ((lag - delay) / width) ** 2, 0)
+
+
+KERNELS = {"interpolated": interpolated, "gaussian": gaussian}
+
+
+class _Learned(_Delay):
+    """delay: real-valued and learned, held between 0 and `longest`."""
+
+    delay: nn.Parameter
+
+    def __init__(self, shape: Sequence[int] | int, longest: int, kernel: str, width: float, delay: Any):
+        super().__init__()
+        name = type(self).__name__
+        self.reach = count(f"{name}: longest", longest)
+        if kernel not in KERNELS:
+            raise ValueError(f"{name}: kernel must be one of {list(KERNELS)}, got {kernel!r}")
+        if not width > 0:
+            raise ValueError(f"{name}: width must be a positive number of ticks, got {width!r}")
+        self.kernel, self.width = kernel, width
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        begin = (
+            torch.rand(shape) * longest if delay is None else torch.as_tensor(delay, dtype=torch.get_default_dtype())
+        )
+        if bool(((begin < 0) | (begin > longest)).any()):
+            raise ValueError(f"{name}: delay must lie between 0 and longest={longest}, got {delay!r}")
+        self.delay = nn.Parameter(begin.expand(shape).clone())
+
+    def lags(self) -> Tensor:
+        """The weight of each lag 0, ..., longest: [longest + 1, *shape of the delays]."""
+        delay = self.delay.clamp(0.0, float(self.reach))
+        lag = torch.arange(self.reach + 1.0, device=delay.device).view(-1, *(1,) * delay.dim())
+        return KERNELS[self.kernel](lag, delay, self.width)
+
+    def whole(self) -> Tensor:
+        """The delays rounded to whole ticks."""
+        return self.delay.detach().clamp(0.0, float(self.reach)).round().long()
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.delay.shape)}, longest={self.reach}, kernel={self.kernel!r}"
+
+
+class LearnedDelay(_Learned):
+    """A learned, real-valued delay for every neuron.
+
+    y[t] = sum over lags l of weight(l; delay) x[t - l], weight "interpolated" (linear between the two lags next to the
+    delay) or "gaussian" (a bell of `width` ticks; narrow it while training).
+
+    x [T, B, *features] -> y of the same shape. shape: broadcastable to the features. delay in ticks between 0 and
+    `longest`, at random if not given. `rounded()` gives the fixed `Delay` for deployment. Hammouamri et al., Learning
+    delays in spiking neural networks using dilated convolutions with learnable spacings, ICLR 2024.
+
+    >>> import torch, ranvier
+    >>> layer = ranvier.LearnedDelay(1, longest=3, delay=1.5)
+    >>> layer(torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(4, 1, 1)).flatten().tolist()
+    [0.0, 0.5, 0.5, 0.0]
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int] | int = 1,
+        longest: int = 10,
+        *,
+        kernel: str = "interpolated",
+        width: float = 1.0,
+        delay: Any = None,
+    ):
+        super().__init__(shape, longest, kernel, width, delay)
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        seen, lags = self._seen(x, state), self.lags().to(x.dtype)
+        y = torch.zeros_like(x)
+        for lag, weight in enumerate(lags.unbind(0)):
+            begin = self.reach - lag
+            y = y + weight * seen[begin : begin + x.shape[0]]
+        return y, self._after(seen), {n: y for n in names}
+
+    def rounded(self) -> Delay:
+        """The fixed delays nearest to the learned ones."""
+        return Delay(self.whole())
+
+
+class DelayedLinear(_Learned):
+    """A linear map with a learned, real-valued delay on every connection.
+
+    y[t, o] = sum over inputs i and lags l of W[o, i] weight(l; delay[o, i]) x[t - l, i] + b[o].
+
+    x [T, B, inputs] -> [T, B, outputs]. Delays in ticks between 0 and `longest`, at random if not given; kernel and
+    width as in `LearnedDelay`. `round_()` puts them to whole ticks for deployment. Hammouamri et al., ICLR 2024.
+
+    >>> import torch, ranvier
+    >>> ranvier.DelayedLinear(4, 3, longest=5)(torch.rand(8, 2, 4)).shape
+    torch.Size([8, 2, 3])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        longest: int = 10,
+        *,
+        bias: bool = True,
+        kernel: str = "gaussian",
+        width: float = 1.0,
+        delay: Any = None,
+    ):
+        super().__init__((outputs, inputs), longest, kernel, width, delay)
+        linear = nn.Linear(inputs, outputs, bias=bias)
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        inputs = self.weight.shape[1]
+        if isinstance(x, Tensor) and (x.dim() != 3 or x.shape[2] != inputs):
+            raise ValueError(f"DelayedLinear: input must be [T, B, {inputs}], got shape {tuple(x.shape)}")
+        seen = self._seen(x, state)
+        if not x.numel():
+            return x.new_empty(*x.shape[:2], len(self.weight)), self._after(seen), {}
+        kernel = (self.weight * self.lags()).flip(0).permute(1, 2, 0)  # [O, I, lags], the longest first
+        y = functional.conv1d(seen.permute(1, 2, 0), kernel.to(x.dtype), self.bias)
+        y = y.permute(2, 0, 1)
+        return y, self._after(seen), {n: y for n in names}
+
+    def round_(self) -> "DelayedLinear":
+        """Put every delay to the nearest whole tick, interpolated: exactly that tick and no other."""
+        self.kernel = "interpolated"
+        with torch.no_grad():
+            self.delay.copy_(self.whole())
+        return self

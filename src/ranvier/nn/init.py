@@ -1,0 +1,130 @@
+"""Weights with which a deep spiking net neither dies nor saturates at step 0.
+
+Default initialisers are made for real-valued activations; behind a threshold they often leave a layer silent (no
+spikes, no gradient) or firing at every tick.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn import memory
+from ranvier.nn.neuron import Neuron
+from ranvier.surrogate import Surrogate
+
+
+def fluctuation_driven_(
+    weight: Tensor, rate: float, beta: float, *, alpha: float = 0.0, threshold: float = 1.0, xi: float = 2.0
+) -> Tensor:
+    """Draw weights such that the membrane fluctuates around 0 with the threshold `xi` deviations away; in place.
+
+    weight [outputs, inputs, ...]: the fan-in is the product of all axes but the first. rate: spikes per input and
+    tick. beta, alpha: decays per tick of membrane and current (alpha = 0: no current) of the neuron behind. The
+    variance of the membrane over time is fan_in rate E[w^2] sum of kernel^2, kernel the answer of the membrane to one
+    spike. xi between 1 and 3 is best. Rossbroich, Gygax & Zenke, Fluctuation-driven initialization for spiking neural
+    network training, 2022.
+
+    >>> import torch, ranvier
+    >>> w = ranvier.init.fluctuation_driven_(torch.empty(64, 400), rate=0.05, beta=0.9)
+    >>> bool(0.04 < w.std() < 0.06)
+    True
+    """
+    for name, value, low, high in (("rate", rate, 0.0, math.inf), ("beta", beta, 0.0, 1.0), ("alpha", alpha, 0.0, 1.0)):
+        if not low <= value < high or (name == "rate" and value == 0):
+            raise ValueError(f"fluctuation_driven_: {name} must be above {low:g} and below {high:g}, got {value!r}")
+    fan_in = math.prod(weight.shape[1:])
+    with torch.no_grad():
+        return weight.normal_(0.0, threshold / xi / math.sqrt(fan_in * rate * _energy(alpha, beta)))
+
+
+def _energy(alpha: float, beta: float) -> float:
+    """The sum over ticks of the squared answer of v = beta v + i, i = alpha i + x to one spike."""
+    total, v, i = 0.0, 0.0, 1.0
+    while True:
+        v, before = beta * v + i, total
+        total += v * v
+        i *= alpha
+        if total - before < 1e-9 * total and i < v:
+            return total
+
+
+def surrogate_aware_(weight: Tensor, surrogate: Surrogate, *, deviation: float = 0.5, threshold: float = 1.0) -> Tensor:
+    """Draw weights such that gradients keep their size from layer to layer; in place.
+
+    The variance is 1 / (fan_out E[g(u)^2]), where u is normal around -threshold with that deviation: the distance to
+    threshold of the neurons that the weights lead to. weight [outputs, inputs, ...]. Rossbroich et al. 2022; Herranz-
+    Celotti & Rouat, Stabilizing spiking neuron training, 2022.
+
+    >>> import torch, ranvier
+    >>> w = ranvier.init.surrogate_aware_(torch.empty(64, 100), ranvier.surrogate.atan(2.0))
+    >>> bool(torch.isfinite(w).all())
+    True
+    """
+    u = deviation * torch.linspace(-4.0, 4.0, 801) - threshold
+    density = torch.softmax(-0.5 * torch.linspace(-4.0, 4.0, 801) ** 2, 0)
+    gain = float((density * surrogate(u) ** 2).sum())
+    fan_out = weight.shape[0] * math.prod(weight.shape[2:])
+    with torch.no_grad():
+        return weight.normal_(0.0, 1.0 / math.sqrt(fan_out * gain))
+
+
+def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> dict[str, float]:
+    """Scale the weights of a net, layer after layer, until its neurons are neither silent nor saturated on x; in place.
+
+    Before every spiking neuron the last layer with a weight is scaled such that the input of the neuron has a deviation
+    of threshold / xi. x: a batch as the net takes it. Gives the share of ticks with a spike, layer by layer. After
+    Mishkin & Matas, All you need is a good init, ICLR 2016.
+
+    >>> import torch, ranvier
+    >>> from torch import nn
+    >>> net = ranvier.Sequential(nn.Linear(8, 32), ranvier.LIF(), nn.Linear(32, 4), ranvier.LIF())
+    >>> rates = ranvier.init.calibrate_(net, torch.rand(16, 8, 8))
+    >>> all(0.0 < rate < 1.0 for rate in rates.values())
+    True
+    """
+    seen: dict[nn.Module, float] = {}
+    order: list[nn.Module] = []
+
+    def watch(module: nn.Module, given: tuple) -> None:
+        order.append(module)
+        first = given[0][0] if isinstance(given[0], tuple) else given[0]
+        seen[module] = float(first.detach().std())
+
+    def weighted(module: nn.Module) -> bool:
+        return isinstance(getattr(module, "weight", None), nn.Parameter)
+
+    hooks = [m.register_forward_pre_hook(watch) for m in net.modules() if isinstance(m, Neuron) or weighted(m)]
+    was_training = net.training
+    try:
+        with torch.no_grad():
+            done = 0
+            while True:  # one more neuron in each turn, the first first
+                order.clear()
+                net(x)
+                neurons = [k for k, m in enumerate(order) if isinstance(m, Neuron) and m.spiking]
+                if done == len(neurons):
+                    break
+                _scale(net, x, order, seen, neurons[done], xi, rounds)
+                done += 1
+            spikes = memory.record(net, x, "z")
+        firing = {p for p, m in net.named_modules() if isinstance(m, Neuron) and m.spiking}
+        return {path: float((z > 0).float().mean()) for path, z in spikes.items() if path in firing}
+    finally:
+        net.train(was_training)
+        for hook in hooks:
+            hook.remove()
+
+
+def _scale(net: nn.Module, x: Any, order: list, seen: dict, at: int, xi: float, rounds: int) -> None:
+    neuron = order[at]
+    before = [m for m in order[:at] if not isinstance(m, Neuron)]
+    if not before:
+        return
+    threshold = float(torch.as_tensor(getattr(neuron, "threshold", 1.0)).mean())
+    for _ in range(rounds):
+        net(x)
+        if not seen[neuron] > 0:
+            return
+        before[-1].weight.mul_(threshold / xi / seen[neuron])

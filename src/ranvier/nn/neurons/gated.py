@@ -1,0 +1,102 @@
+"""The gated neuron: it learns how it leaks, takes input in, and is reset."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.nn.temporal import Temporal, check_sequence
+from ranvier.nn.ticks import count, span
+from ranvier.surrogate import Surrogate
+from ranvier.words import sigmoid, spike
+
+
+class _Membrane(Neuron):
+    """The part of the gated neuron that has memory; all parameters are logits."""
+
+    alpha, gamma, tau, threshold = Param(0.0), Param(0.0), Param(0.0), Param(0.0)
+    linear_decay, v_subreset = Param(0.0), Param(0.0)
+    v, z = State(0.0), State(0.0)
+
+    @staticmethod
+    def rule(x, v, z, alpha, gamma, tau, threshold, linear_decay, v_subreset):
+        linear, subtract = 1.0 - sigmoid(alpha), 1.0 - sigmoid(gamma)
+        kept = (1.0 - sigmoid(alpha) * (1.0 - sigmoid(tau))) * v
+        v = kept - linear * sigmoid(linear_decay) + x
+        v = v - kept * sigmoid(gamma) * z - subtract * sigmoid(v_subreset) * z
+        z = spike(v - sigmoid(threshold))
+        return z, (v, z)
+
+
+class GatedLIF(Temporal):
+    """Leaky integrate-and-fire with learned gates between exponential and linear leak, between weighted and plain
+    input, between reset to zero and reset by subtraction.
+
+    With a = 1 - alpha (1 - tau) and the spike z of the tick before:
+    v = a v - (1 - alpha) linear_decay + x (1 - beta (1 - conduct[t])) - gamma a v z - (1 - gamma) v_subreset z;
+    z = 1 where v >= threshold.
+
+    x [T, B, *features] -> spikes of the same shape, for T up to `steps`. Every parameter is learned as a logit, so it
+    stays between 0 and 1: the arguments are the values at the beginning; the gates begin near 1/2. shape: a shape
+    broadcastable to the features, for parameters of their own (a channel each: shape=(C, 1, 1)). Yao et al., GLIF: a
+    unified gated leaky integrate-and-fire neuron for spiking neural networks, NeurIPS 2022.
+
+    >>> import torch, ranvier
+    >>> ranvier.GatedLIF(steps=8)(torch.rand(8, 2, 3)).shape
+    torch.Size([8, 2, 3])
+    """
+
+    records = ("v", "z")
+
+    def __init__(
+        self,
+        steps: int = 8,
+        *,
+        shape: Sequence[int] = (),
+        linear_decay: float | None = None,
+        v_subreset: float | None = None,
+        tau: float = 0.25,
+        threshold: float = 0.5,
+        conduct: float = 0.5,
+        surrogate: Surrogate | None = None,
+    ):
+        super().__init__()
+        self.steps, shape = count("GatedLIF: steps", steps), tuple(shape)
+        values = {
+            "tau": tau,
+            "threshold": threshold,
+            "linear_decay": threshold / (2 * steps) if linear_decay is None else linear_decay,
+            "v_subreset": threshold if v_subreset is None else v_subreset,
+        }
+        given = {k: torch.full(shape, _logit(k, v)) for k, v in values.items()}
+        gates = {k: _gate(shape) for k in ("alpha", "gamma")}
+        begin = given | gates
+        self.membrane = _Membrane(learn=tuple(begin), surrogate=surrogate, **begin)  # type: ignore[arg-type]
+        self.beta = nn.Parameter(_gate(shape))
+        self.conduct = nn.Parameter(torch.full((steps, *shape), _logit("conduct", conduct)))
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        begin, after = span(self, x, state, self.steps)
+        conduct = torch.sigmoid(self.conduct[begin : begin + x.shape[0]])  # [T, *shape]
+        gain = 1.0 - torch.sigmoid(self.beta) * (1.0 - conduct)
+        gain = gain.reshape(len(gain), *(1,) * (x.dim() - gain.dim()), *gain.shape[1:])
+        inner = None if state is None else {k: state[k] for k in ("v", "z")}
+        z, inner, traces = self.membrane.run(x * gain.to(x.dtype), inner, names)
+        return z, {**after, **inner}, traces
+
+    def explain(self, x: Any) -> str:
+        return self.membrane.explain(x)
+
+
+def _logit(name: str, value: float) -> float:
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"GatedLIF: {name} must lie between 0 and 1, both excluded, got {value!r}")
+    return math.log(value / (1.0 - value))
+
+
+def _gate(shape: tuple[int, ...]) -> Tensor:
+    return 0.2 * (torch.rand(shape) - 0.5)

@@ -1,0 +1,171 @@
+"""Parallel spiking neurons: no reset, so all ticks are computed at once."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.neurons.threshold import Threshold
+from ranvier.nn.temporal import Temporal, check_sequence
+from ranvier.nn.ticks import Whole, count, span
+from ranvier.surrogate import Surrogate, atan
+
+
+def _weight(steps: int) -> tuple[nn.Parameter, nn.Parameter]:
+    """A matrix between ticks [T, T] and a bias for each [T], minus the threshold 1."""
+    weight = torch.empty(steps, steps)
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+    return nn.Parameter(weight), nn.Parameter(torch.full((steps,), -1.0))
+
+
+def _mixed(weight: Tensor, x: Tensor) -> Tensor:
+    """[T', T] times x [T, B, *features]."""
+    return (weight.to(x.dtype) @ x.flatten(1)).unflatten(1, x.shape[1:])
+
+
+def _along(bias: Tensor, x: Tensor) -> Tensor:
+    """bias [T] as [T, 1, ...], to be added to x."""
+    return bias.to(x.dtype).view(-1, *(1,) * (x.dim() - 1))
+
+
+class PSN(Whole):
+    """Parallel spiking neuron: every tick sees all others.
+
+    h = W x + b along time;  z = 1 where h >= 0.
+
+    x [T, B, *features] -> spikes of the same shape. steps: T, fixed; W [T, T] and b [T], which begins at -1, are
+    learned. Since later ticks act on earlier ones it cannot be streamed. Fang et al., Parallel spiking neurons with
+    high efficiency and ability to learn long-term dependencies, NeurIPS 2023.
+
+    >>> import torch, ranvier
+    >>> ranvier.PSN(8)(torch.rand(8, 2, 3)).shape
+    torch.Size([8, 2, 3])
+    """
+
+    def __init__(self, steps: int = 8, surrogate: Surrogate | None = None):
+        super().__init__(steps)
+        self.weight, self.bias = _weight(steps)
+        self.fire = Threshold(threshold=0.0, surrogate=surrogate or atan(2.0))
+
+    def mix(self, x: Tensor) -> Tensor:
+        return self.fire.scan(_mixed(self.weight, x) + _along(self.bias, x))[0]
+
+
+class MaskedPSN(Temporal):
+    """Parallel spiking neuron that sees the last `order` ticks only.
+
+    As `PSN` with W weighted by masking * band + (1 - masking), the band being the last `order` ticks.
+
+    x [T, B, *features] -> spikes of the same shape. masking in [0, 1], a buffer that training may raise from 0 (as
+    PSN) to 1 (causal). At masking = 1 it can be streamed, up to tick `steps`; below, it must see all `steps` ticks in
+    one call. Fang et al., NeurIPS 2023.
+
+    >>> import torch, ranvier
+    >>> ranvier.MaskedPSN(order=2, steps=8)(torch.rand(5, 2, 3)).shape
+    torch.Size([5, 2, 3])
+    """
+
+    masking: Tensor
+
+    def __init__(self, order: int = 2, steps: int = 8, *, masking: float = 1.0, surrogate: Surrogate | None = None):
+        super().__init__()
+        self.order, self.steps = count("MaskedPSN: order", order), count("MaskedPSN: steps", steps)
+        if not 0.0 <= masking <= 1.0:
+            raise ValueError(f"MaskedPSN: masking must lie between 0 and 1, got {masking!r}")
+        self.weight, self.bias = _weight(steps)
+        self.register_buffer("masking", torch.tensor(float(masking)))
+        self.fire = Threshold(threshold=0.0, surrogate=surrogate or atan(2.0))
+
+    def masked(self) -> Tensor:
+        """The weight [T, T] as it acts."""
+        band = torch.ones_like(self.weight).tril().triu(1 - self.order)
+        return self.weight * (self.masking * band + (1.0 - self.masking))
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        past = self.order - 1
+        before = x.new_zeros(past, *x.shape[1:]) if state is None else state["past"].to(x.dtype).movedim(1, 0)
+        begin, after = span(self, x, state, self.steps)
+        end = begin + x.shape[0]
+        if bool(self.masking == 1.0):
+            seen = torch.cat([before, x])
+            weight = nn.functional.pad(self.masked(), (past, 0))[begin:end, begin : end + past]
+            h = _mixed(weight, seen)
+        elif begin == 0 and end == self.steps:
+            seen, h = torch.cat([before, x]), _mixed(self.masked(), x)
+        else:
+            raise ValueError(
+                f"MaskedPSN: with masking = {self.masking.item():g}, below 1, later ticks act on earlier ones, so it "
+                f"needs x [{self.steps}, B, *features] in one call, got ticks {begin} to {end}"
+            )
+        z = self.fire.scan(h + _along(self.bias[begin:end], x))[0]
+        after["past"] = seen[seen.shape[0] - past :].movedim(0, 1)
+        return z, after, {n: z for n in names}
+
+    def explain(self, x: Any) -> str:
+        return "all ticks at once"
+
+
+class SlidingPSN(Temporal):
+    """Parallel spiking neuron with one weight for each of the last `order` ticks, the same at every tick.
+
+    h[t] = sum over i of weight[i] x[t - order + 1 + i] + bias;  z = 1 where h >= 0.
+
+    x [T, B, *features] -> spikes of the same shape, for any T, and it streams exactly. weight [order] begins at
+    2^-(order - 1), ..., 1/2, 1, or with exponential=False at random; bias at -1. method: "matrix" (a banded matrix
+    between ticks) or "convolution" over time; both give the same. Fang et al., NeurIPS 2023.
+
+    >>> import torch, ranvier
+    >>> ranvier.SlidingPSN(order=2)(torch.tensor([0.8, 0.8, 0.0]).reshape(3, 1, 1)).flatten().tolist()
+    [0.0, 1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        order: int = 2,
+        *,
+        exponential: bool = True,
+        method: str = "matrix",
+        surrogate: Surrogate | None = None,
+    ):
+        super().__init__()
+        self.order = count("SlidingPSN: order", order)
+        if method not in METHODS:
+            raise ValueError(f"SlidingPSN: method must be one of {list(METHODS)}, got {method!r}")
+        self.method = method
+        weight = 0.5 ** torch.arange(order - 1, -1, -1.0)
+        if not exponential:
+            nn.init.kaiming_uniform_(weight.unsqueeze(0), a=math.sqrt(5))
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(torch.tensor(-1.0))
+        self.fire = Threshold(threshold=0.0, surrogate=surrogate or atan(2.0))
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        past = self.order - 1
+        before = x.new_zeros(past, *x.shape[1:]) if state is None else state["past"].to(x.dtype).movedim(1, 0)
+        seen = torch.cat([before, x])
+        z = self.fire.scan(METHODS[self.method](self.weight.to(x.dtype), seen) + self.bias.to(x.dtype))[0]
+        return z, {"past": seen[seen.shape[0] - past :].movedim(0, 1)}, {n: z for n in names}
+
+    def explain(self, x: Any) -> str:
+        return f"all ticks at once, as a {self.method}"
+
+
+def _banded(weight: Tensor, seen: Tensor) -> Tensor:
+    """One matrix product with the band that holds the weights."""
+    order = weight.shape[0]
+    steps = seen.shape[0] - order + 1
+    lag = torch.arange(seen.shape[0], device=seen.device) - torch.arange(steps, device=seen.device).unsqueeze(1)
+    band = torch.where((lag >= 0) & (lag < order), weight[lag.clamp(0, order - 1)], 0.0)
+    return _mixed(band, seen)
+
+
+def _convolved(weight: Tensor, seen: Tensor) -> Tensor:
+    """A convolution over time."""
+    columns = seen.flatten(1).t().unsqueeze(1)  # [N, 1, T + order - 1]
+    h = nn.functional.conv1d(columns, weight.view(1, 1, -1))
+    return h.squeeze(1).t().unflatten(1, seen.shape[1:])
+
+
+METHODS = {"matrix": _banded, "convolution": _convolved}

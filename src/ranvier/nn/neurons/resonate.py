@@ -1,0 +1,54 @@
+"""Neurons that swing."""
+
+import math
+from typing import Any
+
+from ranvier.nn.filter import positive
+from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.nn.reset import resetting
+from ranvier.words import spike
+
+
+class ResonateAndFire(Neuron):
+    """A damped oscillator that fires: it answers to inputs in its own rhythm.
+
+    (u, v) is turned by omega dt and shrunk by exp(b dt), x is added to u;  z = 1 where v >= threshold;  then the reset
+    of v: "zero" puts it to v_reset.
+
+    x [T, B, *features] -> spikes. b <= 0 in 1 / s, omega in rad / s with |omega dt| < pi, dt in seconds, above 0. What
+    is learned (learn=...) is `damping` = exp(b dt) and `turn` = tan(omega dt / 2), which make the rotation without sine
+    and cosine.
+    Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001.
+
+    >>> import torch, ranvier
+    >>> x = torch.zeros(8, 1, 1)
+    >>> x[0] = 2.0
+    >>> ranvier.ResonateAndFire(b=-0.1, omega=0.5, dt=1.0)(x).flatten()
+    tensor([0., 0., 1., 0., 0., 0., 0., 0.])
+    """
+
+    damping = Param(0.8, "what is left of the swing after one tick", low=0.0, high=1.0)
+    turn = Param(0.5, "tangent of half the angle per tick")
+    threshold = Param(1.0, "v at which a spike is fired")
+    v_reset = Param(0.0, "level v begins at and is reset to")
+    u = State(0.0, "current-like part")
+    v = State("v_reset", "voltage-like part")
+    reset = resetting("zero")
+
+    @staticmethod
+    def rule(x, u, v, damping, turn, threshold, v_reset, reset):
+        scale = damping / (1.0 + turn * turn)
+        cos, sin = scale * (1.0 - turn * turn), scale * (2.0 * turn)
+        u, v = u * cos - v * sin + x, u * sin + v * cos
+        z = spike(v - threshold)
+        return z, (u, v_reset + reset(v - v_reset, z, threshold))
+
+    def __init__(self, b: float = -0.2, omega: float = 1.0, dt: float = 1.0, **given: Any):
+        dt = positive("ResonateAndFire: dt", dt)
+        if not (math.isfinite(b) and b <= 0):
+            raise ValueError(f"ResonateAndFire: b must be a number that is not above 0, got {b!r}")
+        if not abs(omega * dt) < math.pi:
+            raise ValueError(
+                f"ResonateAndFire: omega dt must lie between -pi and pi, got {omega!r} * {dt!r}; take a smaller dt"
+            )
+        super().__init__(damping=math.exp(b * dt), turn=math.tan(omega * dt / 2), **given)

@@ -1,0 +1,21 @@
+"""The spike alone: no memory."""
+
+from ranvier.nn.neuron import Neuron, Param
+from ranvier.words import spike
+
+
+class Threshold(Neuron):
+    """A step with a surrogate gradient and no state: z = 1 where x >= threshold.
+
+    x [T, B, *features] -> spikes of the same shape. McCulloch & Pitts 1943.
+
+    >>> import torch, ranvier
+    >>> ranvier.Threshold()(torch.tensor([0.5, 1.0]).reshape(2, 1, 1)).flatten()
+    tensor([0., 1.])
+    """
+
+    threshold = Param(1.0, "input at which a spike is fired")
+
+    @staticmethod
+    def rule(x, threshold):
+        return spike(x - threshold), ()

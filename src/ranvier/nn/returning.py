@@ -1,0 +1,100 @@
+"""Layers that run any module tick by tick, with its own output coming back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn import memory
+from ranvier.nn.temporal import Temporal, check_sequence
+
+
+class _Returning(Temporal):
+    """y[t] = module(join(y[t - 1], x[t])), y[-1] = 0. Its state: the last output, and the state of the module."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"{type(self).__name__}: the first argument must be a module, got {module!r}")
+        self.module = module
+
+    def join(self, y: Tensor, x_t: Tensor) -> Tensor:
+        """What the module gets of its last output and the input, both [B, *features]."""
+        raise NotImplementedError
+
+    def first(self, x: Tensor) -> Tensor:
+        """The output before the first tick."""
+        raise NotImplementedError
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        y, inner = (self.first(x), None) if state is None else (state["y"].to(x.dtype), state["module"])
+        ticks = []
+        for x_t in x.unbind(0):
+            y, inner = memory.step(self.module, self.join(y, x_t), inner)
+            ticks.append(y)
+        out = torch.stack(ticks) if ticks else x.new_empty(0, *y.shape)
+        return out, {"y": y, "module": inner}, {n: out for n in names}
+
+    def explain(self, x: Any) -> str:
+        return "tick by tick"
+
+
+class ElementwiseRecurrent(_Returning):
+    """A module whose output returns through a function of it and the input.
+
+    y[t] = module(function(y[t - 1], x[t])), with y[-1] = 0: the last output comes first.
+
+    x [T, B, *features] -> y of the same shape. module: any module, with memory or without; function: from two tensors
+    [B, *features] to one. Fang et al., Deep residual learning in spiking neural networks, NeurIPS 2021.
+
+    >>> import torch, ranvier
+    >>> ranvier.ElementwiseRecurrent(ranvier.LIF(), torch.add)(torch.rand(5, 2, 3)).shape
+    torch.Size([5, 2, 3])
+    """
+
+    def __init__(self, module: nn.Module, function: Callable[[Tensor, Tensor], Tensor] = torch.add):
+        super().__init__(module)
+        self.function = function
+
+    def join(self, y: Tensor, x_t: Tensor) -> Tensor:
+        if y.shape != x_t.shape:
+            raise ValueError(
+                f"ElementwiseRecurrent: the module gives {tuple(y.shape)} but the input of a tick is "
+                f"{tuple(x_t.shape)}; both must have one shape, or take LinearRecurrent"
+            )
+        return self.function(y, x_t)
+
+    def first(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x.sum(0))
+
+
+class LinearRecurrent(_Returning):
+    """A module whose output returns through a linear map, together with the input.
+
+    y[t] = module(W [x[t], y[t - 1]] + b), with y[-1] = 0; W from inputs + outputs to inputs.
+
+    x [T, B, inputs] -> y [T, B, outputs]: the module takes `inputs` features and gives `outputs`. Fang et al.,
+    NeurIPS 2021.
+
+    >>> import torch, ranvier
+    >>> ranvier.LinearRecurrent(ranvier.LIF(), 3, 3)(torch.rand(5, 2, 3)).shape
+    torch.Size([5, 2, 3])
+    """
+
+    def __init__(self, module: nn.Module, inputs: int, outputs: int, bias: bool = True):
+        super().__init__(module)
+        self.inputs, self.outputs = inputs, outputs
+        self.linear = nn.Linear(inputs + outputs, inputs, bias=bias)
+
+    def join(self, y: Tensor, x_t: Tensor) -> Tensor:
+        if x_t.shape[-1] != self.inputs or y.shape[-1] != self.outputs:
+            raise ValueError(
+                f"LinearRecurrent: wanted x [T, B, {self.inputs}] and a module that gives {self.outputs} features, got "
+                f"a tick of {tuple(x_t.shape)} and an output of {tuple(y.shape)}"
+            )
+        return self.linear(torch.cat([x_t, y], -1))
+
+    def first(self, x: Tensor) -> Tensor:
+        return x.new_zeros(*x.shape[1:-1], self.outputs)

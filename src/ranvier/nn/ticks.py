@@ -1,0 +1,56 @@
+"""Layers that know how many ticks a sequence has."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranvier.nn.temporal import Temporal, check_sequence
+
+
+def count(name: str, steps: Any) -> int:
+    """A whole number of ticks of at least 1, or an error that names it."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {steps!r}")
+    return steps
+
+
+def span(layer: Temporal, x: Tensor, state: Any, steps: int) -> tuple[int, dict[str, Tensor]]:
+    """The tick at which x [T, B, *features] begins, and the state {"tick": [B]} after it; at most `steps` ticks."""
+    begin = 0 if state is None else int(state["tick"][0])
+    end = begin + x.shape[0]
+    if end > steps:
+        raise ValueError(
+            f"{type(layer).__name__} has parameters for {steps} ticks, but this sequence reaches tick {end}; "
+            f"build it with {end}, or begin a new sequence with state=None"
+        )
+    return begin, {"tick": torch.full((x.shape[1],), end, device=x.device)}
+
+
+class Whole(Temporal):
+    """A layer that mixes all ticks of a sequence, later ones included: it cannot go on from a state, nor be streamed.
+
+    A layer defines `mix(x)`; x [T, B, *features] must have exactly `steps` ticks.
+    """
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps = count(f"{type(self).__name__}: steps", steps)
+
+    def mix(self, x: Tensor) -> Tensor:
+        """x [T, B, *features] -> output of the whole sequence."""
+        raise NotImplementedError(f"{type(self).__name__} must define mix(x)")
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        name = type(self).__name__
+        if state is not None or x.shape[0] != self.steps:
+            raise ValueError(
+                f"{name} sees all {self.steps} ticks of a sequence at once and cannot go on from a state or run on "
+                f"{x.shape[0]} ticks; give it x [{self.steps}, B, *features] in one call"
+            )
+        y = self.mix(x)
+        return y, {"tick": torch.full((x.shape[1],), self.steps, device=x.device)}, {n: y for n in names}
+
+    def explain(self, x: Any) -> str:
+        return "all ticks at once"

@@ -1,0 +1,119 @@
+"""Primitives of the slopes: the smooth function whose derivative a surrogate is.
+
+Each takes u (a tensor, the distance to threshold) and the numbers of the surrogate of the same name. They are what a
+network computes when its spikes are made smooth, and what a surrogate is checked against.
+
+    >>> import torch
+    >>> from ranvier import primitive
+    >>> primitive.sigmoid(torch.tensor([0.0]), alpha=4.0)
+    tensor([0.5000])
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def piecewise_quadratic(u: Tensor, alpha: float = 1.0) -> Tensor:
+    """From 0 at -1 / alpha to 1 at 1 / alpha, by two parabolas."""
+    u = u.clamp(-1.0 / alpha, 1.0 / alpha)
+    return 0.5 + alpha * u - 0.5 * alpha**2 * u.abs() * u
+
+
+def piecewise_exp(u: Tensor, alpha: float = 1.0) -> Tensor:
+    """Half an exponential on either side of 1/2."""
+    half = 0.5 * torch.exp(-alpha * u.abs())
+    return torch.where(u < 0, half, 1.0 - half)
+
+
+def sigmoid(u: Tensor, alpha: float = 4.0) -> Tensor:
+    """1 / (1 + exp(-alpha u))."""
+    return torch.sigmoid(alpha * u)
+
+
+def soft_sign(u: Tensor, alpha: float = 2.0) -> Tensor:
+    """(1 + alpha u / (1 + |alpha u|)) / 2."""
+    return 0.5 * (1.0 + alpha * u / (1.0 + (alpha * u).abs()))
+
+
+def atan(u: Tensor, alpha: float = 2.0) -> Tensor:
+    """1/2 + atan(pi alpha u / 2) / pi."""
+    return 0.5 + torch.atan(math.pi / 2 * alpha * u) / math.pi
+
+
+def nonzero_sign_log_abs(u: Tensor, alpha: float = 1.0) -> Tensor:
+    """sign(u) log(1 + |alpha u|), the sign of 0 being 1."""
+    size = torch.log1p((alpha * u).abs())
+    return torch.where(u < 0, -size, size)
+
+
+def erf(u: Tensor, alpha: float = 2.0) -> Tensor:
+    """(1 + erf(alpha u)) / 2."""
+    return 0.5 * (1.0 + torch.erf(alpha * u))
+
+
+def piecewise_leaky_relu(u: Tensor, width: float = 1.0, leak: float = 0.01) -> Tensor:
+    """A ramp from 0 at -width to 1 at width, leaky beyond."""
+    inside = u.clamp(-width, width)
+    return 0.5 + inside / (2.0 * width) + leak * (u - inside)
+
+
+def fourier(u: Tensor, terms: int = 1, period: float = 8.0) -> Tensor:
+    """1/2 + 2 / pi sum over i of sin((2 i - 1) 2 pi u / period) / (2 i - 1)."""
+    odd = torch.arange(1, 2 * terms, 2, dtype=u.dtype, device=u.device)
+    return 0.5 + 2.0 / math.pi * (torch.sin(u.unsqueeze(-1) * odd * (2.0 * math.pi / period)) / odd).sum(-1)
+
+
+def s2nn(u: Tensor, alpha: float = 4.0, beta: float = 1.0) -> Tensor:
+    """A sigmoid below 0, a logarithm from 0 on."""
+    return torch.where(u < 0, torch.sigmoid(alpha * u), 0.5 + beta * torch.log1p(u.clamp_min(0.0)))
+
+
+def q_pseudo_spike(u: Tensor, alpha: float = 2.0) -> Tensor:
+    """Two power laws on either side of 1/2."""
+    half = 0.5 * (1.0 + 2.0 / (alpha - 1.0) * u.abs()) ** (1.0 - alpha)
+    return torch.where(u < 0, half, 1.0 - half)
+
+
+def leaky_relu(u: Tensor, below: float = 0.01, above: float = 1.0) -> Tensor:
+    """below u for negative u, else above u."""
+    return torch.where(u < 0, below * u, above * u)
+
+
+def log_tailed_relu(u: Tensor, alpha: float = 0.0) -> Tensor:
+    """alpha u below 0, u up to 1, then 1 + log u."""
+    return torch.where(u <= 0, alpha * u, torch.where(u <= 1, u, 1.0 + torch.log(u.clamp_min(1.0))))
+
+
+def boxcar(u: Tensor, width: float = 2.0, height: float = 0.5) -> Tensor:
+    """A ramp from -width / 2 to width / 2 of that slope, 1/2 in the middle of a boxcar of area 1."""
+    return 0.5 + height * u.clamp(-width / 2, width / 2)
+
+
+def straight_through(u: Tensor) -> Tensor:
+    """u."""
+    return u
+
+
+PRIMITIVES: dict[str, Callable[..., Tensor]] = {
+    f.__name__: f
+    for f in (
+        piecewise_quadratic,
+        piecewise_exp,
+        sigmoid,
+        soft_sign,
+        atan,
+        nonzero_sign_log_abs,
+        erf,
+        piecewise_leaky_relu,
+        fourier,
+        s2nn,
+        q_pseudo_spike,
+        leaky_relu,
+        log_tailed_relu,
+        boxcar,
+        straight_through,
+    )
+}

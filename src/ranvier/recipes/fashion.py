@@ -1,0 +1,51 @@
+"""Fashion-MNIST: pictures of clothes, read by a net of four convolutions, or by one with spike-driven attention."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ranvier.nn import models
+from ranvier.nn.neurons.leaky import LIF
+from ranvier.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Net:
+    """kind: "conv" (four convolutions) or "attention" (two, and a spike-driven attention). channels of the first layer,
+    doubled once; heads of the attention; decay per tick in [0, 1]."""
+
+    kind: str = "conv"
+    channels: int = 32
+    heads: int = 4
+    beta: float = 0.5
+
+
+@dataclass(frozen=True)
+class FashionMNIST(Recipe):
+    """70,000 pictures of clothes, 28 x 28 pixels, shown as constant currents to a convolutional spiking net."""
+
+    name: ClassVar[str] = "fashion-mnist"
+    data: str = "fashion-mnist"
+    steps: int = 4
+    epochs: int = 10
+    batch: int = 128
+    lr: float = 4e-3
+    net: Net = field(default_factory=Net)
+
+    def build(self) -> nn.Module:
+        def neuron() -> nn.Module:
+            return LIF(beta=self.net.beta, detach_reset=True)
+
+        width = self.net.channels
+        if self.net.kind == "conv":
+            return models.vgg(widths=(width, width, 2 * width, 2 * width), neuron=neuron)
+        if self.net.kind == "attention":
+            return models.spike_driven(features=2 * width, heads=self.net.heads, neuron=neuron)
+        raise ValueError(f'net.kind must be "conv" or "attention", got {self.net.kind!r}')
+
+    def augment(self, x: Tensor, generator: Generator) -> Tensor:
+        """Every second picture in the mirror: a shoe that points left is a shoe."""
+        mirrored = torch.rand(len(x), generator=generator, device=x.device) < 0.5
+        return torch.where(mirrored.view(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
