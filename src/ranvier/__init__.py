@@ -9,9 +9,12 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adaptive import ALIF
+from ranvier.nn.neurons.associative import AssociativeLIF, AssociativeResonate, ParallelLIF
 from ranvier.nn.neurons.current import CubaLI, CubaLIF
+from ranvier.nn.neurons.delayed import ClampedLI, DelayedALIF, DelayedCubaLIF, DelayedIF, DelayedLIF, DelayedRecurrent
 from ranvier.nn.neurons.integrate import IF
 from ranvier.nn.neurons.leaky import LI, LIF
+from ranvier.nn.pool import PopulationCode, SumPool
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.reset import resetting
 from ranvier.nn.sequential import Fold, Sequential
