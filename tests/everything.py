@@ -26,6 +26,7 @@ class Example:
 
 # Temporal layers whose constructor needs arguments.
 BUILT: dict[str, Example] = {
+    "DelayedRecurrent": Example(lambda: rv.DelayedRecurrent(rv.DelayedLIF(emit="after"), 3), exact=False),
     "Recurrent": Example(lambda: rv.Recurrent(rv.ALIF(), 3), exact=False),
 }
 

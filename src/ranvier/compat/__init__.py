@@ -1,0 +1,1 @@
+"""The names and signatures of other libraries, one thin adapter each."""
