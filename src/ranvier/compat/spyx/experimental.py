@@ -1,5 +1,6 @@
 """Spyx's experimental neurons."""
 
+from copy import copy
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -25,7 +26,6 @@ class ParallelResetLIF(StatefulLayer):
     def parallel(self, x: Tensor, K: int = 3) -> Tensor:
         """Spikes of x [T, B, *shape] from rest, after at most K rounds in parallel; what has not settled by then is
         carried tick by tick, so that, unlike in Spyx, the spikes are right for every K."""
-        settings = _settings(self.activation, self.core.threshold, beta=self.core.beta)
-        core = ParallelLIF(parallel=True, rounds=K, **{**settings, "learn": ()})
-        core.beta = self.core.beta
+        core: Any = copy(self.core)  # the same parameters
+        core.parallel, core.rounds = True, K
         return core.scan(x, {"v": self.initial_state(x.shape[1]).to(x)})[0]

@@ -84,7 +84,7 @@ class StatefulLayer(torch_nn.Module):
 def _by_hand(core: Any, activation: Any, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     """The core's rule with any torch function in the place of its spike, tick by tick."""
     looped = isinstance(core, DelayedRecurrent)
-    neuron = core.neuron if looped else core
+    neuron: Any = core.neuron if looped else core
 
     def say(self: Tensor, word: str, *arguments: Any) -> Tensor:
         plain = [a.as_subclass(Tensor) if isinstance(a, Tensor) else a for a in arguments]
@@ -386,10 +386,10 @@ class Sequential(torch_nn.Module):
 class _Called(torch_nn.Module):
     def __init__(self, function: Any):
         super().__init__()
-        self.function = function
+        self._functions = (function,)
 
     def forward(self, x: Any) -> Any:
-        return self.function(x)
+        return self._functions[0](x)
 
 
 def _through(model: Any, x: Tensor, state: Any) -> tuple[Any, Any]:

@@ -19,6 +19,11 @@ from ranvier.surrogate import Surrogate
 from ranvier.words import clamp, inject, sloped, spike
 
 
+def _of(layer: nn.Module, name: str, dtype: torch.dtype) -> Tensor:
+    """A parameter of a neuron."""
+    return getattr(layer, name).to(dtype)
+
+
 def _explain(layer: Any, x: Tensor, otherwise: str) -> str:
     if layer.parallel is None and not linear.worth(x):
         return otherwise
@@ -59,9 +64,9 @@ class AssociativeLIF(Neuron):
         (x,) = self._inputs(x)
         before = self.initial(x[0]) if state is None else self._state(x, state)
         dtype = before["v"].dtype
-        v = linear.scan(clamp(self.beta.to(dtype), 0.0, 1.0), x.to(dtype), before["v"])
+        v = linear.scan(clamp(_of(self, "beta", dtype), 0.0, 1.0), x.to(dtype), before["v"])
         with sloped(self.surrogate, dtype):
-            z = spike(v - self.threshold.to(dtype), strict=True).to(x.dtype)
+            z = spike(v - _of(self, "threshold", dtype), strict=True).to(x.dtype)
         traces = {"v": v.to(x.dtype), "z": z}
         return z, {"v": v[-1]}, {n: traces[n] for n in names}
 
@@ -109,7 +114,7 @@ class ParallelLIF(Neuron):
         (x,) = self._inputs(x)
         before = (self.initial(x[0]) if state is None else self._state(x, state))["v"]
         now, dtype = x.to(before.dtype), before.dtype
-        beta, theta = clamp(self.beta.to(dtype), 0.0, 1.0), self.threshold.to(dtype)
+        beta, theta = clamp(_of(self, "beta", dtype), 0.0, 1.0), _of(self, "threshold", dtype)
         z, settled = self._settle(now, before, beta, theta)
         v = self._membranes(now, before, beta, theta, z)
         last = torch.cat([before.unsqueeze(0), v[:-1]])
@@ -140,7 +145,7 @@ class ParallelLIF(Neuron):
         return z, settled & sure.all(0)
 
     def _membranes(self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor, z: Tensor) -> Tensor:
-        """The membranes that go with spikes z, with the derivative of the ticks: dv[t] = (beta - theta g[t]) dv[t - 1]."""
+        """The membranes for spikes z, with the derivative of the ticks: dv[t] = (beta - theta g[t]) dv[t - 1]."""
         with torch.no_grad():
             v = linear.scan(beta, x - z * theta, before)
         if not torch.is_grad_enabled():
@@ -203,6 +208,8 @@ class AssociativeResonate(Temporal):
     """
 
     records = ("re", "im", "z")
+    raw: Tensor
+    omega: Tensor
 
     def __init__(
         self,
@@ -247,10 +254,10 @@ class AssociativeResonate(Temporal):
         if len(x) and (linear.worth(x) if self.parallel is None else self.parallel):
             s = linear.scan(pole, torch.complex(x.to(zeros.dtype), zeros.expand_as(x)), torch.complex(*before.values()))
             with sloped(self.neuron.surrogate, zeros.dtype):
-                z = spike(s.real - self.neuron.threshold, strict=True).to(x.dtype)
+                z = spike(s.real - _of(self.neuron, "threshold", zeros.dtype), strict=True).to(x.dtype)
             traces = {"re": s.real, "im": s.imag, "z": z}
             return z, {"re": s.real[-1], "im": s.imag[-1]}, {n: traces[n] for n in names}
-        params = [pole.real, pole.imag, self.neuron.threshold]
+        params = [pole.real, pole.imag, _of(self.neuron, "threshold", zeros.dtype)]
         (z, *traced), after = choose.carry(self.neuron._rule(inner), [x], list(before.values()), params)
         return z, dict(zip(("re", "im"), after, strict=True)), {**dict(zip(inner, traced, strict=True)), "z": z}
 

@@ -193,8 +193,9 @@ class DelayedRecurrent(Temporal):
 
     def ready(self, v: Tensor) -> Tensor:
         """The spikes that membranes v [B, *features] are about to fire."""
-        with sloped(self.neuron.surrogate, v.dtype):
-            return spike(v - self.neuron.threshold.to(v.dtype), strict=True)
+        neuron: Any = self.neuron
+        with sloped(neuron.surrogate, v.dtype):
+            return spike(v - neuron.threshold.to(v.dtype), strict=True)
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)
