@@ -12,7 +12,6 @@ from ranvier.nn.neurons.adaptive import ALIF
 from ranvier.nn.neurons.associative import AssociativeLIF, AssociativeResonate, ParallelLIF
 from ranvier.nn.neurons.current import CubaLI, CubaLIF
 from ranvier.nn.neurons.delayed import ClampedLI, DelayedALIF, DelayedCubaLIF, DelayedIF, DelayedLIF, DelayedRecurrent
-from ranvier.nn.neurons.delta import Delta
 from ranvier.nn.neurons.integrate import IF
 from ranvier.nn.neurons.leaky import LI, LIF
 from ranvier.nn.pool import PopulationCode, SumPool

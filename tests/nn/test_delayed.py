@@ -3,6 +3,7 @@ import torch
 from torch.testing import assert_close
 
 import ranvier as rv
+from ranvier.nn.neurons.delta import Delta
 
 
 def looped(x, v, beta, threshold, weight=None):
@@ -72,6 +73,6 @@ def test_recurrence_wants_a_neuron_that_looks_ahead():
 
 def test_delta_follows_the_signal():
     signal = torch.sin(torch.linspace(0, 6, 200)).view(-1, 1, 1)
-    (up, down), _ = rv.Delta(threshold=0.05).scan(signal)
+    (up, down), _ = Delta(threshold=0.05).scan(signal)
     told = 0.05 * (up - down).cumsum(0)
     assert (told - signal).abs().max() < 0.06

@@ -384,12 +384,11 @@ class Sequential(torch_nn.Module):
 
 
 class _Called(torch_nn.Module):
+    """A plain function as a layer."""
+
     def __init__(self, function: Any):
         super().__init__()
-        self._functions = (function,)
-
-    def forward(self, x: Any) -> Any:
-        return self._functions[0](x)
+        self.forward = function
 
 
 def _through(model: Any, x: Tensor, state: Any) -> tuple[Any, Any]:

@@ -12,8 +12,8 @@ class Delta(Neuron):
     x [T, B, *features] a signal; gives (up, down), spikes of the same shape. Lichtsteiner, Posch & Delbruck, A 128x128
     120 dB 15 us latency asynchronous temporal contrast vision sensor, IEEE JSSC 43, 2008.
 
-    >>> import torch, ranvier
-    >>> up, down = ranvier.Delta(threshold=0.5)(torch.tensor([0.0, 0.6, 0.6, 0.0]).view(4, 1, 1))
+    >>> import torch
+    >>> up, down = Delta(threshold=0.5)(torch.tensor([0.0, 0.6, 0.6, 0.0]).view(4, 1, 1))
     >>> up.flatten(), down.flatten()
     (tensor([0., 1., 0., 0.]), tensor([0., 0., 0., 1.]))
     """
