@@ -49,10 +49,10 @@ def access(bits_held: float) -> float:
 class LayerEnergy:
     """One layer, per sample.
 
-    operations: synaptic operations (or multiplications, where the input is no spikes) or neuron updates, over all ticks;
-    dense: operations of the dense layer (0 for neurons); spiking_pj and dense_pj: the estimates; memory: the share of
-    spiking_pj that is memory traffic; activity: spikes per synapse and tick; break_even: the activity at which both cost
-    the same, 0 if there is none (`activity` and `break_even` are None for neurons and inputs that are no spikes).
+    operations: synaptic operations (or multiplications, where the input is no spikes) or neuron updates, over all
+    ticks; dense: operations of the dense layer (0 for neurons); spiking_pj and dense_pj: the estimates; memory: the
+    share of spiking_pj that is memory traffic; activity: spikes per synapse and tick; break_even: the activity at which
+    both cost the same (both None for neurons and for inputs that are no spikes).
     """
 
     path: str
@@ -107,10 +107,19 @@ class Energy:
         return max(0.0, left / moving * self.activity) if moving else 0.0
 
     def __str__(self) -> str:
-        head = f"{'layer':24}{'operations':>12}{'spiking nJ':>12}{'memory':>8}{'dense nJ':>10}{'activity':>10}{'breaks even':>13}"
+        titles = (
+            ("operations", 12),
+            ("spiking nJ", 12),
+            ("memory", 8),
+            ("dense nJ", 10),
+            ("activity", 10),
+            ("even at", 10),
+        )
+        head = f"{'layer':24}" + "".join(f"{title:>{wide}}" for title, wide in titles)
         rows = [
-            f"{f'{e.kind} {e.path}':24}{e.operations:12,.0f}{e.spiking_pj / 1e3:12.3f}{e.memory:8.0%}{e.dense_pj / 1e3:10.3f}"
-            + ("" if e.activity is None else f"{e.activity:10.4f}{e.break_even:13.4f}")
+            f"{f'{e.kind} {e.path}':24}{e.operations:12,.0f}"
+            f"{e.spiking_pj / 1e3:12.3f}{e.memory:8.0%}{e.dense_pj / 1e3:10.3f}"
+            + ("" if e.activity is None else f"{e.activity:10.4f}{e.break_even:10.4f}")
             for e in self.layers
         ]
         ratio = self.spiking_pj / self.dense_pj if self.dense_pj else math.inf
@@ -122,7 +131,7 @@ class Energy:
                 head,
                 *rows,
                 f"{'all':24}{'':12}{self.spiking_pj / 1e3:12.3f}{'':8}{self.dense_pj / 1e3:10.3f}"
-                f"{self.activity:10.4f}{self.break_even:13.4f}",
+                f"{self.activity:10.4f}{self.break_even:10.4f}",
                 f"{max(ratio, 1 / ratio):.2f} times {verdict} than the dense network: {self.synaptic_operations:,.0f} "
                 f"synaptic operations, {self.updates:,.0f} neuron updates; "
                 + (
