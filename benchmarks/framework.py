@@ -273,7 +273,7 @@ def measure(name: str, n: int, steps: int, repeats: int, threads: int) -> dict[s
 
 
 def main(quick: bool = False, threads: int = 1, names: tuple[str, ...] = (*TORCH, "spyx")) -> dict:
-    """Measure, print a table, write it to RESULTS-framework.json beside this file."""
+    """Measure, print a table, write framework.json and framework.svg beside this file."""
     found: dict[str, dict[str, Any]] = {}
     for n in SIZES[:1] if quick else SIZES:
         print(f"Linear({n}, {n}) + LIF, batch {BATCH}, {STEPS} ticks, {threads} thread(s)")
@@ -291,7 +291,30 @@ def main(quick: bool = False, threads: int = 1, names: tuple[str, ...] = (*TORCH
         if None not in same:
             print(f"spikes in the first 20 ticks: ranvier {same[0]:.0f}, spikingjelly {same[1]:.0f}\n")
     (HERE.parent / "framework.json").write_text(json.dumps(found, indent=1) + "\n")
+    plot(found, HERE.parent / "framework.svg")
     return found
+
+
+def plot(found: dict[str, dict[str, dict[str, Any]]], path: Path) -> None:
+    """Bars of time and memory, for every library and size."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(len(found), 2, figsize=(9, 2.6 * len(found)), squeeze=False, layout="constrained")
+    for row, (n, libraries) in zip(axes, found.items(), strict=True):
+        rows = {name: r for name, r in libraries.items() if "error" not in r}
+        names, ahead = list(rows), [r["forward_s"] for r in rows.values()]
+        row[0].barh(names, ahead, label="forward")
+        row[0].barh(names, [r["backward_s"] for r in rows.values()], left=ahead, label="backward")
+        row[1].barh(names, [r["memory_mb"] for r in rows.values()], color="gray")
+        row[0].set(title=f"n = {n}: seconds", xscale="log" if len(rows) > 1 else "linear")
+        row[1].set(title="peak MB")
+        row[0].invert_yaxis(), row[1].invert_yaxis()
+    axes[0, 0].legend(frameon=False)
+    figure.savefig(path)
+    pyplot.close(figure)
 
 
 if __name__ == "__main__":

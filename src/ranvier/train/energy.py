@@ -246,7 +246,7 @@ class _Counter:
         neurons = first[0, 0].numel()
         updates = float(neurons * self.steps)
         bits = self.state_bits
-        each = sum(self._operation(op.name) for op in m._rule(()).step.ops)
+        each = sum(self._operation(op.name) for op in m.bound(()).step.ops)
         held = neurons * len(m.states) * bits
         traffic = updates * 2 * len(m.states) * bits * access(held)
         total = updates * each + traffic

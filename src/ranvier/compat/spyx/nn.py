@@ -360,6 +360,8 @@ class Flatten(torch_nn.Module):
 class Sequential(torch_nn.Module):
     """Layers one after the other: `(x, states) -> (y, states)`, with a list of states, None for layers without."""
 
+    layers: Any
+
     def __init__(self, *layers: Any):
         super().__init__()
         self.layers = torch_nn.ModuleList(m if isinstance(m, torch_nn.Module) else _Called(m) for m in layers)
@@ -388,7 +390,10 @@ class _Called(torch_nn.Module):
 
     def __init__(self, function: Any):
         super().__init__()
-        self.forward = function
+        self._called = (function,)
+
+    def forward(self, x: Any) -> Any:
+        return self._called[0](x)
 
 
 def _through(model: Any, x: Tensor, state: Any) -> tuple[Any, Any]:

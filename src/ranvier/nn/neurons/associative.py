@@ -61,8 +61,7 @@ class AssociativeLIF(Neuron):
         check_sequence(self, x)
         if not len(x) or not (linear.worth(x) if self.parallel is None else self.parallel):
             return super().run(x, state, names)
-        (x,) = self._inputs(x)
-        before = self.initial(x[0]) if state is None else self._state(x, state)
+        (x,), before, _ = self.prepare(x, state)
         dtype = before["v"].dtype
         v = linear.scan(clamp(_of(self, "beta", dtype), 0.0, 1.0), x.to(dtype), before["v"])
         with sloped(self.surrogate, dtype):
@@ -111,8 +110,8 @@ class ParallelLIF(Neuron):
         check_sequence(self, x)
         if not len(x) or not (linear.worth(x) if self.parallel is None else self.parallel):
             return super().run(x, state, names)
-        (x,) = self._inputs(x)
-        before = (self.initial(x[0]) if state is None else self._state(x, state))["v"]
+        (x,), states, _ = self.prepare(x, state)
+        before = states["v"]
         now, dtype = x.to(before.dtype), before.dtype
         beta, theta = clamp(_of(self, "beta", dtype), 0.0, 1.0), _of(self, "threshold", dtype)
         z, settled = self._settle(now, before, beta, theta)
@@ -167,7 +166,7 @@ class ParallelLIF(Neuron):
 
         columns = x.flatten(1).index_select(1, pick).unsqueeze(1)
         (spikes, membranes), _ = choose.carry(
-            self._rule(("v",)), [columns], [picked(before).unsqueeze(0)], [picked(beta), picked(theta)]
+            self.bound(("v",)), [columns], [picked(before).unsqueeze(0)], [picked(beta), picked(theta)]
         )
         where, shape = pick.expand(len(x), -1), x.shape
         return tuple(  # type: ignore[return-value]
@@ -258,7 +257,7 @@ class AssociativeResonate(Temporal):
             traces = {"re": s.real, "im": s.imag, "z": z}
             return z, {"re": s.real[-1], "im": s.imag[-1]}, {n: traces[n] for n in names}
         params = [pole.real, pole.imag, _of(self.neuron, "threshold", zeros.dtype)]
-        (z, *traced), after = choose.carry(self.neuron._rule(inner), [x], list(before.values()), params)
+        (z, *traced), after = choose.carry(self.neuron.bound(inner), [x], list(before.values()), params)
         return z, dict(zip(("re", "im"), after, strict=True)), {**dict(zip(inner, traced, strict=True)), "z": z}
 
     def explain(self, x: Any) -> str:
