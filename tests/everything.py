@@ -43,6 +43,7 @@ BUILT: dict[str, Example] = {
     "LinearRecurrent": Example(lambda: rv.LinearRecurrent(rv.LIF(), 3, 3), exact=False),
     "MaskedPSN": Example(lambda: rv.MaskedPSN(order=3, steps=9), exact=False),
     "NeuNorm": Example(lambda: rv.NeuNorm(*IMAGE), IMAGE, exact=False),
+    "DelayedRecurrent": Example(lambda: rv.DelayedRecurrent(rv.DelayedLIF(emit="after"), 3), exact=False),
     "Recurrent": Example(lambda: rv.Recurrent(rv.ALIF(), 3), exact=False),
     "SlidingPSN": Example(lambda: rv.SlidingPSN(order=3), exact=False),
     "ThresholdBatchNorm1d": Example(lambda: rv.ThresholdBatchNorm1d(3), exact=False),

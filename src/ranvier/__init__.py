@@ -14,8 +14,10 @@ from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adaptive import ALIF
+from ranvier.nn.neurons.associative import AssociativeLIF, AssociativeResonate, ParallelLIF
 from ranvier.nn.neurons.current import CubaLI, CubaLIF
 from ranvier.nn.neurons.gated import GatedLIF
+from ranvier.nn.neurons.delayed import ClampedLI, DelayedALIF, DelayedCubaLIF, DelayedIF, DelayedLIF, DelayedRecurrent
 from ranvier.nn.neurons.integrate import IF
 from ranvier.nn.neurons.izhikevich import Izhikevich
 from ranvier.nn.neurons.leaky import LI, LIF
@@ -37,6 +39,7 @@ from ranvier.nn.norm import (
     ThresholdBatchNorm2d,
     ThresholdBatchNorm3d,
 )
+from ranvier.nn.pool import PopulationCode, SumPool
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.reset import resetting
 from ranvier.nn.returning import ElementwiseRecurrent, LinearRecurrent

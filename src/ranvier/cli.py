@@ -1,4 +1,4 @@
-"""The `ranvier` command: train, eval, explain, recipes. A command is a typed function and a line in COMMANDS."""
+"""The `ranvier` command: train, eval, explain, doctor, recipes. A command is a typed function, named in COMMANDS."""
 
 from __future__ import annotations
 
@@ -111,8 +111,36 @@ def recipes(recipe: MaybeRecipe = None) -> None:
     out.print(table)
 
 
+def doctor(
+    target: Annotated[str, typer.Argument(metavar="RUN|RECIPE", help="A trained run's folder, or a recipe to try.")],
+    settings: Settings = None,
+    data: Data = None,
+) -> None:
+    """Look for dead and saturated layers, vanishing gradients and drifting rates; tell what to do, and the energy.
+
+    A recipe is looked at with the weights it starts from, a run with those it ended with.
+    """
+    from torch import Generator
+
+    from ranvier.doctor import diagnose
+    from ranvier.train.energy import energy
+    from ranvier.train.folder import Folder
+
+    folder = Folder.open(target) if Path(target).is_dir() else None
+    plan = _read_config(folder) if folder else _recipe(target, _pairs(settings))
+    splits, net = _prepare(plan, data)
+    if folder:
+        folder.read_weights(net)
+    net.train(folder is None)  # fresh weights are normalised by the batch, as their training would begin
+    split = splits.validation
+    x = plan.encode(split.x[: plan.batch], Generator().manual_seed(0))
+    diagnosis = diagnose(net, x, split.labels[: plan.batch], plan.loss())
+    out.print(str(diagnosis), markup=False, soft_wrap=True)
+    out.print(f"\n{energy(net.eval(), x)}", markup=False, soft_wrap=True)
+
+
 # A new command is a line here.
-COMMANDS = {"train": train, "eval": evaluate, "explain": explain, "recipes": recipes}
+COMMANDS = {"train": train, "eval": evaluate, "explain": explain, "doctor": doctor, "recipes": recipes}
 
 app = typer.Typer(
     help="Ranvier: spiking neural networks on PyTorch.",

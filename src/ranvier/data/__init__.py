@@ -3,7 +3,9 @@
 from difflib import get_close_matches
 from pathlib import Path
 
-from ranvier.data.encode import ENCODINGS, constant, latency, rate
+from ranvier.data.augment import drop_events, jitter_time, shift
+from ranvier.data.encode import ENCODINGS, angle, constant, delta, latency, phase, phase_of, population, rate
+from ranvier.data.packed import Packed, shuffler
 from ranvier.data.sets import Split, Splits, digits, fashion_mnist, mnist, read_idx, stratify
 from ranvier.data.yinyang import yinyang, yinyang_splits
 
@@ -25,6 +27,7 @@ def load(name: str, folder: str | Path | None = None) -> Splits:
 
 
 __all__ = [
-    "ENCODINGS", "SETS", "Split", "Splits", "constant", "digits", "fashion_mnist", "latency", "load", "mnist",
-    "rate", "read_idx", "stratify", "yinyang",
+    "ENCODINGS", "SETS", "Packed", "Split", "Splits", "angle", "constant", "delta", "digits", "drop_events",
+    "fashion_mnist", "jitter_time", "latency", "load", "mnist", "phase", "phase_of", "population", "rate", "read_idx",
+    "shift", "shuffler", "stratify", "yinyang",
 ]  # fmt: skip

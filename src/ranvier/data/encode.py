@@ -1,4 +1,9 @@
-"""From numbers to spikes: what a network is shown, tick by tick. Every encoder puts a new time axis in front."""
+"""From numbers to spikes: what a network is shown, tick by tick.
+
+Codes of time put a new time axis in front; codes of place, `angle` and `population`, a new axis of neurons at the end.
+"""
+
+import math
 
 import torch
 from torch import Tensor
@@ -48,8 +53,102 @@ def latency(x: Tensor, steps: int, threshold: float = 0.01) -> Tensor:
     """
     _refuse_bad_input("latency", x, steps)
     tick = torch.round((1.0 - x) * (steps - 1)).to(torch.int64)
-    ticks = torch.arange(steps, device=x.device).view(-1, *[1] * x.ndim)
-    return ((tick == ticks) & (x > threshold)).to(torch.float32)
+    return _one_spike(torch.where(x > threshold, tick, -1), steps)
+
+
+def phase(theta: Tensor, steps: int) -> Tensor:
+    """One spike each, at the tick that stands for an angle: `floor((theta + pi) / (2 pi) * T)`, held in [0, T - 1].
+
+    theta `[B, *features]` in radians, from -pi to pi -> `[T, B, *features]` float32 in {0, 1}. `phase_of` goes back.
+
+    >>> phase(torch.tensor([[-3.0, 0.0, 3.0]]), steps=4).argmax(0)
+    tensor([[0, 2, 3]])
+    """
+    _refuse_bad_input("phase", theta, steps, unit_range=False)
+    tick = torch.floor((theta + math.pi) / (2 * math.pi) * steps).clamp(0, steps - 1).to(torch.int64)
+    return _one_spike(tick, steps)
+
+
+def phase_of(spikes: Tensor) -> Tensor:
+    """The angle that spikes stand for: `2 pi c / T - pi`, where c is the mean tick of the spikes; 0 without a spike.
+
+    spikes `[T, B, *features]` -> `[B, *features]` in [-pi, pi).
+
+    >>> phase_of(phase(torch.tensor([[-1.5, 0.0]]), steps=4))
+    tensor([[-1.5708,  0.0000]])
+    """
+    ticks = torch.arange(len(spikes), dtype=spikes.dtype, device=spikes.device).view(-1, *[1] * (spikes.dim() - 1))
+    many = spikes.sum(0)
+    mean = (ticks * spikes).sum(0) / many.clamp(min=1)
+    return torch.where(many > 0, 2 * math.pi * mean / len(spikes) - math.pi, 0.0)
+
+
+def delta(x: Tensor, threshold: float = 0.1) -> Tensor:
+    """Send on change: a spike in the upper channel where a signal has risen by `threshold` since the last spike, in
+    the lower where it has fallen by it; at most one a tick. The signal's first value is where it starts from.
+
+    x `[T, B, *features]` -> `[T, B, 2, *features]` float32 in {0, 1}: channel 0 up, channel 1 down. `threshold` > 0 in
+    units of x. Lichtsteiner, Posch & Delbruck, IEEE JSSC 43, 2008.
+
+    >>> delta(torch.tensor([0.0, 0.2, 0.4, 0.3]).view(4, 1, 1), threshold=0.15).squeeze()
+    tensor([[0., 0.],
+            [1., 0.],
+            [1., 0.],
+            [0., 0.]])
+    """
+    _refuse_bad_input("delta", x, 1, unit_range=False)
+    if not 0.0 < threshold < math.inf:
+        raise ValueError(f"delta: threshold must be positive, got {threshold}")
+    from ranvier.nn.neurons.delta import Delta
+
+    (up, down), _ = Delta(threshold=threshold).scan(x.to(torch.float32), {"level": x[0].to(torch.float32)})
+    return torch.stack([up, down], 2)
+
+
+def angle(x: Tensor, neurons: int, low: float, high: float) -> Tensor:
+    """Each number as one of `neurons` places between low and high: of the places at or below x, the nearest is 1.
+
+    Places are `low + (high - low) k / (neurons - 1)`; beyond the ends the first or last is 1. x `[B, *features]` ->
+    `[B, *features, neurons]` float32 in {0, 1}; it has no time axis: show it with `constant`, `rate` or `latency`.
+
+    >>> angle(torch.tensor([[0.1, 0.9]]), neurons=3, low=0.0, high=1.0)
+    tensor([[[1., 0., 0.],
+             [0., 1., 0.]]])
+    """
+    places = _places("angle", x, neurons, low, high)
+    index = (torch.bucketize(x.contiguous(), places, right=True) - 1).clamp(0, neurons - 1)
+    return torch.nn.functional.one_hot(index, neurons).to(torch.float32)
+
+
+def population(x: Tensor, neurons: int, low: float, high: float, width: float = 1.0) -> Tensor:
+    """Each number as the activity of `neurons` overlapping Gaussian fields spread evenly from low to high.
+
+    `y_k = exp(-(x - place_k)^2 / (2 d^2))` with d = `width` times the distance of two places. x `[B, *features]` ->
+    `[B, *features, neurons]` in (0, 1]; it has no time axis: show it with `constant`, `rate` or `latency`.
+    Bohte, La Poutré & Kok, IEEE Trans. Neural Networks 13, 2002.
+
+    >>> population(torch.tensor([[0.5]]), neurons=3, low=0.0, high=1.0)
+    tensor([[[0.6065, 1.0000, 0.6065]]])
+    """
+    places = _places("population", x, neurons, low, high)
+    if not 0.0 < width < math.inf:
+        raise ValueError(f"population: width must be positive, got {width}")
+    apart = (high - low) / (neurons - 1) * width
+    return torch.exp(-0.5 * ((x.unsqueeze(-1) - places) / apart) ** 2)
+
+
+def _places(name: str, x: Tensor, neurons: int, low: float, high: float) -> Tensor:
+    _refuse_bad_input(name, x, 1, unit_range=False)
+    if not isinstance(neurons, int) or neurons < 2:
+        raise ValueError(f"{name}: neurons must be a whole number >= 2, got {neurons!r}")
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"{name}: wanted low < high, got {low} and {high}")
+    return torch.linspace(low, high, neurons, dtype=x.dtype, device=x.device)
+
+
+def _one_spike(tick: Tensor, steps: int) -> Tensor:
+    """tick `[B, *features]` -> spikes `[T, B, *features]`; no spike where the tick is none of 0..T-1."""
+    return (tick == torch.arange(steps, device=tick.device).view(-1, *[1] * tick.ndim)).to(torch.float32)
 
 
 def _refuse_bad_input(name: str, x: Tensor, steps: int, unit_range: bool = True) -> None:

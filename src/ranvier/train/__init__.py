@@ -2,3 +2,4 @@
 
 from ranvier.train import loss as loss
 from ranvier.train import metric as metric
+from ranvier.train import regularise as regularise

@@ -12,15 +12,27 @@ def integrate(
     traces `[T, *batch, C]` (time at `time_axis`), labels `[*batch]` whole numbers in [0, C), lengths `[*batch]` in
     [1, T] or None for T everywhere -> (sum `[*batch, C]`, ticks `[*batch, 1]`). Errors speak in the name of `name`.
     """
-    traces = traces.movedim(_time_axis(name, traces, time_axis), 0)  # [T, *batch, C]
+    traces, counted = admit(name, traces, labels, lengths, time_axis)
+    if counted is None or lengths is None:
+        return traces.sum(0), traces.new_full((*traces.shape[1:-1], 1), len(traces))
+    # where, not a product: NaN or inf in the padding must not leak in
+    return torch.where(counted, traces, 0.0).sum(0), lengths.unsqueeze(-1).to(traces.dtype)
+
+
+def admit(
+    name: str, traces: Tensor, labels: Tensor, lengths: Tensor | None, time_axis: int
+) -> tuple[Tensor, Tensor | None]:
+    """Checked traces with time first `[T, *batch, C]`, and which ticks count `[T, *batch, 1]` (None: all of them)."""
+    traces = traces.movedim(_time_axis(name, traces, time_axis), 0)
     steps, batch, classes = traces.shape[0], traces.shape[1:-1], traces.shape[-1]
     _refuse_bad_labels(name, labels, batch, classes)
-    if lengths is None:
-        return traces.sum(0), traces.new_full((*batch, 1), steps)
+    return traces, None if lengths is None else within(name, lengths, batch, steps).unsqueeze(-1)
+
+
+def within(name: str, lengths: Tensor, batch: Size, steps: int) -> Tensor:
+    """Which of `steps` ticks lie within each sample's length `[*batch]` in [1, T]: `[T, *batch]`, bool."""
     _refuse_bad_lengths(name, lengths, batch, steps)
-    ticks = torch.arange(steps, device=traces.device).view(-1, *[1] * len(batch))
-    # where, not a product: NaN or inf in the padding must not leak in
-    return torch.where((ticks < lengths).unsqueeze(-1), traces, 0.0).sum(0), lengths.unsqueeze(-1).to(traces.dtype)
+    return torch.arange(steps, device=lengths.device).view(-1, *[1] * len(batch)) < lengths
 
 
 def _time_axis(name: str, traces: Tensor, time_axis: int) -> int:

@@ -1,0 +1,95 @@
+"""Spyx's activations: a step forwards, a slope backwards. Each factory gives a function of membrane minus threshold."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranvier import surrogate
+from ranvier.derive.trace import trace
+from ranvier.surrogate import Surrogate
+from ranvier.words import sloped, spike
+
+Function = Callable[[Tensor], Tensor]
+
+
+def heaviside(x: Tensor) -> Tensor:
+    """1 where x > 0, else 0, in the dtype of x."""
+    return (x > 0).to(x.dtype)
+
+
+class Activation:
+    """A step with a slope; neurons that get one run fused. `surrogate` is None if it is no step or cannot be fused."""
+
+    def __init__(self, slope: Surrogate | None, own: Function | None = None):
+        self.surrogate, self.own = slope, own
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.own is not None:
+            return self.own(x)
+        with sloped(self.surrogate, x.dtype):  # type: ignore[arg-type]
+            return spike(x, strict=True)
+
+
+class _Own(torch.autograd.Function):
+    """A user's two functions, each called with torch tensors."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bwd: Function, fwd: Function) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.bwd = bwd
+        return fwd(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        return grads[0] * ctx.bwd(x), None, None
+
+
+def _identity(x: Any) -> Any:
+    return x
+
+
+def custom(bwd: Function = _identity, fwd: Function = heaviside) -> Activation:
+    """fwd forwards, `grad * bwd(x)` backwards. Without arguments the gradient is multiplied by x, as Spyx has it;
+    for a straight-through gradient say `custom(torch.ones_like)`, or use `ranvier.surrogate.straight_through`.
+
+    A slope that is plain arithmetic is fused into the neuron; one that calls torch runs tick by tick.
+    """
+    slope = surrogate.custom(bwd)
+    fused = fwd is heaviside and _can_be_fused(slope)
+    return Activation(slope) if fused else Activation(None, lambda x: _Own.apply(x, bwd, fwd))
+
+
+def _can_be_fused(slope: Surrogate) -> bool:
+    try:
+        trace(lambda u: ((slope(u),), ()), ["u"])
+    except Exception:  # whatever a user's function raises on a symbol, it may be right for tensors
+        return False
+    return True
+
+
+def tanh(k: float = 1) -> Activation:
+    """Slope sech(k x)^2."""
+    return Activation(surrogate.tanh(k))
+
+
+def boxcar(width: float = 2, height: float = 0.5) -> Activation:
+    """Slope `height` where |x| < width / 2."""
+    return Activation(surrogate.boxcar(width, height))
+
+
+def triangular(k: float = 2) -> Activation:
+    """Slope max(0, 1 - |k x|)."""
+    return Activation(surrogate.triangular(k))
+
+
+def arctan(k: float = 2) -> Activation:
+    """Slope 1 / (pi (1 + (k pi x)^2))."""
+    return Activation(surrogate.arctan(k))
+
+
+def superspike(k: float = 25) -> Activation:
+    """Slope 1 / (1 + k |x|)^2: what every neuron uses unless told otherwise."""
+    return Activation(surrogate.superspike(k))

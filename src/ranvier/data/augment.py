@@ -1,0 +1,84 @@
+"""Training data, changed a little at random. The tensors given are never written to."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+
+def shift(
+    x: Tensor,
+    max_shift: int,
+    axes: Sequence[int] = (-1,),
+    generator: Generator | None = None,
+    sample_axis: int | None = None,
+    wrap: bool = False,
+) -> Tensor:
+    """x, moved along each of `axes` by a whole number drawn evenly from -max_shift..max_shift.
+
+    With `sample_axis` (the batch axis) every sample moves by itself, otherwise all move together. What leaves at one
+    end comes back at the other with `wrap=True`, and is replaced by zeros otherwise. Any shape; the same comes out.
+
+    >>> x = torch.arange(1.0, 5.0).view(1, 4)
+    >>> shift(x, 1, generator=torch.Generator().manual_seed(0))
+    tensor([[2., 3., 4., 0.]])
+    """
+    if not isinstance(max_shift, int) or max_shift < 0:
+        raise ValueError(f"shift: max_shift must be a whole number >= 0, got {max_shift!r}")
+    if sample_axis is not None and any(axis % x.dim() == sample_axis % x.dim() for axis in axes):
+        raise ValueError(f"shift: axes {tuple(axes)} include the sample axis {sample_axis} of x {tuple(x.shape)}")
+    many = 1 if sample_axis is None else x.shape[sample_axis]
+    for axis in axes:
+        by = torch.randint(-max_shift, max_shift + 1, (many,), generator=generator, device=x.device)
+        x = _moved(x, by, axis, sample_axis, wrap)
+    return x
+
+
+def _moved(x: Tensor, by: Tensor, axis: int, sample_axis: int | None, wrap: bool) -> Tensor:
+    size, shape = x.shape[axis], [1] * x.dim()
+    shape[axis] = size
+    source = torch.arange(size, device=x.device).view(shape)  # where each place takes its value from
+    each = [1] * x.dim()
+    if sample_axis is not None:
+        each[sample_axis] = len(by)
+    source = source - by.view(each)
+    moved = torch.take_along_dim(x, source.remainder(size).expand(_wide(source, x, axis)), axis)
+    return moved if wrap else torch.where((source >= 0) & (source < size), moved, torch.zeros_like(moved))
+
+
+def _wide(source: Tensor, x: Tensor, axis: int) -> list[int]:
+    """The shape of x, but for `axis` that of source."""
+    return [source.shape[k] if k == axis % x.dim() else n for k, n in enumerate(x.shape)]
+
+
+def jitter_time(spikes: Tensor, deviation: float, generator: Generator | None = None) -> Tensor:
+    """Every spike moved by a number of ticks drawn from a rounded normal law; one that leaves the window is lost.
+
+    spikes `[T, B, *features]` in {0, 1} -> the same shape; spikes that meet become one. `deviation` >= 0 in ticks.
+
+    >>> z = torch.zeros(5, 1, 1)
+    >>> z[2] = 1.0
+    >>> jitter_time(z, 0.0).flatten()
+    tensor([0., 0., 1., 0., 0.])
+    """
+    if not 0.0 <= deviation < float("inf"):
+        raise ValueError(f"jitter_time: deviation is a number of ticks >= 0, got {deviation}")
+    where = spikes.nonzero()
+    draws = torch.randn(len(where), generator=generator, device=spikes.device)
+    ticks = where[:, 0] + torch.round(draws * deviation).long()
+    stays = (ticks >= 0) & (ticks < len(spikes))
+    moved = torch.zeros_like(spikes)
+    moved[(ticks[stays], *where[stays, 1:].unbind(1))] = 1.0
+    return moved
+
+
+def drop_events(spikes: Tensor, share: float, generator: Generator | None = None) -> Tensor:
+    """Every spike lost with the chance `share` in [0, 1], each by itself. Any shape; the same comes out.
+
+    >>> drop_events(torch.ones(2, 1, 2), 1.0).sum()
+    tensor(0.)
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"drop_events: share must lie in [0, 1], got {share}")
+    keep = torch.rand(spikes.shape, generator=generator, device=spikes.device) >= share
+    return spikes * keep

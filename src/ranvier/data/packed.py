@@ -1,0 +1,93 @@
+"""Spike data kept in memory at one bit a spike, and whole epochs shuffled at once."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+
+def pack(spikes: Tensor, axis: int = 0) -> Tensor:
+    """Eight ticks to a byte, the first in the highest bit: an axis of T ticks becomes ceil(T / 8) bytes.
+
+    spikes: any shape, nonzero is a spike -> uint8. The same layout as `numpy.packbits`.
+
+    >>> pack(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]))
+    tensor([129, 128], dtype=torch.uint8)
+    """
+    bits = (spikes != 0).movedim(axis, 0)
+    bytes_ = torch.zeros(-(-len(bits) // 8), *bits.shape[1:], dtype=torch.uint8, device=spikes.device)
+    for k in range(8):
+        every = bits[k::8].to(torch.uint8)
+        bytes_[: len(every)] |= every << (7 - k)
+    return bytes_.movedim(0, axis)
+
+
+def unpack(bytes_: Tensor, steps: int, axis: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """What was packed: uint8 with ceil(T / 8) bytes along `axis` -> T ticks of zeros and ones there.
+
+    >>> unpack(pack(torch.tensor([1.0, 0.0, 1.0])), steps=3)
+    tensor([1., 0., 1.])
+    """
+    rows = bytes_.movedim(axis, 0)
+    if len(rows) != -(-steps // 8):
+        raise ValueError(f"unpack: {steps} ticks take {-(-steps // 8)} bytes, but axis {axis} has {len(rows)}")
+    spikes = torch.empty(steps, *rows.shape[1:], dtype=dtype, device=bytes_.device)
+    for k in range(min(8, steps)):
+        spikes[k::8] = (rows[: len(spikes[k::8])] >> (7 - k)) & 1
+    return spikes.movedim(0, axis)
+
+
+class Packed:
+    """A set of spike trains in memory, 32 times smaller than float32: `packed[indices]` is a batch.
+
+    spikes `[N, T, *features]`, labels `[N]`; `packed[i]` with a slice or indices `[B]` gives (x `[T, B, *features]`
+    float32, labels `[B]`). `nbytes` is what the spikes take.
+
+    >>> packed = Packed(torch.ones(100, 16, 3), torch.zeros(100, dtype=torch.int64))
+    >>> packed[torch.tensor([0, 5])][0].shape, packed.nbytes
+    (torch.Size([16, 2, 3]), 600)
+    """
+
+    def __init__(self, spikes: Tensor, labels: Tensor):
+        if spikes.dim() < 3 or len(spikes) != len(labels):
+            raise ValueError(
+                f"Packed: wanted spikes [N, T, *features] and labels [N], "
+                f"got {list(spikes.shape)} and {list(labels.shape)}"
+            )
+        self.steps, self.labels, self.bytes = spikes.shape[1], labels, pack(spikes, 1)
+
+    @property
+    def nbytes(self) -> int:
+        return self.bytes.numel()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, which: Tensor | slice) -> tuple[Tensor, Tensor]:
+        return unpack(self.bytes[which].transpose(0, 1), self.steps), self.labels[which]
+
+
+def shuffler(batch: int) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Whole epochs at once: returned function (x `[N, *features]`, labels `[N]`, generator=None) -> both in a new
+    random order and cut into batches, `[N // batch, batch, *features]` and `[N // batch, batch]`.
+
+    The N % batch samples left over are others every time. ValueError if there is not one whole batch.
+
+    >>> x, labels = shuffler(4)(torch.rand(10, 3), torch.arange(10))
+    >>> x.shape, labels.shape
+    (torch.Size([2, 4, 3]), torch.Size([2, 4]))
+    """
+    if not isinstance(batch, int) or batch < 1:
+        raise ValueError(f"shuffler: batch must be a whole number >= 1, got {batch!r}")
+
+    def shuffle(x: Tensor, labels: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        if len(x) != len(labels) or len(x) < batch:
+            raise ValueError(
+                f"shuffler: wanted x [N, ...] and labels [N] with N >= {batch}, "
+                f"got {list(x.shape)} and {list(labels.shape)}"
+            )
+        where = generator.device if generator is not None else x.device
+        chosen = torch.randperm(len(x), generator=generator, device=where)[: len(x) // batch * batch].to(x.device)
+        return x[chosen].unflatten(0, (-1, batch)), labels[chosen].unflatten(0, (-1, batch))
+
+    return shuffle

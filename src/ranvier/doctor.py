@@ -1,0 +1,218 @@
+"""What ails a spiking network: a look at every layer during one forward and backward pass, with advice.
+
+`diagnose` measures, CHECKS say what is unwell about the measurements, and what to do. A new check is a line there.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.train.regularise import spiking_layers
+
+ALWAYS = 0.9  # spikes per tick from which a neuron says nothing any more
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """One spiking layer over one batch.
+
+    rate: spikes per neuron and tick; silent: share of neurons without a spike in the whole batch; saturated: share that
+    fires in more than 90 % of all ticks; drift: rate in the last third of the ticks over that in the first; gradient:
+    norm of the loss's gradient at the layer's input; through_time: that norm per tick in the first third over the last
+    (None without a loss); depth: `gradient` over that of the last spiking layer; finite: no NaN or inf in it.
+    """
+
+    path: str
+    kind: str
+    neurons: int
+    rate: float
+    silent: float
+    saturated: float
+    drift: float
+    gradient: float | None = None
+    through_time: float | None = None
+    depth: float | None = None
+    finite: bool = True
+
+
+class Check(NamedTuple):
+    """Something that can be unwell with a layer: whether it is, what is seen, what to do."""
+
+    name: str
+    unwell: Callable[[Vitals], bool]
+    seen: str
+    advice: str
+
+
+def _has(value: float | None, test: Callable[[float], bool]) -> bool:
+    return value is not None and not math.isnan(value) and test(value)
+
+
+CHECKS = (
+    Check("not finite", lambda v: not v.finite, "NaN or inf in its output or gradient",
+          "lower the learning rate, clip gradients, look for NaN in the data and for divisions by zero"),
+    Check("dead", lambda v: v.silent >= 0.99, "{silent:.0%} of its neurons never fire",
+          "raise the weights before it or normalise them (BatchNorm), lower threshold, raise beta, show more ticks; "
+          "train.regularise.silence pulls it up"),
+    Check("mostly silent", lambda v: 0.5 <= v.silent < 0.99, "{silent:.0%} of its neurons never fire",
+          "fewer neurons would do, or a little train.regularise.silence"),
+    Check("saturated", lambda v: v.saturated >= 0.3, "{saturated:.0%} of its neurons fire in nearly every tick",
+          "lower the weights before it or the input's scale, raise threshold, lower beta; "
+          "train.regularise.sparsity holds it down"),
+    Check("firing drifts up", lambda v: v.silent < 0.99 and v.drift > 3,
+          "its last ticks have {drift:.1f} times the firing of its first",
+          "the membrane is still charging: show more ticks, lower beta, or leave the first ticks out of the loss"),
+    Check("firing drifts down", lambda v: v.silent < 0.99 and v.drift < 1 / 3,
+          "its last ticks have {drift:.2f} times the firing of its first",
+          "activity dies away: raise beta or the weights, or weaken adaptation and inhibition"),
+    Check("no gradient", lambda v: v.finite and _has(v.gradient, lambda g: g == 0), "no gradient reaches it",
+          "a layer behind it is dead, or membranes are far from threshold: use a wider surrogate, "
+          "such as surrogate.atan(2.0), and see to the layers behind it first"),
+    Check("gradient vanishes through time", lambda v: _has(v.through_time, lambda g: 0 < g < 1e-3),
+          "early ticks get {through_time:.0e} of the gradient of late ones",
+          "raise beta, use a wider surrogate, detach_reset=True, or a loss on every tick "
+          "(train.loss.temporal_crossentropy)"),
+    Check("gradient explodes through time", lambda v: _has(v.through_time, lambda g: g > 1e3),
+          "early ticks get {through_time:.0e} times the gradient of late ones",
+          "detach_reset=True, smaller feedback weights, a lower surrogate, truncated backpropagation, clipped norms"),
+    Check("gradient vanishes with depth", lambda v: _has(v.depth, lambda g: 0 < g < 1e-3),
+          "it gets {depth:.0e} of the gradient of the last spiking layer",
+          "normalise between layers, use a wider surrogate, skip connections"),
+    Check("gradient explodes with depth", lambda v: _has(v.depth, lambda g: g > 1e3),
+          "it gets {depth:.0e} times the gradient of the last spiking layer",
+          "normalise between layers, lower the surrogate's peak, clip gradients"),
+)  # fmt: skip
+
+
+class Finding(NamedTuple):
+    """What is unwell where."""
+
+    path: str
+    name: str
+    seen: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Vitals of every spiking layer, and what CHECKS found; print it."""
+
+    layers: tuple[Vitals, ...]
+    findings: tuple[Finding, ...]
+    loss: float | None = None
+
+    @property
+    def well(self) -> bool:
+        return not self.findings
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'layer':20}{'neurons':>9}{'rate':>8}{'silent':>8}{'full':>7}{'drift':>7}{'gradient':>11}{'in time':>9}"
+        ]
+        for v in self.layers:
+            row = f"{f'{v.kind} {v.path}'.strip():20}{v.neurons:9,}{v.rate:8.3f}{v.silent:8.0%}"
+            row += f"{v.saturated:7.0%}{v.drift:7.2f}"
+            lines.append(row + ("" if v.gradient is None else f"{v.gradient:11.1e}{v.through_time or 0.0:9.1e}"))
+        for f in self.findings:
+            lines += [f"{f.name}: layer {f.path or '(the network)'}: {f.seen}", f"    {f.advice}"]
+        return "\n".join([*lines, *(["nothing unwell was found"] if self.well else [])])
+
+
+def diagnose(net: nn.Module, x: Tensor, labels: Tensor | None = None, loss: Any = None) -> Diagnosis:
+    """Look at a network during one pass over x [T, B, *features]; with labels and a loss also at its gradients.
+
+    loss(net(x), labels) -> scalar. The network's weights, gradients and mode are left as they were.
+
+    >>> import torch, ranvier
+    >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF(threshold=99.0))
+    >>> [f.name for f in diagnose(net, torch.rand(20, 16, 4)).findings]
+    ['dead']
+    """
+    layers = spiking_layers(net)
+    if not layers:
+        raise ValueError("doctor: the network has no spiking layers to look at")
+    if (labels is None) != (loss is None):
+        raise ValueError("doctor: pass both labels and loss, or neither")
+    currents, spikes, value = _watched(net, layers, x, labels, loss)
+    norms = {path: _per_tick(current.grad) for path, current in currents.items()} if loss is not None else {}
+    last = float(norms[next(reversed(norms))].norm()) if norms else 0.0
+    vitals = tuple(
+        _vitals(path, type(layers[path]).__name__, spikes[path], norms.get(path), last)
+        for path in layers
+        if path in spikes
+    )
+    findings = tuple(
+        Finding(v.path, c.name, c.seen.format(**vars(v)), c.advice) for v in vitals for c in CHECKS if c.unwell(v)
+    )
+    return Diagnosis(vitals, findings, value)
+
+
+def _watched(
+    net: nn.Module, layers: dict[str, Any], x: Tensor, labels: Any, loss: Any
+) -> tuple[dict[str, Tensor], dict[str, Tensor], float | None]:
+    """Inputs (with their gradients) and spikes of every spiking layer in the order in which they ran, and the loss."""
+    currents: dict[str, Tensor] = {}
+    spikes: dict[str, Tensor] = {}
+
+    def before(path: str) -> Callable:
+        def hook(layer: nn.Module, inputs: tuple) -> tuple:
+            several = isinstance(inputs[0], (tuple, list))
+            first = inputs[0][0] if several else inputs[0]
+            seen = first if first.requires_grad else first.detach().requires_grad_()
+            if loss is not None:
+                seen.retain_grad()
+            currents[path] = seen
+            return ((seen, *inputs[0][1:]) if several else seen, *inputs[1:])
+
+        return hook
+
+    def after(path: str) -> Callable:
+        def hook(layer: nn.Module, inputs: tuple, output: Any) -> None:
+            spikes[path] = (output[0] if isinstance(output, tuple) else output).detach()
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(before(path)) for path, layer in layers.items()]
+    hooks += [layer.register_forward_hook(after(path)) for path, layer in layers.items()]
+    kept = [(p, p.grad) for p in net.parameters()]
+    try:
+        for p, _ in kept:
+            p.grad = None
+        with torch.set_grad_enabled(loss is not None):
+            y = net(x)
+            value = None if loss is None else loss(y, labels)
+        if value is not None:
+            value.backward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for p, grad in kept:
+            p.grad = grad
+    return currents, spikes, None if value is None else value.item()
+
+
+def _per_tick(grad: Tensor | None) -> Tensor:
+    """Norm of a gradient [T, ...] at each tick [T]."""
+    return torch.zeros(1) if grad is None else grad.detach().flatten(1).norm(dim=1)
+
+
+def _vitals(path: str, kind: str, z: Tensor, norms: Tensor | None, last: float) -> Vitals:
+    third = max(1, len(z) // 3)
+    each = z.mean((0, 1)).flatten()  # rate of every neuron
+    early, late = float(z[:third].mean()), float(z[-third:].mean())
+    drift = late / early if early else (math.inf if late else 1.0)
+    seen = {
+        "neurons": each.numel(), "rate": float(z.mean()), "drift": drift,
+        "silent": float((each == 0).float().mean()), "saturated": float((each > ALWAYS).float().mean()),
+        "finite": bool(torch.isfinite(z).all()) and (norms is None or bool(torch.isfinite(norms).all())),
+    }  # fmt: skip
+    if norms is not None:
+        total = float(norms.norm())
+        first, final = float(norms[:third].mean()), float(norms[-third:].mean())
+        seen |= {"gradient": total, "through_time": first / final if final else (math.inf if first else 0.0)}
+        seen |= {"depth": total / last if last else None}
+    return Vitals(path, kind, **seen)

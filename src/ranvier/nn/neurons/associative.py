@@ -1,0 +1,264 @@
+"""Neurons whose membrane can be computed for all ticks at once.
+
+Without a reset the membrane is a linear recurrence; with one, the spikes are a fixed point that few rounds find.
+`parallel=None` lets the machine decide (on a CPU the fused tick-by-tick kernel is faster, see `machines/linear.py`);
+True and False force it.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.machines import choose, linear
+from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.nn.temporal import Temporal, check_sequence, promoted
+from ranvier.surrogate import Surrogate
+from ranvier.words import clamp, inject, sloped, spike
+
+
+def _of(layer: nn.Module, name: str, dtype: torch.dtype) -> Tensor:
+    """A parameter of a neuron."""
+    return getattr(layer, name).to(dtype)
+
+
+def _explain(layer: Any, x: Tensor, otherwise: str) -> str:
+    if layer.parallel is None and not linear.worth(x):
+        return otherwise
+    asked = "asked for by parallel=True" if layer.parallel else "few neurons, many ticks"
+    return otherwise if layer.parallel is False else f"parallel over time: {asked}"
+
+
+class AssociativeLIF(Neuron):
+    """Leaky integrate-and-fire without reset, so that it may run in parallel over time.
+
+    v = clamp(beta) v + x;  z = 1 where v > threshold.
+
+    x [T, B, *features] input current per tick; gives z, spikes of the same shape. beta is the decay per tick, held in
+    [0, 1]. Spyx calls it PSU_LIF. Fang et al., Parallel spiking neurons, NeurIPS 2023.
+
+    >>> import torch, ranvier
+    >>> ranvier.AssociativeLIF(beta=0.5, parallel=True)(torch.full((4, 1, 1), 0.6)).flatten()
+    tensor([0., 0., 1., 1.])
+    """
+
+    beta = Param(0.9, "decay of the membrane per tick")
+    threshold = Param(1.0, "a membrane above it fires")
+    v = State(0.0, "membrane")
+
+    @staticmethod
+    def rule(x, v, beta, threshold):
+        v = clamp(beta, 0.0, 1.0) * v + x
+        return spike(v - threshold, strict=True), v
+
+    def __init__(self, *, parallel: bool | None = None, **given: Any):
+        super().__init__(**given)
+        self.parallel = parallel
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        if not len(x) or not (linear.worth(x) if self.parallel is None else self.parallel):
+            return super().run(x, state, names)
+        (x,), before, _ = self.prepare(x, state)
+        dtype = before["v"].dtype
+        v = linear.scan(clamp(_of(self, "beta", dtype), 0.0, 1.0), x.to(dtype), before["v"])
+        with sloped(self.surrogate, dtype):
+            z = spike(v - _of(self, "threshold", dtype), strict=True).to(x.dtype)
+        traces = {"v": v.to(x.dtype), "z": z}
+        return z, {"v": v[-1]}, {n: traces[n] for n in names}
+
+    def explain(self, x: Any) -> str:
+        return _explain(self, x, super().explain(x))
+
+
+class ParallelLIF(Neuron):
+    """The neuron of `DelayedLIF`, reset and all, in parallel over time: the same spikes, never a wrong one.
+
+    z = 1 where v > threshold;  v = clamp(beta) v + x - z threshold.
+
+    Given spikes, all membranes follow at once; given membranes, all spikes. The one pair that fits both is what the
+    ticks would give, and each round is right for at least one tick more. After `rounds` rounds, every neuron that has
+    not settled, or has come so near its threshold that rounding could decide, is carried tick by tick instead.
+
+    x [T, B, *features]; gives z of the same shape. Gradients are those of the ticks, also in parallel.
+
+    >>> import torch, ranvier
+    >>> x = torch.rand(50, 2, 3)
+    >>> ticks, parallel = ranvier.DelayedLIF(), ranvier.ParallelLIF(parallel=True)
+    >>> torch.equal(ticks(x), parallel(x))
+    True
+    """
+
+    beta = Param(0.9, "decay of the membrane per tick")
+    threshold = Param(1.0, "a membrane above it fires")
+    v = State(0.0, "membrane")
+
+    @staticmethod
+    def rule(x, v, beta, threshold):
+        z = spike(v - threshold, strict=True)
+        return z, clamp(beta, 0.0, 1.0) * v + x - z * threshold
+
+    def __init__(self, *, parallel: bool | None = None, rounds: int = 8, **given: Any):
+        super().__init__(**given)
+        if rounds < 1:
+            raise ValueError(f"ParallelLIF: rounds must be a whole number >= 1, got {rounds!r}")
+        self.parallel, self.rounds = parallel, rounds
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        if not len(x) or not (linear.worth(x) if self.parallel is None else self.parallel):
+            return super().run(x, state, names)
+        (x,), states, _ = self.prepare(x, state)
+        before = states["v"]
+        now, dtype = x.to(before.dtype), before.dtype
+        beta, theta = clamp(_of(self, "beta", dtype), 0.0, 1.0), _of(self, "threshold", dtype)
+        z, settled = self._settle(now, before, beta, theta)
+        v = self._membranes(now, before, beta, theta, z)
+        last = torch.cat([before.unsqueeze(0), v[:-1]])
+        with sloped(self.surrogate, dtype):
+            z = inject(spike(last - theta, strict=True), z)
+        if not bool(settled.all()):
+            z, v = self._by_ticks(now, before, beta, theta, z, v, ~settled)
+        traces = {"v": v.to(x.dtype), "z": z.to(x.dtype)}
+        return traces["z"], {"v": v[-1]}, {n: traces[n] for n in names}
+
+    @torch.no_grad()
+    def _settle(self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """The spikes [T, B, *F], and for which neurons [B, *F] they are beyond doubt."""
+        z = torch.zeros_like(x)
+        settled = torch.zeros_like(before, dtype=torch.bool)
+        for _ in range(self.rounds):
+            v = linear.scan(beta, x - z * theta, before)
+            u = torch.cat([before.unsqueeze(0), v[:-1]]) - theta
+            fires = (u > 0).to(x.dtype)
+            settled = (fires == z).all(0)
+            z = fires
+            if bool(settled.all()):
+                break
+        # Doubling adds in another order than ticks do: each sum of T terms may differ by T roundings of its size.
+        size = linear.scan(beta, (x.abs() + z * theta.abs()), before.abs())
+        doubt = 4 * math.log2(len(x) + 1) * torch.finfo(x.dtype).eps
+        sure = u.abs()[1:] > doubt * (size[:-1] + theta.abs())
+        return z, settled & sure.all(0)
+
+    def _membranes(self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor, z: Tensor) -> Tensor:
+        """The membranes for spikes z, with the derivative of the ticks: dv[t] = (beta - theta g[t]) dv[t - 1]."""
+        with torch.no_grad():
+            v = linear.scan(beta, x - z * theta, before)
+        if not torch.is_grad_enabled():
+            return v
+        last = torch.cat([before.unsqueeze(0), v[:-1]]).detach()
+        g, held = self.surrogate(last - theta.detach()), theta.detach()
+        through = beta - theta * g
+        beside = x - theta * z + g * (theta * last + held * (theta - held))
+        return inject(linear.scan(through.expand_as(x), beside, before), v)
+
+    def _by_ticks(
+        self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor, z: Tensor, v: Tensor, left: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Spikes and membranes with the neurons in `left` [B, *F] carried tick by tick."""
+        pick = left.flatten().nonzero().squeeze(1)
+
+        def picked(a: Tensor) -> Tensor:
+            return a.expand(before.shape).flatten().index_select(0, pick)
+
+        columns = x.flatten(1).index_select(1, pick).unsqueeze(1)
+        (spikes, membranes), _ = choose.carry(
+            self.bound(("v",)), [columns], [picked(before).unsqueeze(0)], [picked(beta), picked(theta)]
+        )
+        where, shape = pick.expand(len(x), -1), x.shape
+        return tuple(  # type: ignore[return-value]
+            whole.flatten(1).scatter(1, where, part.squeeze(1)).view(shape)
+            for whole, part in ((z, spikes), (v, membranes))
+        )
+
+    def explain(self, x: Any) -> str:
+        return _explain(self, x, super().explain(x))
+
+
+class _Pole(Neuron):
+    """Rotation and decay of a complex membrane; the pole is made outside, once a sequence."""
+
+    pole_re, pole_im, threshold = Param(0.0), Param(0.0), Param(1.0)
+    re, im = State(0.0), State(0.0)
+
+    @staticmethod
+    def rule(x, re, im, pole_re, pole_im, threshold):
+        after = pole_re * re - pole_im * im + x
+        return spike(after - threshold, strict=True), (after, pole_im * re + pole_re * im)
+
+
+class AssociativeResonate(Temporal):
+    """Resonate-and-fire without reset: a complex membrane that turns and decays, in parallel over time if need be.
+
+    s = exp(dt (-softplus(raw) + i omega)) s + x;  z = 1 where the real part of s > threshold.
+
+    damping > 0 (per unit of time; kept as its inverse softplus `raw`, so learning cannot make it negative) and omega
+    (radians per unit of time) are numbers, or tensors broadcastable to the features; dt > 0 is the length of a tick.
+    `learn` names those that are trained. x [T, B, *features]; gives z of the same shape. States "re" and "im".
+    Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001; Spyx calls it ResonateFire.
+
+    >>> import torch, ranvier
+    >>> x = torch.zeros(9, 1, 1); x[0] = 1.5
+    >>> ranvier.AssociativeResonate(damping=0.01, omega=torch.pi / 4)(x).flatten()  # rings with a period of 8 ticks
+    tensor([1., 1., 0., 0., 0., 0., 0., 0., 1.])
+    """
+
+    records = ("re", "im", "z")
+    raw: Tensor
+    omega: Tensor
+
+    def __init__(
+        self,
+        *,
+        damping: float | Tensor = 0.1,
+        omega: float | Tensor = 1.0,
+        threshold: float | Tensor = 1.0,
+        dt: float = 1.0,
+        surrogate: Surrogate | None = None,
+        learn: Sequence[str] = (),
+        parallel: bool | None = None,
+    ):
+        super().__init__()
+        if not (math.isfinite(dt) and dt > 0):
+            raise ValueError(f"AssociativeResonate: dt must be positive, got {dt!r}")
+        rate = torch.as_tensor(damping, dtype=torch.get_default_dtype())
+        if not bool(((rate > 0) & torch.isfinite(rate)).all()):
+            raise ValueError(f"AssociativeResonate: damping must be positive, got {damping!r}")
+        if unknown := set(learn) - {"damping", "omega"}:
+            raise ValueError(f"AssociativeResonate: learn names {sorted(unknown)}, it may name 'damping' and 'omega'")
+        speed = torch.as_tensor(omega, dtype=rate.dtype)
+        for name, learned, value in (("raw", "damping", rate.expm1().log()), ("omega", "omega", speed)):
+            value = value.detach().clone()
+            if learned in learn:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
+        self.dt, self.parallel = dt, parallel
+        self.neuron = _Pole(threshold=threshold, surrogate=surrogate)
+
+    @property
+    def pole(self) -> Tensor:
+        """What one tick multiplies the membrane by."""
+        size = torch.exp(-self.dt * nn.functional.softplus(self.raw))
+        return torch.polar(size.expand_as(turn := self.dt * self.omega + 0 * size), turn)
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        zeros = torch.zeros_like(x.sum(0), dtype=promoted(x.dtype))
+        before = {"re": zeros, "im": zeros} if state is None else state
+        pole, inner = self.pole, tuple(n for n in names if n != "z")
+        if len(x) and (linear.worth(x) if self.parallel is None else self.parallel):
+            s = linear.scan(pole, torch.complex(x.to(zeros.dtype), zeros.expand_as(x)), torch.complex(*before.values()))
+            with sloped(self.neuron.surrogate, zeros.dtype):
+                z = spike(s.real - _of(self.neuron, "threshold", zeros.dtype), strict=True).to(x.dtype)
+            traces = {"re": s.real, "im": s.imag, "z": z}
+            return z, {"re": s.real[-1], "im": s.imag[-1]}, {n: traces[n] for n in names}
+        params = [pole.real, pole.imag, _of(self.neuron, "threshold", zeros.dtype)]
+        (z, *traced), after = choose.carry(self.neuron.bound(inner), [x], list(before.values()), params)
+        return z, dict(zip(("re", "im"), after, strict=True)), {**dict(zip(inner, traced, strict=True)), "z": z}
+
+    def explain(self, x: Any) -> str:
+        return _explain(self, x, self.neuron.explain(x))

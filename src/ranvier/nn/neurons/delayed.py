@@ -1,0 +1,214 @@
+"""Neurons that spike before they take their input: the order of Spyx.
+
+The spike of a tick is read from the membrane as the last tick left it, strictly above threshold; then the membrane
+decays, takes the input, and pays for that spike. So a spike comes one tick later than in `LIF`, and a membrane exactly
+at threshold is silent. Decays are held in [0, 1] by the rule itself: learned ones may wander outside, and saturate.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.recurrent import Recurrent
+from ranvier.nn.temporal import Temporal, check_sequence, promoted
+from ranvier.words import clamp, sloped, spike
+
+EMITS: dict[str, Callable[[Any, Any], Any]] = {
+    "before": lambda z, u: z,
+    "after": lambda z, u: spike(u, strict=True),
+}
+
+
+def _choose(emit: str) -> Callable[[Any, Any], Any]:
+    if emit not in EMITS:
+        raise ValueError(f"emit must be one of {list(EMITS)}, got {emit!r}")
+    return EMITS[emit]
+
+
+def _emitting() -> Option:
+    """The option `emit`: give out the spike of this tick ("before") or already that of the next ("after")."""
+    return Option(_choose, emit="before")
+
+
+class DelayedIF(Neuron):
+    """Integrate-and-fire that spikes before its input.
+
+    z = 1 where v > threshold;  v = v + x - z threshold.
+
+    x [T, B, *features] input current per tick; gives z, spikes of the same shape. With `emit="after"` it gives the
+    spike of the next tick, already known. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+
+    >>> import torch, ranvier
+    >>> ranvier.DelayedIF()(torch.full((5, 1, 1), 0.5)).flatten()
+    tensor([0., 0., 0., 1., 0.])
+    """
+
+    threshold = Param(1.0, "a membrane above it fires")
+    v = State(0.0, "membrane")
+    emit = _emitting()
+
+    @staticmethod
+    def rule(x, v, threshold, emit):
+        z = spike(v - threshold, strict=True)
+        v = v + x - z * threshold
+        return emit(z, v - threshold), v
+
+
+class DelayedLIF(Neuron):
+    """Leaky integrate-and-fire that spikes before its input.
+
+    z = 1 where v > threshold;  v = clamp(beta) v + x - z threshold: what the spike costs does not decay.
+
+    x [T, B, *features] input current per tick; gives z, spikes of the same shape. beta is the decay per tick, held in
+    [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+
+    >>> import torch, ranvier
+    >>> ranvier.DelayedLIF(beta=1.0)(torch.full((4, 1, 1), 2.0)).flatten()
+    tensor([0., 1., 1., 1.])
+    """
+
+    beta = Param(0.9, "decay of the membrane per tick")
+    threshold = Param(1.0, "a membrane above it fires")
+    v = State(0.0, "membrane")
+    emit = _emitting()
+
+    @staticmethod
+    def rule(x, v, beta, threshold, emit):
+        z = spike(v - threshold, strict=True)
+        v = clamp(beta, 0.0, 1.0) * v + x - z * threshold
+        return emit(z, v - threshold), v
+
+
+class DelayedALIF(Neuron):
+    """Leaky integrate-and-fire with an adaptive threshold, spiking before its input.
+
+    theta = threshold + a;  z = 1 where v > theta;  v = clamp(beta) v + x - z theta;
+    a = clamp(gamma) a + (1 - clamp(gamma)) z.
+
+    x [T, B, *features] input current per tick; gives z, spikes of the same shape. beta and gamma are decays per tick,
+    held in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+
+    >>> import torch, ranvier
+    >>> ranvier.DelayedALIF(beta=1.0, gamma=0.0)(torch.full((5, 1, 1), 1.5)).flatten()
+    tensor([0., 1., 0., 1., 1.])
+    """
+
+    beta = Param(0.9, "decay of the membrane per tick")
+    gamma = Param(0.9, "decay of the adaptation per tick")
+    threshold = Param(1.0, "threshold at rest")
+    v = State(0.0, "membrane")
+    a = State(0.0, "adaptation: what the threshold has risen")
+
+    @staticmethod
+    def rule(x, v, a, beta, gamma, threshold):
+        gamma = clamp(gamma, 0.0, 1.0)
+        theta = threshold + a
+        z = spike(v - theta, strict=True)
+        return z, (clamp(beta, 0.0, 1.0) * v + x - z * theta, gamma * a + (1.0 - gamma) * z)
+
+
+class DelayedCubaLIF(Neuron):
+    """Current-based leaky integrate-and-fire that spikes before its input.
+
+    z = 1 where v > threshold;  i = clamp(alpha) i + x;  v = clamp(beta) (v - z threshold) + i.
+
+    x [T, B, *features] charge per tick; gives z, spikes of the same shape. alpha and beta are the decays of current
+    and membrane per tick, held in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+
+    >>> import torch, ranvier
+    >>> x = torch.tensor([1.5, 0.0, 0.0, 0.0]).reshape(4, 1, 1)
+    >>> ranvier.DelayedCubaLIF(alpha=0.5, beta=1.0)(x).flatten()
+    tensor([0., 1., 1., 0.])
+    """
+
+    alpha = Param(0.8, "decay of the current per tick")
+    beta = Param(0.9, "decay of the membrane per tick")
+    threshold = Param(1.0, "a membrane above it fires")
+    v = State(0.0, "membrane")
+    i = State(0.0, "synaptic current")
+    emit = _emitting()
+
+    @staticmethod
+    def rule(x, v, i, alpha, beta, threshold, emit):
+        z = spike(v - threshold, strict=True)
+        i = clamp(alpha, 0.0, 1.0) * i + x
+        v = clamp(beta, 0.0, 1.0) * (v - z * threshold) + i
+        return emit(z, v - threshold), (v, i)
+
+
+class ClampedLI(Neuron):
+    """Leaky integrator whose learned decay is held in [0, 1]: a readout without spikes.
+
+    v = clamp(beta) v + x;  gives v, of the shape of x [T, B, *features].
+
+    >>> import torch, ranvier
+    >>> ranvier.ClampedLI(beta=1.7)(torch.ones(3, 1, 1)).flatten()
+    tensor([1., 2., 3.])
+    """
+
+    beta = Param(0.8, "decay of the membrane per tick")
+    v = State(0.0, "membrane")
+
+    @staticmethod
+    def rule(x, v, beta):
+        v = clamp(beta, 0.0, 1.0) * v + x
+        return v, v
+
+
+class DelayedRecurrent(Temporal):
+    """A delayed neuron whose spikes come back within the same tick.
+
+    z[t] = spike(v[t - 1] - threshold);  v[t] = neuron(x[t] + feedback(z[t])): the spike is known before the input, so
+    feedback needs no tick of its own.
+
+    neuron: a `DelayedIF`, `DelayedLIF` or `DelayedCubaLIF` built with `emit="after"`. feedback: the number of neurons,
+    or a module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape.
+
+    >>> import torch, ranvier
+    >>> ranvier.DelayedRecurrent(ranvier.DelayedLIF(emit="after"), 16)(torch.rand(10, 2, 16)).shape
+    torch.Size([10, 2, 16])
+    """
+
+    # The loop is an ordinary recurrence of spikes one tick ahead: Recurrent's z[t - 1] is our z[t].
+
+    def __init__(self, neuron: Neuron, feedback: int | nn.Module):
+        super().__init__()
+        if getattr(neuron, "settings", {}).get("emit") != "after":
+            raise TypeError(
+                f"DelayedRecurrent: the neuron must know its next spike; pass DelayedLIF(emit='after'), got {neuron!r}"
+            )
+        self.loop = Recurrent(neuron, feedback)
+        self.records = neuron.records
+
+    @property
+    def neuron(self) -> Neuron:
+        return self.loop.neuron
+
+    @property
+    def feedback(self) -> nn.Module:
+        return self.loop.feedback
+
+    def ready(self, v: Tensor) -> Tensor:
+        """The spikes that membranes v [B, *features] are about to fire."""
+        neuron: Any = self.neuron
+        with sloped(neuron.surrogate, v.dtype):
+            return spike(v - neuron.threshold.to(v.dtype), strict=True)
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        like = torch.zeros_like(x.sum(0), dtype=promoted(x.dtype))
+        inner = self.neuron.initial(like) if state is None else state
+        first = self.ready(inner["v"]).to(x.dtype)
+        ahead, after, traces = self.loop.run(x, {"z": first, **inner}, names)
+
+        def delayed(z: Tensor) -> Tensor:
+            return torch.cat([first.unsqueeze(0), z])[: len(x)]
+
+        traces = {n: delayed(t) if n == "z" else t for n, t in traces.items()}
+        return delayed(ahead), {k: v for k, v in after.items() if k != "z"}, traces
+
+    def explain(self, x: Any) -> str:
+        return self.loop.explain(x)

@@ -1,0 +1,28 @@
+"""Send on change: the encoder of event cameras, as a rule."""
+
+from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.words import spike
+
+
+class Delta(Neuron):
+    """Spikes where a signal has moved by `threshold` since the last spike: one output for up, one for down.
+
+    up = 1 where x - level >= threshold;  down = 1 where level - x >= threshold;  level = level + threshold (up - down).
+
+    x [T, B, *features] a signal; gives (up, down), spikes of the same shape. Lichtsteiner, Posch & Delbruck, A 128x128
+    120 dB 15 us latency asynchronous temporal contrast vision sensor, IEEE JSSC 43, 2008.
+
+    >>> import torch
+    >>> up, down = Delta(threshold=0.5)(torch.tensor([0.0, 0.6, 0.6, 0.0]).view(4, 1, 1))
+    >>> up.flatten(), down.flatten()
+    (tensor([0., 1., 0., 0.]), tensor([0., 0., 0., 1.]))
+    """
+
+    threshold = Param(0.1, "change that makes a spike")
+    level = State(0.0, "the signal as the spikes tell it")
+
+    @staticmethod
+    def rule(x, level, threshold):
+        up = spike(x - level - threshold)
+        down = spike(level - x - threshold)
+        return (up, down), level + threshold * (up - down)

@@ -1,0 +1,260 @@
+"""What an inference would cost on a chip, beside a dense network of the same shape: an estimate that hides nothing.
+
+Counted, not guessed: every synaptic operation (a spike meeting a weight), every update of a neuron with the operations
+its rule really has, and every bit read or written for them. Energies are those of a 45 nm process in Horowitz,
+Computing's energy problem, ISSCC 2014: an integer addition of b bits takes about 0.1 b / 32 pJ, a multiplication
+3.1 a b / 1024 pJ, and a bit from a memory that holds the layer's weights or states 0.16 (up to 8 KB), 0.31 (32 KB), 1.6
+(1 MB) or 20 pJ (DRAM, beyond).
+
+The dense network is given what it would be given: the same weights at the same bits, activations of ceil(log2(T + 1))
+bits (as many values as a count of spikes over T ticks can have), each weight and activation read once a sample. Against
+it stands the spiking network's own traffic: a weight for every synaptic operation, a state read and written for every
+neuron in every tick. Static power, control and the network between cores are left out on both sides. After Dampfhoffer
+et al., Are SNNs really more energy-efficient than ANNs?, IEEE TETCI 7, 2023; Yan, Bai & Wong, arXiv:2409.08290, 2024.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.neuron import Neuron
+from ranvier.nn.recurrent import Recurrent
+
+LEVELS = ((8 * 2**10, 0.16), (32 * 2**10, 0.31), (2**20, 1.6), (math.inf, 20.0))  # (bytes held, pJ per bit)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+FREE = {"stop", "inject", "spike", "spike_strict", "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "neg"}
+PRODUCTS = {"mul": 1, "div": 8, "exp": 8, "log": 8, "sqrt": 8, "tanh": 16, "sigmoid": 16, "softplus": 16}
+
+
+def addition(bits: int) -> float:
+    """pJ of adding two integers."""
+    return 0.1 * bits / 32
+
+
+def product(a: int, b: int) -> float:
+    """pJ of multiplying integers of a and b bits."""
+    return 3.1 * a * b / 1024
+
+
+def access(bits_held: float) -> float:
+    """pJ of reading or writing one bit of a memory of this size."""
+    return next(cost for size, cost in LEVELS if bits_held / 8 <= size)
+
+
+@dataclass(frozen=True)
+class LayerEnergy:
+    """One layer, per sample.
+
+    operations: synaptic operations (or multiplications, where the input is no spikes) or neuron updates, over all
+    ticks; dense: operations of the dense layer (0 for neurons); spiking_pj and dense_pj: the estimates; memory: the
+    share of spiking_pj that is memory traffic; activity: spikes per synapse and tick; break_even: the activity at which
+    both cost the same (both None for neurons and for inputs that are no spikes).
+    """
+
+    path: str
+    kind: str
+    operations: float
+    dense: float
+    spiking_pj: float
+    dense_pj: float
+    memory: float
+    activity: float | None = None
+    break_even: float | None = None
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The estimate for a whole network, per sample; print it."""
+
+    layers: tuple[LayerEnergy, ...]
+    steps: int
+    weight_bits: int
+    state_bits: int
+    activation_bits: int
+
+    @property
+    def spiking_pj(self) -> float:
+        return sum(layer.spiking_pj for layer in self.layers)
+
+    @property
+    def dense_pj(self) -> float:
+        return sum(layer.dense_pj for layer in self.layers)
+
+    @property
+    def synaptic_operations(self) -> float:
+        return sum(layer.operations for layer in self.layers if layer.activity is not None)
+
+    @property
+    def updates(self) -> float:
+        return sum(layer.operations for layer in self.layers if layer.kind == "neurons")
+
+    @property
+    def activity(self) -> float:
+        """Spikes per synapse and tick, a mean over the synapses that see spikes."""
+        synapses = sum(layer.dense for layer in self.layers if layer.activity is not None)
+        return self.synaptic_operations / (synapses * self.steps) if synapses else 0.0
+
+    @property
+    def break_even(self) -> float:
+        """The activity at which this network, spikes scaled alike everywhere, would cost what the dense one does;
+        0 if its states and its input alone cost more."""
+        moving = sum(layer.spiking_pj for layer in self.layers if layer.activity is not None)
+        left = self.dense_pj - (self.spiking_pj - moving)
+        return max(0.0, left / moving * self.activity) if moving else 0.0
+
+    def __str__(self) -> str:
+        titles = (
+            ("operations", 12),
+            ("spiking nJ", 12),
+            ("memory", 8),
+            ("dense nJ", 10),
+            ("activity", 10),
+            ("even at", 10),
+        )
+        head = f"{'layer':24}" + "".join(f"{title:>{wide}}" for title, wide in titles)
+        rows = [
+            f"{f'{e.kind} {e.path}':24}{e.operations:12,.0f}"
+            f"{e.spiking_pj / 1e3:12.3f}{e.memory:8.0%}{e.dense_pj / 1e3:10.3f}"
+            + ("" if e.activity is None else f"{e.activity:10.4f}{e.break_even:10.4f}")
+            for e in self.layers
+        ]
+        ratio = self.spiking_pj / self.dense_pj if self.dense_pj else math.inf
+        verdict = "more" if ratio > 1 else "less"
+        return "\n".join(
+            [
+                f"per sample, {self.steps} ticks; weights {self.weight_bits}, states {self.state_bits}, "
+                f"dense activations {self.activation_bits} bits",
+                head,
+                *rows,
+                f"{'all':24}{'':12}{self.spiking_pj / 1e3:12.3f}{'':8}{self.dense_pj / 1e3:10.3f}"
+                f"{self.activity:10.4f}{self.break_even:10.4f}",
+                f"{max(ratio, 1 / ratio):.2f} times {verdict} than the dense network: {self.synaptic_operations:,.0f} "
+                f"synaptic operations, {self.updates:,.0f} neuron updates; "
+                + (
+                    f"it breaks even at {self.break_even:.4f} spikes per synapse and tick, and has {self.activity:.4f}"
+                    if self.break_even
+                    else "no sparseness of its hidden spikes would make up for its input and its states"
+                ),
+            ]
+        )
+
+
+def energy(net: nn.Module, x: Tensor, *, weight_bits: int = 8, state_bits: int = 16) -> Energy:
+    """Run the network on x [T, B, *features] and estimate what one sample of it costs, layer by layer.
+
+    Linear layers, convolutions, recurrent feedback and neurons are counted; normalisation (it folds into the weights),
+    pooling and the rest are not. An input that is constant in time (stride 0) is multiplied once, any other input that
+    is no spikes anew in every tick.
+
+    >>> import torch, ranvier
+    >>> net = ranvier.Sequential(torch.nn.Linear(64, 32), ranvier.LIF(), torch.nn.Linear(32, 10), ranvier.LI())
+    >>> report = energy(net, (torch.rand(10, 4, 64) < 0.1).float())
+    >>> [layer.kind for layer in report.layers]
+    ['weights', 'neurons', 'weights', 'neurons']
+    """
+    if x.dim() < 3:
+        raise ValueError(f"energy: x must be a sequence [T, B, *features], got {tuple(x.shape)}")
+    steps, batch = x.shape[:2]
+    bits = max(1, math.ceil(math.log2(steps + 1)))
+    count = _Counter(steps, batch, weight_bits, state_bits, bits)
+    inside = {id(m) for r in net.modules() if isinstance(r, Recurrent) for m in r.modules() if m is not r}
+    hooks = [
+        m.register_forward_hook(count.hook(path, handle))
+        for path, m in net.named_modules()
+        for kind, handle in count.kinds.items()
+        if isinstance(m, kind) and id(m) not in inside
+    ]
+    try:
+        with torch.no_grad():
+            net(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not count.layers:
+        raise ValueError("energy: the network has no linear layers, convolutions or neurons to count")
+    return Energy(tuple(count.layers), steps, weight_bits, state_bits, bits)
+
+
+class _Counter:
+    """Collects one entry a layer as the layers run."""
+
+    def __init__(self, steps: int, batch: int, weight_bits: int, state_bits: int, activation_bits: int):
+        self.steps, self.batch, self.layers = steps, batch, []
+        self.weight_bits, self.state_bits, self.activation_bits = weight_bits, state_bits, activation_bits
+        self.kinds: dict[Any, Callable] = {
+            nn.Linear: self._linear,
+            CONVOLUTIONS: self._convolution,
+            Recurrent: self._recurrent,
+            Neuron: self._neuron,
+        }
+
+    def hook(self, path: str, handle: Callable) -> Callable:
+        return lambda m, inputs, output: handle(path, m, inputs[0], output)
+
+    def _linear(self, path: str, m: nn.Linear, x: Tensor, y: Tensor) -> None:
+        met = float((x != 0).sum()) * m.out_features
+        self._weights(path, x, met, float(m.weight.numel()), m.weight.numel(), m.in_features, m.out_features)
+
+    def _convolution(self, path: str, m: Any, x: Tensor, y: Tensor) -> None:
+        ones = torch.ones_like(m.weight)
+        met = float(m._conv_forward((x != 0).to(x.dtype), ones, None).sum())
+        all_of_them = float(m._conv_forward(torch.ones_like(x[:1]), ones, None).sum())
+        self._weights(path, x, met, all_of_them, m.weight.numel(), x[0].numel(), y[0].numel())
+
+    def _recurrent(self, path: str, m: Recurrent, x: Tensor, z: Tensor) -> None:
+        self._neuron(path, m.neuron, x, z)
+        if isinstance(m.feedback, nn.Linear):
+            w = m.feedback.weight
+            self._weights(f"{path}.feedback", z, float((z != 0).sum()) * len(w), float(w.numel()), w.numel(), *w.shape)
+
+    def _weights(
+        self, path: str, x: Tensor, met: float, synapses: float, stored: int, inputs: int, outputs: int
+    ) -> None:
+        """met: pairs of an input that is not zero and a weight, over the whole batch and all ticks; synapses: all such
+        pairs of one sample and tick; stored: weights."""
+        spikes = bool(((x == 0) | (x == 1)).all())
+        seen = x.numel() / inputs  # how often the layer was used: once a sample, tick and place
+        once = seen < self.steps * self.batch  # a constant input went through once
+        synapses *= max(1.0, seen / (self.steps * self.batch))
+        weight, bits = self.weight_bits, self.activation_bits
+        reading = access(stored * weight)
+        passes = 1 if once else self.steps
+        if spikes:
+            operations = met / self.batch * (self.steps if once else 1)
+            arithmetic = operations * addition(self.state_bits)
+            address = max(1, math.ceil(math.log2(max(2, inputs))))
+            sent = float((x != 0).sum()) / self.batch * (self.steps if once else 1)
+            traffic = operations * weight * reading + 2 * sent * address * LEVELS[0][1]
+        else:
+            operations = synapses * passes
+            arithmetic = operations * (product(weight, bits) + addition(self.state_bits))
+            traffic = passes * (stored * weight * reading + inputs * bits * access(inputs * bits))
+        dense = synapses * (product(weight, bits) + addition(32)) + stored * weight * reading
+        dense += inputs * bits * access(inputs * bits) + outputs * bits * access(outputs * bits)
+        total = arithmetic + traffic
+        activity = operations / (synapses * self.steps) if spikes and synapses else None
+        breaks = None if activity is None else (dense / total * activity if total else 0.0)
+        entry = (path, "weights", operations, synapses, total, dense, traffic / total if total else 0.0)
+        self.layers.append(LayerEnergy(*entry, activity, breaks))
+
+    def _neuron(self, path: str, m: Neuron, x: Any, y: Any) -> None:
+        first = x[0] if isinstance(x, (tuple, list)) else x
+        neurons = first[0, 0].numel()
+        updates = float(neurons * self.steps)
+        bits = self.state_bits
+        each = sum(self._operation(op.name) for op in m.bound(()).step.ops)
+        held = neurons * len(m.states) * bits
+        traffic = updates * 2 * len(m.states) * bits * access(held)
+        total = updates * each + traffic
+        self.layers.append(LayerEnergy(path, "neurons", updates, 0.0, total, 0.0, traffic / total))
+
+    def _operation(self, name: str) -> float:
+        """pJ of one word of a rule; functions count as so many multiplications, comparisons as additions."""
+        bits = self.state_bits
+        if name in PRODUCTS:
+            return PRODUCTS[name] * product(bits, bits)
+        return 0.0 if name in FREE - {"spike", "spike_strict"} else addition(bits)
