@@ -1,0 +1,3 @@
+"""Between worlds: rates and spikes, trained networks and spiking ones."""
+
+from ranvier.convert.rate import MeanOverTime, SpikingActivation, rate_penalty, sweep, ticks_of
