@@ -1,7 +1,7 @@
 """Trains the networks of docs/rates-and-spikes.md, and writes its table and its figure.
 
-    python docs/rates_and_spikes.py            ten epochs each, about five minutes on one core
-    python docs/rates_and_spikes.py --epochs 1 --to /tmp    a quick look, written elsewhere
+python docs/rates_and_spikes.py            ten epochs each, about five minutes on one core
+python docs/rates_and_spikes.py --epochs 1 --to /tmp    a quick look, written elsewhere
 """
 
 import argparse
