@@ -1,14 +1,13 @@
 """A trained network becomes a spiking one."""
 
-import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from ranvier.convert.graph import MAXIMA, Watch, ceiling, kind_of, module_of, reason_left, traced
+from ranvier.convert.graph import Watch, ceiling, kind_of, maximum, module_of, reason_left, traced
 from ranvier.convert.spiking import QCFS, MaxOfRates, RateIF
 from ranvier.nn.temporal import check_sequence
 
@@ -63,9 +62,11 @@ class Unfold(nn.Module):
         return self.layer(x.unflatten(0, (ticks, -1))).flatten(0, 1)
 
 
-def spread(x: Any, times: int) -> Any:
-    """What is the same at every tick, [B, *features], at all of them: [times B, *features]."""
-    return x if times == 1 or not isinstance(x, Tensor) else x.expand(times, *x.shape).flatten(0, 1)
+class Spread(nn.Module):
+    """What is the same at every tick, [B, *features], given to all of them: [times B, *features]."""
+
+    def forward(self, x: Any, times: int) -> Any:
+        return x if times == 1 or not isinstance(x, Tensor) else x.expand(times, *x.shape).flatten(0, 1)
 
 
 class Spiking(nn.Module):
@@ -170,8 +171,8 @@ def _spiking(net: fx.GraphModule, neurons: dict[str, RateIF]) -> Spiking:
             weave.place(node, neurons[node.name])
         elif node.op == "output":
             weave.spread_inputs(node)
-        elif entered and kind_of(net, node) in MAXIMA:
-            weave.place(node, MaxOfRates(_pool(net, node)))
+        elif entered and (pool := maximum(net, node)):
+            weave.place(node, MaxOfRates(pool))
         elif entered and node not in weave.shapes:
             if reason := reason_left(net, node, weave.flowing):
                 left[node.name] = reason
@@ -183,26 +184,13 @@ def _spiking(net: fx.GraphModule, neurons: dict[str, RateIF]) -> Spiking:
     return Spiking(net, left, weave.once).eval()
 
 
-def _pool(net: fx.GraphModule, node: fx.Node) -> Callable[[Tensor], Tensor]:
-    if (module := module_of(net, node)) is not None:
-        return module
-    function = getattr(torch.Tensor, node.target) if isinstance(node.target, str) else node.target
-    return functools.partial(_call, function, node.args[1:], node.kwargs)
-
-
-def _call(function: Callable, rest: tuple, keywords: dict, x: Tensor) -> Tensor:
-    return function(x, *rest, **keywords)
-
-
 class _Weave:
     """Puts time into a graph. `static` nodes are the same at every tick if the input is, `flowing` ones are not."""
 
     def __init__(self, net: fx.GraphModule):
         self.net, self.graph, self.once = net, net.graph, True
-        inputs = [n for n in self.graph.nodes if n.op == "placeholder"]
-        if len(inputs) != 1:
-            raise ValueError(f"convert: the model must take one input, but it takes {[n.name for n in inputs]}")
-        self.static, self.shapes, self.flowing = set(inputs), set(), set()
+        (x,) = (n for n in self.graph.nodes if n.op == "placeholder")
+        self.static, self.shapes, self.flowing = {x}, set(), set()
         for node in self.graph.nodes:
             if kind_of(net, node) in ("size", "dim", getattr) or (
                 node.all_input_nodes and all(a in self.shapes for a in node.all_input_nodes)
@@ -210,7 +198,8 @@ class _Weave:
                 self.shapes.add(node)
             elif any(a in self.static for a in node.all_input_nodes):
                 self.static.add(node)
-        with self.graph.inserting_after(inputs[0]):
+        net.add_submodule("spread", Spread())
+        with self.graph.inserting_after(x):
             self.times = self.graph.placeholder("ranvier_times")
             self.ticks = self.graph.placeholder("ranvier_ticks")
 
@@ -232,4 +221,4 @@ class _Weave:
                 self.once = False  # a number read off the input's shape, which would not be that of all ticks
             elif a in self.static and a not in self.flowing:
                 with self.graph.inserting_before(node):
-                    node.replace_input_with(a, self.graph.call_function(spread, (a, self.times)))
+                    node.replace_input_with(a, self.graph.call_module("spread", (a, self.times)))

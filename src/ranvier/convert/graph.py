@@ -15,6 +15,10 @@ from ranvier.convert.spiking import QCFS
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_FUSE: dict[type, Callable[..., nn.Module]] = {
+    **dict.fromkeys(_CONVS, fuse_conv_bn_eval),
+    nn.Linear: fuse_linear_bn_eval,
+}
 
 
 def _clamped(x: Any = None, min: Any = None, max: Any = None) -> float:
@@ -31,11 +35,28 @@ RECTIFIERS: dict[Any, Callable[[Any, tuple, dict], float]] = {
     QCFS: lambda m, a, k: m.threshold.item(),
 }
 
-MAXIMA = {
-    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d,
-    F.max_pool1d, F.max_pool2d, F.max_pool3d, F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d,
-    torch.max_pool1d, torch.max_pool2d, torch.max_pool3d, torch.amax, "amax",
-}  # fmt: skip
+
+def _pool(module: type[nn.Module], *names: str) -> Callable[[Any, tuple, dict], nn.Module]:
+    """The module of a pooling function whose arguments, after the input, have these names."""
+    return lambda m, a, k: module(**dict(zip(names, a, strict=False)), **k)
+
+
+_WINDOW = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+_SIZE = ("output_size", "return_indices")
+
+# What takes a maximum: how to make its module from (module or None, arguments, keywords of the call).
+MAXIMA: dict[Any, Callable[[Any, tuple, dict], nn.Module]] = {
+    **dict.fromkeys(
+        (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+        lambda m, a, k: m,
+    ),
+    **dict.fromkeys((F.max_pool1d, torch.max_pool1d), _pool(nn.MaxPool1d, *_WINDOW)),
+    **dict.fromkeys((F.max_pool2d, torch.max_pool2d), _pool(nn.MaxPool2d, *_WINDOW)),
+    **dict.fromkeys((F.max_pool3d, torch.max_pool3d), _pool(nn.MaxPool3d, *_WINDOW)),
+    F.adaptive_max_pool1d: _pool(nn.AdaptiveMaxPool1d, *_SIZE),
+    F.adaptive_max_pool2d: _pool(nn.AdaptiveMaxPool2d, *_SIZE),
+    F.adaptive_max_pool3d: _pool(nn.AdaptiveMaxPool3d, *_SIZE),
+}
 
 # Affine in the values that flow through, so the mean over time of what they give is what they give of the mean.
 LINEAR = {
@@ -53,7 +74,10 @@ LINEAR = {
 }  # fmt: skip
 
 # Linear as long as at most one operand flows.
-SCALED = {torch.mul, torch.div, operator.mul, operator.imul, operator.truediv, operator.itruediv, "mul", "mul_", "div", "div_"}  # fmt: skip
+SCALED = {
+    torch.mul, torch.div, operator.mul, operator.imul, operator.truediv, operator.itruediv,
+    "mul", "mul_", "div", "div_",
+}  # fmt: skip
 
 WHY_NOT = {
     **dict.fromkeys(
@@ -93,6 +117,8 @@ def traced(model: nn.Module) -> fx.GraphModule:
             f"convert: torch.fx cannot follow {type(model).__name__}.forward: {problem}. It must call the same layers "
             f"whatever the input; move what depends on values out of the model"
         ) from problem
+    if len(inputs := [n.name for n in net.graph.nodes if n.op == "placeholder"]) != 1:
+        raise ValueError(f"convert: the model must take one input, but its forward takes {inputs}")
     _fold_norms(net)
     return net.eval()
 
@@ -105,10 +131,9 @@ def _fold_norms(net: fx.GraphModule) -> None:
             continue
         layer = module_of(net, before)
         shared = calls.count(before.target) > 1 or calls.count(node.target) > 1 or len(before.users) > 1
-        if shared or type(layer) not in (*_CONVS, nn.Linear):
+        if shared or type(layer) not in _FUSE:
             continue
-        folded = (fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval)(layer, norm)
-        net.set_submodule(str(before.target), folded)
+        net.set_submodule(str(before.target), _FUSE[type(layer)](layer, norm))
         node.replace_all_uses_with(before)
         net.graph.erase_node(node)
     net.delete_all_unused_submodules()
@@ -134,6 +159,15 @@ def ceiling(net: fx.GraphModule, node: fx.Node) -> float | None:
         return None
     found = RECTIFIERS[kind](module_of(net, node), node.args, node.kwargs)
     return None if math.isnan(found) else found
+
+
+def maximum(net: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """The pool that a node calls; None if it takes no maximum."""
+    make = MAXIMA.get(kind_of(net, node))
+    pool = make and make(module_of(net, node), node.args[1:], node.kwargs)
+    if getattr(pool, "return_indices", False):
+        raise ValueError(f"convert: {node.name} gives back where its maxima are, which rates have not; leave that out")
+    return pool
 
 
 def reason_left(net: fx.GraphModule, node: fx.Node, flowing: set[fx.Node]) -> str | None:

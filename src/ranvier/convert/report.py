@@ -1,6 +1,6 @@
 """How well a converted network does what the trained one did: layer by layer, and against the number of ticks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,40 +53,40 @@ class _Tally:
     """What one layer of neurons did, over all samples."""
 
     def __init__(self):
-        self.off = self.rate = self.full = self.count = 0.0
-        self.spikes = 0.0
-        self.ever: Tensor | None = None
-        self.total: Tensor | None = None
-        self.fired: Tensor | None = None
+        self.total: Any = 0.0  # of the batch under way: sum of the spikes' heights, and their number
+        self.fired: Any = 0
+        self.ever: Any = False
+        self.off = self.rate = self.full = self.spikes = self.count = 0.0
 
     def add(self, z: Tensor) -> None:
         """z [T, B, *features], the next ticks of one batch."""
-        total, fired = z.sum(0), (z > 0).sum(0)
-        self.total = total if self.total is None else self.total + total
-        self.fired = fired if self.fired is None else self.fired + fired
+        self.total, self.fired = self.total + z.sum(0), self.fired + (z > 0).sum(0)
 
     def close(self, ticks: int, wanted: Tensor) -> None:
         """The end of one batch, whose ReLU gave `wanted` [B, *features]."""
-        assert self.total is not None and self.fired is not None
         self.off += (self.total / ticks - wanted).abs().sum().item()
         self.rate += wanted.abs().sum().item()
         self.full += (self.fired == ticks).sum().item()
         self.spikes += self.fired.sum().item() / ticks
         self.count += wanted.numel()
-        ever = (self.fired > 0).any(0)
-        self.ever = ever if self.ever is None else self.ever | ever
-        self.total = self.fired = None
+        self.ever = (self.fired > 0).any(0) | self.ever
+        self.total, self.fired = 0.0, 0
 
     def layer(self, name: str) -> Layer:
-        assert self.ever is not None
         dead = 1.0 - self.ever.float().mean().item()
-        return Layer(name, self.off / max(self.rate, 1e-30), dead, self.full / self.count, self.spikes / self.count)
+        error = self.off / self.rate if self.rate else 0.0
+        return Layer(name, error, dead, self.full / self.count, self.spikes / self.count)
 
 
 @torch.no_grad()
 def report(
-    spiking: Spiking, model: nn.Module, x: Tensor, labels: Tensor, ticks: Sequence[int] = (8, 16, 32, 64, 128), batch: int = 100
-) -> Report:  # fmt: skip
+    spiking: Spiking,
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    ticks: Sequence[int] = (8, 16, 32, 64, 128),
+    batch: int = 100,
+) -> Report:
     """Show pictures x [N, *features] to both networks and compare; labels [N]; ticks: where the spikes are counted.
 
     >>> import torch, ranvier
@@ -119,17 +119,17 @@ def report(
     finally:
         for hook in hooks:
             hook.remove()
-    layers = tuple(tally.layer(name) for name, tally in tallies.items())
+    layers = tuple(tally.layer(name.lstrip("_")) for name, tally in tallies.items())
     return Report(right / len(labels), {t: n / len(labels) for t, n in right_at.items()}, layers, spiking.left)
 
 
-def _totals(spiking: Spiking, x: Tensor, ticks: Sequence[int], chunk: int = 16):  # noqa: ANN202
+def _totals(spiking: Spiking, x: Tensor, ticks: Sequence[int], chunk: int = 16) -> Iterator[tuple[int, Tensor]]:
     """The sum of the outputs after each of these ticks, in chunks of time that fit in memory."""
-    total, state, done = None, None, 0
+    total, state, done = torch.zeros(()), None, 0
     for t in ticks:
         while done < t:
             now = min(chunk, t - done)
             y, state = scan(spiking, x.expand(now, *x.shape), state)
-            total = y.sum(0) if total is None else total + y.sum(0)
+            total = y.sum(0) + total.to(y)
             done += now
         yield t, total
