@@ -27,6 +27,7 @@ class Example:
 # Temporal layers whose constructor needs arguments.
 BUILT: dict[str, Example] = {
     "Recurrent": Example(lambda: rv.Recurrent(rv.ALIF(), 3), exact=False),
+    "SpikingActivation": Example(lambda: rv.SpikingActivation(torch.relu, dt=0.5, start=0.25)),
 }
 
 

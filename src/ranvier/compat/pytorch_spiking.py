@@ -51,6 +51,7 @@ class SpikingActivation(rate.SpikingActivation):
         return_sequences: bool = True,
     ):
         super().__init__(activation, dt, start=initial_state, aware=spiking_aware_training)
+        self.register_buffer("start", self.start, persistent=False)  # the original's checkpoints do not have it
         self.return_sequences = return_sequences
 
     @property

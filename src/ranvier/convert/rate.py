@@ -69,8 +69,8 @@ class SpikingActivation(Temporal):
     activation: any callable or module that gives a tensor of the shape of its input. dt: seconds of a tick, above 0;
     it may be changed at any time. start: the voltage v before the first tick, a number or a tensor broadcastable to
     [B, *features] with values in [0, 1); None draws it anew, uniformly, for every sequence, which makes the mean of
-    every tick the rate. It moves with the module but is no part of its `state_dict`. aware: False trains on rates and
-    swaps: `train()` gives f(x), `eval()` spikes. generator: where the draws come from, to make them repeatable.
+    every tick the rate. aware: False trains on rates and swaps: `train()` gives f(x), `eval()` spikes. generator: where
+    the draws come from, to make them repeatable.
 
     x [T, B, *features] -> [T, B, *features], in the dtype of x. Hunsberger & Eliasmith, Training spiking deep
     networks for neuromorphic hardware, 2016; voltages and spikes as published for pytorch-spiking.
@@ -97,7 +97,7 @@ class SpikingActivation(Temporal):
         if not callable(activation):
             raise TypeError(f"SpikingActivation: activation must be callable, such as torch.relu, got {activation!r}")
         self.activation, self.dt, self.aware, self.generator = activation, dt, aware, generator
-        self.register_buffer("start", None if start is None else voltage(start), persistent=False)
+        self.register_buffer("start", None if start is None else voltage(start))
 
     @property
     def dt(self) -> float:
