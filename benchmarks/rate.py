@@ -1,16 +1,17 @@
 """SpikingActivation and Lowpass, (32, 1000, 128), forward and backward, beside pytorch-spiking in the same process.
 
-pytorch-spiking lies in .peers/pytorch_spiking (a virtual environment made with
-`python -m venv .peers/pytorch_spiking && .peers/pytorch_spiking/bin/pip install --no-deps pytorch-spiking`).
-Nothing is timed that has not just agreed. Turns alternate, so that a busy machine slows both; the best turn counts.
+The peer is installed in .peers/pytorch_spiking (`pip install --no-deps pytorch-spiking` in an environment there; it
+needs nothing but torch, and runs on ours). Nothing is timed that has not just agreed.
 """
 
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from measure import header, interleaved
 from torch import Tensor, nn
 
 import ranvier as rv
@@ -19,7 +20,7 @@ BATCH, STEPS, UNITS, DT, TAU = 32, 1000, 128, 0.01, 0.1
 PEER = Path(__file__).parents[1] / ".peers" / "pytorch_spiking"
 
 
-def peer():  # noqa: ANN201
+def peer() -> Any:
     """The other library, or None if it is not installed."""
     for folder in PEER.glob("lib/python3*/site-packages"):
         sys.path.append(str(folder))
@@ -30,69 +31,60 @@ def peer():  # noqa: ANN201
     return pytorch_spiking
 
 
-def turn(layer: nn.Module, x: Tensor, g: Tensor, backward: bool) -> float:
-    """Seconds of one pass."""
+def turn(layer: nn.Module, x: Tensor, g: Tensor, backward: bool) -> None:
     x.grad = None
-    start = time.perf_counter()
+    with torch.set_grad_enabled(backward):
+        y = layer(x)
     if backward:
-        layer(x).backward(g)
-    else:
-        with torch.no_grad():
-            layer(x)
-    return time.perf_counter() - start
+        y.backward(g)
 
 
-def agree(name: str, ours: nn.Module, theirs: nn.Module, x: Tensor, x_first: Tensor, dt: float) -> None:
+def agree(name: str, ours: nn.Module, theirs: nn.Module, x: Tensor, first: Tensor) -> None:
     """Refuse to time what differs: spikes within one count (float order may move one), levels within 1e-4."""
     with torch.no_grad():
-        a, b = ours(x).transpose(0, 1), theirs(x_first)
+        a, b = ours(x).transpose(0, 1), theirs(first)
     if name == "SpikingActivation":
-        wrong = ((a - b).abs() > 0.5 / dt).float().mean().item()
-        assert wrong < 1e-3 and ((a.sum(1) - b.sum(1)).abs() * dt).max() < 1.5, f"{name}: {wrong:.2%} of ticks differ"
+        wrong = ((a - b).abs() > 0.5 / DT).float().mean().item()
+        assert wrong < 1e-3 and ((a.sum(1) - b.sum(1)).abs() * DT).max() < 1.5, f"{name}: {wrong:.2%} of ticks differ"
     else:
         assert (a - b).abs().max() < 1e-4, f"{name}: levels differ by {(a - b).abs().max():.2g}"
 
 
-def pairs(other: object) -> dict[str, tuple[nn.Module, nn.Module | None, Callable | None]]:
-    """Ours (time first), theirs and our own stand-in for theirs (both batch first)."""
+def layers(other: Any) -> dict[str, list[nn.Module]]:
+    """Ours (time first), ours with the peer's names, and the peer itself (both batch first)."""
     from ranvier.compat import pytorch_spiking as same
 
     start = torch.rand(BATCH, UNITS)
-    low = rv.Lowpass(TAU, DT, learn=("tau", "level"), shape=UNITS)
-    return {
-        "SpikingActivation": (
-            rv.SpikingActivation(torch.relu, DT, start=start),
-            other and other.SpikingActivation(torch.relu, DT, initial_state=start.clone()),  # type: ignore
-            same.SpikingActivation(torch.relu, DT, initial_state=start),
-        ),
-        "Lowpass": (low, other and other.Lowpass(TAU, UNITS, DT), same.Lowpass(TAU, UNITS, DT)),  # type: ignore
+    found = {
+        "SpikingActivation": [rv.SpikingActivation(torch.relu, DT, start=start)],
+        "Lowpass": [rv.Lowpass(TAU, DT, learn=("tau", "level"), shape=UNITS)],
     }
+    for library in filter(None, (same, other)):
+        found["SpikingActivation"].append(library.SpikingActivation(torch.relu, DT, initial_state=start.clone()))
+        found["Lowpass"].append(library.Lowpass(TAU, UNITS, DT))
+    return found
 
 
 def main(quick: bool = False) -> None:
-    other = peer()
     steps = 100 if quick else STEPS
     torch.manual_seed(0)
-    x_first = torch.randn(BATCH, steps, UNITS)
-    x = x_first.transpose(0, 1).contiguous().requires_grad_()
-    x_first.requires_grad_()
-    g, g_first = torch.rand(steps, BATCH, UNITS), torch.rand(BATCH, steps, UNITS)
-    print(f"({BATCH}, {steps}, {UNITS}) float32, torch {torch.__version__}, {torch.get_num_threads()} threads; best turn")
-    print(f"{'':<19}{'':<20}{'ranvier':>10}{'its compat':>12}{'pytorch-spiking':>17}{'faster':>9}")
-    for name, (ours, theirs, stand_in) in pairs(other).items():
-        if theirs is not None:
-            agree(name, ours, theirs, x, x_first, DT)
+    first = torch.randn(BATCH, steps, UNITS)
+    x, g, g_first = first.transpose(0, 1).contiguous(), torch.rand(steps, BATCH, UNITS), torch.rand(BATCH, steps, UNITS)
+    x.requires_grad_(), first.requires_grad_()
+    print(header())
+    print(f"({BATCH}, {steps}, {UNITS}) float32, {torch.get_num_threads()} threads; medians of turns that alternate")
+    print(f"{'':<19}{'':<22}{'ranvier':>10}{'its compat':>13}{'pytorch-spiking':>18}{'faster':>9}")
+    for name, several in layers(peer()).items():
+        if len(several) == 3:
+            agree(name, several[0], several[2], x, first)
         for backward in (False, True):
-            best = [float("inf")] * 3
-            slow = name == "Lowpass" and backward and not quick  # their graph of 1,000 nodes takes seconds
-            for k in range(12):
-                best[0] = min(best[0], turn(ours, x, g, backward))
-                best[1] = min(best[1], turn(stand_in, x_first, g_first, backward))  # type: ignore[arg-type]
-                if theirs is not None and (not slow or k < 3):
-                    best[2] = min(best[2], turn(theirs, x_first, g_first, backward))
-            what = "forward and backward" if backward else "forward"
-            ratio = f"{best[2] / best[0]:8.1f}x" if theirs is not None else "  no peer"
-            print(f"{name:<19}{what:<20}{1e3 * best[0]:8.2f}ms{1e3 * best[1]:10.2f}ms{1e3 * best[2]:15.2f}ms{ratio}")
+            runs: list[Callable[[], object]] = [partial(turn, several[0], x, g, backward)]
+            runs += [partial(turn, layer, first, g_first, backward) for layer in several[1:]]
+            slow = name == "Lowpass" and backward and not quick  # the peer's graph of 1,000 ticks takes seconds
+            times = interleaved(*runs, repeats=3 if slow else 9, warmup=1 if slow else 2)
+            shown = "".join(f"{1e3 * t:{w}.2f} ms" for t, w in zip(times, (7, 10, 15), strict=False))
+            ratio = f"{times[2] / times[0]:8.1f}x" if len(times) == 3 else "  (no peer in .peers/pytorch_spiking)"
+            print(f"{name:<19}{'forward and backward' if backward else 'forward':<22}{shown}{ratio}", flush=True)
 
 
 if __name__ == "__main__":
