@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.words import sigmoid
@@ -51,7 +51,7 @@ class Lowpass(Neuron):
     @property
     def tau(self) -> Tensor:
         """The time constant in seconds, as it stands."""
-        return -self.dt / torch.nn.functional.logsigmoid(self.smoothing)
+        return -self.dt / torch.nn.functional.logsigmoid(value(self, "smoothing"))
 
 
 class SynapseFilter(Neuron):
@@ -89,7 +89,7 @@ class SynapseFilter(Neuron):
     @property
     def tau(self) -> Tensor:
         """The time constant in ticks, as it stands."""
-        return 1.0 + torch.exp(-self.rate)
+        return 1.0 + torch.exp(-value(self, "rate"))
 
 
 class DoubleExponential(Neuron):
@@ -142,6 +142,11 @@ class DoubleExponential(Neuron):
         )
 
 
+def value(layer: nn.Module, name: str) -> Tensor:
+    """A parameter of a layer as the tensor it is (a neuron's class says Param)."""
+    return getattr(layer, name)
+
+
 def positive(name: str, value: Any) -> float:
     """A plain number above 0, or an error that names it."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
@@ -170,8 +175,9 @@ def _above(name: str, value: float | Tensor, low: float) -> Tensor:
 
 def _like(value: float | Tensor, computed: Tensor) -> Tensor:
     """What was computed of a value in double precision, in the dtype that value has as a parameter."""
-    floating = isinstance(value, Tensor) and value.is_floating_point()
-    return computed.to(value.dtype if floating else torch.get_default_dtype())
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return computed.to(value.dtype)
+    return computed.to(torch.get_default_dtype())
 
 
 def _renamed(name: str, learn: Sequence[str], names: dict[str, str]) -> tuple[str, ...]:
