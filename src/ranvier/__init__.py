@@ -6,8 +6,8 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 from ranvier import convert, data, surrogate, words
 from ranvier.convert.rate import SpikingActivation
 from ranvier.machines.choose import machine
-from ranvier.nn.linear import Linear
 from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
+from ranvier.nn.linear import Linear
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adaptive import ALIF
