@@ -49,6 +49,7 @@ BUILT: dict[str, Example] = {
     "ThresholdBatchNorm1d": Example(lambda: rv.ThresholdBatchNorm1d(3), exact=False),
     "ThresholdBatchNorm2d": Example(lambda: rv.ThresholdBatchNorm2d(2), IMAGE, exact=False),
     "ThresholdBatchNorm3d": Example(lambda: rv.ThresholdBatchNorm3d(2), VOLUME, exact=False),
+    "SpikingActivation": Example(lambda: rv.SpikingActivation(torch.relu, dt=0.5, start=0.25)),
 }
 
 

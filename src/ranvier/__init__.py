@@ -3,8 +3,10 @@
 Write a neuron once, as its equation. Run it fused, forward and backward, on every machine.
 """
 
-from ranvier import data, surrogate, words
+from ranvier import convert, data, surrogate, words
+from ranvier.convert.rate import SpikingActivation
 from ranvier.machines.choose import machine
+from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
 from ranvier.nn.linear import Linear
 from ranvier.nn import init, models
 from ranvier.nn.attention import MultiDimensionalAttention, TemporalAttention

@@ -139,8 +139,53 @@ def doctor(
     out.print(f"\n{energy(net.eval(), x)}", markup=False, soft_wrap=True)
 
 
+def convert(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="file.py:name or package.module:name of a torch model.")
+    ],
+    data: Annotated[str, typer.Option(metavar="SET", help="What it was trained on: digits, mnist, fashion-mnist.")],
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Its weights, as safetensors.")] = None,
+    folder: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the data set lies.")] = None,
+    ticks: Annotated[str, typer.Option(metavar="T,T,...", help="Where accuracy is told.")] = "8,16,32,64,128",
+    samples: Annotated[int, typer.Option(help="Training samples to calibrate by.")] = 512,
+    test: Annotated[int | None, typer.Option(help="Test samples to compare on; else all.")] = None,
+    balance: Annotated[str, typer.Option(help="Threshold of a neuron: max or percentile of its ReLU.")] = "percentile",
+    percentile: Annotated[float, typer.Option(help="Which percentile.")] = 99.9,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write weights and report there.")] = None,
+) -> None:
+    """Make a trained torch network a spiking one, and tell what that costs.
+
+    Every ReLU becomes a neuron; accuracy is told against the number of ticks, and the error of each layer.
+
+    Example: ranvier convert net.py:build --weights net.safetensors --data digits --out converted
+    """
+    from ranvier.convert import command, report
+    from ranvier.convert import convert as make_spiking
+    from ranvier.data import load
+
+    splits = load(data, folder)
+    built = command.find(model)
+    if weights is not None:
+        command.read_weights(built, weights, splits.train.x[:2])
+    x, labels = splits.test.x[:test], splits.test.labels[:test]
+    points, shown = command.points(ticks), splits.train.x[:samples]
+    spiking = make_spiking(built, shown, balance=balance, percentile=percentile)
+    found = report(spiking, built, x, labels, points)
+    typer.echo(str(found))
+    if out is not None:
+        command.write(out, spiking, found)
+        typer.echo(f"weights and report: {out}")
+
+
 # A new command is a line here.
-COMMANDS = {"train": train, "eval": evaluate, "explain": explain, "doctor": doctor, "recipes": recipes}
+COMMANDS = {
+    "train": train,
+    "eval": evaluate,
+    "convert": convert,
+    "explain": explain,
+    "doctor": doctor,
+    "recipes": recipes,
+}
 
 app = typer.Typer(
     help="Ranvier: spiking neural networks on PyTorch.",

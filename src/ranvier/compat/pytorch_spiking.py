@@ -1,0 +1,153 @@
+"""The names, signatures and axis order of pytorch-spiking 0.1: x [B, T, N], batch first.
+
+    import ranvier.compat.pytorch_spiking as pytorch_spiking
+
+What differs, and why: a given `initial_state` is never written to (the original ran on from where the last call had
+left it), may be of any shape broadcastable to [B, N], and moves with the module; without one, it is drawn on the
+device of the input; parameters of the activation are trained; second derivatives exist; the output has the dtype of
+the input; an empty sequence is answered, dt <= 0 refused. The computation is that of `ranvier.SpikingActivation` and
+`ranvier.Lowpass`.
+"""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ranvier.convert import rate
+from ranvier.nn import filter
+
+__version__ = "0.1.0"  # the release whose behaviour this follows
+
+
+def _last(x: Tensor) -> Tensor:
+    """The last tick of [T, B, N]; zeros [B, N] if there is none."""
+    return x[-1] if len(x) else x.sum(0)
+
+
+class SpikingActivation(rate.SpikingActivation):
+    """`ranvier.SpikingActivation` with the signature of pytorch-spiking. x [B, T, N] -> [B, T, N].
+
+    activation: rates in Hz. dt: seconds. initial_state: voltages in [0, 1), broadcastable to [B, N]; None draws them
+    anew at each call. spiking_aware_training: False trains on rates, without spikes. return_sequences: False gives
+    the last step only, [B, N]. All may be changed after construction. `initial_state` is a buffer that is not saved.
+
+    >>> import torch
+    >>> from ranvier.compat.pytorch_spiking import SpikingActivation
+    >>> layer = SpikingActivation(torch.relu, dt=0.5, initial_state=torch.zeros(1, 1))
+    >>> layer(torch.ones(1, 4, 1)).flatten()
+    tensor([0., 2., 0., 2.])
+    """
+
+    def __init__(
+        self,
+        activation: Callable[[Tensor], Tensor],
+        dt: float = 0.001,
+        initial_state: Tensor | None = None,
+        spiking_aware_training: bool = True,
+        return_sequences: bool = True,
+    ):
+        super().__init__(activation, dt, start=initial_state, aware=spiking_aware_training)
+        self.register_buffer("start", self.start, persistent=False)  # the original's checkpoints do not have it
+        self.return_sequences = return_sequences
+
+    @property
+    def initial_state(self) -> Tensor | None:
+        return self.start
+
+    @initial_state.setter
+    def initial_state(self, value: Tensor | None) -> None:
+        self.start = None if value is None else rate.voltage(value)
+
+    @property
+    def spiking_aware_training(self) -> bool:
+        return self.aware
+
+    @spiking_aware_training.setter
+    def spiking_aware_training(self, value: bool) -> None:
+        self.aware = value
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        y = super().forward(inputs.transpose(0, 1))
+        return y.transpose(0, 1) if self.return_sequences else _last(y)
+
+
+class Lowpass(nn.Module):
+    """`ranvier.Lowpass` with the signature of pytorch-spiking, always trained. x [B, T, units] -> [B, T, units].
+
+    tau, dt: seconds; changing them afterwards does nothing. units: size of the last axis. apply_during_training:
+    False gives back x as it is in train mode. initial_level: output before the first step, [1, units], a parameter.
+    return_sequences: False gives the last step only, [B, units].
+
+    Parameters, as published: `level_var` and `smoothing_var`, the logit of exp(-dt / tau), both [1, units].
+
+    >>> import torch
+    >>> from ranvier.compat.pytorch_spiking import Lowpass
+    >>> Lowpass(tau=1.0, units=1, dt=0.6931472)(torch.ones(1, 3, 1)).flatten().detach()
+    tensor([0.5000, 0.7500, 0.8750])
+    """
+
+    def __init__(
+        self,
+        tau: float,
+        units: int,
+        dt: float = 0.001,
+        apply_during_training: bool = True,
+        initial_level: Tensor | None = None,
+        return_sequences: bool = True,
+    ):
+        super().__init__()
+        if tau <= 0:
+            raise ValueError("tau must be a positive number")
+        self.tau, self.units, self.dt = tau, units, dt
+        self.apply_during_training, self.return_sequences = apply_during_training, return_sequences
+        self.smoothing_init = filter.logit_of_decay("Lowpass: tau", torch.tensor(tau, dtype=torch.float64), dt).item()
+        level = torch.zeros(1, units) if initial_level is None else initial_level.detach().clone()
+        self.level_var = nn.Parameter(level)
+        self.smoothing_var = nn.Parameter(torch.full((1, units), self.smoothing_init))
+        self._filter = (filter.Lowpass(tau, dt),)  # in a tuple, so that its parameters are none of this module's
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training and not self.apply_during_training:
+            return inputs if self.return_sequences else _last(inputs.transpose(0, 1))
+        parameters = {"smoothing": self.smoothing_var[0], "level": self.level_var[0]}
+        y = functional_call(self._filter[0], parameters, (inputs.transpose(0, 1),))
+        return y.transpose(0, 1) if self.return_sequences else _last(y)
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau:g}, units={self.units}, dt={self.dt:g}"
+
+
+class TemporalAvgPool(nn.Module):
+    """The mean over an axis, by default time: x [B, T, N] -> [B, N]."""
+
+    def __init__(self, dim: int = 1):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.mean(inputs, dim=self.dim)
+
+
+def spiking_activation(
+    inputs: Tensor,
+    activation: Callable[[Tensor], Tensor],
+    dt: float = 0.001,
+    initial_state: Tensor | None = None,
+    spiking_aware_training: bool = True,
+    return_sequences: bool = False,
+    training: bool = False,
+) -> Tensor:
+    """`SpikingActivation` as a function; `return_sequences` is False by default, as published."""
+    layer: Any = SpikingActivation(activation, dt, initial_state, spiking_aware_training, return_sequences)
+    layer.training = training  # of the layer alone: the activation keeps its own mode
+    return layer(inputs)
+
+
+modules = SimpleNamespace(SpikingActivation=SpikingActivation, Lowpass=Lowpass, TemporalAvgPool=TemporalAvgPool)
+functional = SimpleNamespace(
+    SpikingActivation=SimpleNamespace(apply=spiking_activation), spiking_activation=spiking_activation
+)

@@ -1,0 +1,23 @@
+"""Between worlds: rates and spikes, trained networks and spiking ones."""
+
+from ranvier.convert.ann import Spiking, convert, quantised
+from ranvier.convert.rate import MeanOverTime, SpikingActivation, rate_penalty, sweep, ticks_of
+from ranvier.convert.report import Layer, Report, report
+from ranvier.convert.spiking import QCFS, MaxOfRates, RateIF
+
+__all__ = [
+    "QCFS",
+    "Layer",
+    "MaxOfRates",
+    "MeanOverTime",
+    "RateIF",
+    "Report",
+    "Spiking",
+    "SpikingActivation",
+    "convert",
+    "quantised",
+    "rate_penalty",
+    "report",
+    "sweep",
+    "ticks_of",
+]

@@ -1,0 +1,224 @@
+"""A trained network becomes a spiking one."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from ranvier.convert.graph import Watch, ceiling, kind_of, maximum, module_of, reason_left, traced
+from ranvier.convert.spiking import QCFS, MaxOfRates, RateIF
+from ranvier.nn.temporal import check_sequence
+
+Data = Tensor | Iterable[Any]
+"""Pictures [N, *features], or batches of them, or batches (pictures, labels)."""
+
+
+def batches(data: Data, size: int = 128) -> Iterator[Tensor]:
+    """The pictures in batches [B, *features]."""
+    for batch in data.split(size) if isinstance(data, Tensor) else data:
+        yield batch[0] if isinstance(batch, (tuple, list)) else batch
+
+
+def _peaks(values: Tensor, share: float, per_channel: bool) -> Tensor:
+    """The value below which this share of [B, C, ...] lies: one number, or [C, 1, ...] for every channel."""
+    rows = values.transpose(0, 1).flatten(1) if per_channel else values.reshape(1, -1)
+    k = max(1, math.ceil(share * rows.shape[1]))
+    peaks = rows.kthvalue(k, dim=1).values
+    # a channel that hardly ever speaks: the percentile would silence it, and its few spikes may matter
+    peaks = torch.where(peaks > 0, peaks, rows.max(1).values)
+    return peaks.reshape(-1, *(1,) * (values.dim() - 2)) if per_channel else peaks[0]
+
+
+@torch.no_grad()
+def thresholds(
+    net: fx.GraphModule, data: Data, names: set[str], balance: str, percentile: float, per_channel: bool
+) -> dict[str, Tensor]:
+    """What each rectifier gives at most: over the data the highest ("max"), or the mean of the batches' percentiles."""
+    share = 1.0 if balance == "max" else percentile / 100.0
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+    watch = Watch(net, names, lambda name, value: seen[name].append(_peaks(value, share, per_channel)))
+    for x in batches(data):
+        watch.run(x)
+    if not all(seen.values()):
+        raise ValueError("convert: data is empty; pass some hundred training samples [N, *features] to calibrate with")
+    found = {k: torch.stack(v).amax(0) if balance == "max" else torch.stack(v).mean(0) for k, v in seen.items()}
+    if bad := [k for k, v in found.items() if not bool(torch.isfinite(v).all())]:
+        raise ValueError(
+            f"convert: the outputs of {bad} are not finite on this data; nothing can be calibrated by them"
+        )
+    return {k: v.clamp_min(torch.finfo(v.dtype).tiny) for k, v in found.items()}
+
+
+class Unfold(nn.Module):
+    """A temporal layer within a graph whose tensors have time folded into the batch."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, ticks: int) -> Tensor:
+        return self.layer(x.unflatten(0, (ticks, -1))).flatten(0, 1)
+
+
+class Spread(nn.Module):
+    """What is the same at every tick, [B, *features], given to all of them: [times B, *features]."""
+
+    def forward(self, x: Any, times: int) -> Any:
+        return x if times == 1 or not isinstance(x, Tensor) else x.expand(times, *x.shape).flatten(0, 1)
+
+
+class Spiking(nn.Module):
+    """A converted network: x [T, B, *features] -> [T, B, *outputs]; the mean over T tends to the trained network's.
+
+    A picture is shown as `x.expand(T, *x.shape)`; what comes before the first neuron is then computed once. It is an
+    ordinary network of Ranvier: `scan`, `step`, `record`, `Stream` and fine-tuning by surrogate gradients work.
+
+    left: what could not be converted, {name: reason}. once: whether what comes before the neurons may run once.
+    """
+
+    def __init__(self, graph: fx.GraphModule, left: dict[str, str], once: bool = True):
+        super().__init__()
+        self.graph, self.left, self.once = graph, left, once
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_sequence(self, x)
+        ticks = x.shape[0]
+        constant = self.once and ticks > 1 and x.stride(0) == 0
+        times = ticks if constant else 1
+        y = self.graph(x[0] if constant else x.flatten(0, 1), ranvier_times=times, ranvier_ticks=ticks)
+        return y.unflatten(0, (ticks, -1))
+
+    def neurons(self) -> dict[str, RateIF]:
+        """The spiking neurons, by the name of the rectifier each stands for."""
+        known = {n.removeprefix("neurons."): m for n, m in self.graph.named_modules() if isinstance(m, Unfold)}
+        return {name: m.layer for name, m in known.items() if isinstance(m.layer, RateIF)}
+
+
+def convert(
+    model: nn.Module, data: Data, *, balance: str = "percentile", percentile: float = 99.9, per_channel: bool = True
+) -> Spiking:
+    """A trained network as a spiking one: every ReLU becomes a neuron whose firing rate is what the ReLU gave.
+
+    Batch normalisation is folded into the layers before it; max pooling becomes `MaxOfRates`; additions, averages and
+    other linear maps stay as they are, since spikes bear their threshold as height. What cannot be converted stays in
+    place, sees every tick by itself, and is named with the reason in `.left`.
+
+    model: any module [B, *features] -> [B, *outputs] that torch.fx can follow; it is copied. data: some hundred
+    training samples [N, *features] (or batches of them) that show how strong each ReLU gets. balance: "max" or
+    "percentile", what of them becomes the threshold, per channel or per layer; a lower percentile answers sooner and
+    clips more. ReLUs that level off, and trained `QCFS` thresholds, keep their own. Rueckauer et al. 2017.
+
+    >>> import torch, ranvier
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> x = torch.rand(100, 3)
+    >>> spiking = ranvier.convert.convert(model, x)
+    >>> bool((spiking(x.expand(256, 100, 3)).mean(0) - model(x)).abs().max() < 0.02)
+    True
+    """
+    if balance not in ("max", "percentile"):
+        raise ValueError(f'convert: balance must be "max" or "percentile", got {balance!r}')
+    if not 0 < percentile <= 100:
+        raise ValueError(f"convert: percentile must lie between 0 and 100, got {percentile!r}")
+    net = traced(model)
+    tops = {n.name: top for n in net.graph.nodes if (top := ceiling(net, n)) is not None}
+    measured = {k for k in tops if not isinstance(module_of(net, _node(net, k)), QCFS)}
+    found = thresholds(net, data, measured, balance, percentile, per_channel)
+    levels = {k: found[k].clamp(max=top) if k in found else torch.tensor(top) for k, top in tops.items()}
+    return _spiking(net, {k: RateIF(v) for k, v in levels.items()})
+
+
+def quantised(
+    model: nn.Module, data: Data, *, levels: int = 8, balance: str = "percentile", percentile: float = 99.9
+) -> fx.GraphModule:
+    """The network with every ReLU a `QCFS` of so many levels: train it a little more, and `convert` it.
+
+    Arguments as for `convert`; the thresholds begin where the data puts them, one per layer, and are trained.
+
+    >>> import torch, ranvier
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> ranvier.convert.quantised(model, torch.rand(100, 3), levels=4)(torch.rand(5, 3)).shape
+    torch.Size([5, 2])
+    """
+    net = traced(model)
+    names = {n.name for n in net.graph.nodes if ceiling(net, n) is not None}
+    for name, top in thresholds(net, data, names, balance, percentile, per_channel=False).items():
+        node, path = _node(net, name), f"quantised_{name}"
+        net.add_submodule(path, QCFS(top.item(), levels))
+        with net.graph.inserting_before(node):
+            new = net.graph.call_module(path, (node.all_input_nodes[0],))
+        node.replace_all_uses_with(new)
+        net.graph.erase_node(node)
+    net.delete_all_unused_submodules()
+    net.recompile()
+    return net
+
+
+def _node(net: fx.GraphModule, name: str) -> fx.Node:
+    return next(n for n in net.graph.nodes if n.name == name)
+
+
+def _spiking(net: fx.GraphModule, neurons: dict[str, RateIF]) -> Spiking:
+    """The graph with neurons in place of rectifiers, and time carried through it."""
+    weave = _Weave(net)
+    left: dict[str, str] = {}
+    for node in list(net.graph.nodes):
+        entered = any(a in weave.flowing for a in node.all_input_nodes)
+        if node.name in neurons:
+            weave.place(node, neurons[node.name])
+        elif node.op == "output":
+            weave.spread_inputs(node)
+        elif entered and (pool := maximum(net, node)):
+            weave.place(node, MaxOfRates(pool))
+        elif entered and node not in weave.shapes:
+            if reason := reason_left(net, node, weave.flowing):
+                left[node.name] = reason
+            weave.spread_inputs(node)
+            weave.flowing.add(node)
+    net.graph.lint()
+    net.delete_all_unused_submodules()
+    net.recompile()
+    return Spiking(net, left, weave.once).eval()
+
+
+class _Weave:
+    """Puts time into a graph. `static` nodes are the same at every tick if the input is, `flowing` ones are not."""
+
+    def __init__(self, net: fx.GraphModule):
+        self.net, self.graph, self.once = net, net.graph, True
+        (x,) = (n for n in self.graph.nodes if n.op == "placeholder")
+        self.static, self.shapes, self.flowing = {x}, set(), set()
+        for node in self.graph.nodes:
+            if kind_of(net, node) in ("size", "dim", getattr) or (
+                node.all_input_nodes and all(a in self.shapes for a in node.all_input_nodes)
+            ):
+                self.shapes.add(node)
+            elif any(a in self.static for a in node.all_input_nodes):
+                self.static.add(node)
+        net.add_submodule("spread", Spread())
+        with self.graph.inserting_after(x):
+            self.times = self.graph.placeholder("ranvier_times")
+            self.ticks = self.graph.placeholder("ranvier_ticks")
+
+    def place(self, node: fx.Node, layer: nn.Module) -> None:
+        """A temporal layer instead of the node."""
+        self.spread_inputs(node)
+        path = f"neurons.{node.name}"
+        self.net.add_submodule(path, Unfold(layer))
+        with self.graph.inserting_before(node):
+            new = self.graph.call_module(path, (node.all_input_nodes[0], self.ticks))
+        node.replace_all_uses_with(new)
+        self.graph.erase_node(node)
+        self.flowing.add(new)
+
+    def spread_inputs(self, node: fx.Node) -> None:
+        """Whatever goes into the node and is the same at every tick is given to every tick."""
+        for a in node.all_input_nodes:
+            if a in self.shapes and any(b not in self.flowing for b in a.all_input_nodes):
+                self.once = False  # a number read off the input's shape, which would not be that of all ticks
+            elif a in self.static and a not in self.flowing:
+                with self.graph.inserting_before(node):
+                    node.replace_input_with(a, self.graph.call_module("spread", (a, self.times)))

@@ -1,0 +1,69 @@
+"""What `ranvier convert` needs from outside: a model by its name, its weights, and a place for what comes out."""
+
+import importlib
+import importlib.util
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.convert.report import Report
+
+
+def find(name: str) -> nn.Module:
+    """The model that `file.py:name` or `package.module:name` stands for: a module, or a function that makes one."""
+    where, colon, what = name.rpartition(":")
+    if not colon or not where:
+        raise ValueError(f"MODEL must be file.py:name or package.module:name, got {name!r}")
+    if where.endswith(".py"):
+        if not Path(where).is_file():
+            raise FileNotFoundError(f"there is no file {where}")
+        spec = importlib.util.spec_from_file_location(Path(where).stem, where)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(where)
+    if not hasattr(module, what):
+        raise ValueError(f"{where} has no {what!r}; it has {[k for k in vars(module) if not k.startswith('_')]}")
+    found = getattr(module, what)
+    model = found if isinstance(found, nn.Module) else found()
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{name} must be a torch.nn.Module or a function that makes one, got {type(model).__name__}")
+    return model
+
+
+def read_weights(model: nn.Module, path: Path, example: Tensor) -> None:
+    """Weights from a safetensors file; nothing is unpickled."""
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    with torch.no_grad():
+        model.eval()(example)  # lazy layers take their shapes
+    try:
+        model.load_state_dict(load_file(path))
+    except Exception as problem:  # a file that is no safetensors, or the weights of another model
+        raise ValueError(
+            f"{path} does not hold the weights of this model: {problem}. Write them with "
+            f"safetensors.torch.save_file(model.state_dict(), {str(path)!r})"
+        ) from problem
+
+
+def points(ticks: str) -> list[int]:
+    """Numbers of ticks, from "8,16,32"."""
+    try:
+        return [int(t) for t in ticks.split(",")]
+    except ValueError:
+        raise ValueError(f"--ticks must be whole numbers with commas between, such as 8,16,32, got {ticks!r}") from None
+
+
+def write(folder: Path, spiking: nn.Module, found: Report) -> None:
+    """weights.safetensors (thresholds with them) and report.json."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in spiking.state_dict().items()}, folder / "weights.safetensors")
+    (folder / "report.json").write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,135 @@
+"""How well a converted network does what the trained one did: layer by layer, and against the number of ticks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.convert.ann import Spiking
+from ranvier.convert.graph import Watch, traced
+from ranvier.nn.memory import scan
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of neurons after the last tick.
+
+    rate_error: mean |rate - ReLU| over mean ReLU; dead: share of neurons that never fired; saturated: share of
+    neurons, over all samples, that fired at every tick; spikes: per neuron and tick.
+    """
+
+    name: str
+    rate_error: float
+    dead: float
+    saturated: float
+    spikes: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Accuracies in [0, 1]: of the trained network, and {ticks: of the converted one}; its layers; what was left."""
+
+    trained: float
+    accuracy: dict[int, float]
+    layers: tuple[Layer, ...]
+    left: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"trained network       {self.trained:8.2%}"]
+        lines += [
+            f"spikes, {t:4d} ticks    {a:8.2%}  {100 * (a - self.trained):+.2f} points"
+            for t, a in self.accuracy.items()
+        ]
+        lines += ["", f"{'layer':<16} {'rate error':>10} {'dead':>8} {'saturated':>10} {'spikes per tick':>16}"]
+        for k in self.layers:
+            lines.append(f"{k.name:<16} {k.rate_error:10.2%} {k.dead:8.2%} {k.saturated:10.2%} {k.spikes:16.3f}")
+        lines += [f"left as it is: {name}: {why}" for name, why in self.left.items()]
+        return "\n".join(lines)
+
+
+class _Tally:
+    """What one layer of neurons did, over all samples."""
+
+    def __init__(self):
+        self.total: Any = 0.0  # of the batch under way: sum of the spikes' heights, and their number
+        self.fired: Any = 0
+        self.ever: Any = False
+        self.off = self.rate = self.full = self.spikes = self.count = 0.0
+
+    def add(self, z: Tensor) -> None:
+        """z [T, B, *features], the next ticks of one batch."""
+        self.total, self.fired = self.total + z.sum(0), self.fired + (z > 0).sum(0)
+
+    def close(self, ticks: int, wanted: Tensor) -> None:
+        """The end of one batch, whose ReLU gave `wanted` [B, *features]."""
+        self.off += (self.total / ticks - wanted).abs().sum().item()
+        self.rate += wanted.abs().sum().item()
+        self.full += (self.fired == ticks).sum().item()
+        self.spikes += self.fired.sum().item() / ticks
+        self.count += wanted.numel()
+        self.ever = (self.fired > 0).any(0) | self.ever
+        self.total, self.fired = 0.0, 0
+
+    def layer(self, name: str) -> Layer:
+        dead = 1.0 - self.ever.float().mean().item()
+        error = self.off / self.rate if self.rate else 0.0
+        return Layer(name, error, dead, self.full / self.count, self.spikes / self.count)
+
+
+@torch.no_grad()
+def report(
+    spiking: Spiking,
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    ticks: Sequence[int] = (8, 16, 32, 64, 128),
+    batch: int = 100,
+) -> Report:
+    """Show pictures x [N, *features] to both networks and compare; labels [N]; ticks: where the spikes are counted.
+
+    >>> import torch, ranvier
+    >>> from torch import nn
+    >>> model, x = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(100, 3)
+    >>> found = ranvier.convert.report(ranvier.convert.convert(model, x), model, x, model(x).argmax(1), ticks=(64,))
+    >>> found.trained
+    1.0
+    """
+    ticks = sorted(set(ticks))
+    if not ticks or ticks[0] < 1:
+        raise ValueError(f"report: ticks must be whole numbers above 0, got {ticks}")
+    spiking.eval()
+    net = traced(model)
+    tallies = {name: _Tally() for name in spiking.neurons()}
+    wanted: dict[str, Tensor] = {}
+    right, right_at = 0, dict.fromkeys(ticks, 0)
+    hooks = [
+        neuron.register_forward_hook(lambda m, i, z, tally=tallies[name]: tally.add(z))
+        for name, neuron in spiking.neurons().items()
+    ]
+    try:
+        for now, named in zip(x.split(batch), labels.split(batch), strict=True):
+            scores: Any = Watch(net, set(tallies), wanted.__setitem__).run(now)
+            right += int((scores.argmax(1) == named).sum())
+            for t, total in _totals(spiking, now, ticks):
+                right_at[t] += int((total.argmax(1) == named).sum())
+            for name, tally in tallies.items():
+                tally.close(ticks[-1], wanted[name])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    layers = tuple(tally.layer(name.lstrip("_")) for name, tally in tallies.items())
+    return Report(right / len(labels), {t: n / len(labels) for t, n in right_at.items()}, layers, spiking.left)
+
+
+def _totals(spiking: Spiking, x: Tensor, ticks: Sequence[int], chunk: int = 16) -> Iterator[tuple[int, Tensor]]:
+    """The sum of the outputs after each of these ticks, in chunks of time that fit in memory."""
+    total, state, done = torch.zeros(()), None, 0
+    for t in ticks:
+        while done < t:
+            now = min(chunk, t - done)
+            y, state = scan(spiking, x.expand(now, *x.shape), state)
+            total = y.sum(0) + total.to(y)
+            done += now
+        yield t, total

@@ -1,0 +1,110 @@
+"""What stands in a converted network for ReLU and for max pooling, and the activation to train for it."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.nn.temporal import Temporal, check_sequence
+from ranvier.words import inject, spike
+
+
+class RateIF(Neuron):
+    """Integrate-and-fire that stands for a ReLU: the mean of its output over time tends to relu(mean of x).
+
+    v = v + x;  z = threshold where v >= threshold, else 0;  v = v - z;  gives z.
+
+    x [T, B, *features] -> z of the same shape, spikes of the height of the threshold: the layers behind need no new
+    weights. v begins at half a threshold, so that after T ticks the mean is relu(x) *rounded* to a whole number of
+    spikes; it cannot be above the threshold. threshold: a number, or a tensor broadcastable to the features.
+    Rueckauer et al., Conversion of continuous-valued deep networks, 2017; Deng & Gu, Optimal conversion, 2021.
+
+    >>> import torch
+    >>> from ranvier.convert import RateIF
+    >>> RateIF(2.0)(torch.full((4, 1, 1), 1.1)).flatten()
+    tensor([2., 0., 2., 0.])
+    """
+
+    threshold = Param(1.0, "membrane at which a spike is fired, and the height of the spike", low=0.0)
+    begin = Param(0.5, "membrane before the first tick")
+    v = State("begin", "membrane")
+
+    @staticmethod
+    def rule(x, v, threshold, begin):
+        v = v + x
+        z = spike(v - threshold) * threshold
+        return z, v - z
+
+    def __init__(self, threshold: float | Tensor = 1.0, **keywords: Any):
+        super().__init__(threshold=threshold, begin=0.5 * threshold, **keywords)
+
+
+class MaxOfRates(Temporal):
+    """Max pooling of what has come so far: the sum of its output over time is the pool of the sum of its input.
+
+    y[t] = pool(x[1] + ... + x[t]) - pool(x[1] + ... + x[t - 1]).
+
+    Pooling every tick by itself gives too much: two neurons that take turns would seem twice as fast. This is exact
+    at every tick, and spikes of one height stay spikes of that height (up to rounding).
+
+    pool: any function [B, *features] -> [B, *features'] with pool(a x) = a pool(x) for a > 0. x [T, B, *features].
+
+    >>> import torch
+    >>> from ranvier.convert import MaxOfRates
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).reshape(2, 1, 1, 2)
+    >>> MaxOfRates(torch.nn.MaxPool1d(2))(x).flatten()
+    tensor([1., 0.])
+    """
+
+    records = ("total", "best", "z")
+
+    def __init__(self, pool: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.pool = pool
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        check_sequence(self, x)
+        if state is None:
+            before = torch.zeros_like(x.sum(0))
+            state = {"total": before, "best": self.pool(before)}
+        total = torch.cat([state["total"].unsqueeze(0), x]).cumsum(0)  # [T + 1, B, *F]
+        best = torch.cat([state["best"].unsqueeze(0), self.pool(total[1:].flatten(0, 1)).unflatten(0, x.shape[:2])])
+        y = best.diff(dim=0)
+        traces = {"total": total[1:], "best": best[1:], "z": y}
+        return y, {"total": total[-1], "best": best[-1]}, {n: traces[n] for n in names}
+
+    def explain(self, x: Any) -> str:
+        return "torch: a running sum over time, pooled"
+
+
+class QCFS(nn.Module):
+    """Quantise, clip, floor, shift: a ReLU with `levels` steps, for training what will run in few ticks.
+
+    y = threshold / levels * clip(floor(x levels / threshold + 1/2), 0, levels), differentiated as the clipped ramp.
+
+    x of any shape; the threshold is trained. A `RateIF` gives the same after `levels` ticks of constant input. Bu et
+    al., Optimal ANN-SNN conversion for high-accuracy and ultra-low-latency spiking neural networks, ICLR 2022.
+
+    >>> import torch
+    >>> from ranvier.convert import QCFS
+    >>> QCFS(threshold=1.0, levels=4)(torch.tensor([-1.0, 0.1, 0.2, 0.6, 3.0])).detach()
+    tensor([0.0000, 0.0000, 0.2500, 0.5000, 1.0000])
+    """
+
+    def __init__(self, threshold: float = 8.0, levels: int = 8):
+        super().__init__()
+        if not isinstance(levels, int) or levels < 1:
+            raise ValueError(f"QCFS: levels must be a whole number above 0, got {levels!r}")
+        if not (math.isfinite(threshold) and threshold > 0):
+            raise ValueError(f"QCFS: threshold must be a positive number, got {threshold!r}")
+        self.threshold, self.levels = nn.Parameter(torch.tensor(float(threshold))), levels
+
+    def forward(self, x: Tensor) -> Tensor:
+        ramp = (x / self.threshold).clamp(0.0, 1.0)
+        return self.threshold * inject(ramp, (ramp * self.levels + 0.5).floor() / self.levels)
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold.item():g}, levels={self.levels}"

@@ -1,0 +1,72 @@
+"""What conversion costs on real data."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ranvier.convert import convert, quantised, report
+
+pytestmark = pytest.mark.slow
+SCRIPT = Path(__file__).parents[2] / "docs" / "rates_and_spikes.py"
+
+
+def cnn():
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10),
+    )  # fmt: skip
+
+
+def train(model, x, labels, epochs, rate):
+    optimiser = torch.optim.Adam(model.parameters(), rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * -(-len(x) // 64))
+    for _ in range(epochs):
+        for some in torch.randperm(len(x)).split(64):
+            moved = torch.roll(x[some], torch.randint(-1, 2, (2,)).tolist(), (2, 3))
+            loss = F.cross_entropy(model(moved), labels[some])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    return model.eval()
+
+
+def test_digits():
+    pytest.importorskip("sklearn")
+    from ranvier.data import load
+
+    torch.manual_seed(0)
+    splits = load("digits")
+    model = train(cnn(), *splits.train, epochs=30, rate=4e-3)
+    found = report(convert(model, splits.train.x[:512]), model, *splits.test, ticks=(4, 32, 128))
+    print(found)
+    assert found.trained >= 0.975
+    assert found.accuracy[32] > found.trained - 0.01 and found.accuracy[128] > found.trained - 0.003
+
+    fewer = train(quantised(model, splits.train.x[:512], levels=4), *splits.train, epochs=5, rate=1e-3)
+    soon = report(convert(fewer, splits.train.x[:512]), fewer, *splits.test, ticks=(4, 8, 32))
+    print(soon)
+    assert soon.accuracy[4] > 0.96 and soon.accuracy[32] > found.trained - 0.01
+
+
+def test_fashion_mnist_rates_and_spikes():
+    from ranvier.data import load
+
+    try:
+        load("fashion-mnist")
+    except FileNotFoundError as lacking:
+        pytest.skip(str(lacking))
+    spec = importlib.util.spec_from_file_location("rates_and_spikes", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    rows = script.measure(epochs=1)
+    print(script.table(rows))
+    right = {k: v["accuracy"] for k, v in rows.items()}
+    swapped = [right[f"swapped to spikes, dt = {dt}"] for dt in ("0.001", "0.01", "0.1", "1")]
+    assert swapped == sorted(swapped) and swapped[-1] > right["rates, no spikes"] - 1 > 80
+    assert right["spiking-aware, dt = 0.01"] > swapped[1] + 5
