@@ -237,7 +237,9 @@ class _Tick:
         self.count(silent)
 
 
-def quiet(z: Any, v: Any, left: Any, v_reset: Any, t_refractory: Any, dt: float, **measured: Any) -> tuple[Any, Any, Any]:
+def quiet(
+    z: Any, v: Any, left: Any, v_reset: Any, t_refractory: Any, dt: float, measured: dict[str, Any]
+) -> tuple[Any, Any, Any]:
     """The refractory stage by itself: spike, membrane and ticks left -> the same after it. In hxtorch's order."""
     terms = {k: t for k, t in TERMS.items() if k.startswith("refractory.")}
     q = dict(z=z, v=v, left=left, v_reset=v_reset, t_refractory=t_refractory)

@@ -1,0 +1,1 @@
+from ranvier.compat.hxtorch.spiking import functional
