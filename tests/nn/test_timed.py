@@ -8,6 +8,8 @@ from torch import nn
 
 import ranvier as rv
 
+import continuous
+
 TAU_MEM, TAU_SYN, LAST = 2.0, 1.0, 8.0  # in units of tau_syn; any unit will do
 
 
@@ -17,12 +19,17 @@ def network(w1, w2, dt, readout, cut=1e-9):
     steps = round(LAST / dt)
 
     def score(times, w1, w2):
-        a, b = hidden(tuple(nn.functional.linear(h, w1) for h in rv.encode_times(times, steps, hidden)))
-        y = out((nn.functional.linear(a, w2), nn.functional.linear(b, w2)))
+        a, b = hidden(tuple(weigh(h, w1) for h in rv.encode_times(times, steps, hidden)))
+        y = out((weigh(a, w2), weigh(b, w2)))
         s = y.amax(0) if readout == "max" else y.mean(0) if readout == "mean" else -rv.first_spike(y[0], out) / 0.2
         return s, (a > 0).sum(0)
 
     return score
+
+
+def weigh(h, w):
+    """h [T, B, in] by w [out, in], or by one matrix per sample [B, out, in]."""
+    return nn.functional.linear(h, w) if w.dim() == 2 else torch.einsum("tbi,boi->tbo", h, w)
 
 
 def weights(seed=1, hidden=12):
@@ -182,3 +189,31 @@ def test_another_target_shares_its_time_constants():
 def test_errors(wrong):
     with pytest.raises((ValueError, TypeError)):
         rv.TimedLIF(**wrong)
+
+
+@pytest.mark.slow  # a minute
+@pytest.mark.parametrize("readout", ["max", "first"])
+def test_gradients_converge_to_those_of_the_continuous_network(readout):
+    (w1, w2), (times, labels) = weights(), samples(16)
+    medians = []
+    truth = []
+    for t, y in zip(times, labels, strict=True):
+        a, b = w1.clone().requires_grad_(), w2.clone().requires_grad_()
+        score, counts = continuous.network(t, a, b, TAU_MEM, TAU_SYN, LAST, readout)
+        truth.append((torch.autograd.grad(nn.functional.cross_entropy(score[None], y[None]), (a, b)), counts))
+    with rv.machine("reference"):
+        for dt in (1 / 20, 1 / 200):
+            score = network(w1, w2, dt, readout)
+            # a copy of the weights for every sample gives the gradient of each in one pass
+            a, b = (w.expand(len(times), *w.shape).clone().requires_grad_() for w in (w1, w2))
+            s, counts = score(times, a, b)
+            nn.functional.cross_entropy(s, labels, reduction="sum").backward()
+            errors = []
+            for k, (wanted, fired) in enumerate(truth):
+                if torch.equal(counts[k], fired):
+                    gap = sum((g[k] - w).square().sum() for g, w in zip((a.grad, b.grad), wanted, strict=True))
+                    errors.append((gap / sum(w.square().sum() for w in wanted)).sqrt().item())
+            medians.append(sorted(errors)[len(errors) // 2])
+            assert len(errors) >= 12
+    print(f"{readout}: median error per sample {medians[0]:.4f} at tau_syn / 20, {medians[1]:.4f} at tau_syn / 200")
+    assert medians[0] <= 0.10 and medians[1] <= 0.01
