@@ -27,6 +27,8 @@ class Example:
 # Temporal layers whose constructor needs arguments.
 BUILT: dict[str, Example] = {
     "Recurrent": Example(lambda: rv.Recurrent(rv.ALIF(), 3), exact=False),
+    "TimedRecurrent": Example(lambda: rv.TimedRecurrent(rv.TimedLIF(), 3), exact=False),
+    "Refractory": Example(lambda: rv.Refractory(rv.LIF(), period=2)),
 }
 
 

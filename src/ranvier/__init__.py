@@ -6,6 +6,7 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 from ranvier import data, hardware, surrogate, words
 from ranvier.machines.choose import machine
 from ranvier.nn.linear import Linear
+from ranvier.nn.gradients import gradients
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adaptive import ALIF
@@ -15,10 +16,11 @@ from ranvier.nn.neurons.leaky import LI, LIF
 from ranvier.nn.neurons.physical import AdEx, PhysicalLI, PhysicalLIF
 from ranvier.nn.neurons.timed import TimedLI, TimedLIF
 from ranvier.nn.recurrent import Recurrent
+from ranvier.nn.refractory import Refractory
 from ranvier.nn.reset import resetting
 from ranvier.nn.sequential import Fold, Sequential
 from ranvier.nn.temporal import Temporal
-from ranvier.nn.timed import Timed, TimedRecurrent, encode_times, first_spike
+from ranvier.nn.timed import Timed, TimedDelay, TimedRecurrent, encode_times, first_spike
 from ranvier.train import loss, metric
 from ranvier.units import decay
 

@@ -69,7 +69,9 @@ class Cell:
         return self.membrane(best[None])[0]
 
 
-def network(times: Tensor, w1: Tensor, w2: Tensor, tau_mem: float, tau_syn: float, last: float, readout: str) -> tuple[Tensor, Tensor]:
+def network(
+    times: Tensor, w1: Tensor, w2: Tensor, tau_mem: float, tau_syn: float, last: float, readout: str
+) -> tuple[Tensor, Tensor]:
     """times [inputs] of one sample -> scores [classes], and how often each hidden neuron fired."""
     hidden = [Cell(times, w, tau_mem, tau_syn, last).fire() for w in w1]
     counts = torch.tensor([len(h) for h in hidden])

@@ -2,13 +2,12 @@
 
 import math
 
+import continuous
 import pytest
 import torch
 from torch import nn
 
 import ranvier as rv
-
-import continuous
 
 TAU_MEM, TAU_SYN, LAST = 2.0, 1.0, 8.0  # in units of tau_syn; any unit will do
 
@@ -72,7 +71,9 @@ def test_gradient_against_finite_differences_of_the_same_model(readout):
 
 def test_time_constants_and_thresholds_are_learnable():
     times, _ = samples(4)
-    lif = rv.TimedLIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN, dt=0.25, cut=1e-9, learn=("tau_mem", "tau_syn", "threshold")).double()
+    lif = rv.TimedLIF(
+        tau_mem=TAU_MEM, tau_syn=TAU_SYN, dt=0.25, cut=1e-9, learn=("tau_mem", "tau_syn", "threshold")
+    ).double()
     w1 = weights()[0]
 
     def value():

@@ -4,7 +4,15 @@ from ranvier.hardware.chip import Calibration, SimulatedChip, calibrate
 from ranvier.hardware.clamp import exponential, quantise, saturating, six_bits
 from ranvier.hardware.dropout import BatchDropout
 from ranvier.hardware.loop import InTheLoop
-from ranvier.hardware.record import coordinate_bins, decode, pixel_times, post_process, sample_bins, spike_bins, time_bins
+from ranvier.hardware.record import (
+    coordinate_bins,
+    decode,
+    pixel_times,
+    post_process,
+    sample_bins,
+    spike_bins,
+    time_bins,
+)
 from ranvier.hardware.sparse import MaskedLinear, masked_linear
 from ranvier.hardware.substrate import Record, Substrate
 from ranvier.nn.neurons.physical import measuring

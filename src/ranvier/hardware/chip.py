@@ -114,7 +114,9 @@ class Calibration:
         return (levels - self.offset) * self.trace_scale
 
 
-def calibrate(chip: SimulatedChip, models: Sequence[PhysicalLIF | PhysicalLI], readout_scale: float = 20.0) -> list[Calibration]:
+def calibrate(
+    chip: SimulatedChip, models: Sequence[PhysicalLIF | PhysicalLI], readout_scale: float = 20.0
+) -> list[Calibration]:
     """Measure what a chip's numbers mean, layer by layer, by stimulating it: nothing of its inside is looked at.
 
     offset: each neuron's mean level without input. trace_scale of a firing layer: its level just below threshold, under
@@ -125,7 +127,9 @@ def calibrate(chip: SimulatedChip, models: Sequence[PhysicalLIF | PhysicalLI], r
     return [_calibrate(layer, model, readout_scale) for layer, model in zip(chip.layers, models, strict=True)]
 
 
-def _calibrate(layer: _Layer, model: PhysicalLIF | PhysicalLI, readout_scale: float, steps: int = 60, weight: float = 20.0) -> Calibration:
+def _calibrate(
+    layer: _Layer, model: PhysicalLIF | PhysicalLI, readout_scale: float, steps: int = 60, weight: float = 20.0
+) -> Calibration:
     out, into = layer.shape
     silence = torch.zeros(steps, 32, into)
     layer.write(torch.zeros(out, into))
@@ -136,7 +140,9 @@ def _calibrate(layer: _Layer, model: PhysicalLIF | PhysicalLI, readout_scale: fl
     layer.write(torch.full((out, into), weight))
     height = (_level(layer, one) - offset).mean(1).amax(0).median() / weight  # levels per step of a weight
 
-    reader = PhysicalLI(**{k: getattr(model, k).mean().item() for k in ("tau_syn", "c_mem", "g_leak")}, dt=model.settings["dt"])
+    reader = PhysicalLI(
+        **{k: getattr(model, k).mean().item() for k in ("tau_syn", "c_mem", "g_leak")}, dt=model.settings["dt"]
+    )
     with torch.no_grad():
         unit = reader(one[:, :1, :1].clone()).amax()  # the model's response to a unit weight
     if not layer.fires:

@@ -32,7 +32,11 @@ class InTheLoop(nn.Module):
     """
 
     def __init__(
-        self, model: Sequential, substrate: Substrate, calibrations: Sequence[Calibration], observe: Sequence[str] = ("z", "v")
+        self,
+        model: Sequential,
+        substrate: Substrate,
+        calibrations: Sequence[Calibration],
+        observe: Sequence[str] = ("z", "v"),
     ):
         super().__init__()
         self.neurons = [m for m in model if isinstance(m, Physical)]
@@ -46,10 +50,17 @@ class InTheLoop(nn.Module):
             raise ValueError("InTheLoop: a chip's synapses have no bias; build nn.Linear with bias=False")
         if unknown := set(observe) - {"z", "v"}:
             raise ValueError(f"InTheLoop: observe may name 'z' and 'v', got {sorted(unknown)}")
-        self.model, self.substrate, self.calibrations, self.observe = model, substrate, list(calibrations), tuple(observe)
+        self.model, self.substrate, self.calibrations, self.observe = (
+            model,
+            substrate,
+            list(calibrations),
+            tuple(observe),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        self.substrate.write([c.weight_scale * m.weight.detach() for c, m in zip(self.calibrations, self.maps, strict=True)])
+        self.substrate.write(
+            [c.weight_scale * m.weight.detach() for c, m in zip(self.calibrations, self.maps, strict=True)]
+        )
         records = self.substrate.run(x)
         measured: dict[nn.Module, dict[str, Tensor]] = {}
         for neuron, record, calibration in zip(self.neurons, records, self.calibrations, strict=True):

@@ -55,7 +55,9 @@ def sample_bins(times: Tensor, values: Tensor, steps: int, dt: float, mode: str 
     return values[after - 1] * (1 - share) + values[after] * share
 
 
-def post_process(trace: Tensor, *, shift: int = 0, offset: float | Tensor = 0.0, scale: float = 1.0, from_first: bool = False) -> Tensor:
+def post_process(
+    trace: Tensor, *, shift: int = 0, offset: float | Tensor = 0.0, scale: float = 1.0, from_first: bool = False
+) -> Tensor:
     """A recorded trace [T, B, N] in the model's units: shifted in time, then (trace - offset) * scale.
 
     shift > 0 takes trace[t + shift], the tail held at the last value; shift < 0 delays, the head held at the first.
@@ -70,7 +72,9 @@ def post_process(trace: Tensor, *, shift: int = 0, offset: float | Tensor = 0.0,
     return (trace - (trace[:1] if from_first else offset)) * scale
 
 
-def pixel_times(pixels: Tensor, tau: float = 20.0, threshold: float = 0.2, t_max: float = 1.0, epsilon: float = 1e-7) -> Tensor:
+def pixel_times(
+    pixels: Tensor, tau: float = 20.0, threshold: float = 0.2, t_max: float = 1.0, epsilon: float = 1e-7
+) -> Tensor:
     """The time at which a leaky membrane driven by each pixel would cross: tau log(p / (p - threshold)), within [0, t_max]."""
     driven = pixels.clamp(threshold + epsilon, 1e9)
     times = tau * torch.log(driven / (driven - threshold))
@@ -88,7 +92,9 @@ def time_bins(times: Tensor, width: float, size: int) -> Tensor:
     return (rows == bins).to(torch.int64)
 
 
-def coordinate_bins(values: Tensor, steps: int, early: float, late: float, dt: float, bias: float | None = None) -> Tensor:
+def coordinate_bins(
+    values: Tensor, steps: int, early: float, late: float, dt: float, bias: float | None = None
+) -> Tensor:
     """Values [B, C] in [0, 1] as one spike each between `early` and `late` seconds -> [steps, B, C], or C + 1 with a bias spike.
 
     The row is round((early + value (late - early)) / dt); the bias spike stands at trunc(bias / dt).
@@ -104,7 +110,11 @@ def coordinate_bins(values: Tensor, steps: int, early: float, late: float, dt: f
     return (torch.arange(steps, device=values.device).reshape(-1, 1, 1) == rows).to(torch.get_default_dtype())
 
 
-_DECODERS: dict[str, Callable[[Tensor], Tensor]] = {"max": lambda v: v.amax(0), "sum": lambda v: v.sum(0), "mean": lambda v: v.mean(0)}
+_DECODERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "max": lambda v: v.amax(0),
+    "sum": lambda v: v.sum(0),
+    "mean": lambda v: v.mean(0),
+}
 
 
 def decode(trace: Tensor, how: str = "max") -> Tensor:
@@ -112,4 +122,3 @@ def decode(trace: Tensor, how: str = "max") -> Tensor:
     if how not in _DECODERS:
         raise ValueError(f"decode: how must be one of {list(_DECODERS)}, got {how!r}")
     return _DECODERS[how](trace)
-

@@ -5,9 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.nn.neurons.timed import TimedLI, TimedLIF, kappa
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.neurons.timed import TimedLI, TimedLIF, _tick, kappa
 from ranvier.nn.sequential import Fold, fold
 from ranvier.nn.temporal import Temporal
+from ranvier.words import exp, log, where
 
 Pair = tuple[Tensor, Tensor]
 """Timed spikes (a, b), or weighted ones (xi, xv), each [T, B, *features]."""
@@ -90,6 +92,38 @@ def first_spike(a: Tensor, neuron: TimedLIF, late: float | None = None) -> Tenso
     return torch.where(fired, time, torch.full_like(time, len(a) * dt if late is None else late))
 
 
+class TimedDelay(Neuron):
+    """Timed spikes that arrive later: by `delay` seconds, between 0 and one tick, learnable and exact.
+
+    A spike with r seconds left in its tick has r - delay left after it; where that is below 0 it falls into the next
+    tick. Inputs and outputs (a, b), each [T, B, *features], for targets with tau_mem and tau_syn. Whole ticks more:
+    several of them in a row.
+
+    >>> import torch, ranvier
+    >>> li = ranvier.TimedLI(dt=1e-3)
+    >>> a, b = ranvier.encode_times(torch.tensor([[0.5e-3]]), 3, li)
+    >>> late = ranvier.TimedDelay(delay=0.7e-3, dt=1e-3)((a, b))
+    >>> ranvier.first_spike(late[0], ranvier.TimedLIF())
+    tensor([[0.0012]])
+    """
+
+    delay = Param(0.5e-3, "seconds, from 0 to dt", low=0.0)
+    tau_mem = Param(20e-3, "time constant of the target's membrane in seconds", low=1e-12)
+    tau_syn = Param(5e-3, "time constant of the target's current in seconds", low=1e-12)
+    later = State(0.0, "seconds that the spike under way will have left in the next tick; 0: none")
+    dt = Option(lambda dt: _tick(dt, "eventprop", 1.0, None)[0], dt=1e-3)
+
+    @staticmethod
+    def rule(a, b, later, delay, tau_mem, tau_syn, dt):
+        fired = a > 0.0
+        r = -tau_syn * log(where(fired, a, 1.0)) - delay
+        now, next = fired & (r >= 0.0), fired & (r < 0.0)
+        here, there = where(now, r, 0.0), where(later > 0.0, later, 0.0)
+        y = where(now, exp(-here / tau_syn), 0.0) + where(later > 0.0, exp(-there / tau_syn), 0.0)
+        x = where(now, kappa(here, tau_syn, tau_mem), 0.0) + where(later > 0.0, kappa(there, tau_syn, tau_mem), 0.0)
+        return (y, x), where(next, r + dt, 0.0)
+
+
 class TimedRecurrent(Temporal):
     """Timed neurons whose spikes return to them one tick later, exactly dt seconds after they were fired.
 
@@ -112,7 +146,7 @@ class TimedRecurrent(Temporal):
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         xi, xv = self.neuron._inputs(_pair("TimedRecurrent", x))
-        back = (torch.zeros_like(xi[0]),) * 2 if state is None else (state["a"].to(xi), state["b"].to(xi))
+        back = (torch.zeros_like(xi[:1].sum(0)),) * 2 if state is None else (state["a"].to(xi), state["b"].to(xi))
         inner = None if state is None else {k: state[k] for k in self.neuron.states}
         ticks, traces = [], []
         for now in zip(xi.unbind(0), xv.unbind(0), strict=True):
@@ -122,6 +156,10 @@ class TimedRecurrent(Temporal):
             ticks.append(y)
             traces.append(traced)
         if not ticks:
-            raise ValueError("TimedRecurrent: the sequence has no ticks")
+            return (
+                (xi, xv),
+                {"a": back[0], "b": back[1], **(inner or self.neuron.initial(back[0]))},
+                dict.fromkeys(names, xi),
+            )
         y = tuple(torch.cat([tick[k] for tick in ticks]) for k in (0, 1))
         return y, {"a": back[0], "b": back[1], **inner}, {n: torch.cat([t[n] for t in traces]) for n in names}  # type: ignore

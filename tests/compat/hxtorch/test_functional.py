@@ -51,7 +51,14 @@ def run_aelif(case: dict, x: torch.Tensor, dtype: torch.dtype, hw_data=None):
         hw_spikes_available=hw.get("spikes", False),
     ).generate()
     out = F.cuba_aelif_integration(
-        x, **tensors, method="superspike", alpha=p["alpha"], dt=p["dt"], hw_data=hw_data, **flags, integration_step_code=code
+        x,
+        **tensors,
+        method="superspike",
+        alpha=p["alpha"],
+        dt=p["dt"],
+        hw_data=hw_data,
+        **flags,
+        integration_step_code=code,
     )
     return out, tensors
 
@@ -126,7 +133,9 @@ def test_legacy(name, dtype):
 
 def test_eventprop_with_the_shipped_adjoint():
     case = golden("eventprop")["single_layer"]
-    spikes, weight = (torch.tensor(case[k], dtype=torch.float64, requires_grad=True) for k in ("input_spikes", "weight"))
+    spikes, weight = (
+        torch.tensor(case[k], dtype=torch.float64, requires_grad=True) for k in ("input_spikes", "weight")
+    )
     y = F.EventPropSynapseFunction.apply(spikes, weight)
     y.retain_grad()
     close(y, case["synapse_output"])
@@ -194,7 +203,12 @@ def test_refractory_update(kind):
 
 
 def test_silent_steps_do_not_depend_on_rounding():
-    pairs = [(torch.float64, 31e-6, 1e-6, 31), (torch.float32, 7 * 5e-6, 5e-6, 7), (torch.float64, 3e-6, 1e-7, 30), (torch.float64, 0.3, 0.1, 3)]
+    pairs = [
+        (torch.float64, 31e-6, 1e-6, 31),
+        (torch.float32, 7 * 5e-6, 5e-6, 7),
+        (torch.float64, 3e-6, 1e-7, 30),
+        (torch.float64, 0.3, 0.1, 3),
+    ]
     pairs += [
         (getattr(torch, c["dtype"].removeprefix("torch.")), c["refractory_time"], c["dt"], c["silent_steps"])
         for c in golden("refractory_update")["silent_step_counts"]

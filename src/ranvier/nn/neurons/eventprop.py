@@ -40,7 +40,9 @@ class GridEventProp(torch.autograd.Function):
     tau_mem as tensors; they get no gradient. x [2, T, B, N] carries the weighted spikes in its first half."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, params: dict[str, Tensor], dt: float, recorded: tuple | None) -> tuple[Tensor | None, ...]:
+    def forward(
+        ctx: Any, x: Tensor, params: dict[str, Tensor], dt: float, recorded: tuple | None
+    ) -> tuple[Tensor | None, ...]:
         ctx.dt, ctx.params, ctx.shape = dt, params, x.shape
         if recorded is None:
             z, membrane, current = _forward(x[0], params, dt)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ranvier.machines import choose as machines
 from ranvier.machines import op
 from ranvier.nn.neuron import Neuron, Option
-from ranvier.nn.temporal import check_sequence
 from ranvier.nn.neurons.printed import equations
 from ranvier.nn.neurons.terms import METHODS, OBSERVABLES, ORDERS, Form, Term, choose
+from ranvier.nn.temporal import check_sequence
 
 _here = threading.local()  # .records: what `measuring` put in force in this thread
 
@@ -60,7 +60,9 @@ class Physical(Neuron):
         self.records = (*form.states, "z")
         if tau_mem is not None:
             if clash := {"c_mem", "g_leak"} & given.keys():
-                raise ValueError(f"{type(self).__name__}: give either tau_mem or {sorted(clash)}; tau_mem = c_mem / g_leak")
+                raise ValueError(
+                    f"{type(self).__name__}: give either tau_mem or {sorted(clash)}; tau_mem = c_mem / g_leak"
+                )
             given["c_mem"] = tau_mem
         super().__init__(**given)
         for name in (p for p in self.params if p.startswith("tau") or p == "c_mem"):
@@ -119,7 +121,9 @@ class Physical(Neuron):
         measured, late = dict(measured or {}), dict(late or {})
         records = {**measured, **late}
         if unknown := records.keys() - set(OBSERVABLES) | ({"w"} & records.keys() if "w" not in self.states else set()):
-            raise ValueError(f"{type(self).__name__}: measured has {sorted(unknown)}; there are {[*OBSERVABLES]}, as modelled")
+            raise ValueError(
+                f"{type(self).__name__}: measured has {sorted(unknown)}; there are {[*OBSERVABLES]}, as modelled"
+            )
         xs = tuple(x) if isinstance(x, (tuple, list)) else (x,)
         for one in xs:
             check_sequence(self, one)
@@ -208,7 +212,7 @@ class PhysicalLIF(Physical):
 
     >>> import torch, ranvier
     >>> ranvier.PhysicalLIF(tau_mem=10e-3)(torch.full((40, 1, 1), 0.6)).sum()
-    tensor(7.)
+    tensor(8.)
     """
 
     form = Option(_form, **_SWITCHES)

@@ -68,7 +68,11 @@ def choose(switches: dict[str, bool], changes: dict[str, Term | None]) -> dict[s
     off = {name for name, on in switches.items() if not on}
     if {"subthreshold", "spike_triggered"} <= off:
         off |= {"membrane.adaptation", "adaptation.decay"}
-    terms = {k: t for k, t in TERMS.items() if k not in off and k.partition(".")[2] not in off and k.partition(".")[0] not in off}
+    terms = {
+        k: t
+        for k, t in TERMS.items()
+        if k not in off and k.partition(".")[2] not in off and k.partition(".")[0] not in off
+    }
     for name, term in changes.items():
         known = [k for k in TERMS if k == name or k.partition(".")[2] == name]
         stage = name.partition(".")[0]
@@ -101,7 +105,9 @@ class Form:
 
     @property
     def adapts(self) -> bool:
-        return any("w" in reads(t) for k, t in self.terms.items() if k.startswith("membrane.") or k == "adaptation.decay")
+        return any(
+            "w" in reads(t) for k, t in self.terms.items() if k.startswith("membrane.") or k == "adaptation.decay"
+        )
 
     @property
     def refractory(self) -> bool:
@@ -130,7 +136,9 @@ class Form:
                 if name in _GIVEN:
                     continue
                 if name not in PARAMS and default is inspect.Parameter.empty:
-                    raise ValueError(f"term {key!r} reads {name!r}, which is nothing known; give it a default: {name}=0.1")
+                    raise ValueError(
+                        f"term {key!r} reads {name!r}, which is nothing known; give it a default: {name}=0.1"
+                    )
                 param = PARAMS[name] if name in PARAMS else default if isinstance(default, Param) else Param(default)
                 found |= {f"{name}{s}" if s and name == "tau_syn" else name: param for s in suffixes}
         return {k: found[k] for k in sorted(found, key=[*PARAMS, *found].index)}

@@ -1,1 +1,25 @@
-from ranvier.compat.hxtorch.spiking import functional
+"""hxtorch.spiking's names, as far as they run without the vendor's software."""
+
+from ranvier.compat.hxtorch.spiking import functional, transforms
+from ranvier.compat.hxtorch.spiking.experiment import Experiment, HXModule, HXModuleWrapper, run
+from ranvier.compat.hxtorch.spiking.handle import (
+    AnalogObservable,
+    Handle,
+    HardwareObservables,
+    LIFObservables,
+    LIObservables,
+    SynapseHandle,
+    TensorHandle,
+)
+from ranvier.compat.hxtorch.spiking.neurons import AELIF, LI, LIF, EventPropLIF, NeuronExp, ReadoutNeuronExp
+from ranvier.compat.hxtorch.spiking.parameter import (
+    HXParameter,
+    HXTransformedModelParameter,
+    MixedHXModelParameter,
+    ModelParameter,
+)
+from ranvier.compat.hxtorch.spiking.synapses import BatchDropout, EventPropSynapse, InputNeuron, SparseSynapse, Synapse
+
+Neuron = LIF
+ReadoutNeuron = LI
+EventPropNeuron = EventPropLIF

@@ -10,9 +10,16 @@ from ranvier.compat.hxtorch.spiking.functional.carry import carried, neuron, sum
 _TERMS = ("leaky", "fire", "refractory", "exponential", "subthreshold_adaptation", "spike_triggered_adaptation")
 
 
-def _flags(leaky: bool, fire: bool, refractory: bool, exponential: bool, subthreshold: bool, triggered: bool) -> dict[str, bool]:
+def _flags(
+    leaky: bool, fire: bool, refractory: bool, exponential: bool, subthreshold: bool, triggered: bool
+) -> dict[str, bool]:
     return dict(
-        leak=leaky, fire=fire, refractory=refractory, exponential=exponential, subthreshold=subthreshold, spike_triggered=triggered
+        leak=leaky,
+        fire=fire,
+        refractory=refractory,
+        exponential=exponential,
+        subthreshold=subthreshold,
+        spike_triggered=triggered,
     )
 
 
@@ -33,7 +40,10 @@ class CuBaStepCode:
         hw_spikes_available: bool = False,
     ):  # fmt: skip
         self.leaky, self.fire, self.refractory, self.exponential = leaky, fire, refractory, exponential
-        self.subthreshold_adaptation, self.spike_triggered_adaptation = subthreshold_adaptation, spike_triggered_adaptation
+        self.subthreshold_adaptation, self.spike_triggered_adaptation = (
+            subthreshold_adaptation,
+            spike_triggered_adaptation,
+        )
         self.adaptation = subthreshold_adaptation or spike_triggered_adaptation
         self.hw_voltage_trace_available = hw_voltage_trace_available
         self.hw_adaptation_trace_available = hw_adaptation_trace_available
@@ -46,7 +56,11 @@ class CuBaStepCode:
         flags = {k: bool(getattr(self, k)) for k in _TERMS}
         layer = neuron(1e-6, "superspike", 1.0, tuple(sorted(_flags(*flags.values()).items())))
         code = StepCode(layer.describe())
-        seen = {"v": self.hw_voltage_trace_available, "w": self.hw_adaptation_trace_available, "z": self.hw_spikes_available}
+        seen = {
+            "v": self.hw_voltage_trace_available,
+            "w": self.hw_adaptation_trace_available,
+            "z": self.hw_spikes_available,
+        }
         code.flags = {**flags, **seen}
         return code
 
@@ -77,7 +91,13 @@ def cuba_aelif_integration(
     `.adaptation.cadc`) shorten the result to their length. Parameters are numbers or tensors broadcastable to [B, N].
     """
     x = summed(input)
-    terms = dict(zip(_TERMS, (leaky, fire, refractory, exponential, subthreshold_adaptation, spike_triggered_adaptation), strict=True))
+    terms = dict(
+        zip(
+            _TERMS,
+            (leaky, fire, refractory, exponential, subthreshold_adaptation, spike_triggered_adaptation),
+            strict=True,
+        )
+    )
     if refractory and not fire:
         raise ValueError("cuba_aelif_integration: refractory=True needs fire=True")
     if integration_step_code is not None and not isinstance(integration_step_code, StepCode):
@@ -86,10 +106,16 @@ def cuba_aelif_integration(
     if different := [k for k in terms if integration_step_code is not None and bool(terms[k]) != code[k]]:
         raise ValueError(f"integration_step_code was made with other flags than this call: {different} differ")
     voltage, adaptation = getattr(hw_data, "voltage", None), getattr(hw_data, "adaptation", None)
-    records = {"v": getattr(voltage, "cadc", None), "z": getattr(hw_data, "spikes", None), "w": getattr(adaptation, "cadc", None)}
+    records = {
+        "v": getattr(voltage, "cadc", None),
+        "z": getattr(hw_data, "spikes", None),
+        "w": getattr(adaptation, "cadc", None),
+    }
     records = {k: r for k, r in records.items() if r is not None}
     if missing := [k for k in ("v", "z", "w") if code[k] and k not in records]:
-        raise ValueError(f"integration_step_code expects recordings of {missing} (v membrane, z spikes, w adaptation); pass hw_data")
+        raise ValueError(
+            f"integration_step_code expects recordings of {missing} (v membrane, z spikes, w adaptation); pass hw_data"
+        )
     measured = {k: r for k, r in records.items() if code[k]}
     late = {k: r for k, r in records.items() if k not in measured and refractory and k != "w"}
     steps = min(len(x), *(len(r) for r in records.values())) if records else len(x)

@@ -52,7 +52,7 @@ def carried(
         raise ValueError(f"these parameters are needed by the terms in use, but are None: {missing}")
     values = {k: torch.as_tensor(params[k], dtype=x.dtype, device=x.device) for k in layer.params}
     for k, value in values.items():
-        if not bool(torch.isfinite(value).all()) or (k.startswith("tau") or k == "c_mem") and bool((value <= 0).any()):
+        if not bool(torch.isfinite(value).all()) or ((k.startswith("tau") or k == "c_mem") and bool((value <= 0).any())):
             raise ValueError(f"{k} must be finite, and a time constant above 0, got {value}")
     state = None
     if begin is not None:

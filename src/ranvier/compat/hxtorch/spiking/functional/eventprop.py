@@ -34,10 +34,19 @@ class EventPropLIFFunction:
 
     @staticmethod
     def apply(
-        input: Tensor, leak: Any, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any, hw_data: Any = None, dt: float = 1e-6
+        input: Tensor,
+        leak: Any,
+        reset: Any,
+        threshold: Any,
+        tau_syn: Any,
+        tau_mem: Any,
+        hw_data: Any = None,
+        dt: float = 1e-6,
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         if input.dim() != 4 or input.shape[0] != 2:
-            raise ValueError(f"input must be [2, T, B, N] as EventPropSynapseFunction gives it, got {tuple(input.shape)}")
+            raise ValueError(
+                f"input must be [2, T, B, N] as EventPropSynapseFunction gives it, got {tuple(input.shape)}"
+            )
         given = dict(v_leak=leak, v_reset=reset, threshold=threshold, tau_syn=tau_syn, tau_mem=tau_mem)
         params = {k: torch.as_tensor(p, dtype=input.dtype, device=input.device).detach() for k, p in given.items()}
         recorded = None

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from ranvier.compat.hxtorch.spiking.functional.carry import carried, summed
 
-_FLAGS = dict(leak=True, refractory=False, exponential=False, subthreshold=False, spike_triggered=False, method="factors")
+_FLAGS = dict(
+    leak=True, refractory=False, exponential=False, subthreshold=False, spike_triggered=False, method="factors"
+)
 
 
 def _records(hw_data: Any) -> tuple[dict[str, Tensor], Any]:
@@ -36,7 +38,9 @@ def exp_cuba_lif_integration(
     hw_data: Any = None,
 ) -> tuple[Tensor, Tensor, Tensor, Any]:  # fmt: skip
     """As `exp_cuba_li_integration`, with spikes and reset. Returns (spikes, membrane, current, membrane_madc)."""
-    warnings.warn("exp_cuba_lif_integration is deprecated; use cuba_aelif_integration", DeprecationWarning, stacklevel=2)
+    warnings.warn(
+        "exp_cuba_lif_integration is deprecated; use cuba_aelif_integration", DeprecationWarning, stacklevel=2
+    )
     records, madc = _records(hw_data)
     params = dict(v_leak=leak, v_reset=reset, threshold=threshold, tau_syn=tau_syn_exp, c_mem=tau_mem_exp, g_leak=1.0)
     z, traces = carried(

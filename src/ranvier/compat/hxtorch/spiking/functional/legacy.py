@@ -24,7 +24,9 @@ class LIFOutput(NamedTuple):
     madc: Any
 
 
-def cuba_li_integration(input: Any, *, leak: Any, tau_syn: Any, tau_mem: Any, hw_data: Any = None, dt: float = 1e-6) -> LIOutput:
+def cuba_li_integration(
+    input: Any, *, leak: Any, tau_syn: Any, tau_mem: Any, hw_data: Any = None, dt: float = 1e-6
+) -> LIOutput:
     """Leaky integrator, Euler: v += dt / tau_mem (leak - v + i), then i = i (1 - dt / tau_syn) + x. hw_data (cadc, madc)."""
     cadc, madc = hw_data or (None, None)
     params = dict(v_leak=leak, tau_syn=tau_syn, c_mem=tau_mem, g_leak=1.0)
@@ -40,7 +42,14 @@ def _flags(leak: bool = True, fire: bool = True, refractory: bool = False) -> di
 
 
 def _lif(
-    input: Any, hw_data: Any, dt: float, method: str, alpha: Any, params: dict[str, Any], begin: Any = None, **flags: bool
+    input: Any,
+    hw_data: Any,
+    dt: float,
+    method: str,
+    alpha: Any,
+    params: dict[str, Any],
+    begin: Any = None,
+    **flags: bool,
 ) -> LIFOutput:
     spikes, cadc, madc = hw_data or (None, None, None)
     measured = {k: r for k, r in (("z", spikes), ("v", cadc)) if r is not None}
@@ -65,7 +74,9 @@ def cuba_refractory_lif_integration(
     alpha: Any, hw_data: Any = None, dt: float = 1e-6,
 ) -> LIFOutput:  # fmt: skip
     """Leaky integrate-and-fire, silent and clamped for refractory_time after a spike."""
-    params = dict(v_leak=leak, v_reset=reset, threshold=threshold, tau_syn=tau_syn, c_mem=tau_mem, t_refractory=refractory_time)
+    params = dict(
+        v_leak=leak, v_reset=reset, threshold=threshold, tau_syn=tau_syn, c_mem=tau_mem, t_refractory=refractory_time
+    )
     return _lif(input, hw_data, dt, method, alpha, params, refractory=True)
 
 

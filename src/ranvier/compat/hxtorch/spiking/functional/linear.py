@@ -16,13 +16,20 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _linear(input, weight, bias)
 
 
-def linear_sparse(input: Tensor, weight: Tensor, connections: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+def linear_sparse(
+    input: Tensor, weight: Tensor, connections: Tensor | None = None, bias: Tensor | None = None
+) -> Tensor:
     """`linear` through the connections [out, in] that are True; the others get no gradient, and the weight is not written to."""
     return masked_linear(input, weight, connections, bias)
 
 
 def linear_exponential_clamp(
-    inputs: Tensor, weight: Tensor, bias: Tensor | None = None, cap: float = 1.5, start_weight: float = 61.0, quantize: bool = False
+    inputs: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    cap: float = 1.5,
+    start_weight: float = 61.0,
+    quantize: bool = False,
 ) -> Tensor:
     """`linear` with weights that roll off towards +-cap above start_weight / 63 of it; see `ranvier.hardware.exponential`."""
     return _linear(inputs, exponential(weight, cap, start_weight, quantize), bias)
