@@ -17,3 +17,28 @@ from ranvier.hardware.sparse import MaskedLinear, masked_linear
 from ranvier.hardware.substrate import Record, Substrate
 from ranvier.nn.neurons.physical import measuring
 from ranvier.words import inject
+
+__all__ = [
+    "BatchDropout",
+    "Calibration",
+    "InTheLoop",
+    "MaskedLinear",
+    "Record",
+    "SimulatedChip",
+    "Substrate",
+    "calibrate",
+    "coordinate_bins",
+    "decode",
+    "exponential",
+    "inject",
+    "masked_linear",
+    "measuring",
+    "pixel_times",
+    "post_process",
+    "quantise",
+    "sample_bins",
+    "saturating",
+    "six_bits",
+    "spike_bins",
+    "time_bins",
+]

@@ -1,5 +1,6 @@
 """A simulated analog chip: six-bit weights, neurons of which no two are alike, a noisy converter of few bits."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,8 @@ class SimulatedChip:
     seconds. Every time constant, resting level, threshold, and single synapse deviates by a fixed pattern, normal with
     the relative deviation `mismatch` (levels: relative to threshold minus rest). Weights are whole numbers within +-63,
     excitatory and inhibitory rows apart, each with its own deviations. The membrane saturates at the rails of the
-    converter, [0, 2^bits - 1], and is read with normal `noise` in its units. `seed` makes the chip: same seed, same chip.
+    converter, [0, 2^bits - 1], and is read with normal `noise` in its units. `seed` makes the chip: same seed, same
+    chip.
 
     >>> import torch, ranvier
     >>> chip = ranvier.hardware.SimulatedChip([2, 3, 1], seed=1)
@@ -44,7 +46,7 @@ class SimulatedChip:
         self.generator = torch.Generator().manual_seed(seed)
         self.layers = [
             _Layer(self, before, after, tau_mem, tau_syn, mismatch, fires=k < len(sizes) - 2)
-            for k, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False))
+            for k, (before, after) in enumerate(itertools.pairwise(sizes))
         ]
 
     def write(self, weights: Sequence[Tensor]) -> None:
@@ -120,7 +122,8 @@ def calibrate(
     """Measure what a chip's numbers mean, layer by layer, by stimulating it: nothing of its inside is looked at.
 
     offset: each neuron's mean level without input. trace_scale of a firing layer: its level just below threshold, under
-    a slowly growing drive, against the model's threshold. weight_scale: the height of the response to one spike, against
+    a slowly growing drive, against the model's threshold. weight_scale: the height of the response to one spike,
+    against
     the model's. A layer that does not fire gets the weight scale `readout_scale`, and its trace scale from that
     response. The weights of the chip are overwritten.
     """

@@ -43,7 +43,8 @@ def saturating(weight: Tensor, scale: float = 1.0, low: float = -LARGEST, high: 
 def exponential(weight: Tensor, cap: float = 1.5, start: float = 61.0, quantised: bool = False) -> Tensor:
     """Weights that approach the chip's limit smoothly: as they are up to a knee, then rolling off towards +-cap.
 
-    With k = 1 / (1 - start / 63): w where |w| <= cap start / 63, else sign(w) cap (1 - exp(-k (|w| / cap - 1 + 1 / k)) / k).
+    With k = 1 / (1 - start / 63): w where |w| <= cap start / 63, else sign(w) cap (1 - exp(-k (|w| / cap - 1 + 1 /
+    k)) / k).
     Value and slope are continuous. start in (0, 63) in steps of six bits; `quantised` rounds to multiples of cap / 63.
 
     >>> import torch, ranvier

@@ -9,7 +9,8 @@ from ranvier.nn.temporal import Temporal, check_sequence
 class BatchDropout(Temporal):
     """In training, each neuron is off with probability p for the whole batch and sequence; the others are not rescaled.
 
-    x [T, B, *features] of spikes -> the same; p in [0, 1). In evaluation all pass. The mask is part of the state: chunks of one
+    x [T, B, *features] of spikes -> the same; p in [0, 1). In evaluation all pass. The mask is part of the state:
+    chunks of one
     sequence share it.
 
     >>> import torch, ranvier

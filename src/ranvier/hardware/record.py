@@ -75,14 +75,18 @@ def post_process(
 def pixel_times(
     pixels: Tensor, tau: float = 20.0, threshold: float = 0.2, t_max: float = 1.0, epsilon: float = 1e-7
 ) -> Tensor:
-    """The time at which a leaky membrane driven by each pixel would cross: tau log(p / (p - threshold)), within [0, t_max]."""
+    """The time at which a leaky membrane driven by each pixel would cross: tau log(p / (p - threshold)), within [0,
+    t_max].
+    """
     driven = pixels.clamp(threshold + epsilon, 1e9)
     times = tau * torch.log(driven / (driven - threshold))
     return torch.where(pixels < threshold, torch.full_like(times, t_max), times).clamp(0.0, t_max)
 
 
 def time_bins(times: Tensor, width: float, size: int) -> Tensor:
-    """One spike per time: times [*shape] -> whole numbers [size, *shape], 1 in bin trunc(time / width), late ones dropped."""
+    """One spike per time: times [*shape] -> whole numbers [size, *shape], 1 in bin trunc(time / width), late ones
+    dropped.
+    """
     if not (width > 0 and size > 0):
         raise ValueError(f"time_bins: width and size must be above 0, got {width!r} and {size!r}")
     bins = (times / width).to(torch.int64)
@@ -95,7 +99,8 @@ def time_bins(times: Tensor, width: float, size: int) -> Tensor:
 def coordinate_bins(
     values: Tensor, steps: int, early: float, late: float, dt: float, bias: float | None = None
 ) -> Tensor:
-    """Values [B, C] in [0, 1] as one spike each between `early` and `late` seconds -> [steps, B, C], or C + 1 with a bias spike.
+    """Values [B, C] in [0, 1] as one spike each between `early` and `late` seconds -> [steps, B, C], or C + 1 with a
+    bias spike.
 
     The row is round((early + value (late - early)) / dt); the bias spike stands at trunc(bias / dt).
     """
@@ -118,7 +123,9 @@ _DECODERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def decode(trace: Tensor, how: str = "max") -> Tensor:
-    """A trace [T, B, N] as one score each [B, N]: "max", "sum" or "mean" over time; ties share the gradient of the maximum."""
+    """A trace [T, B, N] as one score each [B, N]: "max", "sum" or "mean" over time; ties share the gradient of the
+    maximum.
+    """
     if how not in _DECODERS:
         raise ValueError(f"decode: how must be one of {list(_DECODERS)}, got {how!r}")
     return _DECODERS[how](trace)

@@ -9,7 +9,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Record:
-    """What was recorded of one layer, each [T, B, neurons]: spikes in {0, 1}, membrane in the device's own units, or None."""
+    """What was recorded of one layer, each [T, B, neurons]: spikes in {0, 1}, membrane in the device's own units, or
+    None.
+    """
 
     spikes: Tensor | None
     voltage: Tensor | None = None

@@ -59,7 +59,9 @@ class Rows:
         return self.rows[where]
 
     def _split(self) -> tuple[list[str], list[str]]:
-        """The operations on numbers for all, which stand before the loop, and those that differ from neuron to neuron."""
+        """The operations on numbers for all, which stand before the loop, and those that differ from neuron to
+        neuron.
+        """
         vary = {line.partition(" = ")[0] for line in self.load}
         once, each = [], []
         for op, line in zip(self.graph.ops, lines(self.graph), strict=True):

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `gradients` found; print it. `grazing`: share of each layer's spikes whose derivative the guard `cut` holds back."""
+    """What `gradients` found; print it. `grazing`: share of each layer's spikes whose derivative the guard `cut`
+    holds back.
+    """
 
     rows: tuple[Row, ...]
     grazing: dict[str, float]
@@ -63,11 +66,8 @@ def gradients(net: nn.Module, x: Any, loss: Callable[[Any], Tensor]) -> Comparis
         layers = {path: m for path, m in twin.named_modules() if isinstance(m, TimedLIF)}
         for layer in layers.values():
             layer.switch(kind)
-        given = {}
-        hooks = [
-            m.register_forward_hook(lambda m, args, y, path=path: given.update({path: args[0]}))
-            for path, m in layers.items()
-        ]
+        given: dict[str, Any] = {}
+        hooks = [m.register_forward_hook(partial(_keep, given, path)) for path, m in layers.items()]
         loss(twin(x)).backward()
         for hook in hooks:
             hook.remove()
@@ -75,6 +75,10 @@ def gradients(net: nn.Module, x: Any, loss: Callable[[Any], Tensor]) -> Comparis
         grazing = grazing or {path: _grazing(layers[path], pair) for path, pair in given.items()}
     exact, other = (found[kind] for kind in GRADIENTS)
     return Comparison(tuple(_row(n, exact[n], other[n]) for n in exact), grazing)
+
+
+def _keep(given: dict[str, Any], path: str, layer: nn.Module, args: tuple, y: Any) -> None:
+    given[path] = args[0]
 
 
 def _row(name: str, exact: Tensor, surrogate: Tensor) -> Row:

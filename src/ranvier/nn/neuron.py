@@ -167,7 +167,9 @@ class Neuron(Temporal):
     def _bind(
         self, names: tuple[str, ...], said: Callable | None = None, inputs: tuple[str, ...] | None = None
     ) -> Rule:
-        """The rule with its options resolved; a neuron that is put together when it is built gives `said` and `inputs`."""
+        """The rule with its options resolved; a neuron that is put together when it is built gives `said` and
+        `inputs`.
+        """
         options = {k: o.choose(**{n: self.settings[n] for n in o.keywords}) for k, o in self.options.items()}
         inputs = self.inputs if inputs is None else inputs
         arguments = (*inputs, *self.states, *self.params)

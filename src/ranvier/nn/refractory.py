@@ -18,7 +18,8 @@ class Refractory(Temporal):
     For n = ceil(period / dt) ticks it cannot spike (so it neither resets nor adapts) and its membrane stays where the
     reset left it; other states go on. The quotient forgives rounding: 0.3 / 0.1 is 3. n counts down in state "left".
 
-    neuron: any `Neuron` whose rule says `spike`. period: a number or one per neuron, in units of dt (ticks when dt is 1).
+    neuron: any `Neuron` whose rule says `spike`. period: a number or one per neuron, in units of dt (ticks when dt is
+    1).
     held: the states that stay put. x [T, B, *features] -> z of the same shape.
 
     >>> import torch, ranvier

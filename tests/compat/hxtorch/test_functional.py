@@ -300,7 +300,8 @@ def test_dropout_and_input_neuron():
 ])  # fmt: skip
 def test_errors_come_up_front(wrong):
     good = dict(
-        input=torch.rand(3, 2, 3), leak=0.0, reset=0.0, threshold=1.0, tau_syn=1e-5, c_mem=1e-5, g_l=1.0, refractory_time=0.0,
+        input=torch.rand(3, 2, 3), leak=0.0, reset=0.0, threshold=1.0, tau_syn=1e-5, c_mem=1e-5, g_l=1.0,
+        refractory_time=0.0,
         method="superspike", alpha=10.0, exp_slope=1.0, exp_threshold=1.0, subthreshold_adaptation_strength=1.0,
         spike_triggered_adaptation_increment=1.0, tau_adap=1e-4, integration_step_code=F.CuBaStepCode().generate(),
     )  # fmt: skip
@@ -314,7 +315,8 @@ def test_code_that_expects_records_wants_them():
     assert isinstance(code, str) and "v = " in code
     with warnings.catch_warnings(), pytest.raises(ValueError, match="hw_data"):
         F.cuba_aelif_integration(
-            torch.rand(3, 2, 3), leak=0.0, reset=0.0, threshold=1.0, tau_syn=1e-5, c_mem=1e-5, g_l=None, refractory_time=None,
+            torch.rand(3, 2, 3), leak=0.0, reset=0.0, threshold=1.0, tau_syn=1e-5, c_mem=1e-5, g_l=None,
+            refractory_time=None,
             method="superspike", alpha=10.0, exp_slope=None, exp_threshold=None, subthreshold_adaptation_strength=None,
             spike_triggered_adaptation_increment=None, tau_adap=None, integration_step_code=code,
         )  # fmt: skip

@@ -132,7 +132,8 @@ class Physical(Neuron):
         for name, record in records.items():
             if record.shape[1:] != xs[0].shape[1:]:
                 raise ValueError(
-                    f"{type(self).__name__}: measured {name!r} is {tuple(record.shape)} but the input is {tuple(xs[0].shape)}; "
+                    f"{type(self).__name__}: measured {name!r} is {tuple(record.shape)} but the input is "
+                    f"{tuple(xs[0].shape)}; "
                     f"all axes but the first must agree"
                 )
         steps = min(len(r) for r in (*xs, *records.values()))
@@ -164,7 +165,9 @@ class Physical(Neuron):
 
 @contextmanager
 def measuring(records: Mapping[nn.Module, Mapping[str, Tensor]]) -> Iterator[None]:
-    """Within this block the physical neurons named take the values that were measured: {layer: {"v" | "z" | "w": record}}."""
+    """Within this block the physical neurons named take the values that were measured: {layer: {"v" | "z" | "w":
+    record}}.
+    """
     outer = getattr(_here, "records", {})
     _here.records = {**outer, **records}
     try:
@@ -181,7 +184,8 @@ class AdEx(Physical):
     tick in use.
 
     x [T, B, *features]: a unit makes the synaptic current jump by 1; it moves the membrane one tick later. Gives z,
-    spikes of the same shape; with `fire=False` the membrane v. All parameters are numbers or per neuron, and may be learned.
+    spikes of the same shape; with `fire=False` the membrane v. All parameters are numbers or per neuron, and may be
+    learned.
 
     Switches: `leak`, `fire`, `refractory` (silent, and held at v_reset, for t_refractory), `exponential`,
     `subthreshold` (a), `spike_triggered` (b). `synapses`: how many inputs, or their names, each with its own

@@ -42,7 +42,8 @@ def _tick(dt: float, gradient: str, cut: float, to: Any) -> tuple[float, bool, f
 
 
 class TimedLIF(Neuron):
-    """Current-based leaky integrate-and-fire with timed spikes: EventProp's exact gradients, without a hand-made adjoint.
+    """Current-based leaky integrate-and-fire with timed spikes: EventProp's exact gradients, without a hand-made
+    adjoint.
 
     tau_mem dv/dt = i - v and tau_syn di/dt = -i are exact over a tick of dt seconds; where v rises through `threshold`
     the crossing is found by a straight line between the ends of the tick, v falls by `threshold` at that moment, and

@@ -23,3 +23,37 @@ from ranvier.compat.hxtorch.spiking.synapses import BatchDropout, EventPropSynap
 Neuron = LIF
 ReadoutNeuron = LI
 EventPropNeuron = EventPropLIF
+
+__all__ = [
+    "AELIF",
+    "LI",
+    "LIF",
+    "AnalogObservable",
+    "BatchDropout",
+    "EventPropLIF",
+    "EventPropNeuron",
+    "EventPropSynapse",
+    "Experiment",
+    "HXModule",
+    "HXModuleWrapper",
+    "HXParameter",
+    "HXTransformedModelParameter",
+    "Handle",
+    "HardwareObservables",
+    "InputNeuron",
+    "LIFObservables",
+    "LIObservables",
+    "MixedHXModelParameter",
+    "ModelParameter",
+    "Neuron",
+    "NeuronExp",
+    "ReadoutNeuron",
+    "ReadoutNeuronExp",
+    "SparseSynapse",
+    "Synapse",
+    "SynapseHandle",
+    "TensorHandle",
+    "functional",
+    "run",
+    "transforms",
+]

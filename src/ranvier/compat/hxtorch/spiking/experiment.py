@@ -52,7 +52,9 @@ class HXModule(nn.Module):
 
 
 class HXModuleWrapper(HXModule):
-    """Several modules run by one function of your own: `forward_func(*handles, hw_data=tuple)` gives one handle for each."""
+    """Several modules run by one function of your own: `forward_func(*handles, hw_data=tuple)` gives one handle for
+    each.
+    """
 
     def __init__(self, experiment: Experiment, **wrapped: HXModule):
         super().__init__(experiment)
@@ -68,7 +70,9 @@ class HXModuleWrapper(HXModule):
 
 
 def run(experiment: Experiment, runtime: int | None = None) -> Mapping[Any, Any]:
-    """Run what was called: fill every handle, in order, and forget the calls. Gives the recordings, {} in a mock run."""
+    """Run what was called: fill every handle, in order, and forget the calls. Gives the recordings, {} in a mock
+    run.
+    """
     if not experiment.mock and not isinstance(runtime, int):
         raise ValueError(f"Requested runtime invalid: wanted a whole number of ticks, got {runtime!r}")
     recordings = experiment.get_hw_results(runtime)

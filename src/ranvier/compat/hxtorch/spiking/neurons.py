@@ -21,9 +21,11 @@ PARAMETERS = dict(
 
 
 class AELIF(HXModule):
-    """The adaptive exponential neuron, each term a switch. Parameters are numbers or HXParameters; the model value counts.
+    """The adaptive exponential neuron, each term a switch. Parameters are numbers or HXParameters; the model value
+    counts.
 
-    Output: a handle with current, membrane_cadc, membrane_madc, with adaptation_cadc and adaptation_madc if it adapts, and
+    Output: a handle with current, membrane_cadc, membrane_madc, with adaptation_cadc and adaptation_madc if it
+    adapts, and
     spikes if it fires.
     """
 
@@ -31,7 +33,8 @@ class AELIF(HXModule):
         self, size: int, experiment: Experiment, *, method: str = "superspike", alpha: float = 50.0, leaky: bool = True,
         fire: bool = True, exponential: bool = True, subthreshold_adaptation: bool = True,
         spike_triggered_adaptation: bool = True, membrane_capacitance: Any = None, trace_offset: float | Tensor = 0.0,
-        trace_scale: float = 1.0, cadc_time_shift: int = 0, shift_cadc_to_first: bool = False, interpolation: str = "linear",
+        trace_scale: float = 1.0, cadc_time_shift: int = 0, shift_cadc_to_first: bool = False, interpolation: str =
+        "linear",
         placement_constraint: Any = None, **parameters: Any,
     ):  # fmt: skip
         ignored = {k for k in parameters if k.startswith(("enable_", "cadc_", "record_", "neuron_", "holdoff"))}
@@ -81,13 +84,17 @@ class AELIF(HXModule):
             hw_spikes_available=getattr(hw_data, "spikes", None) is not None,
         ).generate()  # fmt: skip
         out = F.cuba_aelif_integration(
-            tuple(h.graded_spikes for h in inputs), leak=model("leak"), reset=model("reset"), threshold=model("threshold"),
+            tuple(h.graded_spikes for h in inputs), leak=model("leak"), reset=model("reset"),
+            threshold=model("threshold"),
             tau_syn=model("tau_syn"), c_mem=model("membrane_capacitance"),
-            g_l=model("membrane_capacitance") / model("tau_mem"), refractory_time=model("refractory_time"), method=self.method,
+            g_l=model("membrane_capacitance") / model("tau_mem"), refractory_time=model("refractory_time"),
+            method=self.method,
             alpha=self.alpha, exp_slope=model("exponential_slope"), exp_threshold=model("exponential_threshold"),
             subthreshold_adaptation_strength=model("subthreshold_adaptation_strength"),
-            spike_triggered_adaptation_increment=model("spike_triggered_adaptation_increment"), tau_adap=model("tau_adap"),
-            hw_data=hw_data, dt=self.experiment.dt, refractory=self.refractory, integration_step_code=code, **self._flags,
+            spike_triggered_adaptation_increment=model("spike_triggered_adaptation_increment"),
+            tau_adap=model("tau_adap"),
+            hw_data=hw_data, dt=self.experiment.dt, refractory=self.refractory, integration_step_code=code,
+            **self._flags,
         )  # fmt: skip
         fields = dict(
             current=out.current, membrane_cadc=out.membrane, membrane_madc=out.membrane_madc, spikes=out.spikes
@@ -111,7 +118,8 @@ class AELIF(HXModule):
         spikes, cadc = dense(hw_spikes.spikes), dense(hw_spikes.cadc)
         if cadc is not None:
             cadc = post_process(
-                cadc[:rows] if rows else cadc, shift=self.cadc_time_shift, offset=self.trace_offset, scale=self.trace_scale,
+                cadc[:rows] if rows else cadc, shift=self.cadc_time_shift, offset=self.trace_offset,
+                scale=self.trace_scale,
                 from_first=self.shift_cadc_to_first,
             )  # fmt: skip
         voltage = AnalogObservable(cadc, hw_spikes.madc)

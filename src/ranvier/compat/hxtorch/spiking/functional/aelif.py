@@ -91,7 +91,7 @@ def cuba_aelif_integration(
     `.adaptation.cadc`) shorten the result to their length. Parameters are numbers or tensors broadcastable to [B, N].
     """
     x = summed(input)
-    terms = dict(
+    terms: dict[str, bool] = dict(
         zip(
             _TERMS,
             (leaky, fire, refractory, exponential, subthreshold_adaptation, spike_triggered_adaptation),
@@ -121,12 +121,14 @@ def cuba_aelif_integration(
     steps = min(len(x), *(len(r) for r in records.values())) if records else len(x)
     ones = torch.ones(x.shape[-1], dtype=x.dtype, device=x.device)
     params = dict(
-        v_leak=leak, v_reset=reset, threshold=threshold, tau_syn=tau_syn, c_mem=c_mem, g_leak=ones if g_l is None else g_l,
+        v_leak=leak, v_reset=reset, threshold=threshold, tau_syn=tau_syn, c_mem=c_mem, g_leak=ones if g_l is None else
+        g_l,
         t_refractory=refractory_time, delta=exp_slope, v_exp=exp_threshold, a=subthreshold_adaptation_strength,
         b=spike_triggered_adaptation_increment, tau_w=tau_adap,
     )  # fmt: skip
     y, traces = carried(
-        x[:steps], params, dt=dt, slope_name=method, alpha=alpha if fire else 0.0, measured=_observed(measured, terms), late=late,
+        x[:steps], params, dt=dt, slope_name=method, alpha=alpha if fire else 0.0, measured=_observed(measured,
+        terms), late=late,
         **_flags(*terms.values()),
     )  # fmt: skip
     zeros = torch.zeros_like(traces["v"])

@@ -30,7 +30,7 @@ def neuron(dt: float, slope_name: str | None, alpha: float, flags: tuple[tuple[s
 def summed(input: Tensor | tuple[Tensor, ...]) -> Tensor:
     """One [T, B, N] of hxtorch's inputs: a tensor, or a tuple of synapses' outputs that are added."""
     if isinstance(input, tuple):
-        input = sum(input[1:], input[0])
+        input = torch.stack(input).sum(0)
     if not isinstance(input, Tensor) or input.dim() != 3:
         raise ValueError(
             f"input must be a tensor [T, B, N], or a tuple of such, got {getattr(input, 'shape', type(input).__name__)}"
@@ -52,7 +52,9 @@ def carried(
         raise ValueError(f"these parameters are needed by the terms in use, but are None: {missing}")
     values = {k: torch.as_tensor(params[k], dtype=x.dtype, device=x.device) for k in layer.params}
     for k, value in values.items():
-        if not bool(torch.isfinite(value).all()) or ((k.startswith("tau") or k == "c_mem") and bool((value <= 0).any())):
+        if not bool(torch.isfinite(value).all()) or (
+            (k.startswith("tau") or k == "c_mem") and bool((value <= 0).any())
+        ):
             raise ValueError(f"{k} must be finite, and a time constant above 0, got {value}")
     state = None
     if begin is not None:

@@ -1,4 +1,6 @@
-"""EventPropSynapseFunction and EventPropLIFFunction, with hxtorch's own adjoint. `ranvier.TimedLIF` is the exact one."""
+"""EventPropSynapseFunction and EventPropLIFFunction, with hxtorch's own adjoint. `ranvier.TimedLIF` is the exact
+one.
+"""
 
 from typing import Any
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ranvier.compat.hxtorch.spiking.functional.carry import carried, summed
 
-_FLAGS = dict(
+_FLAGS: dict[str, Any] = dict(
     leak=True, refractory=False, exponential=False, subthreshold=False, spike_triggered=False, method="factors"
 )
 
@@ -21,7 +21,8 @@ def _records(hw_data: Any) -> tuple[dict[str, Tensor], Any]:
 def exp_cuba_li_integration(
     input: Any, *, leak: Any, tau_syn_exp: Any, tau_mem_exp: Any, hw_data: Any = None
 ) -> tuple[Tensor, Tensor, Any]:
-    """v = tau_mem_exp (v - leak) + leak + (1 - tau_mem_exp) i, then i = tau_syn_exp i + x; the tau_*_exp are decay factors.
+    """v = tau_mem_exp (v - leak) + leak + (1 - tau_mem_exp) i, then i = tau_syn_exp i + x; the tau_*_exp are decay
+    factors.
 
     Returns (membrane, current, membrane_madc).
     """

@@ -27,16 +27,18 @@ class LIFOutput(NamedTuple):
 def cuba_li_integration(
     input: Any, *, leak: Any, tau_syn: Any, tau_mem: Any, hw_data: Any = None, dt: float = 1e-6
 ) -> LIOutput:
-    """Leaky integrator, Euler: v += dt / tau_mem (leak - v + i), then i = i (1 - dt / tau_syn) + x. hw_data (cadc, madc)."""
+    """Leaky integrator, Euler: v += dt / tau_mem (leak - v + i), then i = i (1 - dt / tau_syn) + x. hw_data (cadc,
+    madc).
+    """
     cadc, madc = hw_data or (None, None)
     params = dict(v_leak=leak, tau_syn=tau_syn, c_mem=tau_mem, g_leak=1.0)
-    y, traces = carried(
+    _y, traces = carried(
         summed(input), params, dt=dt, measured={} if cadc is None else {"v": cadc}, **_flags(fire=False)
     )
     return LIOutput(traces["v"], traces["i"], madc)
 
 
-def _flags(leak: bool = True, fire: bool = True, refractory: bool = False) -> dict[str, bool]:
+def _flags(leak: bool = True, fire: bool = True, refractory: bool = False) -> dict[str, Any]:
     off = dict(exponential=False, subthreshold=False, spike_triggered=False)
     return dict(leak=leak, fire=fire, refractory=refractory, **off)
 
@@ -90,7 +92,8 @@ def cuba_iaf_integration(
 
 
 def cuba_refractory_iaf_integration(
-    input: Any, *, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any, refractory_time: Any, method: str, alpha: Any,
+    input: Any, *, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any, refractory_time: Any, method: str, alpha:
+    Any,
     hw_data: Any = None, dt: float = 1e-6,
 ) -> LIFOutput:  # fmt: skip
     """Integrate-and-fire without leak, silent and clamped for refractory_time after a spike; begins at v = reset."""

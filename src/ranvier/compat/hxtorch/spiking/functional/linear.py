@@ -19,7 +19,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def linear_sparse(
     input: Tensor, weight: Tensor, connections: Tensor | None = None, bias: Tensor | None = None
 ) -> Tensor:
-    """`linear` through the connections [out, in] that are True; the others get no gradient, and the weight is not written to."""
+    """`linear` through the connections [out, in] that are True; the others get no gradient, and the weight is not
+    written to.
+    """
     return masked_linear(input, weight, connections, bias)
 
 
@@ -31,7 +33,9 @@ def linear_exponential_clamp(
     start_weight: float = 61.0,
     quantize: bool = False,
 ) -> Tensor:
-    """`linear` with weights that roll off towards +-cap above start_weight / 63 of it; see `ranvier.hardware.exponential`."""
+    """`linear` with weights that roll off towards +-cap above start_weight / 63 of it; see
+    `ranvier.hardware.exponential`.
+    """
     return _linear(inputs, exponential(weight, cap, start_weight, quantize), bias)
 
 
@@ -49,7 +53,9 @@ def batch_dropout(input: Tensor, mask: Tensor) -> Tensor:
 
 
 def input_neuron(input: Tensor, hw_data: Any = None) -> Tensor:
-    """The input; with spikes looped back from hardware, their values and the input's gradient, as long as the shorter."""
+    """The input; with spikes looped back from hardware, their values and the input's gradient, as long as the
+    shorter.
+    """
     spikes = getattr(hw_data, "spikes", hw_data)
     if spikes is None:
         return input

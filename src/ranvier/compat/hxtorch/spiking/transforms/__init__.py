@@ -9,3 +9,17 @@ from ranvier.compat.hxtorch.spiking.transforms.encode import (
     SpikeTimesToSparseTensor,
 )
 from ranvier.compat.hxtorch.spiking.transforms.weight_transforms import linear_saturating
+
+__all__ = [
+    "CoordinatesToSpikes",
+    "MaxOverTime",
+    "MeanOverTime",
+    "PixelsToSpikeTimes",
+    "SpikeTimesToDense",
+    "SpikeTimesToSparseTensor",
+    "SumOverTime",
+    "decode",
+    "encode",
+    "linear_saturating",
+    "weight_transforms",
+]
