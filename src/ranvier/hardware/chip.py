@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,8 +122,8 @@ def calibrate(
 ) -> list[Calibration]:
     """Measure what a chip's numbers mean, layer by layer, by stimulating it: nothing of its inside is looked at.
 
-    offset: each neuron's mean level without input. trace_scale of a firing layer: its level just below threshold, under
-    a slowly growing drive, against the model's threshold. weight_scale: the height of the response to one spike,
+    offset: each neuron's mean level without input. trace_scale of a firing layer: the highest level it ever shows,
+    just below threshold, against the model's threshold. weight_scale: the height of the response to one spike,
     against
     the model's. A layer that does not fire gets the weight scale `readout_scale`, and its trace scale from that
     response. The weights of the chip are overwritten.
@@ -151,25 +152,14 @@ def _calibrate(
     if not layer.fires:
         return Calibration(readout_scale, float(unit / (height * readout_scale)), offset)
 
-    peak = torch.zeros(out)
-    for drive in range(1, LARGEST + 1, 2):
-        layer.write(torch.full((out, into), float(drive)))
-        record = layer.run((silence + 1.0)[:, :1])
-        assert record.spikes is not None and record.voltage is not None
-        quiet = record.spikes.sum((0, 1)) == 0
-        peak = torch.where(quiet, record.voltage.amax((0, 1)) - offset, peak)
-        if not bool(quiet.any()):
-            break
-    low, high = peak, _first_peak(layer, silence, offset)
-    span = torch.maximum(low, high).median()
-    trace_scale = float(model.threshold.mean() / span) if isinstance(model, PhysicalLIF) else 1.0
+    span = _first_peak(layer, silence, offset).median()
+    threshold: Any = model.threshold
+    trace_scale = float(threshold.mean() / span)
     return Calibration(float(unit / (height * trace_scale)), trace_scale, offset)
 
 
 def _level(layer: _Layer, spikes: Tensor) -> Tensor:
-    voltage = layer.run(spikes).voltage
-    assert voltage is not None
-    return voltage
+    return layer.run(spikes).voltage  # type: ignore[return-value]  # every layer of this chip is read
 
 
 def _first_peak(layer: _Layer, silence: Tensor, offset: Tensor) -> Tensor:

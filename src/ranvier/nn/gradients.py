@@ -87,7 +87,7 @@ def _row(name: str, exact: Tensor, surrogate: Tensor) -> Row:
 
 
 @torch.no_grad()
-def _grazing(layer: TimedLIF, pair: Any) -> float:
+def _grazing(layer: Any, pair: Any) -> float:
     """The share of spikes at which the membrane rises more slowly than the guard allows."""
     (a, _), _, traces = layer.run(pair, None, ("v",))
     v, dt = traces["v"], layer.settings["dt"]

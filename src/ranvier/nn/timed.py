@@ -70,7 +70,8 @@ def encode_times(times: Tensor, steps: int, to: TimedLIF | TimedLI) -> Pair:
     # in float64: the tick of a time such as 31 * 1e-3 must not depend on rounding
     tick, r = _rest(steps, times.double(), to.settings["dt"])
     here = (torch.arange(steps, device=times.device).reshape(-1, *[1] * times.dim()) == tick).to(times.dtype)
-    tau_syn, tau_mem = to.tau_syn, to.tau_mem
+    constants: Any = to  # parameters are declared in the class, and tensors in the instance
+    tau_syn, tau_mem = constants.tau_syn, constants.tau_mem
     a, b = torch.exp(-r / tau_syn), kappa(r, tau_syn, tau_mem)
     return here * a.to(times.dtype), here * b.to(times.dtype)
 
@@ -84,7 +85,7 @@ def first_spike(a: Tensor, neuron: TimedLIF, late: float | None = None) -> Tenso
     if not isinstance(neuron, TimedLIF):
         raise TypeError(f"first_spike: wanted the TimedLIF that fired, got {neuron!r}")
     dt = neuron.settings["dt"]
-    tau = neuron.tau_syn if neuron.settings["to"] is None else neuron.tau_syn_to
+    tau: Any = neuron.tau_syn if neuron.settings["to"] is None else neuron.tau_syn_to
     n = (a > 0).to(torch.uint8).argmax(0, keepdim=True)
     first = a.gather(0, n)[0]
     fired = first > 0

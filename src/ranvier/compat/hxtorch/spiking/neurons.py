@@ -29,6 +29,13 @@ class AELIF(HXModule):
     spikes if it fires.
     """
 
+    leak: Any
+    reset: Any
+    threshold: Any
+    refractory_time: Any
+    membrane_capacitance: Any
+    method: Any
+
     def __init__(
         self, size: int, experiment: Experiment, *, method: str = "superspike", alpha: float = 50.0, leaky: bool = True,
         fire: bool = True, exponential: bool = True, subthreshold_adaptation: bool = True,
@@ -150,9 +157,9 @@ class EventPropLIF(LIF):
         if len(inputs) != 1:
             raise ValueError(f"EventPropLIF takes exactly one input, got {len(inputs)}")
         names = ("leak", "reset", "threshold", "tau_syn", "tau_mem")
-        z, v, i = F.EventPropLIFFunction.apply(
-            inputs[0].graded_spikes, *(getattr(self, n).model_value for n in names), hw_data, self.experiment.dt
-        )
+        constants: list[Any] = [getattr(self, n).model_value for n in names]
+        given = (inputs[0].graded_spikes, *constants)
+        z, v, i = F.EventPropLIFFunction.apply(*given, hw_data=hw_data, dt=self.experiment.dt)
         return LIFObservables(spikes=z, membrane_cadc=v, current=i)
 
 

@@ -51,12 +51,12 @@ class EventPropSynapse(Synapse):
 class SparseSynapse(Synapse):
     """A synapse of which only the given connections [in, out] exist."""
 
-    connections: Tensor
+    mask: Tensor
 
     def __init__(self, connections: Tensor, experiment: Experiment, device: Any = None, dtype: Any = None,
                  transform: Callable[[Tensor], Tensor] = linear_saturating):  # fmt: skip
         dense = connections.to_dense() if connections.is_sparse else connections
-        super().__init__(*dense.shape, experiment, device, dtype, transform)
+        super().__init__(dense.shape[0], dense.shape[1], experiment, device, dtype, transform)
         self.register_buffer("mask", dense.bool().T.clone())
         with torch.no_grad():
             self.weight.mul_(self.mask)
