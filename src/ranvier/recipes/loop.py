@@ -72,7 +72,7 @@ class YinYangInTheLoop(Recipe):
         return hardware.InTheLoop(model, chip, hardware.calibrate(chip, [model[1], model[3]]))  # type: ignore[list-item]
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
-        """x `[B, 4]` in [0, 1] -> spikes `[T, B, 5 copies]`: each coordinate between early and late, and a bias spike."""
+        """x `[B, 4]` in [0, 1] -> spikes `[T, B, 5 copies]`: coordinates between early and late, and a bias spike."""
         spikes = hardware.coordinate_bins(x, self.steps, self.early, self.late, self.dt, self.early)
         return torch.tile(spikes, (1, 1, self.net.copies))
 
