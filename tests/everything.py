@@ -50,6 +50,8 @@ BUILT: dict[str, Example] = {
     "ThresholdBatchNorm2d": Example(lambda: rv.ThresholdBatchNorm2d(2), IMAGE, exact=False),
     "ThresholdBatchNorm3d": Example(lambda: rv.ThresholdBatchNorm3d(2), VOLUME, exact=False),
     "SpikingActivation": Example(lambda: rv.SpikingActivation(torch.relu, dt=0.5, start=0.25)),
+    "TimedRecurrent": Example(lambda: rv.TimedRecurrent(rv.TimedLIF(), 3), exact=False),
+    "Refractory": Example(lambda: rv.Refractory(rv.LIF(), period=2)),
 }
 
 

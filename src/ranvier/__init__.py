@@ -5,6 +5,7 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 
 from ranvier import convert, data, surrogate, words
 from ranvier.convert.rate import SpikingActivation
+from ranvier import data, hardware, surrogate, words
 from ranvier.machines.choose import machine
 from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
 from ranvier.nn.linear import Linear
@@ -13,6 +14,7 @@ from ranvier.nn.attention import MultiDimensionalAttention, TemporalAttention
 from ranvier.nn.delay import Delay, DelayedLinear, LearnedDelay
 from ranvier.nn.dropout import DropConnectLinear, Dropout, Dropout2d
 from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
+from ranvier.nn.gradients import gradients
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adaptive import ALIF
@@ -42,12 +44,16 @@ from ranvier.nn.norm import (
     ThresholdBatchNorm3d,
 )
 from ranvier.nn.pool import PopulationCode, SumPool
+from ranvier.nn.neurons.physical import AdEx, PhysicalLI, PhysicalLIF
+from ranvier.nn.neurons.timed import TimedLI, TimedLIF
 from ranvier.nn.recurrent import Recurrent
+from ranvier.nn.refractory import Refractory
 from ranvier.nn.reset import resetting
 from ranvier.nn.returning import ElementwiseRecurrent, LinearRecurrent
 from ranvier.nn.sequential import Fold, Sequential
 from ranvier.nn.standardised import StandardisedConv2d, StandardisedLinear
 from ranvier.nn.temporal import Temporal
+from ranvier.nn.timed import Timed, TimedDelay, TimedRecurrent, encode_times, first_spike
 from ranvier.train import loss, metric
 from ranvier.nn.transformer import QKAttention, SpikeDrivenSelfAttention, SpikingSelfAttention
 from ranvier.nn.voting import Voting

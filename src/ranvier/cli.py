@@ -34,6 +34,7 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same weights.")] = None,
+    gradient: Annotated[str | None, typer.Option(help="eventprop or surrogate, where a recipe has both.")] = None,
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder to make; else runs/RECIPE.")] = None,
     data: Data = None,
@@ -50,7 +51,7 @@ def train(
     """
     from ranvier.train.folder import Folder
 
-    shortcuts = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed}
+    shortcuts = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed, "gradient": gradient}
     changes = {name: value for name, value in shortcuts.items() if value is not None} | _pairs(settings)
     if resume is None:
         plan = _recipe(recipe, changes)

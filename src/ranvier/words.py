@@ -36,6 +36,17 @@ def _current() -> tuple[Callable[[Tensor], Tensor] | None, torch.dtype]:
     return getattr(_here, "now", (None, torch.float32))
 
 
+@contextmanager
+def gated(gate: Callable[[Any], Any]) -> Iterator[None]:
+    """Within this block every `spike` is `gate(spike)`: how a layer around a neuron silences it at the source."""
+    outer = getattr(_here, "gate", None)
+    _here.gate = gate
+    try:
+        yield
+    finally:
+        _here.gate = outer
+
+
 class _Spike(torch.autograd.Function):
     """A step whose derivative is the slope that was in force when it ran."""
 
@@ -120,7 +131,9 @@ def _say(word: str, *arguments: Any) -> Any:
 
 def spike(u: Any, *, strict: bool = False) -> Any:
     """1 where u >= 0, else 0 (with `strict=True`: 1 where u > 0). Its derivative is the neuron's surrogate."""
-    return _say("spike_strict" if strict else "spike", u)
+    z = _say("spike_strict" if strict else "spike", u)
+    gate = getattr(_here, "gate", None)
+    return z if gate is None else gate(z)
 
 
 def stop(a: Any) -> Any:

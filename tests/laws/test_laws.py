@@ -17,7 +17,7 @@ def made(name, steps, batch, seed):
     example = EXAMPLES[name]
     torch.manual_seed(seed)
     layer = example.build().eval()
-    one = layer if isinstance(layer, rv.Neuron) else rv.IF()
+    one = layer if isinstance(layer, rv.Neuron) else getattr(layer, "neuron", rv.IF())  # what takes the input
     return layer, drive(one, steps, (batch, *example.features), seed=seed), example.exact
 
 

@@ -58,9 +58,24 @@ class Rows:
             self.head.append(f"{self.rows[where]} = {where}")
         return self.rows[where]
 
+    def _split(self) -> tuple[list[str], list[str]]:
+        """The operations on numbers for all, which stand before the loop, and those that differ from neuron to
+        neuron.
+        """
+        vary = {line.partition(" = ")[0] for line in self.load}
+        once, each = [], []
+        for op, line in zip(self.graph.ops, lines(self.graph), strict=True):
+            if vary.isdisjoint(op.args):
+                once.append(line)
+            else:
+                vary.add(op.out)
+                each.append(line)
+        return once, each
+
     def text(self) -> str:
-        inner = self.load + lines(self.graph) + self.store or ["pass"]  # a rule without state has nothing to advance
-        body = ["w = hi - lo", *self.head, "for n in range(w):", *(f"    {line}" for line in inner)]
+        once, each = self._split()
+        inner = self.load + each + self.store or ["pass"]  # a rule without state has nothing to advance
+        body = ["w = hi - lo", *self.head, *once, "for n in range(w):", *(f"    {line}" for line in inner)]
         return "\n".join(["@compiled", self.signature, *(f"    {line}" for line in body)]) + "\n"
 
 

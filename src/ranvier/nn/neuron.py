@@ -168,10 +168,16 @@ class Neuron(Temporal):
             self._rules[names] = rule
         return self._rules[names]
 
-    def _bind(self, names: tuple[str, ...]) -> Rule:
+    def _bind(
+        self, names: tuple[str, ...], said: Callable | None = None, inputs: tuple[str, ...] | None = None
+    ) -> Rule:
+        """The rule with its options resolved; a neuron that is put together when it is built gives `said` and
+        `inputs`.
+        """
         options = {k: o.choose(**{n: self.settings[n] for n in o.keywords}) for k, o in self.options.items()}
-        arguments = (*self.inputs, *self.states, *self.params)
-        said = type(self).rule
+        inputs = self.inputs if inputs is None else inputs
+        arguments = (*inputs, *self.states, *self.params)
+        said = type(self).rule if said is None else said
 
         def function(*values: Any) -> tuple[tuple, tuple]:
             outputs, states = said(**dict(zip(arguments, values, strict=True)), **options)
@@ -182,7 +188,7 @@ class Neuron(Temporal):
 
         function.__wrapped__ = said  # errors show the line of the user's rule
         name = "_".join((type(self).__name__, *names))
-        return Rule(name, function, self.surrogate, self.inputs, tuple(self.states), tuple(self.params))
+        return Rule(name, function, self.surrogate, inputs, tuple(self.states), tuple(self.params))
 
     @property
     def spiking(self) -> bool:

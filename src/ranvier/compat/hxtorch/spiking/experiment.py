@@ -1,0 +1,85 @@
+"""Experiments: modules are recorded when they are called and run, in that order, by `run`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+
+class Experiment:
+    """What was called, in order. `mock=True` runs the model; otherwise `hardware` gives recordings by module.
+
+    hardware: a function from (experiment, runtime) to {module: hw_data}; the vendor's stack is not needed.
+    """
+
+    def __init__(self, mock: bool = True, dt: float = 1e-6, hardware: Callable[..., Mapping[Any, Any]] | None = None):
+        if not dt > 0:
+            raise ValueError(f"Experiment: dt must be above 0, got {dt!r}")
+        self.mock, self.dt, self.hardware = mock, dt, hardware
+        self.connections: list[tuple[HXModule, tuple[Any, ...]]] = []
+
+    def connect(self, module: "HXModule", inputs: tuple[Any, ...]) -> None:
+        self.connections.append((module, inputs))
+
+    def clear(self) -> None:
+        """Forget what was called."""
+        self.connections = []
+
+    def get_hw_results(self, runtime: Any) -> Mapping[Any, Any]:
+        if self.mock or self.hardware is None:
+            return {}
+        return self.hardware(self, runtime)
+
+
+class HXModule(nn.Module):
+    """Base: calling it records the call and gives back its handle, which `run` fills."""
+
+    def __init__(self, experiment: Experiment):
+        super().__init__()
+        self.experiment = experiment
+        self.output_handle = self.new_handle()
+
+    def new_handle(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define new_handle()")
+
+    def forward_func(self, *inputs: Any, hw_data: Any = None) -> Any:
+        """Handles in, a filled handle out."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward_func(*inputs, hw_data=None)")
+
+    def forward(self, *inputs: Any) -> Any:
+        self.experiment.connect(self, inputs)
+        return self.output_handle
+
+
+class HXModuleWrapper(HXModule):
+    """Several modules run by one function of your own: `forward_func(*handles, hw_data=tuple)` gives one handle for
+    each.
+    """
+
+    def __init__(self, experiment: Experiment, **wrapped: HXModule):
+        super().__init__(experiment)
+        self.wrapped = nn.ModuleDict(wrapped)
+
+    def new_handle(self) -> tuple:
+        return ()
+
+    def forward(self, *inputs: Any) -> Any:
+        self.output_handle = tuple(m.output_handle for m in self.wrapped.values())  # type: ignore[union-attr]
+        self.experiment.connect(self, inputs)
+        return self.output_handle
+
+
+def run(experiment: Experiment, runtime: int | None = None) -> Mapping[Any, Any]:
+    """Run what was called: fill every handle, in order, and forget the calls. Gives the recordings, {} in a mock
+    run.
+    """
+    if not experiment.mock and not isinstance(runtime, int):
+        raise ValueError(f"Requested runtime invalid: wanted a whole number of ticks, got {runtime!r}")
+    recordings = experiment.get_hw_results(runtime)
+    for module, inputs in experiment.connections:
+        filled = module.forward_func(*inputs, hw_data=recordings.get(module))
+        targets = module.output_handle if isinstance(module.output_handle, tuple) else (module.output_handle,)
+        for target, new in zip(targets, filled if isinstance(filled, tuple) else (filled,), strict=True):
+            target.clone(new)
+    experiment.clear()
+    return recordings

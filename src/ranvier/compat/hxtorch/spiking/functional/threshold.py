@@ -1,0 +1,38 @@
+"""SuperSpike, threshold, Unterjubel."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ranvier import surrogate
+from ranvier.words import inject, sloped, spike
+
+
+def slope(method: str, alpha: Any) -> surrogate.Surrogate:
+    """The surrogate that `method` and `alpha` name."""
+    if method != "superspike":
+        raise ValueError(f"Threshold function '{method}' is not implemented yet; use 'superspike'")
+    return surrogate.superspike(float(alpha)) if float(alpha) > 0 else surrogate.straight_through()
+
+
+def threshold(input: Tensor, method: str, alpha: float | Tensor) -> Tensor:
+    """1 where input > 0, else 0, in its dtype; derivative 1 / (alpha |input| + 1)^2. method: "superspike"."""
+    with sloped(slope(method, alpha), input.dtype):
+        return spike(input, strict=True)
+
+
+def superspike_func(input: Tensor, alpha: float | Tensor) -> Tensor:
+    """`threshold` by its other name."""
+    return threshold(input, "superspike", alpha)
+
+
+class SuperSpike:
+    """`SuperSpike.apply(x, alpha)`: 1 where x > 0; derivative 1 / (alpha |x| + 1)^2."""
+
+    apply = staticmethod(superspike_func)
+
+
+class Unterjubel:
+    """`Unterjubel.apply(model, injected)`: the value of `injected`, the derivative of `model`."""
+
+    apply = staticmethod(inject)

@@ -1,0 +1,5 @@
+"""hxtorch.spiking.functional.unterjubel."""
+
+from ranvier.compat.hxtorch.spiking.functional.threshold import Unterjubel
+
+__all__ = ["Unterjubel"]

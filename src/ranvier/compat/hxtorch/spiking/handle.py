@@ -1,0 +1,103 @@
+"""Handles: named places for tensors that a run fills."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _Handle:
+    """Fields by name; `holds(name)` tells whether one is filled. Always true, even when empty."""
+
+    _fields: tuple[str, ...] = ()
+
+    def __init__(self, *values: Any, **given: Any):
+        if unknown := given.keys() - set(self._fields):
+            raise TypeError(f"{type(self).__name__} has no field {sorted(unknown)}; it has {list(self._fields)}")
+        for name in self._fields:
+            setattr(self, name, None)
+        for name, value in (*zip(self._fields, values, strict=False), *given.items()):
+            setattr(self, name, value)
+
+    def holds(self, name: str) -> bool:
+        """Whether the field is there and filled."""
+        return getattr(self, name, None) is not None
+
+    def clone(self, other: "_Handle") -> None:
+        """Take over another handle's fields, which must have the same names."""
+        if self._fields != other._fields:
+            raise ValueError(f"clone: fields differ, {list(self._fields)} and {list(other._fields)}")
+        for name in self._fields:
+            setattr(self, name, getattr(other, name))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Handle) or self._fields != other._fields:
+            return False
+        return all(_same(getattr(self, n), getattr(other, n)) for n in self._fields)
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self._fields)})"
+
+
+def _same(a: Any, b: Any) -> bool:
+    return torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a is b or a == b
+
+
+@cache
+def _kind(fields: tuple[str, ...]) -> type[_Handle]:
+    return type("Handle", (_Handle,), {"_fields": fields})
+
+
+def Handle(*names: str, **fields: Any) -> Any:
+    """A handle with these fields (sorted by name): filled, `Handle(a=x)`, or empty, `Handle("a", "b")`."""
+    if names and fields and set(names) != set(fields):
+        raise ValueError(f"Handle: ambiguous, names {sorted(names)} and fields {sorted(fields)} differ")
+    return _kind(tuple(sorted({*names, *fields})))(**fields)
+
+
+class TensorHandle(_Handle):
+    """tensor."""
+
+    _fields = ("tensor",)
+
+
+class SynapseHandle(_Handle):
+    """graded_spikes."""
+
+    _fields = ("graded_spikes",)
+
+
+class LIObservables(_Handle):
+    """current, membrane_cadc, membrane_madc."""
+
+    _fields = ("current", "membrane_cadc", "membrane_madc")
+
+
+class LIFObservables(_Handle):
+    """current, membrane_cadc, membrane_madc, spikes. Fill it by name."""
+
+    _fields = ("current", "membrane_cadc", "membrane_madc", "spikes")
+
+
+@dataclass
+class AnalogObservable:
+    """What both converters recorded of one quantity."""
+
+    cadc: Any = None
+    madc: Any = None
+
+
+@dataclass
+class HardwareObservables:
+    """Raw recordings of one population."""
+
+    spikes: Any = None
+    cadc: Any = None
+    madc: Any = None

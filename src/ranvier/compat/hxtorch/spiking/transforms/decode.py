@@ -1,0 +1,26 @@
+"""Traces [T, B, N] to scores [B, N]."""
+
+from torch import Tensor, nn
+
+from ranvier.hardware.record import decode
+
+
+class MaxOverTime(nn.Module):
+    """The largest value; ties share the gradient."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return decode(input, "max")
+
+
+class SumOverTime(nn.Module):
+    """The sum."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return decode(input, "sum")
+
+
+class MeanOverTime(nn.Module):
+    """The mean."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return decode(input, "mean")

@@ -1,0 +1,173 @@
+"""A simulated analog chip: six-bit weights, neurons of which no two are alike, a noisy converter of few bits."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranvier.hardware.clamp import LARGEST, six_bits
+from ranvier.hardware.substrate import Record
+from ranvier.nn.neurons.physical import PhysicalLI, PhysicalLIF
+
+REST, THRESHOLD = 80.0, 150.0  # levels of the converter, before mismatch
+GAIN = 1.4  # levels of synaptic drive that one step of a weight is worth, before mismatch
+
+
+class SimulatedChip:
+    """A chip with layers of analog neurons behind `ranvier.hardware.Substrate`; nobody tells you its parameters.
+
+    sizes: neurons per layer, inputs first; the last layer does not fire (a readout). tau_mem, tau_syn and dt in
+    seconds. Every time constant, resting level, threshold, and single synapse deviates by a fixed pattern, normal with
+    the relative deviation `mismatch` (levels: relative to threshold minus rest). Weights are whole numbers within +-63,
+    excitatory and inhibitory rows apart, each with its own deviations. The membrane saturates at the rails of the
+    converter, [0, 2^bits - 1], and is read with normal `noise` in its units. `seed` makes the chip: same seed, same
+    chip.
+
+    >>> import torch, ranvier
+    >>> chip = ranvier.hardware.SimulatedChip([2, 3, 1], seed=1)
+    >>> chip.write([torch.full((3, 2), 40.0), torch.full((1, 3), 10.0)])
+    >>> hidden, readout = chip.run(torch.ones(20, 1, 2))
+    >>> hidden.spikes.shape, readout.spikes is None
+    (torch.Size([20, 1, 3]), True)
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], *, tau_mem: float = 6e-6, tau_syn: float = 6e-6, dt: float = 1e-6,
+        mismatch: float = 0.2, noise: float = 1.0, bits: int = 8, seed: int = 0,
+    ):  # fmt: skip
+        if len(sizes) < 2 or not 0.0 <= mismatch < 0.5 or noise < 0 or not 1 <= bits <= 16:
+            raise ValueError(
+                f"SimulatedChip: wanted at least 2 sizes, mismatch in [0, 0.5), noise >= 0 and 1 to 16 bits, "
+                f"got {sizes}, {mismatch}, {noise}, {bits}"
+            )
+        self.sizes, self.dt, self.noise, self.top = list(sizes), dt, noise, 2.0**bits - 1
+        self.generator = torch.Generator().manual_seed(seed)
+        self.layers = [
+            _Layer(self, before, after, tau_mem, tau_syn, mismatch, fires=k < len(sizes) - 2)
+            for k, (before, after) in enumerate(itertools.pairwise(sizes))
+        ]
+
+    def write(self, weights: Sequence[Tensor]) -> None:
+        """Set the weights, one [out, in] per layer in steps of the chip; rounded, and saturating at +-63."""
+        if [tuple(w.shape) for w in weights] != [(b, a) for a, b in zip(self.sizes, self.sizes[1:], strict=False)]:
+            raise ValueError(f"SimulatedChip of sizes {self.sizes} got weights {[tuple(w.shape) for w in weights]}")
+        for layer, weight in zip(self.layers, weights, strict=True):
+            layer.write(weight)
+
+    @torch.no_grad()
+    def run(self, spikes: Tensor) -> list[Record]:
+        """Send spikes [T, B, inputs] and record every layer."""
+        records = []
+        for layer in self.layers:
+            record = layer.run(spikes)
+            records.append(record)
+            spikes = record.spikes if record.spikes is not None else spikes
+        return records
+
+
+class _Layer:
+    """One layer of the chip with the rows of synapses before it; usable by itself, for measuring."""
+
+    def __init__(
+        self, chip: SimulatedChip, before: int, after: int, tau_mem: float, tau_syn: float, mismatch: float, fires: bool
+    ):
+        def deviating(value: float, *shape: int, relative_to: float | None = None) -> Tensor:
+            pattern = torch.randn(*shape, generator=chip.generator).clamp(-3.0, 3.0) * mismatch
+            return (value + (value if relative_to is None else relative_to) * pattern).clamp(min=0.1 * abs(value))
+
+        span = THRESHOLD - REST
+        self.chip, self.shape, self.fires = chip, (after, before), fires
+        self.synapses = deviating(GAIN, 2, after, before)
+        rest = deviating(REST, after, relative_to=span * 0.5)
+        constants = dict(
+            tau_mem=deviating(tau_mem, after), tau_syn=deviating(tau_syn, after), dt=chip.dt, v_leak=rest, shape=after
+        )
+        if fires:
+            self.neuron = PhysicalLIF(**constants, threshold=rest + deviating(span, after), v_reset=rest)
+        else:
+            self.neuron = PhysicalLI(**constants)
+        self.write(torch.zeros(self.shape))
+
+    def write(self, weight: Tensor) -> None:
+        self.weight = torch.stack(six_bits(weight.detach().cpu().float()))
+
+    @torch.no_grad()
+    def run(self, spikes: Tensor) -> Record:
+        excitation, inhibition = self.weight * self.synapses
+        z, _, traces = self.neuron.run(spikes.float() @ (excitation - inhibition).T, None, ("v",))
+        v = traces["v"]
+        v = v + self.chip.noise * torch.randn(v.shape, generator=self.chip.generator)
+        return Record(z if self.fires else None, v.round().clamp(0.0, self.chip.top))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How one layer's numbers translate: chip weight = weight_scale * model weight, and
+    model membrane = trace_scale * (level - offset), offset [neurons]."""
+
+    weight_scale: float
+    trace_scale: float
+    offset: Tensor
+
+    def trace(self, levels: Tensor) -> Tensor:
+        """Recorded levels [T, B, neurons] in the model's units."""
+        return (levels - self.offset) * self.trace_scale
+
+
+def calibrate(
+    chip: SimulatedChip, models: Sequence[PhysicalLIF | PhysicalLI], readout_scale: float = 20.0
+) -> list[Calibration]:
+    """Measure what a chip's numbers mean, layer by layer, by stimulating it: nothing of its inside is looked at.
+
+    offset: each neuron's mean level without input. trace_scale of a firing layer: the highest level it ever shows,
+    just below threshold, against the model's threshold. weight_scale: the height of the response to one spike,
+    against
+    the model's. A layer that does not fire gets the weight scale `readout_scale`, and its trace scale from that
+    response. The weights of the chip are overwritten.
+    """
+    return [_calibrate(layer, model, readout_scale) for layer, model in zip(chip.layers, models, strict=True)]
+
+
+def _calibrate(
+    layer: _Layer, model: PhysicalLIF | PhysicalLI, readout_scale: float, steps: int = 60, weight: float = 20.0
+) -> Calibration:
+    out, into = layer.shape
+    silence = torch.zeros(steps, 32, into)
+    layer.write(torch.zeros(out, into))
+    offset = _level(layer, silence).mean((0, 1))  # [neurons]
+
+    one = silence.clone()  # repetition k: one spike on input k, so that single synapses average out
+    one[2, torch.arange(32), torch.arange(32) % into] = 1.0
+    layer.write(torch.full((out, into), weight))
+    height = (_level(layer, one) - offset).mean(1).amax(0).median() / weight  # levels per step of a weight
+
+    reader = PhysicalLI(
+        **{k: getattr(model, k).mean().item() for k in ("tau_syn", "c_mem", "g_leak")}, dt=model.settings["dt"]
+    )
+    with torch.no_grad():
+        unit = reader(one[:, :1, :1].clone()).amax()  # the model's response to a unit weight
+    if not layer.fires:
+        return Calibration(readout_scale, float(unit / (height * readout_scale)), offset)
+
+    span = _first_peak(layer, silence, offset).median()
+    threshold: Any = model.threshold
+    trace_scale = float(threshold.mean() / span)
+    return Calibration(float(unit / (height * trace_scale)), trace_scale, offset)
+
+
+def _level(layer: _Layer, spikes: Tensor) -> Tensor:
+    return layer.run(spikes).voltage  # type: ignore[return-value]  # every layer of this chip is read
+
+
+def _first_peak(layer: _Layer, silence: Tensor, offset: Tensor) -> Tensor:
+    """The highest level ever seen under weak, regular input: just below each neuron's threshold."""
+    spikes = silence.clone()
+    spikes[::4, :, 0] = 1.0
+    highest = torch.zeros(layer.shape[0])
+    for drive in range(4, LARGEST + 1, 4):
+        layer.write(torch.full(layer.shape, float(drive)))
+        highest = torch.maximum(highest, (_level(layer, spikes) - offset).amax((0, 1)))
+    return highest

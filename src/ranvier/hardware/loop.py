@@ -1,0 +1,79 @@
+"""Training with a device in the loop: its values forward, the model's derivatives backward."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ranvier.hardware.chip import Calibration
+from ranvier.hardware.clamp import LARGEST
+from ranvier.hardware.substrate import Substrate
+from ranvier.nn.neurons.physical import Physical, measuring
+from ranvier.nn.sequential import Sequential
+
+
+class InTheLoop(nn.Module):
+    """A model that runs on a substrate: y has the values the device gave, and the gradients of the model.
+
+    model: a `ranvier.Sequential` of nn.Linear without bias and physical neurons, in turn. calibrations: one for each
+    layer, as `calibrate` measures them. x: spikes [T, B, inputs]; gives what the model gives. At each call the weights
+    are written to the device (scaled, rounded, saturated there), the spikes run, and every layer's recordings are
+    put in the model's place: `observe` names which, "z" the spikes of layers that fire, "v" membranes.
+
+    >>> import torch, ranvier
+    >>> from ranvier import hardware
+    >>> model = ranvier.Sequential(
+    ...     torch.nn.Linear(2, 3, bias=False), ranvier.PhysicalLIF(tau_mem=6e-6, tau_syn=6e-6, dt=1e-6),
+    ...     torch.nn.Linear(3, 1, bias=False), ranvier.PhysicalLI(tau_mem=6e-6, tau_syn=6e-6, dt=1e-6),
+    ... )
+    >>> chip = hardware.SimulatedChip([2, 3, 1])
+    >>> net = hardware.InTheLoop(model, chip, hardware.calibrate(chip, [model[1], model[3]]))
+    >>> net(torch.ones(20, 1, 2)).shape
+    torch.Size([20, 1, 1])
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        substrate: Substrate,
+        calibrations: Sequence[Calibration],
+        observe: Sequence[str] = ("z", "v"),
+    ):
+        super().__init__()
+        self.neurons = [m for m in model if isinstance(m, Physical)]
+        self.maps = [m for m in model if isinstance(m, nn.Linear)]
+        if not len(self.neurons) == len(self.maps) == len(calibrations) or len(model) != 2 * len(self.maps):
+            raise ValueError(
+                f"InTheLoop: wanted nn.Linear and physical neurons in turn, and a calibration for each pair; got "
+                f"{[type(m).__name__ for m in model]} and {len(calibrations)} calibrations"
+            )
+        if any(m.bias is not None for m in self.maps):
+            raise ValueError("InTheLoop: a chip's synapses have no bias; build nn.Linear with bias=False")
+        if unknown := set(observe) - {"z", "v"}:
+            raise ValueError(f"InTheLoop: observe may name 'z' and 'v', got {sorted(unknown)}")
+        self.model, self.substrate, self.calibrations, self.observe = (
+            model,
+            substrate,
+            list(calibrations),
+            tuple(observe),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.substrate.write(
+            [c.weight_scale * m.weight.detach() for c, m in zip(self.calibrations, self.maps, strict=True)]
+        )
+        records = self.substrate.run(x)
+        measured: dict[nn.Module, dict[str, Tensor]] = {}
+        for neuron, record, calibration in zip(self.neurons, records, self.calibrations, strict=True):
+            seen = {}
+            if record.spikes is not None and "z" in self.observe:
+                seen["z"] = record.spikes.to(x.dtype)
+            if record.voltage is not None and ("v" in self.observe or record.spikes is None):
+                seen["v"] = calibration.trace(record.voltage).to(x.dtype)
+            measured[neuron] = seen
+        with measuring(measured):
+            return self.model(x)
+
+    def saturated(self) -> list[float]:
+        """The fraction of each layer's weights that the device cannot hold."""
+        pairs = zip(self.calibrations, self.maps, strict=True)
+        return [float((c.weight_scale * m.weight).abs().gt(LARGEST).float().mean()) for c, m in pairs]

@@ -1,0 +1,31 @@
+"""What a device is to this library: it takes weights and spikes, and gives back what it recorded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was recorded of one layer, each [T, B, neurons]: spikes in {0, 1}, membrane in the device's own units, or
+    None.
+    """
+
+    spikes: Tensor | None
+    voltage: Tensor | None = None
+    adaptation: Tensor | None = None
+
+
+@runtime_checkable
+class Substrate(Protocol):
+    """A device, real or simulated, that holds a feed-forward network of spiking layers.
+
+    `write` sets the weights, one matrix [out, in] per layer in the device's units; `run` sends spikes [T, B, in] and
+    returns one `Record` per layer.
+    """
+
+    def write(self, weights: Sequence[Tensor]) -> None: ...
+
+    def run(self, spikes: Tensor) -> Sequence[Record]: ...

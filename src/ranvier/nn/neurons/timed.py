@@ -1,0 +1,141 @@
+"""Neurons whose spikes carry where inside the tick they fell: ordinary derivatives are exact spike-time gradients.
+
+A timed spike is a pair (a, b): what a spike of unit weight leaves on its target's current and membrane at the end of
+the tick. Spikes that fall r seconds before that end have a = exp(-r / tau_syn) and b = kappa(r); silence is (0, 0).
+A layer of weights maps both alike (`ranvier.Timed`), so a tick is exact however many spikes arrive in it.
+"""
+
+from typing import Any
+
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.words import abs, exp, maximum, spike, stop, where
+
+GRADIENTS = ("eventprop", "surrogate")
+
+
+def kappa(r: Any, tau_syn: Any, tau_mem: Any) -> Any:
+    """What a unit jump of the synaptic current leaves on the membrane after r seconds.
+
+    kappa(r) = tau_syn / (tau_syn - tau_mem) (exp(-r / tau_syn) - exp(-r / tau_mem)), and (r / tau) exp(-r / tau) where
+    the two time constants are equal. Written in words: r or the time constants are values of a rule, or tensors.
+    """
+    per_syn, per_mem = 1.0 / tau_syn, 1.0 / tau_mem  # products, since a division costs as much as ten of them
+    x = r * (per_syn - per_mem)
+    close = abs(x) < 0.05
+    # (1 - exp(-x)) / x, by its series where the difference would cancel
+    series = 1.0 - x * (1 / 2 - x * (1 / 6 - x * (1 / 24 - x * (1 / 120 - x * (1 / 720)))))
+    mem = exp(-(r * per_mem))
+    far = (mem - exp(-(r * per_syn))) * (1.0 / where(close, 1.0, tau_mem * (per_syn - per_mem)))
+    return where(close, r * per_mem * mem * series, far)
+
+
+def _tick(dt: float, gradient: str, cut: float, to: Any) -> tuple[float, bool, float, bool]:
+    if not (isinstance(dt, (int, float)) and dt > 0):
+        raise ValueError(f"dt must be a positive number of seconds, got {dt!r}")
+    if gradient not in GRADIENTS:
+        raise ValueError(f"gradient must be one of {list(GRADIENTS)}, got {gradient!r}")
+    if not (isinstance(cut, (int, float)) and cut > 0):
+        raise ValueError(f"cut must be a positive number, got {cut!r}")
+    if to is not None and not isinstance(to, (TimedLIF, TimedLI)):
+        raise TypeError(f"to must be the layer that receives the spikes (TimedLIF or TimedLI), got {to!r}")
+    return float(dt), gradient == "eventprop", float(cut), to is not None
+
+
+class TimedLIF(Neuron):
+    """Current-based leaky integrate-and-fire with timed spikes: EventProp's exact gradients, without a hand-made
+    adjoint.
+
+    tau_mem dv/dt = i - v and tau_syn di/dt = -i are exact over a tick of dt seconds; where v rises through `threshold`
+    the crossing is found by a straight line between the ends of the tick, v falls by `threshold` at that moment, and
+    the spike goes on in the same tick:
+
+    v1 = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi,
+    f = (threshold - v) / (v1 - v),  r = (1 - f) dt,  a = exp(-r / tau_syn),  b = kappa(r),
+    v = v1 - threshold exp(-r / tau_mem) where v1 > threshold.
+
+    Inputs (xi, xv), each [T, B, *features]: the two halves of weighted timed spikes. Outputs (a, b) of the same shape.
+    tau_mem, tau_syn > 0 in seconds. `gradient="eventprop"` differentiates the time of the spike; "surrogate" leaves the
+    network as it is and differentiates whether there is a spike, by the slope `surrogate`. `cut` guards grazing
+    spikes: the membrane's slope at the crossing counts as at least `cut` per tau_mem in the derivative.
+    `to`: the layer that receives the spikes, when its time constants differ from this one's; they are shared with it.
+    One spike per neuron and tick at most: a second one waits for the start of the next.
+    Wunderlich & Pehle, Event-based backpropagation can compute exact gradients, Scientific Reports 11, 2021.
+
+    >>> import torch, ranvier
+    >>> lif = ranvier.TimedLIF(dt=1e-3)
+    >>> x = ranvier.encode_times(torch.tensor([[2.5e-3]]), 12, lif)
+    >>> a, b = lif(tuple(8.0 * half for half in x))
+    >>> ranvier.first_spike(a, lif)  # the membrane crosses 4.2 ms after the input
+    tensor([[0.0067]])
+    """
+
+    tau_mem = Param(20e-3, "time constant of the membrane in seconds", low=1e-12)
+    tau_syn = Param(5e-3, "time constant of the synaptic current in seconds", low=1e-12)
+    threshold = Param(1.0, "membrane at which a spike is fired")
+    tau_mem_to = Param(20e-3, "the target's tau_mem (with `to`)", low=1e-12)
+    tau_syn_to = Param(5e-3, "the target's tau_syn (with `to`)", low=1e-12)
+    v = State(0.0, "membrane")
+    i = State(0.0, "synaptic current")
+    tick = Option(_tick, dt=1e-3, gradient="eventprop", cut=0.1, to=None)
+
+    def __init__(self, *, to: Any = None, **given: Any):
+        super().__init__(to=to, **given)
+        if to is not None:
+            for k in ("tau_mem", "tau_syn"):  # the same tensor, so that what the target learns is known here
+                shared = getattr(to, k)
+                delattr(self, f"{k}_to")
+                (self.register_parameter if k in to._parameters else self.register_buffer)(f"{k}_to", shared)
+
+    def switch(self, gradient: str) -> "TimedLIF":
+        """Differentiate by `gradient` ("eventprop" or "surrogate") from now on; gives the layer back."""
+        _tick(1.0, gradient, 1.0, None)
+        self.settings["gradient"] = gradient
+        self._rules.clear()
+        self._rule(())
+        return self
+
+    @staticmethod
+    def rule(xi, xv, v, i, tau_mem, tau_syn, threshold, tau_mem_to, tau_syn_to, tick):
+        dt, exact, cut, elsewhere = tick
+        v1 = exp(-dt / tau_mem) * v + kappa(dt, tau_syn, tau_mem) * i + xv
+        fires = v1 > threshold
+        crosses = fires & (v < threshold)
+        f = stop(where(crosses, (threshold - v) / where(crosses, v1 - v, 1.0), 0.0))
+        if exact:  # f solves v + f (v1 - v) = threshold: its derivative by the implicit function, with a guarded slope
+            slack = (threshold - v - f * (v1 - v)) / stop(maximum(v1 - v, cut * dt / tau_mem))
+            f = f + where(crosses, slack - stop(slack), 0.0)
+        r = (1.0 - f) * dt
+        syn, mem = (tau_syn_to, tau_mem_to) if elsewhere else (tau_syn, tau_mem)
+        a, b = exp(-(r * (1.0 / syn))), kappa(r, syn, mem)
+        fall = threshold * exp(-(r * (1.0 / tau_mem)))
+        after = exp(-dt / tau_syn) * i + xi
+        if exact:
+            return (where(fires, a, 0.0), where(fires, b, 0.0)), (where(fires, v1 - fall, v1), after)
+        z = spike(v1 - threshold, strict=True)
+        return (z * stop(a), z * stop(b)), (v1 - stop(z * fall), after)
+
+
+class TimedLI(Neuron):
+    """Current-based leaky integrator that receives timed spikes: a readout whose membrane is exact at every tick's end.
+
+    v = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi;  gives v at the end of the tick.
+
+    Inputs (xi, xv), each [T, B, *features]; v of the same shape. tau_mem, tau_syn > 0 and dt > 0 in seconds.
+
+    >>> import torch, ranvier
+    >>> li = ranvier.TimedLI(dt=1e-3)
+    >>> x = ranvier.encode_times(torch.tensor([[1.5e-3]]), 4, li)
+    >>> li(x).flatten()
+    tensor([0.0000, 0.0235, 0.0623, 0.0920])
+    """
+
+    tau_mem = Param(20e-3, "time constant of the membrane in seconds", low=1e-12)
+    tau_syn = Param(5e-3, "time constant of the synaptic current in seconds", low=1e-12)
+    v = State(0.0, "membrane")
+    i = State(0.0, "synaptic current")
+    dt = Option(lambda dt: _tick(dt, "eventprop", 1.0, None)[0], dt=1e-3)
+
+    @staticmethod
+    def rule(xi, xv, v, i, tau_mem, tau_syn, dt):
+        v = exp(-dt / tau_mem) * v + kappa(dt, tau_syn, tau_mem) * i + xv
+        return v, (v, exp(-dt / tau_syn) * i + xi)

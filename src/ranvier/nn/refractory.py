@@ -1,0 +1,82 @@
+"""Silence after a spike, around any spiking neuron."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranvier.derive.rule import Rule
+from ranvier.machines import choose, op
+from ranvier.nn.neuron import Neuron
+from ranvier.nn.temporal import Temporal
+from ranvier.words import gated, maximum, where
+
+
+class Refractory(Temporal):
+    """A spiking neuron that stays silent for `period` after each of its spikes.
+
+    For n = ceil(period / dt) ticks it cannot spike (so it neither resets nor adapts) and its membrane stays where the
+    reset left it; other states go on. The quotient forgives rounding: 0.3 / 0.1 is 3. n counts down in state "left".
+
+    neuron: any `Neuron` whose rule says `spike`. period: a number or one per neuron, in units of dt (ticks when dt is
+    1).
+    held: the states that stay put. x [T, B, *features] -> z of the same shape.
+
+    >>> import torch, ranvier
+    >>> ranvier.Refractory(ranvier.LIF(), period=2)(torch.full((7, 1, 1), 1.5)).flatten()
+    tensor([1., 0., 0., 1., 0., 0., 1.])
+    """
+
+    silence: Tensor
+
+    def __init__(self, neuron: Neuron, period: float | Tensor = 1.0, dt: float = 1.0, held: tuple[str, ...] = ("v",)):
+        super().__init__()
+        if not isinstance(neuron, Neuron) or not neuron.spiking:
+            raise TypeError(f"Refractory: the first argument must be a neuron whose rule says spike, got {neuron!r}")
+        quotient = torch.as_tensor(period, dtype=torch.float64) / dt
+        if not dt > 0 or not bool((torch.isfinite(quotient) & (quotient >= 0)).all()):
+            raise ValueError(f"Refractory: wanted period >= 0 and dt > 0, got {period!r} and {dt!r}")
+        self.neuron, self.held, self.records = neuron, tuple(held), (*neuron.states, "left", "z")
+        self.register_buffer("silence", torch.ceil(quotient * (1.0 - 1e-6)).to(torch.get_default_dtype()))
+        self._rules: dict[tuple[str, ...], Rule] = {}
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_rules": {}}  # made again where they are needed
+
+    def _rule(self, names: tuple[str, ...]) -> Rule:
+        if names not in self._rules:
+            inner, held = self.neuron._rule(()), self.held
+            n, s = len(inner.inputs), len(inner.states)
+
+            def function(*values: Any) -> tuple[tuple, tuple]:
+                left, silence = values[n + s], values[-1]
+                silent = left > 0.0
+                with gated(lambda z: where(silent, 0.0, z)):
+                    outputs, after = inner.function(*values[: n + s], *values[n + s + 1 : -1])
+                before = zip(inner.states, values[n : n + s], after, strict=True)
+                kept = [where(silent, old, new) if name in held else new for name, old, new in before]
+                left = where(outputs[0] > 0.0, silence, maximum(left - 1.0, 0.0))
+                named = {**dict(zip(inner.states, kept, strict=True)), "left": left, "z": outputs[0]}
+                return (*outputs, *(named[k] for k in names)), (*kept, left)
+
+            states, params = (*inner.states, "left"), (*inner.params, "silence")
+            rule = Rule(f"Refractory_{inner.name}", function, self.neuron.surrogate, inner.inputs, states, params)
+            op.register(rule)
+            self._rules[names] = rule
+        return self._rules[names]
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        xs = self.neuron._inputs(x)
+        if state is None:
+            state = self.neuron.initial(xs[0].sum(0))
+            state["left"] = torch.zeros_like(next(iter(state.values())))
+        inner = self.neuron._state(xs[0], {k: v for k, v in state.items() if k != "left"})
+        before = [*inner.values(), state["left"].to(next(iter(inner.values())))]
+        params = [*(getattr(self.neuron, k) for k in self.neuron.params), self.silence]
+        values, after = choose.carry(self._rule(names), xs, before, params)
+        outputs, traced = values[: len(values) - len(names)], values[len(values) - len(names) :]
+        y = outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return y, dict(zip((*inner, "left"), after, strict=True)), dict(zip(names, traced, strict=True))
+
+    def explain(self, x: Any) -> str:
+        return self.neuron.explain(x)

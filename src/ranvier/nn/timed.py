@@ -1,0 +1,166 @@
+"""What stands around neurons with timed spikes: weights, encoding, spike times, recurrence."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.neurons.timed import TimedLI, TimedLIF, _tick, kappa
+from ranvier.nn.sequential import Fold, fold
+from ranvier.nn.temporal import Temporal
+from ranvier.words import exp, log, where
+
+Pair = tuple[Tensor, Tensor]
+"""Timed spikes (a, b), or weighted ones (xi, xv), each [T, B, *features]."""
+
+
+class Timed(Fold):
+    """A linear module on timed spikes: the same weights for both halves. (a, b) -> (xi, xv).
+
+    >>> import torch, ranvier
+    >>> a, b = torch.rand(5, 2, 3), torch.rand(5, 2, 3)
+    >>> xi, xv = ranvier.Timed(torch.nn.Linear(3, 4, bias=False))((a, b))
+    >>> xi.shape
+    torch.Size([5, 2, 4])
+    """
+
+    def __init__(self, module: nn.Module):
+        if getattr(module, "bias", None) is not None:
+            raise ValueError("Timed: the module has a bias, which is no spike; build it with bias=False")
+        super().__init__(module)
+
+    def forward(self, x: Any) -> Any:
+        xi, xv = _pair("Timed", x)
+        both = fold(self.module, torch.cat([xi, xv], 1))  # one product for both
+        return tuple(both.split(xi.shape[1], 1))
+
+
+def _pair(who: str, x: Any) -> Pair:
+    if not isinstance(x, (tuple, list)) or len(x) != 2:
+        raise TypeError(f"{who}: input must be a pair of tensors [T, B, *features], as encode_times gives; got {x!r}")
+    return x[0], x[1]
+
+
+def _rest(steps: int, times: Tensor, dt: float) -> tuple[Tensor, Tensor]:
+    """The tick in which each time falls, and what is left of that tick after it, in seconds."""
+    tick = (times.detach() / dt).floor()
+    if not bool(torch.isfinite(times).all()) or bool((tick < 0).any()):
+        raise ValueError("encode_times: times must be finite and not negative; use a time beyond the end for no spike")
+    return tick.long(), (tick + 1) * dt - times
+
+
+def encode_times(times: Tensor, steps: int, to: TimedLIF | TimedLI) -> Pair:
+    """Spike times, exactly, as timed spikes for the layer `to` that receives them.
+
+    times [B, *features] in seconds, one spike each; at or beyond steps * to.dt: no spike. Gives (a, b), each
+    [steps, B, *features] in the dtype of `times`; differentiable by the times and by the time constants of `to`.
+
+    >>> import torch, ranvier
+    >>> a, b = ranvier.encode_times(torch.tensor([[0.0, 1.5e-3]]), 3, ranvier.TimedLI(dt=1e-3, tau_syn=1e-3))
+    >>> a[:, 0]
+    tensor([[0.3679, 0.0000],
+            [0.0000, 0.6065],
+            [0.0000, 0.0000]])
+    """
+    if not isinstance(to, (TimedLIF, TimedLI)):
+        raise TypeError(f"encode_times: `to` must be the layer that receives the spikes, got {to!r}")
+    if not times.is_floating_point() or times.dim() < 2:
+        raise ValueError(f"encode_times: times must be floating point [B, *features], got {times.dtype} {times.shape}")
+    # in float64: the tick of a time such as 31 * 1e-3 must not depend on rounding
+    tick, r = _rest(steps, times.double(), to.settings["dt"])
+    here = (torch.arange(steps, device=times.device).reshape(-1, *[1] * times.dim()) == tick).to(times.dtype)
+    constants: Any = to  # parameters are declared in the class, and tensors in the instance
+    tau_syn, tau_mem = constants.tau_syn, constants.tau_mem
+    a, b = torch.exp(-r / tau_syn), kappa(r, tau_syn, tau_mem)
+    return here * a.to(times.dtype), here * b.to(times.dtype)
+
+
+def first_spike(a: Tensor, neuron: TimedLIF, late: float | None = None) -> Tensor:
+    """The time of each neuron's first spike in seconds, differentiable; `late` (the end of the sequence) if silent.
+
+    a [T, B, *features], the first half of what `neuron` gave; returns [B, *features].
+    t = (n + 1) dt + tau_syn log a[n], with n the first tick that has a spike.
+    """
+    if not isinstance(neuron, TimedLIF):
+        raise TypeError(f"first_spike: wanted the TimedLIF that fired, got {neuron!r}")
+    dt = neuron.settings["dt"]
+    tau: Any = neuron.tau_syn if neuron.settings["to"] is None else neuron.tau_syn_to
+    n = (a > 0).to(torch.uint8).argmax(0, keepdim=True)
+    first = a.gather(0, n)[0]
+    fired = first > 0
+    time = (n[0] + 1) * dt + tau * torch.log(torch.where(fired, first, torch.ones_like(first)))
+    return torch.where(fired, time, torch.full_like(time, len(a) * dt if late is None else late))
+
+
+class TimedDelay(Neuron):
+    """Timed spikes that arrive later: by `delay` seconds, between 0 and one tick, learnable and exact.
+
+    A spike with r seconds left in its tick has r - delay left after it; where that is below 0 it falls into the next
+    tick. Inputs and outputs (a, b), each [T, B, *features], for targets with tau_mem and tau_syn. Whole ticks more:
+    several of them in a row.
+
+    >>> import torch, ranvier
+    >>> li = ranvier.TimedLI(dt=1e-3)
+    >>> a, b = ranvier.encode_times(torch.tensor([[0.5e-3]]), 3, li)
+    >>> late = ranvier.TimedDelay(delay=0.7e-3, dt=1e-3)((a, b))
+    >>> ranvier.first_spike(late[0], ranvier.TimedLIF())
+    tensor([[0.0012]])
+    """
+
+    delay = Param(0.5e-3, "seconds, from 0 to dt", low=0.0)
+    tau_mem = Param(20e-3, "time constant of the target's membrane in seconds", low=1e-12)
+    tau_syn = Param(5e-3, "time constant of the target's current in seconds", low=1e-12)
+    later = State(0.0, "seconds that the spike under way will have left in the next tick; 0: none")
+    dt = Option(lambda dt: _tick(dt, "eventprop", 1.0, None)[0], dt=1e-3)
+
+    @staticmethod
+    def rule(a, b, later, delay, tau_mem, tau_syn, dt):
+        fired = a > 0.0
+        r = -tau_syn * log(where(fired, a, 1.0)) - delay
+        now, next = fired & (r >= 0.0), fired & (r < 0.0)
+        here, there = where(now, r, 0.0), where(later > 0.0, later, 0.0)
+        y = where(now, exp(-here / tau_syn), 0.0) + where(later > 0.0, exp(-there / tau_syn), 0.0)
+        x = where(now, kappa(here, tau_syn, tau_mem), 0.0) + where(later > 0.0, kappa(there, tau_syn, tau_mem), 0.0)
+        return (y, x), where(next, r + dt, 0.0)
+
+
+class TimedRecurrent(Temporal):
+    """Timed neurons whose spikes return to them one tick later, exactly dt seconds after they were fired.
+
+    x[t] = input[t] + feedback applied to both halves of the output at t - 1. Input (xi, xv), output (a, b), each
+    [T, B, neurons]. `feedback`: the number of neurons (a linear map without bias is made), or a module.
+
+    >>> import torch, ranvier
+    >>> layer = ranvier.TimedRecurrent(ranvier.TimedLIF(), 4)
+    >>> a, b = layer((torch.rand(9, 2, 4), torch.rand(9, 2, 4)))
+    >>> a.shape
+    torch.Size([9, 2, 4])
+    """
+
+    def __init__(self, neuron: TimedLIF, feedback: int | nn.Module):
+        super().__init__()
+        if not isinstance(neuron, TimedLIF):
+            raise TypeError(f"TimedRecurrent: the first argument must be a TimedLIF, got {neuron!r}")
+        self.neuron, self.records = neuron, neuron.records
+        self.feedback = nn.Linear(feedback, feedback, bias=False) if isinstance(feedback, int) else feedback
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        xi, xv = self.neuron._inputs(_pair("TimedRecurrent", x))
+        back = (torch.zeros_like(xi[:1].sum(0)),) * 2 if state is None else (state["a"].to(xi), state["b"].to(xi))
+        inner = None if state is None else {k: state[k] for k in self.neuron.states}
+        ticks, traces = [], []
+        for now in zip(xi.unbind(0), xv.unbind(0), strict=True):
+            driven = tuple((x_t + self.feedback(z)).unsqueeze(0) for x_t, z in zip(now, back, strict=True))
+            y, inner, traced = self.neuron.run(driven, inner, names)
+            back = y[0][0], y[1][0]
+            ticks.append(y)
+            traces.append(traced)
+        if not ticks:
+            return (
+                (xi, xv),
+                {"a": back[0], "b": back[1], **(inner or self.neuron.initial(back[0]))},
+                dict.fromkeys(names, xi),
+            )
+        y = tuple(torch.cat([tick[k] for tick in ticks]) for k in (0, 1))
+        return y, {"a": back[0], "b": back[1], **inner}, {n: torch.cat([t[n] for t in traces]) for n in names}  # type: ignore

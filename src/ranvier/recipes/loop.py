@@ -1,0 +1,81 @@
+"""The Yin-Yang figure on a simulated analog chip: the chip computes forward, the model's gradients go backward."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ranvier import hardware
+from ranvier.nn.neurons.physical import PhysicalLI, PhysicalLIF
+from ranvier.nn.sequential import Sequential
+from ranvier.recipes.recipe import Recipe
+from ranvier.surrogate import superspike
+from ranvier.train import loss
+
+
+@dataclass(frozen=True)
+class Net:
+    """hidden neurons; tau in seconds, of membranes and synapses; slope of the surrogate; copies of every input, which
+    share the reach and the scatter of six-bit synapses."""
+
+    hidden: int = 120
+    tau: float = 6e-6
+    slope: float = 5.0
+    copies: int = 5
+
+
+@dataclass(frozen=True)
+class Chip:
+    """loop: train on the chip; else on the model alone. mismatch: relative deviation of every parameter. noise: of the
+    converter, in its units. seed: which chip."""
+
+    loop: bool = True
+    mismatch: float = 0.2
+    noise: float = 1.0
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class YinYangInTheLoop(Recipe):
+    """Points of the Yin-Yang figure on a simulated analog chip of 20 % mismatch, trained with the chip in the loop."""
+
+    name: ClassVar[str] = "yinyang-in-the-loop"
+    data: str = "yinyang"
+    steps: int = 38
+    dt: float = 1e-6
+    early: float = 2e-6
+    late: float = 26e-6
+    sharpness: float = 20.0
+    epochs: int = 40
+    batch: int = 128
+    lr: float = 5e-3
+    smoothing: float = 0.0
+    weight_decay: float = 0.0
+    net: Net = field(default_factory=Net)
+    chip: Chip = field(default_factory=Chip)
+
+    def build(self) -> nn.Module:
+        inputs, hidden = 5 * self.net.copies, self.net.hidden
+        taus: dict[str, Any] = {"tau_mem": self.net.tau, "tau_syn": self.net.tau, "dt": self.dt}
+        first, second = nn.Linear(inputs, hidden, bias=False), nn.Linear(hidden, 3, bias=False)
+        nn.init.normal_(first.weight, 0.8 / self.net.copies, 0.5 / self.net.copies)
+        nn.init.normal_(second.weight, 0.0, 0.1)
+        lif = PhysicalLIF(surrogate=superspike(self.net.slope), detach_reset=True, **taus)
+        model = Sequential(first, lif, second, PhysicalLI(**taus))
+        if not self.chip.loop:
+            return model
+        chip = hardware.SimulatedChip(
+            [inputs, hidden, 3], tau_mem=self.net.tau, tau_syn=self.net.tau, dt=self.dt, mismatch=self.chip.mismatch,
+            noise=self.chip.noise, seed=self.chip.seed,
+        )  # fmt: skip
+        return hardware.InTheLoop(model, chip, hardware.calibrate(chip, [model[1], model[3]]))  # type: ignore[list-item]
+
+    def encode(self, x: Tensor, generator: Generator) -> Tensor:
+        """x `[B, 4]` in [0, 1] -> spikes `[T, B, 5 copies]`: coordinates between early and late, and a bias spike."""
+        spikes = hardware.coordinate_bins(x, self.steps, self.early, self.late, self.dt, self.early)
+        return torch.tile(spikes, (1, 1, self.net.copies))
+
+    def loss(self) -> loss.Loss:
+        """Cross-entropy of the readout's mean over time, sharpened."""
+        return loss.integral_crossentropy(self.smoothing, temperature=self.steps / self.sharpness)
