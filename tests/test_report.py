@@ -13,7 +13,7 @@ from ranvier.train.evaluate import Evaluation, Watched
 VOID = {"meta", "img", "br", "path", "use", "rect", "line"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def story():
     torch.manual_seed(0)
     labels = torch.arange(30) % 3
@@ -48,6 +48,11 @@ def story():
     )
 
 
+@pytest.fixture(scope="module")
+def html(story):
+    return page(story)
+
+
 class Balance(HTMLParser):
     def __init__(self):
         super().__init__()
@@ -68,8 +73,7 @@ class Balance(HTMLParser):
         self.text += data + " "
 
 
-def test_page_tells_the_run(story):
-    html = page(story)
+def test_page_tells_the_run(html):
     parser = Balance()
     parser.feed(html)
     assert parser.open == []
@@ -79,22 +83,20 @@ def test_page_tells_the_run(story):
     assert html.count("<svg") == 4
 
 
-def test_page_loads_nothing_and_trusts_nobody(story):
-    html = page(story)
+def test_page_loads_nothing_and_trusts_nobody(html):
     assert "<script" not in html  # what came from the configuration is escaped
     links = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", html)
     assert links and all(link.startswith(("data:image/png;base64,", "#")) for link in links)
     assert "@import" not in html
 
 
-def test_page_takes_its_colours_from_the_reader(story):
-    html = page(story)
+def test_page_takes_its_colours_from_the_reader(html):
     assert "prefers-color-scheme: dark" in html and "stroke: var(--first)" in html
     assert not re.search("#0[1-4]0[1-4]0[1-4]", html)  # no stand-in colour is left
 
 
-def test_same_story_same_page(story):
-    assert page(story) == page(story)
+def test_same_story_same_page(story, html):
+    assert page(story) == html
 
 
 def test_samples_that_are_no_pictures_do_without(story):

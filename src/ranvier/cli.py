@@ -39,8 +39,8 @@ def train(
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder to make; else runs/RECIPE.")] = None,
     data: Data = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda, ... as Lightning names them.")] = "auto",
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, ... as Lightning names them.")] = "32-true",
+    accelerator: Annotated[str | None, typer.Option(help="cpu, cuda, ...; else the best there is.")] = None,
+    precision: Annotated[str | None, typer.Option(help="bf16-mixed, ... as in Lightning; else 32-true.")] = None,
 ) -> None:
     """Train a network, test it, and write a report of it.
 
@@ -51,23 +51,25 @@ def train(
     """
     from ranvier.train.folder import Folder
 
+    _set_environment()
     shortcuts = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed, "gradient": gradient}
     changes = {name: value for name, value in shortcuts.items() if value is not None} | _pairs(settings)
     if resume is None:
         plan = _recipe(recipe, changes)
         splits, net = _prepare(plan, data)  # before the folder is made: a mistake leaves nothing behind
         folder = Folder.create(out or Folder.free(Path("runs") / plan.name))
-        _write_config(folder, plan)
+        trainer = {"accelerator": accelerator or "auto", "precision": precision or "32-true"}
+        _write_config(folder, plan, trainer, data)
     else:
-        if recipe or changes or out:
+        if recipe or changes or out or accelerator or precision:
             raise ValueError("--resume goes on with a run as it was begun; leave out RECIPE, --out and all settings")
         folder = Folder.open(resume)
-        plan = _read_config(folder)
+        plan, trainer, known = _read_config(folder)
         if folder.finished:
             _last_lines(folder)
             return
-        splits, net = _prepare(plan, data)
-    _train(plan, net, splits, folder, accelerator=accelerator, precision=precision)
+        splits, net = _prepare(plan, data or known)
+    _train(plan, net, splits, folder, **trainer)
 
 
 def evaluate(run: Run, data: Data = None) -> None:
@@ -76,8 +78,8 @@ def evaluate(run: Run, data: Data = None) -> None:
     from ranvier.train.folder import Folder
 
     folder = Folder.open(run)
-    plan = _read_config(folder)
-    splits, net = _prepare(plan, data)
+    plan, _, known = _read_config(folder)
+    splits, net = _prepare(plan, data or known)
     folder.read_weights(net)
     answers = evaluation.evaluate(plan, net, splits.test)
     for layer, rates in answers.rates.items():
@@ -94,8 +96,7 @@ def explain(recipe: RecipeName, settings: Settings = None, data: Data = None) ->
     plan = _recipe(recipe, _pairs(settings))
     splits, net = _prepare(plan, data)
     explained = explain_net(net, plan.encode(splits.train.x[: plan.batch], Generator().manual_seed(0)))
-    if explained is not None:
-        out.print(str(explained), markup=False)
+    out.print(str(explained), markup=False)
 
 
 def recipes(recipe: MaybeRecipe = None) -> None:
@@ -200,7 +201,6 @@ for name, command in COMMANDS.items():
 
 def main() -> None:
     """Run the command line. What a user can mend is told in a sentence; RANVIER_TRACE=1 shows where it happened."""
-    _set_environment()
     try:
         app()
     except KeyboardInterrupt:
@@ -214,10 +214,11 @@ def main() -> None:
 
 
 def _set_environment() -> None:
+    """For the commands that compute. Torch may be loaded by now, and reads its environment once: then begin again."""
     missing = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     os.environ.update(missing)
     if missing and "torch" in sys.modules and os.name == "posix":
-        os.execv(sys.executable, sys.orig_argv)  # torch has read its environment already: begin again with this one
+        os.execv(sys.executable, sys.orig_argv)
 
 
 def _train(plan: Recipe, net: Any, splits: Any, folder: Folder, **trainer: Any) -> None:
@@ -262,19 +263,23 @@ def _recipe(name: str | None, changes: dict[str, Any]) -> Recipe:
     return override(named(RECIPES, name), changes)
 
 
-def _read_config(folder: Folder) -> Recipe:
-    from ranvier.recipes import RECIPES, from_config
-
-    try:
-        return from_config(RECIPES, folder.read_config())
-    except ValueError as error:
-        raise ValueError(f"{folder.config}: {error}") from None
-
-
-def _write_config(folder: Folder, plan: Recipe) -> None:
+def _write_config(folder: Folder, plan: Recipe, trainer: dict[str, str], data: Path | None) -> None:
     from ranvier.recipes import to_config
 
-    folder.write_config(to_config(plan))
+    where = {"data_folder": str(data.resolve())} if data else {}
+    folder.write_config({**to_config(plan), "trainer": trainer} | where)
+
+
+def _read_config(folder: Folder) -> tuple[Recipe, dict[str, str], Path | None]:
+    """The recipe of a run, how Lightning was told to run it, and where its data set lies if that was said."""
+    from ranvier.recipes import RECIPES, from_config
+
+    config = folder.read_config()
+    trainer, where = config.pop("trainer", {}), config.pop("data_folder", None)
+    try:
+        return from_config(RECIPES, config), trainer, Path(where) if where else None
+    except ValueError as error:
+        raise ValueError(f"{folder.config}: {error}") from None
 
 
 def _pairs(settings: list[str] | None) -> dict[str, str]:

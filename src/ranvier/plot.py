@@ -32,7 +32,7 @@ def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -
     ax = ax or _new_axes()
     points = ax.get_window_extent().width * 72 / ax.figure.dpi
     # few ticks: strokes as wide as half a tick; many: as thin as can be seen
-    look = {"colors": "C0", "linelengths": 0.75, "linewidths": min(7.0, max(0.8, 0.5 * points / len(z)))}
+    look = {"colors": "C0", "linelengths": 0.75, "linewidths": min(16.0, max(0.8, 0.5 * points / len(z)))}
     ax.eventplot([np.flatnonzero(row) for row in z.T], **{**look, **style})
     ax.set(xlim=(-0.6, len(z) - 0.4), ylim=(-0.8, z.shape[1] - 0.2), xlabel="tick", ylabel="neuron")
     return ax
