@@ -12,6 +12,7 @@ from ranvier.nn.neurons.adaptive import ALIF
 from ranvier.nn.neurons.current import CubaLI, CubaLIF
 from ranvier.nn.neurons.integrate import IF
 from ranvier.nn.neurons.leaky import LI, LIF
+from ranvier.nn.neurons.traced import Fede, TracedALIF, TracedIF, TracedLIF
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.reset import resetting
 from ranvier.nn.sequential import Fold, Sequential
