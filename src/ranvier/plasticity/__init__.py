@@ -3,7 +3,7 @@
 from ranvier.plasticity.change import accumulate, apply, draw, normalise
 from ranvier.plasticity.competition import Lateral, WinnerTakeAll
 from ranvier.plasticity.connection import Connection, Conv2d, Dense
-from ranvier.plasticity.contest import Contest, name, poisson, vote
+from ranvier.plasticity.contest import Contest, name, vote
 from ranvier.plasticity.hebb import hebb
 from ranvier.plasticity.reward import discounted
 from ranvier.plasticity.rules import fede, oja, pair, rewarded, triplet, voltage
@@ -11,6 +11,6 @@ from ranvier.plasticity.trace import Trace
 
 __all__ = [
     "Connection", "Contest", "Conv2d", "Dense", "Lateral", "Trace", "WinnerTakeAll", "accumulate", "apply",
-    "discounted", "draw", "fede", "hebb", "name", "normalise", "oja", "pair", "poisson", "rewarded", "triplet",
+    "discounted", "draw", "fede", "hebb", "name", "normalise", "oja", "pair", "rewarded", "triplet",
     "voltage", "vote",
 ]  # fmt: skip

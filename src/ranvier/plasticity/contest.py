@@ -7,51 +7,32 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.machines.threads import spread
+from ranvier.nn.temporal import Temporal, check_sequence
 from ranvier.plasticity.change import normalise
 from ranvier.units import decay
 
 
-def poisson(chance: Tensor, steps: int, seed: int = 0, first: int = 0) -> Tensor:
-    """Spikes that come independently at every tick, with a chance of their own per input.
-
-    chance [B, I] in [0, 1], spikes per tick; gives [T, B, I] in {0, 1}. Sample b is drawn from (seed, first + b): the
-    same whatever the batch. Exactly the spikes that `Contest` hears.
-
-    >>> import torch
-    >>> from ranvier.plasticity import poisson
-    >>> poisson(torch.tensor([[0.0, 1.0]]), steps=3).squeeze(1)
-    tensor([[0., 1.],
-            [0., 1.],
-            [0., 1.]])
-    """
-    from ranvier.plasticity import contest_kernels
-
-    out = torch.zeros(steps, *_chances(chance, None).shape)
-    contest_kernels.spikes(chance.float().contiguous().numpy(), steps, seed, first, out.numpy())
-    return out
-
-
-class Contest(nn.Module):
-    """Inputs as Poisson spikes, one layer of neurons of which one may spike per tick, STDP, homeostasis.
+class Contest(Temporal):
+    """One layer of neurons of which one may spike per tick, and which learn, each, what they win.
 
     Per tick: v = beta v + sum_i weight x_i, without the sum for `refractory` ticks after a spike; of the neurons with
     v >= threshold + theta the one furthest above spikes; it goes to `reset`, its theta rises by `rise`, all others
     lose `inhibition`. Learning: a spike of input i weakens its synapses by `minus` y, a spike of a neuron strengthens
     its synapses by `plus` x, with nearest-spike traces x of the inputs and y of the neurons, decaying by rho per tick;
     weights stay in [0, 1]; after each sample those of a neuron are scaled to sum to `total`. theta decays by `eta`
-    per tick. Membranes, traces and refractoriness begin anew with every sample; weight and theta are what is learned.
+    per tick. What is learned, weight [N, I] and theta [N], is in the state_dict; v and wait are the state.
 
-    inputs I, neurons N: sizes. seed: of the first weights, uniform. total: default inputs / 10.
+    inputs I, neurons N: sizes. seed: of the first weights, uniform. total: default I / 10.
     After Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015, with the inhibitory layer folded into `inhibition`.
 
-    `learn(chance)` changes the weights, `forward(chance)` does not: both take chance [B, I], spikes per tick of each
-    input, in [0, 1], and give counts [B, N], how often each neuron spiked.
+    x [T, B, I], spikes (float, 0 is none), gives spikes z [T, B, N]; no gradient passes. Calling the layer changes
+    nothing in it; `learn` does.
 
     >>> import torch
     >>> from ranvier.plasticity import Contest
     >>> net = Contest(64, 10)
-    >>> net.learn(torch.rand(20, 64) * 0.25, steps=100).shape
-    torch.Size([20, 10])
+    >>> net.learn((torch.rand(100, 20, 64) < 0.2).float()).shape
+    torch.Size([100, 20, 10])
     """
 
     weight: Tensor
@@ -94,42 +75,64 @@ class Contest(nn.Module):
         self.register_buffer("theta", torch.zeros(neurons))
 
     @torch.no_grad()
-    def learn(self, chance: Tensor, steps: int = 250, *, rate: float = 1.0, seed: int = 0, first: int = 0) -> Tensor:
-        """Present the samples one after the other, learning from each; rate scales `plus` and `minus`."""
+    def learn(self, x: Tensor, rate: float = 1.0) -> Tensor:
+        """Present the samples of x [T, B, I] one after the other, each from rest, and learn from each.
+
+        rate scales `plus` and `minus`. Gives the spikes z [T, B, N]. A batch is only a way of handing over: the order
+        of the samples counts, their grouping does not.
+        """
+        self._check(x)
         rows = self.weight.T.contiguous()  # [I, N]
-        counts = self._run(chance, steps, seed, first, rows, rate)
+        z, _ = self._present(x, rows, self._begin(x), rate)
         self.weight.copy_(rows.T)
-        return counts
+        return z
 
     @torch.no_grad()
-    def forward(self, chance: Tensor, steps: int = 250, *, seed: int = 0, first: int = 0) -> Tensor:
-        """Present the samples without learning."""
-        return self._run(chance, steps, seed, first, self.weight.T.contiguous(), None)
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        self._check(x)
+        z, state = self._present(x, self.weight.T.contiguous(), self._begin(x) if state is None else state, None)
+        return z, state, {n: z for n in names}
 
-    def _run(self, chance: Tensor, steps: int, seed: int, first: int, rows: Tensor, rate: float | None) -> Tensor:
+    def _begin(self, x: Tensor) -> dict[str, Tensor]:
+        shape = x.shape[1], len(self.theta)
+        return {"v": torch.zeros(shape), "wait": torch.zeros(shape, dtype=torch.int32)}
+
+    def _check(self, x: Any) -> None:
+        check_sequence(self, x)
+        if x.dim() != 3 or x.shape[2] != self.weight.shape[1]:
+            raise ValueError(f"Contest: input must be [T, B, {self.weight.shape[1]}], got shape {tuple(x.shape)}")
+        if x.device.type != "cpu" or self.weight.device.type != "cpu":
+            raise ValueError(f"Contest runs on the CPU, but x is on {x.device} and weight on {self.weight.device}")
+
+    def _present(self, x: Tensor, rows: Tensor, state: dict, rate: float | None) -> tuple[Tensor, dict[str, Tensor]]:
         from ranvier.plasticity import contest_kernels
 
-        x = _chances(chance, self.weight.shape[1]).float().contiguous().numpy()
-        if rows.device.type != "cpu":
-            raise ValueError(f"Contest runs on the CPU, but its weight is on {rows.device}; call net.cpu()")
-        counts = torch.zeros(len(x), len(self.theta), dtype=torch.int32)
-        out, weight, theta = counts.numpy(), rows.numpy(), self.theta.numpy()
-        real = contest_kernels.real
+        real, (steps, batch), learning = contest_kernels.real, x.shape[:2], rate is not None
+        state = {k: v.clone() for k, v in state.items()}
+        if state["v"].shape != (batch, len(self.theta)):
+            raise ValueError(
+                f"Contest: state 'v' is {tuple(state['v'].shape)}, wanted {(batch, len(self.theta))}; "
+                f"pass state=None to begin a new batch"
+            )
+        z = torch.zeros(steps, batch, len(self.theta))
+        arrays = [a.numpy() for a in (x.float().contiguous(), z, rows, self.theta, state["v"], state["wait"])]
         fade = (self.rho ** torch.arange(steps + 1, dtype=torch.float64)).float().numpy()
         beta, threshold, reset, refractory, inhibition, rise = self.constants
         constants = real(beta), real(threshold), real(reset), refractory, real(inhibition), real(rise)
         rates = tuple(real(r * (rate or 0.0)) for r in self.rates)
-        after = real(self.total), real(self.eta**steps), rate is not None
+        after = real(self.total), real(self.eta**steps), learning
 
         def work(lo: int, hi: int) -> None:
-            given = x[lo:hi], steps, seed, first + lo, weight, theta, constants, rates, fade
-            contest_kernels.contest(*given, *after, out[lo:hi])
+            contest_kernels.contest(lo, hi, *arrays, constants, rates, fade, *after)
 
-        if rate is None:
-            spread(work, len(x), 16, worth=True)
+        if learning:  # each sample meets the weights that the one before left
+            work(0, batch)
         else:
-            work(0, len(x))  # each sample meets the weights that the one before left
-        return counts
+            spread(work, batch, 1, worth=batch * steps > 1000)
+        return z.to(x.dtype), state
+
+    def explain(self, x: Any) -> str:
+        return "cpu: Numba, spike by spike; learning takes one sample at a time, listening many"
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
@@ -161,14 +164,3 @@ def _mean_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
     """Mean of the rows of each group: values [S, N], group [S] -> [groups, N]; 0 where a group is empty."""
     member = nn.functional.one_hot(group, groups).T.float()
     return member @ values.float() / member.sum(1, keepdim=True).clamp(min=1)
-
-
-def _chances(chance: Any, inputs: int | None) -> Tensor:
-    if not isinstance(chance, Tensor) or not chance.is_floating_point() or chance.dim() != 2:
-        got = tuple(chance.shape) if isinstance(chance, Tensor) else type(chance).__name__
-        raise ValueError(f"chance must be a floating-point tensor [B, I] of spikes per tick, got {got}")
-    if inputs is not None and chance.shape[1] != inputs:
-        raise ValueError(f"chance is {tuple(chance.shape)}, but the net has {inputs} inputs")
-    if not bool(((chance >= 0) & (chance <= 1)).all()):
-        raise ValueError("chance is a chance per tick, in [0, 1]; scale the input first")
-    return chance

@@ -1,68 +1,13 @@
-"""The contest of `contest.py`, compiled: events instead of zeros, so that its cost is that of the spikes.
+"""The contest of `contest.py`, compiled: only spikes cost anything, and learning is done where it falls due.
 
-Axes: I inputs, N neurons, T ticks. The weights lie as [I, N]: the row of an input that spikes is added in one sweep.
+Axes: T ticks, I inputs, N neurons. The weights lie as [I, N]: the row of an input that spikes is added in one sweep.
 """
-
-import math
 
 import numpy as np
 from numba import njit
 
 real = np.float32
 compiled = njit(nogil=True, error_model="numpy", cache=True)
-
-
-@compiled
-def uniform(state):
-    """The next number in [0, 1) of xorshift64*; state [1] uint64."""
-    s = state[0]
-    s ^= s >> np.uint64(12)
-    s ^= s << np.uint64(25)
-    s ^= s >> np.uint64(27)
-    state[0] = s
-    return float((s * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(11)) * 2.0**-53
-
-
-@compiled
-def begin(state, seed, sample):
-    """A state of its own for every sample, whatever was drawn before (splitmix64)."""
-    s = np.uint64(seed) * np.uint64(0xD1B54A32D192ED03) + np.uint64(sample + 1) * np.uint64(0x9E3779B97F4A7C15)
-    s = (s ^ (s >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    s = (s ^ (s >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    state[0] = (s ^ (s >> np.uint64(31))) | np.uint64(1)
-
-
-@compiled
-def gap(state, scale):
-    """Ticks without a spike before the next one: geometric, scale = 1 / log(1 - chance)."""
-    return int(min(math.log(1.0 - uniform(state)) * scale, 1e9))
-
-
-@compiled
-def draw(chance, steps, state, starts, events, who, when):
-    """A spike of input i at each of `steps` ticks with chance[i]; those of tick t are events[starts[t]:starts[t + 1]].
-
-    Draws the gaps between spikes rather than every tick. Scratch: who, when [I T].
-    """
-    starts[:] = 0
-    count = 0
-    for i in range(chance.shape[0]):
-        if chance[i] > 0:
-            scale = 1.0 / math.log1p(-min(float(chance[i]), 1.0 - 1e-12))
-            t = gap(state, scale)
-            while t < steps:
-                who[count], when[count] = i, t
-                starts[t + 1] += 1
-                count += 1
-                t += 1 + gap(state, scale)
-    for t in range(steps):
-        starts[t + 1] += starts[t]
-    for k in range(count - 1, -1, -1):  # backwards, so that `starts` ends as the beginning of each tick
-        starts[when[k] + 1] -= 1
-        events[starts[when[k] + 1]] = who[k]
-    for t in range(steps):
-        starts[t] = starts[t + 1]
-    starts[steps] = count
 
 
 @compiled
@@ -77,23 +22,25 @@ def charge(v, wait, current, bar, beta):
 
 
 @compiled
-def present(starts, events, steps, weight, theta, constants, rates, fade, learning, count, scratch):
-    """One sample. Writes how often each neuron spiked into count [N] and, if learning, weight [I, N] and theta [N].
+def present(b, x, z, weight, theta, v, wait, constants, rates, fade, learning, count, scratch):
+    """Sample b of spikes x [T, B, I] -> spikes z [T, B, N], which is zero; v and wait [N] go on from what they are.
 
-    constants: beta, threshold, reset, refractory, inhibition, rise; rates: plus, minus. fade [T + 1]: what is left of
-    a trace after so many ticks.
+    If learning, weight [I, N] and theta [N] change. constants: beta, threshold, reset, refractory, inhibition, rise;
+    rates: plus, minus. fade [T + 1]: what is left of a trace after so many ticks. count [N]: spikes, from zero.
     """
     beta, threshold, reset, refractory, inhibition, rise = constants
     plus, minus = rates
-    v, current, bar, wait, spoke, talkers, heard = scratch  # [N] each, heard [I]: ticks of the last spikes
-    v[:], wait[:], count[:], heard[:], talking = 0, 0, 0, -1, 0
+    current, bar, spoke, talkers, heard = scratch  # [N] each but heard [I]; spoke, heard: ticks of the last spikes
+    talking, heard[:] = 0, -1
     for n in range(v.shape[0]):
         bar[n] = threshold + theta[n]
-    for t in range(steps):
+    for t in range(x.shape[0]):
         current[:] = 0
-        for k in range(starts[t], starts[t + 1]):
-            row = weight[events[k]]
-            heard[events[k]] = t
+        for i in range(x.shape[2]):
+            if x[t, b, i] == 0:
+                continue
+            row = weight[i]
+            heard[i] = t
             for n in range(row.shape[0]):
                 current[n] += row[n]
             if learning:  # presynaptic spike: weaken towards the neurons that spoke before
@@ -104,7 +51,7 @@ def present(starts, events, steps, weight, theta, constants, rates, fade, learni
         winner = np.argmax(v - bar)
         for n in range(v.shape[0]):
             v[n] -= inhibition
-        v[winner], wait[winner], spoke[winner] = reset, refractory, t
+        v[winner], wait[winner], spoke[winner], z[t, b, winner] = reset, refractory, t, 1
         if count[winner] == 0:
             talkers[talking] = winner
             talking += 1
@@ -128,35 +75,17 @@ def normalise(weight, total, count):
 
 
 @compiled
-def contest(chance, steps, seed, first, weight, theta, constants, rates, fade, total, keep, learning, counts):
-    """Present samples chance [B, I] one after the other; counts [B, N] of spikes. keep: what is left of theta after
-    a sample. Samples are drawn from (seed, first + their index)."""
-    (inputs, neurons), samples = weight.shape, chance.shape[0]
-    state, starts, room = np.zeros(1, np.uint64), np.zeros(steps + 1, np.int64), inputs * steps
-    events, who, when = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+def contest(lo, hi, x, z, weight, theta, v, wait, constants, rates, fade, total, keep, learning):
+    """Samples lo..hi one after the other, from v and wait [B, N]. keep: what is left of theta after a sample."""
+    (inputs, neurons), count = weight.shape, np.empty(weight.shape[1], np.int32)
     scratch = (
-        np.empty(neurons, real), np.empty(neurons, real), np.empty(neurons, real), np.empty(neurons, np.int32),
-        np.empty(neurons, np.int32), np.empty(neurons, np.int32), np.empty(inputs, np.int32),
+        np.empty(neurons, real), np.empty(neurons, real), np.empty(neurons, np.int32), np.empty(neurons, np.int32),
+        np.empty(inputs, np.int32),
     )  # fmt: skip
-    for b in range(samples):
-        begin(state, seed, first + b)
-        draw(chance[b], steps, state, starts, events, who, when)
-        present(starts, events, steps, weight, theta, constants, rates, fade, learning, counts[b], scratch)
+    for b in range(lo, hi):
+        count[:] = 0
+        present(b, x, z, weight, theta, v[b], wait[b], constants, rates, fade, learning, count, scratch)
         if learning:
-            normalise(weight, total, counts[b])
+            normalise(weight, total, count)
             for n in range(neurons):
                 theta[n] *= keep
-
-
-@compiled
-def spikes(chance, steps, seed, first, out):
-    """The spikes that `contest` would draw, written as ones into out [T, B, I], which is zero."""
-    room = chance.shape[1] * steps
-    state, starts = np.zeros(1, np.uint64), np.zeros(steps + 1, np.int64)
-    events, who, when = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
-    for b in range(chance.shape[0]):
-        begin(state, seed, first + b)
-        draw(chance[b], steps, state, starts, events, who, when)
-        for t in range(steps):
-            for k in range(starts[t], starts[t + 1]):
-                out[t, b, events[k]] = 1
