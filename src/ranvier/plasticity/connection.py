@@ -90,6 +90,26 @@ class Connection(Temporal):
         return f"{tuple(self.weight.shape)}, delays {list(self._delays)[:8]}, bounds={self.bounds}, total={self.total}"
 
 
+def arrivals(x_t: Tensor, past: Tensor, delay: Tensor) -> tuple[Tensor, Tensor]:
+    """What reaches each synapse at one tick, and what is under way after it.
+
+    x_t [B, *synapses]: what enters; past [D, B, *synapses]: what entered before, D >= the longest delay, oldest first;
+    delay [*synapses]: whole ticks. The axon is a queue: nothing is lost or merged.
+
+    >>> import torch
+    >>> from ranvier.plasticity.connection import arrivals
+    >>> past, seen = torch.zeros(2, 1, 1), []
+    >>> for x in (1.0, 1.0, 0.0, 0.0):
+    ...     y, past = arrivals(torch.full((1, 1), x), past, torch.tensor([2]))
+    ...     seen.append(y.item())
+    >>> seen
+    [0.0, 0.0, 1.0, 1.0]
+    """
+    whole = torch.cat([past, x_t.unsqueeze(0)])
+    when = (len(past) - delay).expand(x_t.shape).unsqueeze(0)
+    return whole.gather(0, when).squeeze(0), whole[1:]
+
+
 class Dense(Connection):
     """Every input to every neuron, with delays: x [T, B, inputs], float or bool -> [T, B, neurons].
 

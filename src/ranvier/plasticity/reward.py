@@ -28,3 +28,14 @@ def discounted(reward: Tensor, decay: float, like: Tensor | None = None) -> Tens
     rows = (reward if reward.dim() == 2 else reward.unsqueeze(1)).unsqueeze(-1)
     with torch.no_grad():
         return LI(beta=decay).to(rows.device)(rows.flip(0)).flip(0).squeeze(-1)
+
+
+def eligibility(
+    e: Tensor, strengthened: Tensor, weakened: Tensor, decay: float, plus: float = 1.0, minus: float = 1.0
+) -> Tensor:
+    """One tick of an eligibility trace that is kept after all: decay e + plus strengthened - minus weakened.
+
+    For agents that learn while they act. strengthened, weakened: the Hebbian products of the tick, post x and y pre,
+    of the shape of e. Over a whole episode `rewarded` gives the same change without keeping e.
+    """
+    return decay * e + plus * strengthened - minus * weakened

@@ -150,11 +150,19 @@ def fede(
     n, ticks = torch.where(seen, x / top, 0.0), seen.sum()
     ones = torch.ones_like(projection(synapse)(weight.detach(), x))
     places = ones[0, 0, 0].numel()
-    d = weight.detach() - initial
     # exp(n) - 1 instead of exp(n): it is 0 where a convolution pads, and at ticks that do not count
     up = hebb(synapse, torch.expm1(n), ones) / places + ticks
     down = torch.e * (hebb(synapse, torch.expm1(-n), ones) / places + ticks)
-    return torch.exp(-d) * (up - a * ticks) - torch.exp(d) * (down - a * ticks)
+    return balance(up, down, weight, initial, a * ticks)
+
+
+def balance(up: Tensor, down: Tensor, weight: Tensor, initial: float, a: float | Tensor) -> Tensor:
+    """exp(-d) (up - a) - exp(d) (down - a), d = weight - initial: the further from `initial`, the harder to go on.
+
+    up and down are exp(n) and exp(1 - n) of a normalised trace n, per synapse or averaged; see `fede`.
+    """
+    d = weight.detach() - initial
+    return torch.exp(-d) * (up - a) - torch.exp(d) * (down - a)
 
 
 def oja(
