@@ -35,7 +35,6 @@ class Contest(Temporal):
     torch.Size([100, 20, 10])
     """
 
-    weight: Tensor
     theta: Tensor
 
     def __init__(
@@ -71,7 +70,7 @@ class Contest(Temporal):
         self.total = inputs / 10 if total is None else total
         weight = torch.rand(neurons, inputs, generator=torch.Generator().manual_seed(seed))
         normalise(weight, self.total)
-        self.register_buffer("weight", weight)
+        self.weight = nn.Parameter(weight, requires_grad=False)
         self.register_buffer("theta", torch.zeros(neurons))
 
     @torch.no_grad()
@@ -146,21 +145,19 @@ def name(counts: Tensor, labels: Tensor, classes: int) -> Tensor:
     >>> name(torch.tensor([[3, 0], [0, 2]]), torch.tensor([1, 0]), classes=2)
     tensor([1, 0])
     """
-    return _mean_by(counts, labels, classes).argmax(0)
+    return (votes(labels, classes) @ counts.float()).argmax(0)
 
 
-def vote(counts: Tensor, names: Tensor, classes: int) -> Tensor:
-    """How strongly the neurons of each class respond, on average: counts [B, N], names [N] -> [B, classes].
+def votes(names: Tensor, classes: int) -> Tensor:
+    """What makes a linear layer count votes: names [N] -> weight [classes, N], the mean over the neurons of a class.
+
+    A class without neurons gets no votes.
 
     >>> import torch
-    >>> from ranvier.plasticity import vote
-    >>> vote(torch.tensor([[3, 1, 0]]), torch.tensor([1, 1, 0]), classes=2)
-    tensor([[0., 2.]])
+    >>> from ranvier.plasticity import votes
+    >>> votes(torch.tensor([1, 1, 0]), classes=2)
+    tensor([[0.0000, 0.0000, 1.0000],
+            [0.5000, 0.5000, 0.0000]])
     """
-    return _mean_by(counts.T, names, classes).T
-
-
-def _mean_by(values: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Mean of the rows of each group: values [S, N], group [S] -> [groups, N]; 0 where a group is empty."""
-    member = nn.functional.one_hot(group, groups).T.float()
-    return member @ values.float() / member.sum(1, keepdim=True).clamp(min=1)
+    member = nn.functional.one_hot(names, classes).T.float()
+    return member / member.sum(1, keepdim=True).clamp(min=1)

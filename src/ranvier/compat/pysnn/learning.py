@@ -41,7 +41,7 @@ class LearningRule:
         raise NotImplementedError(f"{type(self).__name__} must define reset_state()")
 
     def pre_mult_post(self, pre: Tensor, post: Tensor, con_type: str) -> Tensor:
-        """pre [B, out or 1, in] times post [B, 1, out] -> [B, out, in]; of convolutions [B, out, K, L], [B, out, H, W]."""
+        """pre [B, out or 1, in] times post [B, 1, out] -> [B, out, in]; conv2d: [B, out, K, L] times [B, out, H, W]."""
         _known(con_type)
         if con_type == "linear":
             return pre * post.transpose(1, 2)
