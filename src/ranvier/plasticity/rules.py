@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from ranvier.plasticity.hebb import hebb, projection
 from ranvier.plasticity.reward import discounted
 
-Bound = Callable[[Tensor], Tensor | float]
-
 # How strongly potentiation and depression act on a weight w between low and high, with exponent mu.
 BOUNDS: dict[str, Callable[[Tensor, float, float, float], tuple[Any, Any]]] = {
     "additive": lambda w, low, high, mu: (1.0, 1.0),
@@ -40,7 +38,7 @@ def pair(
     *,
     plus: float = 1e-2,
     minus: float = 1e-2,
-    bound: str = "additive",
+    bound: str | Callable[[Tensor], tuple[Any, Any]] = "additive",
     low: float = 0.0,
     high: float = 1.0,
     mu: float = 0.5,
@@ -50,7 +48,7 @@ def pair(
     """Pair-based STDP: pre before post strengthens, post before pre weakens.
 
     dw = plus f+(w) sum_t post x - minus f-(w) sum_t y pre, where f+ and f- are, by `bound`: "additive" 1 and 1;
-    "multiplicative" high - w and w - low; "power" (high - w)^mu and (w - low)^mu.
+    "multiplicative" high - w and w - low; "power" (high - w)^mu and (w - low)^mu; or any function w -> (f+, f-).
 
     Song, Miller & Abbott, Nat. Neurosci. 3:919, 2000; van Rossum et al., J. Neurosci. 20:8812, 2000; Guetig et al.,
     J. Neurosci. 23:3697, 2003. ValueError for another bound.
@@ -62,9 +60,10 @@ def pair(
     >>> pair(pre, post, trace(pre), trace(post), torch.zeros(1, 1), plus=1.0)
     tensor([[0.5000]])
     """
-    if bound not in BOUNDS:
-        raise ValueError(f"pair: bound must be one of {list(BOUNDS)}, got {bound!r}")
-    up, down = BOUNDS[bound](weight.detach(), low, high, mu)
+    if not callable(bound) and bound not in BOUNDS:
+        raise ValueError(f"pair: bound must be one of {list(BOUNDS)} or a function of the weight, got {bound!r}")
+    w = weight.detach()
+    up, down = bound(w) if callable(bound) else BOUNDS[bound](w, low, high, mu)
     return plus * up * hebb(synapse, x, post, reduction) - minus * down * hebb(synapse, pre, y, reduction)
 
 
