@@ -24,6 +24,8 @@ def given(steps: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def spikingjelly(steps: int, batch: int, repeats: int) -> dict:
+    # its monitor wants TensorBoard, which nothing here uses
+    sys.modules["torch.utils.tensorboard"] = types.SimpleNamespace(SummaryWriter=None)  # type: ignore[assignment]
     from spikingjelly.activation_based import functional, layer, learning, neuron
 
     x, w = given(steps, batch)

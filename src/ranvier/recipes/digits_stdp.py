@@ -20,9 +20,9 @@ LISTEN = 10_000  # so many training samples are enough to name the neurons
 
 @dataclass(frozen=True)
 class Net:
-    """neurons: how many compete. The others are those of `ranvier.plasticity.Contest`, per tick or per spike."""
+    """hidden: how many neurons compete. The others are those of `ranvier.plasticity.Contest`, per tick or per spike."""
 
-    neurons: int = 100
+    hidden: int = 100
     threshold: float = 12.0
     reset: float = 0.0
     inhibition: float = 120.0
@@ -56,10 +56,10 @@ class DigitsSTDP(Recipe):
     def build(self) -> nn.Module:
         n, inputs = self.net, INPUTS[self.data]
         contest = Contest(
-            inputs, n.neurons, threshold=n.threshold, reset=n.reset, inhibition=n.inhibition, rise=n.rise,
+            inputs, n.hidden, threshold=n.threshold, reset=n.reset, inhibition=n.inhibition, rise=n.rise,
             plus=n.plus, minus=n.minus, seed=self.seed,
         )  # fmt: skip
-        return Sequential(nn.Flatten(), contest, nn.Linear(n.neurons, CLASSES, bias=False)).requires_grad_(False)
+        return Sequential(nn.Flatten(), contest, nn.Linear(n.hidden, CLASSES, bias=False)).requires_grad_(False)
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
         return rate(x, self.steps, self.max_rate, generator)
@@ -138,4 +138,4 @@ class MnistSTDP(DigitsSTDP):
     steps: int = 250
     epochs: int = 1
     max_rate: float = 0.0635
-    net: Net = field(default_factory=lambda: Net(neurons=400, threshold=13.0, reset=5.0))
+    net: Net = field(default_factory=lambda: Net(hidden=400, threshold=13.0, reset=5.0))
