@@ -13,6 +13,7 @@ from stdp_peers import given, timed
 
 from ranvier import TracedLIF
 from ranvier.plasticity import Contest, Trace, apply, pair
+from ranvier.spikes.product import linear
 
 SCRIPT = str(Path(__file__).with_name("stdp_peers.py"))
 
@@ -21,7 +22,7 @@ def ours(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The change of weights, summed over the batch."""
     keep = 1 - 1 / 20.0
     trace = Trace(rho=keep)
-    z = TracedLIF(beta=keep, update="exponential")(torch.nn.functional.linear(x, weight))
+    z = TracedLIF(beta=keep, update="exponential")(linear(x, weight, None))
     return pair(x, z, trace(x), trace(z), weight, plus=1.0, minus=1.0, reduction="sum")
 
 

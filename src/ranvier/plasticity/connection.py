@@ -11,6 +11,7 @@ from ranvier.nn.neurons.traced import floating
 from ranvier.nn.temporal import Temporal, check_sequence
 from ranvier.plasticity.change import apply, draw, normalise
 from ranvier.plasticity.hebb import hebb
+from ranvier.spikes.product import linear
 
 
 class Connection(Temporal):
@@ -124,7 +125,7 @@ class Dense(Connection):
         super().__init__((neurons, inputs), **kwargs)
 
     def through(self, weight: Tensor, x: Tensor) -> Tensor:
-        return functional.linear(x, weight)
+        return linear(x, weight, None)
 
 
 class Conv2d(Connection):

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ranvier.spikes import product
+
 REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -70,7 +72,15 @@ def _between(synapse: nn.Module | None) -> Callable[[Tensor, Tensor], Tensor]:
 def _dense(pre: Tensor, post: Tensor) -> Tensor:
     """[O, I] from pre [T, B, ..., I] and post [T, B, ..., O]."""
     dtype = torch.promote_types(pre.dtype, post.dtype)
-    return post.flatten(0, -2).to(dtype).mT @ pre.flatten(0, -2).to(dtype)
+    x, g = (a.detach().flatten(0, -2).to(dtype).contiguous() for a in (pre, post))
+    if _few(x):
+        return product.weight_gradient(x, g)
+    return product.weight_gradient(g, x).mT if _few(g) else g.mT @ x
+
+
+def _few(x: Tensor) -> bool:
+    """Whether the events of x are so few that adding rows is quicker than a matrix product."""
+    return product.serves(x) and product.density(x) <= product.BACKWARD
 
 
 def _gradient(project: Callable, weight: Tensor, pre: Tensor, post: Tensor) -> Tensor:
