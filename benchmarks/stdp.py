@@ -1,7 +1,7 @@
 """784 -> 400 LIF neurons that learn by pair STDP, T = 250: CPU seconds per sample, next to other libraries.
 
 Before anything is timed, Ranvier's change of weights is compared with SpikingJelly's for the same spikes and weights.
-Peers: .peers/bindsnet (`pip install --no-deps bindsnet scipy`) and .peers/spikingjelly.
+Peers: `python benchmarks/peers.py bindsnet spikingjelly` makes their environments.
 """
 
 import json
