@@ -46,6 +46,7 @@ from ranvier.nn.norm import (
 from ranvier.nn.pool import PopulationCode, SumPool
 from ranvier.nn.neurons.physical import AdEx, PhysicalLI, PhysicalLIF
 from ranvier.nn.neurons.timed import TimedLI, TimedLIF
+from ranvier.nn.neurons.traced import Fede, TracedALIF, TracedIF, TracedLIF
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.refractory import Refractory
 from ranvier.nn.reset import resetting

@@ -223,13 +223,12 @@ def _set_environment() -> None:
 
 def _train(plan: Recipe, net: Any, splits: Any, folder: Folder, **trainer: Any) -> None:
     from ranvier.report import write_report
-    from ranvier.train.engine import fit
     from ranvier.train.evaluate import evaluate, summary
     from ranvier.train.progress import OneBar
 
     out.print(f"[bold]{plan.name}[/]: {len(splits.train.labels):,} samples, {plan.epochs} epochs, into {folder.path}")
     try:
-        rows = fit(plan, net, splits.train, splits.validation, folder, [OneBar(out)], **trainer)
+        rows = plan.fit(net, splits.train, splits.validation, folder, [OneBar(out)], **trainer)
     except (KeyboardInterrupt, SystemExit) as stop:  # Lightning leaves by SystemExit when it is told to terminate
         err.print(f"stopped; go on with: ranvier train --resume {folder.path}")
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +36,7 @@ class Story:
     config: the recipe, nested. result: as in result.json. history: a row of figures an epoch.
     evaluation: answers and firing rates on the test set. watched: one sample on its way.
     wrong: (x `[*features]`, right class, answer) of misread samples.
+    fields: what each neuron of a layer that learned without backward has learned, `[N, H, W]`; or None.
     """
 
     config: Mapping[str, Any]
@@ -42,6 +45,7 @@ class Story:
     evaluation: Evaluation
     watched: Watched
     wrong: Sequence[tuple[torch.Tensor, int, int]]
+    fields: torch.Tensor | None = None
 
 
 def page(story: Story) -> str:
@@ -57,6 +61,7 @@ def page(story: Story) -> str:
         config=_rows(story.config),
         layers=_layers(story),
         picture=picture(story.watched.x),
+        fields=picture(mosaic(story.fields)) if story.fields is not None else "",
         answer=int(story.watched.traces.sum(0).argmax()),
         wrong=[(picture(x), label, answer) for x, label, answer in story.wrong[:MOST_WRONG]],
         **{name: _svg(name, drawing, story) for name, drawing in FIGURES.items()},
@@ -75,13 +80,26 @@ def picture(x: torch.Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
 
 
+def mosaic(fields: torch.Tensor) -> torch.Tensor:
+    """Pictures `[N, H, W]`, each scaled to its own maximum, side by side with a gap of one pixel: `[H', W']`."""
+    count, height, width = fields.shape
+    across = math.ceil(math.sqrt(1.5 * count))
+    down = -(-count // across)
+    shown = fields.new_zeros(down * across, height + 1, width + 1)
+    shown[:count, :-1, :-1] = fields / fields.amax((1, 2), keepdim=True).clamp(min=1e-12)
+    return shown.unflatten(0, (down, across)).transpose(1, 2).flatten(2).flatten(0, 1)
+
+
 def _learning(story: Story, figure: Figure) -> None:
-    loss, accuracy = figure.subplots(2, 1, sharex=True)
-    for axes, what, scale in ((accuracy, "accuracy", 100.0), (loss, "loss", 1.0)):
+    # what learns without backward has no loss
+    scales = {k: scale for k, scale in (("loss", 1.0), ("accuracy", 100.0)) if f"train_{k}" in story.history[0]}
+    rows = list(figure.subplots(len(scales), 1, sharex=True, squeeze=False).flat)
+    for axes, (what, scale) in zip(rows, scales.items(), strict=True):
         lines = {part: [scale * row[f"{part}_{what}"] for row in story.history] for part in ("train", "validation")}
         plot.curve(lines, axes, label=f"{what}, %" if what == "accuracy" else what)
-    loss.set_xlabel("")
-    accuracy.get_legend().remove()
+    for upper, lower in pairwise(rows):
+        upper.set_xlabel("")
+        lower.get_legend().remove()
 
 
 def _path(story: Story, figure: Figure) -> None:
@@ -186,4 +204,5 @@ def write_report(folder: Any, plan: Any, net: Any, test: Any, evaluation: Evalua
     wrong = [(test.x[i], int(test.labels[i]), int(evaluation.predictions[i])) for i in (~right).nonzero().flatten()]
     # the first sample it got right, if there is one
     shown = watch(plan, net, test, int(right.int().argmax()))
-    write(folder.report, page(Story(to_config(plan), result, rows, evaluation, shown, wrong)))
+    fields = plan.fields(net)
+    write(folder.report, page(Story(to_config(plan), result, rows, evaluation, shown, wrong, fields)))

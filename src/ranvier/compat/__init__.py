@@ -1,1 +1,1 @@
-"""The names and signatures of other libraries, one thin adapter each."""
+"""The names and signatures of other libraries, so that people move by changing one import. No maths lives here."""

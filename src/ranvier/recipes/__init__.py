@@ -3,16 +3,20 @@
 from ranvier.recipes.digits import Digits
 from ranvier.recipes.fashion import FashionMNIST
 from ranvier.recipes.loop import YinYangInTheLoop
+from ranvier.recipes.digits_stdp import DigitsSTDP, MnistSTDP
 from ranvier.recipes.recipe import Recipe, from_config, named, override, settings, to_config
 from ranvier.recipes.yinyang import YinYang
 
 # By name, as the command line takes them.
-RECIPES: dict[str, type[Recipe]] = {r.name: r for r in (Digits, FashionMNIST, YinYang, YinYangInTheLoop)}
+_ALL = (Digits, DigitsSTDP, MnistSTDP, FashionMNIST, YinYang, YinYangInTheLoop)
+RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in _ALL}
 
 __all__ = [
     "RECIPES",
     "Digits",
     "FashionMNIST",
+    "DigitsSTDP",
+    "MnistSTDP",
     "Recipe",
     "YinYang",
     "YinYangInTheLoop",

@@ -1,6 +1,6 @@
 """What a training run is made of: a frozen dataclass whose every field can be set by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from math import inf
@@ -76,6 +76,18 @@ class Recipe:
         # OneCycleLR needs room to rise: with a handful of updates in all, rise during half of them
         rise = 0.1 if updates > 20 else 0.5
         return adamw, optim.lr_scheduler.OneCycleLR(adamw, self.lr, total_steps=max(updates, 2), pct_start=rise)
+
+    def fields(self, net: nn.Module) -> Tensor | None:
+        """What each neuron has learned to see, as pictures `[N, H, W]` for the report; None if that cannot be shown."""
+        return None
+
+    def fit(
+        self, net: nn.Module, train: Any, validation: Any, folder: Any, callbacks: Sequence[Any] = (), **trainer: Any
+    ) -> list[dict[str, float]]:
+        """How the net learns: by gradients, on Lightning. A recipe that learns otherwise says so here."""
+        from ranvier.train.engine import fit
+
+        return fit(self, net, train, validation, folder, callbacks, **trainer)
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)

@@ -1,0 +1,171 @@
+"""PySNN's connections: one call is one tick; potentials and traces come per synapse, the neuron sums them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ranvier.compat.pysnn.utils import conv2d_output_shape
+from ranvier.plasticity.change import DISTRIBUTIONS, draw
+from ranvier.plasticity.connection import arrivals
+
+SCALED = ("xavier_normal", "xavier_uniform", "constant")  # what takes `gain` where the others take a and b
+
+
+class Connection(nn.Module):
+    """What connections share. shape: (B, outputs, inputs), or (B, channels, K, L) for convolutions.
+
+    delay: whole ticks, for all synapses or a tensor broadcastable to the shape. Spikes wait in a queue, so none is
+    lost however dense they come; traces are not delayed. State: trace, spikes, past (the spikes under way).
+    """
+
+    trace: Tensor
+    spikes: Tensor
+    past: Tensor
+    dt: Tensor
+    delay_init: Tensor | None
+
+    def __init__(self, shape: Sequence[int], dt: float, delay: Any):
+        super().__init__()
+        if isinstance(delay, bool) or not isinstance(delay, (int, Tensor)):
+            raise TypeError(f"delay must be a whole number of ticks or a tensor of them, got {delay!r}")
+        ticks = torch.as_tensor(delay).float()
+        if bool((ticks < 0).any()) or bool((ticks != ticks.round()).any()):
+            raise ValueError(f"delay must be whole ticks >= 0, got {delay!r}")
+        longest = int(ticks.max())
+        self.register_buffer("delay_init", ticks.expand(*shape).clone() if longest else None)
+        self.register_buffer("dt", torch.tensor(float(dt)))
+        self.register_buffer("trace", torch.zeros(*shape))
+        self.register_buffer("spikes", torch.zeros(*shape, dtype=torch.bool))
+        self.register_buffer("past", torch.zeros(longest, *shape))
+
+    def convert_spikes(self, x: Tensor) -> Tensor:
+        """Spikes in the dtype of the weight."""
+        return x.to(self.weight.dtype)  # type: ignore[operator]
+
+    def reset_state(self) -> None:
+        """Traces, spikes and what is under way to 0; the weights stay."""
+        for state in (self.trace, self.spikes, self.past):
+            state.zero_()
+
+    def reset_weights(self, distribution: str = "uniform", gain: float = 1.0, a: float = 0.0, b: float = 1.0) -> None:
+        """Draw the weights anew; ValueError lists the distributions."""
+        if distribution not in DISTRIBUTIONS:
+            raise ValueError(f"distribution must be one of {list(DISTRIBUTIONS)}, got {distribution!r}")
+        normal = distribution == "normal"
+        b = gain if distribution in SCALED else 1.0 if normal else b
+        draw(self.weight.data, distribution, 0.0 if normal else a, b)  # type: ignore[arg-type]
+
+    def no_grad(self) -> None:
+        """No parameter asks for a gradient."""
+        self.requires_grad_(False)
+
+    def init_connection(self) -> None:
+        """`no_grad`, `reset_state`, `reset_weights`; TypeError without a weight."""
+        if not isinstance(getattr(self, "weight", None), nn.Parameter):
+            raise TypeError(f"{type(self).__name__}: self.weight must be an nn.Parameter before init_connection()")
+        self.no_grad()
+        self.reset_state()
+        self.reset_weights()
+
+    def propagate_spike(self, x: Tensor) -> Tensor:
+        """What reaches every synapse at this tick, float, of the shape of this connection."""
+        x = x.expand(self.trace.shape)
+        if self.delay_init is not None:
+            x, past = arrivals(x, self.past, self.delay_init.long())
+            self.past.copy_(past)
+        self.spikes.copy_(x.bool())
+        return x
+
+    def forward(self, x: Tensor, trace_in: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x, trace_in)")
+
+
+class Linear(Connection):
+    """Every input to every cell: forward(x [B, 1, in], trace [B, 1, in]) -> potential and trace [B, 1, out, in]."""
+
+    def __init__(self, in_features: int, out_features: int, batch_size: int, dt: float, delay: Any):
+        super().__init__((batch_size, out_features, in_features), dt, delay)
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.init_connection()
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, trace_in: Tensor) -> tuple[Tensor, Tensor]:
+        self.trace.copy_(trace_in.expand(self.trace.shape))
+        potential = self.propagate_spike(self.convert_spikes(x)) * self.weight
+        return potential.unsqueeze(1), self.trace.unsqueeze(1).clone()
+
+
+class Conv2d(Connection):
+    """A convolution: forward(x, trace [B, in, H, W]) -> potential and trace [B, out, H', W', K], K = in kh kw.
+
+    Summed over K the potential is torch's conv2d. im_dims: (H, W) of the input.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, im_dims: Sequence[int], batch_size: int,
+                 dt: float, delay: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1):  # fmt: skip
+        if not isinstance(im_dims, (tuple, list)) or len(im_dims) != 2 or not all(isinstance(n, int) for n in im_dims):
+            raise ValueError(f"im_dims must be (height, width), two whole numbers, got {im_dims!r}")
+        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        places = conv2d_output_shape(im_dims[0], im_dims[1], kernel, stride, padding, dilation)
+        shape = batch_size, out_channels, in_channels * kernel[0] * kernel[1], places[0] * places[1]
+        super().__init__(shape, dt, delay)
+        self.image_out, self.kernel_size = places, kernel
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *kernel))
+        self.init_connection()
+
+    def unfold(self, x: Tensor) -> Tensor:
+        """x [B, in, H, W] -> what every place sees, [B, 1, K, L]."""
+        seen = functional.unfold(self.convert_spikes(x), self.kernel_size, self.dilation, self.padding, self.stride)
+        return seen.unsqueeze(1)
+
+    def _by_place(self, x: Tensor) -> Tensor:
+        """[B, out, K, L] -> [B, out, H', W', K]."""
+        return x.mT.unflatten(2, self.image_out)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, trace_in: Tensor) -> tuple[Tensor, Tensor]:
+        self.trace.copy_(self.unfold(trace_in).expand(self.trace.shape))
+        potential = self.propagate_spike(self.unfold(x)) * self.weight.flatten(1).unsqueeze(-1)
+        return self._by_place(potential), self._by_place(self.trace).clone()
+
+
+class _Pool(nn.Module):
+    def reset_state(self) -> None:
+        """Nothing to forget."""
+
+    def _pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, trace: Tensor) -> tuple[Tensor, Tensor]:
+        """x, trace [B, C, H, W] -> whether anything spiked in each window, and the trace of the first that did."""
+        pooled, where = self._pool(x.float())
+        return pooled > 0, trace.flatten(2).gather(2, where.flatten(2)).view(where.shape)
+
+
+class MaxPool2d(_Pool):
+    """Spikes if any input of the window does, with its trace."""
+
+    def __init__(
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    ):
+        super().__init__()
+        self.pool = nn.MaxPool2d(kernel_size, stride, padding, dilation, return_indices=True, ceil_mode=ceil_mode)
+
+    def _pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.pool(x)
+
+
+class AdaptiveMaxPool2d(_Pool):
+    """`MaxPool2d` by the size of its output."""
+
+    def __init__(self, output_size: Any):
+        super().__init__()
+        self.pool = nn.AdaptiveMaxPool2d(output_size, return_indices=True)
+
+    def _pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.pool(x)

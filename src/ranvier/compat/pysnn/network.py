@@ -1,0 +1,55 @@
+"""PySNN's network: an nn.Module that knows which connection feeds which neuron."""
+
+from collections import OrderedDict
+from typing import Any
+
+from torch import nn
+
+from ranvier.compat.pysnn.connection import Connection, Conv2d, Linear
+from ranvier.compat.pysnn.neuron import BaseNeuron
+
+TYPES = {Linear: "linear", Conv2d: "conv2d"}
+
+
+class SNNNetwork(nn.Module):
+    """Modules are attributes, as ever; `add_layer` groups a connection with its neuron for the learning rules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layers: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def add_layer(self, name: str, connection: Connection, neuron: BaseNeuron) -> None:
+        """Name a connection with the neuron it feeds. KeyError for a name that is taken, empty, or has a dot."""
+        if not isinstance(connection, Connection):
+            raise TypeError(f"add_layer: {type(connection).__name__} is no Connection")
+        if not isinstance(neuron, BaseNeuron):
+            raise TypeError(f"add_layer: {type(neuron).__name__} is no BaseNeuron")
+        if name in self._layers:
+            raise KeyError(f"layer {name!r} exists already")
+        if not name or "." in name:
+            raise KeyError(f"the name of a layer is not empty and has no dot, got {name!r}")
+        kind = next((t for cls, t in TYPES.items() if isinstance(connection, cls)), None)
+        if kind is None:
+            raise TypeError(
+                f"add_layer: connections are {[c.__name__ for c in TYPES]}, got {type(connection).__name__}"
+            )
+        self._layers[name] = {"connection": connection, "neuron": neuron, "type": kind}
+
+    def reset_state(self) -> None:
+        """Reset every module that has a state, in nested networks too."""
+        for module in self.modules():
+            if module is not self and not isinstance(module, SNNNetwork) and hasattr(module, "reset_state"):
+                module.reset_state()  # type: ignore[operator]
+
+    def layer_state_dict(self) -> OrderedDict[str, dict[str, Any]]:
+        """{name: {"connection": state_dict, "neuron": state_dict, "type": name}}; its tensors are the live ones.
+
+        Make rules from it after the network was moved or cast.
+        """
+        return OrderedDict(
+            (name, {k: v.state_dict() if isinstance(v, nn.Module) else v for k, v in layer.items()})
+            for name, layer in self._layers.items()
+        )
+
+    def forward(self, *args: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define forward")

@@ -1,0 +1,28 @@
+"""PySNN's small helpers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def conv2d_output_shape(
+    h: int, w: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1
+) -> tuple[int, int]:
+    """Height and width after a convolution, as torch's Conv2d truncates them."""
+    kernel, strides, pads, gaps = (
+        a if isinstance(a, (tuple, list)) else (a, a) for a in (kernel_size, stride, padding, dilation)
+    )
+    axes = zip((h, w), kernel, strides, pads, gaps, strict=True)
+    high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
+    return high, wide
+
+
+def interspike_time(x: Tensor) -> list[int]:
+    """Ticks between consecutive spikes of one train [T]."""
+    return torch.nonzero(x).flatten().diff().tolist()
+
+
+def tensor_clamp(t: Tensor, min: Any, max: Any) -> Tensor:
+    """min(t, max), then max(., min), with tensors or numbers as bounds."""
+    return torch.maximum(torch.minimum(t, torch.as_tensor(max)), torch.as_tensor(min))

@@ -1,0 +1,177 @@
+"""Neurons that keep a trace of their own spikes, rest after each, and may raise their threshold: for local learning.
+
+What they share: a membrane that relaxes to `rest`, `refractory` ticks of holding still after a spike, and `trace`,
+which rises with every spike and is what STDP reads (`ranvier.record(net, x, "trace")`). The order of a tick: membrane,
+spike (by the threshold as the tick before left it), trace, threshold, reset.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.words import spike, where
+
+# How a value relaxes to 0 under a drive, with decay b per tick. "linear" adds the drive whole; "exponential", the
+# forward Euler step of tau u' = drive - u with b = 1 - dt / tau, approaches it.
+RELAX: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "linear": lambda u, drive, b: u * b + drive,
+    "exponential": lambda u, drive, b: u + (1.0 - b) * (drive - u),
+}
+
+
+def _choose(update: str) -> Callable[[Any, Any, Any], Any]:
+    if update not in RELAX:
+        raise ValueError(f"update must be one of {list(RELAX)}, got {update!r}")
+    return RELAX[update]
+
+
+def relaxing(kind: str = "linear") -> Option:
+    """The option `update` of a neuron: its rule says `relax(value, drive, decay)`.
+
+    "linear": value decay + drive; "exponential": value + (1 - decay) (drive - value), where decay is 1 - dt / tau.
+    """
+    return Option(_choose, update=kind)
+
+
+def fires(v: Any, threshold: Any, wait: Any) -> Any:
+    """The spike of a neuron that may have to wait: none while `wait` ticks are left."""
+    return spike(v - threshold) * where(wait > 0.0, 0.0, 1.0)
+
+
+def waits(z: Any, wait: Any, refractory: Any) -> Any:
+    """The ticks left to wait after this one: all of them after a spike, else one less."""
+    return where(z > 0.0, refractory, where(wait > 0.0, wait - 1.0, wait))
+
+
+class Traced(Neuron):
+    """What neurons with a trace and a refractory period share. Spikes may come in as bool."""
+
+    alpha = Param(1.0, "gain of the input")
+    rest = Param(0.0, "membrane at rest, at the beginning and after a spike")
+    threshold = Param(1.0, "membrane at which a spike is fired (>=)")
+    refractory = Param(0.0, "whole ticks of rest after a spike", low=0.0)
+    rho = Param(0.9, "decay of the trace per tick", low=-1.0, high=1.0)
+    gain = Param(1.0, "what a spike adds to the trace")
+    v = State("rest", "membrane")
+    trace = State(0.0, "trace of the spikes")
+    wait = State(0.0, "ticks of rest left")
+
+    def __init__(self, **given: Any):
+        super().__init__(**given)
+        if bool((self.refractory != self.refractory.round()).any()):
+            raise ValueError(
+                f"{type(self).__name__}: refractory counts whole ticks, got {given['refractory']!r}; "
+                f"of a time in seconds take round(time / dt)"
+            )
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        return super().run(floating(x), state, names)
+
+
+def floating(x: Any) -> Any:
+    """Bool spikes as float32; all else as it is."""
+    if isinstance(x, (tuple, list)):
+        return tuple(floating(one) for one in x)
+    return x.float() if isinstance(x, Tensor) and x.dtype == torch.bool else x
+
+
+class TracedIF(Traced):
+    """Integrate-and-fire with a trace and a refractory period.
+
+    v = v + alpha x unless waiting;  z = 1 where v >= threshold and not waiting;  trace relaxes and rises by the spike;
+    a spike sets v to rest and waits `refractory` ticks.
+
+    x [T, B, *features], float or bool; gives z, spikes of the same shape. States: v, trace, wait. rho in [-1, 1] is
+    the trace's decay per tick. `update`: "linear" or "exponential", see `relaxing`. ValueError for others.
+
+    >>> import torch, ranvier
+    >>> ranvier.TracedIF(refractory=3)(torch.ones(9, 1, 1)).flatten()
+    tensor([1., 0., 0., 0., 1., 0., 0., 0., 1.])
+    """
+
+    update = relaxing()
+
+    @staticmethod
+    def rule(x, v, trace, wait, alpha, rest, threshold, refractory, rho, gain, update):
+        v = where(wait > 0.0, v, v + alpha * x)
+        z = fires(v, threshold, wait)
+        return z, (where(z > 0.0, rest, v), update(trace, gain * z, rho), waits(z, wait, refractory))
+
+
+class TracedLIF(Traced):
+    """Leaky integrate-and-fire with a rest, a trace and a refractory period.
+
+    u = v - rest;  v = rest + relax(u, alpha x, beta) unless waiting;  z = 1 where v >= threshold and not waiting;
+    trace = relax(trace, gain z, rho);  a spike sets v to rest and waits `refractory` ticks.
+
+    x [T, B, *features], float or bool; gives z, spikes of the same shape. States: v, trace, wait. beta and rho in
+    [-1, 1] are decays per tick; with `update="exponential"` (forward Euler) give them as 1 - dt / tau.
+    Gerstner & Kistler, Spiking Neuron Models, 2002; Morrison et al., Biol. Cybern. 98, 2008 (traces).
+
+    >>> import torch, ranvier
+    >>> neuron = ranvier.TracedLIF(beta=0.75, rho=0.5)
+    >>> ranvier.record(neuron, torch.full((6, 1, 1), 0.6), "trace")[""].flatten()
+    tensor([0.0000, 1.0000, 0.5000, 1.2500, 0.6250, 1.3125])
+    """
+
+    beta = Param(0.9, "decay of the membrane per tick", low=-1.0, high=1.0)
+    update = relaxing()
+
+    @staticmethod
+    def rule(x, v, trace, wait, alpha, rest, threshold, refractory, rho, gain, beta, update):
+        v = where(wait > 0.0, v, rest + update(v - rest, alpha * x, beta))
+        z = fires(v, threshold, wait)
+        return z, (where(z > 0.0, rest, v), update(trace, gain * z, rho), waits(z, wait, refractory))
+
+
+class TracedALIF(Traced):
+    """`TracedLIF` whose threshold rises with its own spikes and relaxes to `threshold`.
+
+    theta = threshold + relax(theta - threshold, kappa z, eta), after the spike was decided by theta as it was.
+
+    With eta near 1 this is the homeostatic threshold of Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015.
+
+    >>> import torch, ranvier
+    >>> ranvier.TracedALIF(kappa=1.0, eta=1.0)(torch.full((6, 1, 1), 1.5)).flatten()
+    tensor([1., 0., 1., 0., 0., 1.])
+    """
+
+    beta = Param(0.9, "decay of the membrane per tick", low=-1.0, high=1.0)
+    kappa = Param(0.2, "what a spike adds to the threshold")
+    eta = Param(0.97, "decay of the threshold's rise per tick", low=-1.0, high=1.0)
+    theta = State("threshold", "threshold now")
+    update = relaxing()
+
+    @staticmethod
+    def rule(x, v, trace, wait, theta, alpha, rest, threshold, refractory, rho, gain, beta, kappa, eta, update):
+        v = where(wait > 0.0, v, rest + update(v - rest, alpha * x, beta))
+        z = fires(v, theta, wait)
+        after = where(z > 0.0, rest, v), update(trace, gain * z, rho), waits(z, wait, refractory)
+        return z, (*after, threshold + update(theta - threshold, kappa * z, eta))
+
+
+class Fede(Traced):
+    """Leaky integrate-and-fire whose presynaptic traces hold its input in check, after Paredes-Valles et al.
+
+    v = rest + relax(v - rest, alpha (x - p), beta) by the exponential update, unless waiting; the rest as `TracedLIF`.
+
+    Two inputs of one shape [T, B, *features]: x, the weighted spikes, and p, the presynaptic traces, each summed over
+    the synapses of a neuron. beta and rho are 1 - dt / tau. Paredes-Valles, Scheper & de Croon, IEEE TPAMI 42, 2020.
+
+    >>> import torch, ranvier
+    >>> x = torch.full((4, 1, 1), 2.0)
+    >>> ranvier.Fede(beta=0.5)((x, torch.zeros_like(x))).flatten(), ranvier.Fede(beta=0.5)((x, x)).flatten()
+    (tensor([1., 1., 1., 1.]), tensor([0., 0., 0., 0.]))
+    """
+
+    beta = Param(0.9, "decay of the membrane per tick: 1 - dt / tau", low=-1.0, high=1.0)
+    update = relaxing("exponential")
+
+    @staticmethod
+    def rule(x, p, v, trace, wait, alpha, rest, threshold, refractory, rho, gain, beta, update):
+        v = where(wait > 0.0, v, rest + update(v - rest, alpha * (x - p), beta))
+        z = fires(v, threshold, wait)
+        return z, (where(z > 0.0, rest, v), update(trace, gain * z, rho), waits(z, wait, refractory))

@@ -1,0 +1,163 @@
+"""Neurons that compete for pictures and so learn, each, a prototype: unsupervised digits."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.machines.threads import spread
+from ranvier.nn.temporal import Temporal, check_sequence
+from ranvier.plasticity.change import normalise
+from ranvier.units import decay
+
+
+class Contest(Temporal):
+    """One layer of neurons of which one may spike per tick, and which learn, each, what they win.
+
+    Per tick: v = beta v + sum_i weight x_i, without the sum for `refractory` ticks after a spike; of the neurons with
+    v >= threshold + theta the one furthest above spikes; it goes to `reset`, its theta rises by `rise`, all others
+    lose `inhibition`. Learning: a spike of input i weakens its synapses by `minus` y, a spike of a neuron strengthens
+    its synapses by `plus` x, with nearest-spike traces x of the inputs and y of the neurons, decaying by rho per tick;
+    weights stay in [0, 1]; after each sample those of a neuron are scaled to sum to `total`. theta decays by `eta`
+    per tick. What is learned, weight [N, I] and theta [N], is in the state_dict; v and wait are the state.
+
+    inputs I, neurons N: sizes. seed: of the first weights, uniform. total: default I / 10.
+    After Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015, with the inhibitory layer folded into `inhibition`.
+
+    x [T, B, I], spikes (float, 0 is none), gives spikes z [T, B, N]; no gradient passes. Calling the layer changes
+    nothing in it; `learn` does.
+
+    >>> import torch
+    >>> from ranvier.plasticity import Contest
+    >>> net = Contest(64, 10)
+    >>> net.learn((torch.rand(100, 20, 64) < 0.2).float()).shape
+    torch.Size([100, 20, 10])
+    """
+
+    theta: Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        neurons: int,
+        *,
+        beta: float = 0.99,
+        threshold: float = 13.0,
+        reset: float = 5.0,
+        refractory: int = 5,
+        inhibition: float = 120.0,
+        rise: float = 0.05,
+        eta: float = 1 - 1e-7,
+        rho: float = float(decay(tau=20.0, dt=1.0)),
+        plus: float = 1e-2,
+        minus: float = 1e-4,
+        total: float | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        checks = {"beta": (beta, 0, 1), "eta": (eta, 0, 1), "rho": (rho, 0, 1), "plus": (plus, 0, math.inf)}
+        checks |= {"minus": (minus, 0, math.inf), "inhibition": (inhibition, 0, math.inf), "rise": (rise, 0, math.inf)}
+        for name, (value, low, high) in checks.items():
+            if not low <= value <= high:
+                raise ValueError(f"Contest: {name} must lie between {low} and {high}, got {value!r}")
+        if not 0 <= reset < threshold:
+            raise ValueError(f"Contest: wanted 0 <= reset < threshold, got reset {reset!r}, threshold {threshold!r}")
+        if not isinstance(refractory, int) or refractory < 0:
+            raise ValueError(f"Contest: refractory counts whole ticks, got {refractory!r}")
+        self.constants = (beta, threshold, reset, refractory, inhibition, rise)
+        self.rates, self.eta, self.rho = (plus, minus), eta, rho
+        self.total = inputs / 10 if total is None else total
+        weight = torch.rand(neurons, inputs, generator=torch.Generator().manual_seed(seed))
+        normalise(weight, self.total)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.register_buffer("theta", torch.zeros(neurons))
+
+    @torch.no_grad()
+    def learn(self, x: Tensor, rate: float = 1.0) -> Tensor:
+        """Present the samples of x [T, B, I] one after the other, each from rest, and learn from each.
+
+        rate scales `plus` and `minus`. Gives the spikes z [T, B, N]. A batch is only a way of handing over: the order
+        of the samples counts, their grouping does not.
+        """
+        self._check(x)
+        rows = self.weight.T.contiguous()  # [I, N]
+        z, _ = self._present(x, rows, self._begin(x), rate)
+        self.weight.copy_(rows.T)
+        return z
+
+    @torch.no_grad()
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        self._check(x)
+        z, state = self._present(x, self.weight.T.contiguous(), self._begin(x) if state is None else state, None)
+        return z, state, {n: z for n in names}
+
+    def _begin(self, x: Tensor) -> dict[str, Tensor]:
+        shape = x.shape[1], len(self.theta)
+        return {"v": torch.zeros(shape), "wait": torch.zeros(shape, dtype=torch.int32)}
+
+    def _check(self, x: Any) -> None:
+        check_sequence(self, x)
+        if x.dim() != 3 or x.shape[2] != self.weight.shape[1]:
+            raise ValueError(f"Contest: input must be [T, B, {self.weight.shape[1]}], got shape {tuple(x.shape)}")
+        if x.device.type != "cpu" or self.weight.device.type != "cpu":
+            raise ValueError(f"Contest runs on the CPU, but x is on {x.device} and weight on {self.weight.device}")
+
+    def _present(self, x: Tensor, rows: Tensor, state: dict, rate: float | None) -> tuple[Tensor, dict[str, Tensor]]:
+        from ranvier.plasticity import contest_kernels
+
+        real, (steps, batch), learning = contest_kernels.real, x.shape[:2], rate is not None
+        state = {k: v.clone() for k, v in state.items()}
+        if state["v"].shape != (batch, len(self.theta)):
+            raise ValueError(
+                f"Contest: state 'v' is {tuple(state['v'].shape)}, wanted {(batch, len(self.theta))}; "
+                f"pass state=None to begin a new batch"
+            )
+        z = torch.zeros(steps, batch, len(self.theta))
+        arrays = [a.numpy() for a in (x.float().contiguous(), z, rows, self.theta, state["v"], state["wait"])]
+        fade = (self.rho ** torch.arange(steps + 1, dtype=torch.float64)).float().numpy()
+        beta, threshold, reset, refractory, inhibition, rise = self.constants
+        constants = real(beta), real(threshold), real(reset), refractory, real(inhibition), real(rise)
+        rates = tuple(real(r * (rate or 0.0)) for r in self.rates)
+        after = real(self.total), real(self.eta**steps), learning
+
+        def work(lo: int, hi: int) -> None:
+            contest_kernels.contest(lo, hi, *arrays, constants, rates, fade, *after)
+
+        if learning:  # each sample meets the weights that the one before left
+            work(0, batch)
+        else:
+            spread(work, batch, 1, worth=batch * steps > 1000)
+        return z.to(x.dtype), state
+
+    def explain(self, x: Any) -> str:
+        return "cpu: Numba, spike by spike; learning takes one sample at a time, listening many"
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
+
+
+def name(counts: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """The class to which each neuron responds most: counts [S, N] of labelled samples [S] -> [N], in 0..classes - 1.
+
+    >>> import torch
+    >>> from ranvier.plasticity import name
+    >>> name(torch.tensor([[3, 0], [0, 2]]), torch.tensor([1, 0]), classes=2)
+    tensor([1, 0])
+    """
+    return (votes(labels, classes) @ counts.float()).argmax(0)
+
+
+def votes(names: Tensor, classes: int) -> Tensor:
+    """What makes a linear layer count votes: names [N] -> weight [classes, N], the mean over the neurons of a class.
+
+    A class without neurons gets no votes.
+
+    >>> import torch
+    >>> from ranvier.plasticity import votes
+    >>> votes(torch.tensor([1, 1, 0]), classes=2)
+    tensor([[0.0000, 0.0000, 1.0000],
+            [0.5000, 0.5000, 0.0000]])
+    """
+    member = nn.functional.one_hot(names, classes).T.float()
+    return member / member.sum(1, keepdim=True).clamp(min=1)

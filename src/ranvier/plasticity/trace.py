@@ -1,0 +1,56 @@
+"""A trace: what a synapse remembers of recent spikes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.neurons.traced import floating
+from ranvier.words import where
+
+# The trace after a tick, from the one before it, the spikes z, the decay and the gain of a spike.
+KINDS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
+    "additive": lambda trace, z, rho, gain: trace * rho + gain * z,
+    "saturating": lambda trace, z, rho, gain: trace * rho + gain * z * (1.0 - trace * rho),
+    "nearest": lambda trace, z, rho, gain: where(z > 0.0, gain * z, trace * rho),
+    "euler": lambda trace, z, rho, gain: trace + (1.0 - rho) * (gain * z - trace),
+}
+
+
+def _choose(kind: str) -> Callable[[Any, Any, Any, Any], Any]:
+    if kind not in KINDS:
+        raise ValueError(f"Trace: kind must be one of {list(KINDS)}, got {kind!r}")
+    return KINDS[kind]
+
+
+class Trace(Neuron):
+    """The trace of spikes, presynaptic or postsynaptic: rises with each, decays between; this tick's spike counts.
+
+    "additive": t = rho t + gain z (all pairs of spikes count);
+    "saturating": t = rho t + gain z (1 - rho t), never above 1 for gain in [0, 1];
+    "nearest": t = gain where z, else rho t (only the last spike counts);
+    "euler": t = t + (1 - rho) (gain z - t), forward Euler of tau t' = gain z - t with rho = 1 - dt / tau.
+
+    z [T, B, *features], float or bool; gives t of the same shape. rho in [-1, 1] is the decay per tick:
+    `ranvier.decay(tau, dt)`. ValueError for another kind. Morrison, Diesmann & Gerstner, Biol. Cybern. 98:459, 2008.
+
+    >>> import torch
+    >>> from ranvier.plasticity import Trace
+    >>> z = torch.tensor([1.0, 1.0, 0.0]).reshape(3, 1, 1)
+    >>> {kind: Trace(rho=0.5, kind=kind)(z).flatten().tolist() for kind in ("additive", "saturating", "nearest")}
+    {'additive': [1.0, 1.5, 0.75], 'saturating': [1.0, 1.0, 0.5], 'nearest': [1.0, 1.0, 0.5]}
+    """
+
+    rho = Param(0.95, "decay per tick", low=-1.0, high=1.0)
+    gain = Param(1.0, "what a spike adds")
+    trace = State(0.0, "trace")
+    kind = Option(_choose, kind="additive")
+
+    @staticmethod
+    def rule(z, trace, rho, gain, kind):
+        trace = kind(trace, z, rho, gain)
+        return trace, trace
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        return super().run(floating(x), state, names)

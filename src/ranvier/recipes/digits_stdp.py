@@ -1,0 +1,141 @@
+"""Digits without labels: neurons that compete learn prototypes by STDP; labels only name the neurons, afterwards."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ranvier.data import Split, rate
+from ranvier.nn.sequential import Sequential
+from ranvier.plasticity import Contest, name, votes
+from ranvier.recipes.recipe import Recipe
+
+INPUTS = {"digits": 64, "mnist": 784, "fashion-mnist": 784}
+CLASSES = 10
+LISTEN = 10_000  # so many training samples are enough to name the neurons
+
+
+@dataclass(frozen=True)
+class Net:
+    """hidden: how many neurons compete. The others are those of `ranvier.plasticity.Contest`, per tick or per spike."""
+
+    hidden: int = 100
+    threshold: float = 12.0
+    reset: float = 0.0
+    inhibition: float = 120.0
+    rise: float = 0.05
+    plus: float = 1e-2
+    minus: float = 1e-4
+
+
+@dataclass(frozen=True)
+class DigitsSTDP(Recipe):
+    """Digits that nobody names: 100 competing neurons learn them by STDP; labels only tell what each has learned.
+
+    max_rate: chance of a spike per tick of a white pixel. The learning rate falls to 0 over the run; lr, weight_decay
+    and smoothing are not used.
+    """
+
+    name: ClassVar[str] = "digits-stdp"
+    data: str = "digits"
+    encoding: str = "rate"
+    steps: int = 100
+    epochs: int = 20
+    max_rate: float = 0.25
+    net: Net = field(default_factory=Net)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data not in INPUTS or self.encoding != "rate":
+            got = f"{self.data} with encoding {self.encoding}"
+            raise ValueError(f"{self.name} learns from {', '.join(INPUTS)} with encoding rate, got {got}")
+
+    def build(self) -> nn.Module:
+        n, inputs = self.net, INPUTS[self.data]
+        contest = Contest(
+            inputs, n.hidden, threshold=n.threshold, reset=n.reset, inhibition=n.inhibition, rise=n.rise,
+            plus=n.plus, minus=n.minus, seed=self.seed,
+        )  # fmt: skip
+        return Sequential(nn.Flatten(), contest, nn.Linear(n.hidden, CLASSES, bias=False)).requires_grad_(False)
+
+    def encode(self, x: Tensor, generator: Generator) -> Tensor:
+        return rate(x, self.steps, self.max_rate, generator)
+
+    def fields(self, net: nn.Module) -> Tensor:
+        weight = net[1].weight  # type: ignore[index]
+        side = int(weight.shape[1] ** 0.5)
+        return weight.view(-1, side, side)
+
+    def fit(
+        self,
+        net: nn.Module,
+        train: Split,
+        validation: Split,
+        folder: Any,
+        callbacks: Sequence[Any] = (),
+        **trainer: Any,
+    ) -> list[dict[str, float]]:
+        """Show every sample once an epoch and let the winners learn; then name the neurons, and see how well they do.
+
+        Weights and figures are written after every epoch; a run that was stopped goes on from there, to the same end.
+        """
+        from ranvier.train.engine import Batches
+
+        if trainer.get("accelerator", "auto") not in ("auto", "cpu"):
+            raise ValueError(f"{self.name} learns on the CPU; leave out --accelerator {trainer['accelerator']}")
+        consoles = [c.console for c in callbacks if hasattr(c, "console")]
+        rows = folder.read_metrics() if folder.metrics.is_file() else []
+        if rows:
+            folder.read_weights(net)
+        batches, before, start = (
+            Batches(train, self.batch, self.seed),
+            sum(r["seconds"] for r in rows[-1:]),
+            time.perf_counter(),
+        )
+        for epoch in range(len(rows), self.epochs):
+            batches.set_epoch(epoch)
+            for index, (x, _) in enumerate(batches):
+                done = (epoch + index / len(batches)) / self.epochs
+                net[1].learn(self._spikes(x, "train", epoch, index), rate=1 - done)  # type: ignore[index]
+            trained = before + time.perf_counter() - start
+            heard = self._responses(net, listen := Split(*(part[:LISTEN] for part in train)), epoch)
+            names = name(heard, listen.labels, CLASSES)
+            net[2].weight.copy_(votes(names, CLASSES))  # type: ignore[index]
+            scores = {
+                "train_accuracy": self._accuracy(net, heard, listen.labels),
+                "validation_accuracy": self._accuracy(net, self._responses(net, validation, epoch), validation.labels),
+            }
+            rows.append({"epoch": epoch + 1, "seconds": round(trained, 3), **scores})
+            folder.write_weights(net)
+            folder.write_metrics(rows)
+            for console in consoles:
+                console.print(f"epoch {epoch + 1}/{self.epochs}  validation {scores['validation_accuracy']:.2%}")
+        return rows
+
+    def _spikes(self, x: Tensor, *draw: object) -> Tensor:
+        from ranvier.train.engine import mix
+
+        return self.encode(x.flatten(1), Generator().manual_seed(mix(self.seed, *draw)))
+
+    def _responses(self, net: nn.Module, split: Split, epoch: int) -> Tensor:
+        """How often each neuron spikes for each sample: [S, N]."""
+        parts = enumerate(split.x.split(self.batch))
+        return torch.cat([net[1](self._spikes(x, "listen", epoch, i)).sum(0) for i, x in parts])  # type: ignore[index]
+
+    def _accuracy(self, net: nn.Module, heard: Tensor, labels: Tensor) -> float:
+        return float((net[2](heard).argmax(1) == labels).float().mean())  # type: ignore[index]
+
+
+@dataclass(frozen=True)
+class MnistSTDP(DigitsSTDP):
+    """`digits-stdp` on MNIST, with the sizes and rates of Diehl & Cook: 28 x 28 pixels, 400 neurons, one epoch."""
+
+    name: ClassVar[str] = "mnist-stdp"
+    data: str = "mnist"
+    steps: int = 250
+    epochs: int = 1
+    max_rate: float = 0.0635
+    net: Net = field(default_factory=lambda: Net(hidden=400, threshold=13.0, reset=5.0))
