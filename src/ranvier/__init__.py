@@ -3,34 +3,35 @@
 Write a neuron once, as its equation. Run it fused, forward and backward, on every machine.
 """
 
-from ranvier import convert, data, surrogate, words
+from ranvier import convert, data, hardware, surrogate, words
 from ranvier.convert.rate import SpikingActivation
-from ranvier import data, hardware, surrogate, words
 from ranvier.machines.choose import machine
-from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
-from ranvier.nn.linear import Linear
 from ranvier.nn import init, models
 from ranvier.nn.attention import MultiDimensionalAttention, TemporalAttention
 from ranvier.nn.delay import Delay, DelayedLinear, LearnedDelay
 from ranvier.nn.dropout import DropConnectLinear, Dropout, Dropout2d
 from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
 from ranvier.nn.gradients import gradients
+from ranvier.nn.linear import Linear
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adaptive import ALIF
 from ranvier.nn.neurons.associative import AssociativeLIF, AssociativeResonate, ParallelLIF
 from ranvier.nn.neurons.current import CubaLI, CubaLIF
-from ranvier.nn.neurons.gated import GatedLIF
 from ranvier.nn.neurons.delayed import ClampedLI, DelayedALIF, DelayedCubaLIF, DelayedIF, DelayedLIF, DelayedRecurrent
+from ranvier.nn.neurons.gated import GatedLIF
 from ranvier.nn.neurons.integrate import IF
 from ranvier.nn.neurons.izhikevich import Izhikevich
 from ranvier.nn.neurons.leaky import LI, LIF
 from ranvier.nn.neurons.multilevel import IntegerLIF, TernaryLIF
 from ranvier.nn.neurons.parallel import PSN, MaskedPSN, SlidingPSN
 from ranvier.nn.neurons.parametric import KLIF, AnalogLIF, ComplementaryLIF, ParametricLIF, RestLIF
+from ranvier.nn.neurons.physical import AdEx, PhysicalLI, PhysicalLIF
 from ranvier.nn.neurons.quadratic import EIF, QIF
 from ranvier.nn.neurons.resonate import ResonateAndFire
 from ranvier.nn.neurons.threshold import Threshold
+from ranvier.nn.neurons.timed import TimedLI, TimedLIF
+from ranvier.nn.neurons.traced import Fede, TracedALIF, TracedIF, TracedLIF
 from ranvier.nn.norm import (
     BatchNormThroughTime1d,
     BatchNormThroughTime2d,
@@ -44,9 +45,6 @@ from ranvier.nn.norm import (
     ThresholdBatchNorm3d,
 )
 from ranvier.nn.pool import PopulationCode, SumPool
-from ranvier.nn.neurons.physical import AdEx, PhysicalLI, PhysicalLIF
-from ranvier.nn.neurons.timed import TimedLI, TimedLIF
-from ranvier.nn.neurons.traced import Fede, TracedALIF, TracedIF, TracedLIF
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.refractory import Refractory
 from ranvier.nn.reset import resetting
@@ -55,9 +53,9 @@ from ranvier.nn.sequential import Fold, Sequential
 from ranvier.nn.standardised import StandardisedConv2d, StandardisedLinear
 from ranvier.nn.temporal import Temporal
 from ranvier.nn.timed import Timed, TimedDelay, TimedRecurrent, encode_times, first_spike
-from ranvier.train import loss, metric
 from ranvier.nn.transformer import QKAttention, SpikeDrivenSelfAttention, SpikingSelfAttention
 from ranvier.nn.voting import Voting
+from ranvier.train import loss, metric
 from ranvier.units import decay
 
 __version__ = "0.1.0"

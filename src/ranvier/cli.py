@@ -129,8 +129,8 @@ def doctor(
     from ranvier.train.folder import Folder
 
     folder = Folder.open(target) if Path(target).is_dir() else None
-    plan = _read_config(folder) if folder else _recipe(target, _pairs(settings))
-    splits, net = _prepare(plan, data)
+    plan, _, known = _read_config(folder) if folder else (_recipe(target, _pairs(settings)), {}, None)
+    splits, net = _prepare(plan, data or known)
     if folder:
         folder.read_weights(net)
     net.train(folder is None)  # fresh weights are normalised by the batch, as their training would begin

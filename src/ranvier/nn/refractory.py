@@ -43,9 +43,9 @@ class Refractory(Temporal):
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_rules": {}}  # made again where they are needed
 
-    def _rule(self, names: tuple[str, ...]) -> Rule:
+    def bound(self, names: tuple[str, ...]) -> Rule:
         if names not in self._rules:
-            inner, held = self.neuron._rule(()), self.held
+            inner, held = self.neuron.bound(()), self.held
             n, s = len(inner.inputs), len(inner.states)
 
             def function(*values: Any) -> tuple[tuple, tuple]:
@@ -73,7 +73,7 @@ class Refractory(Temporal):
         inner = self.neuron._state(xs[0], {k: v for k, v in state.items() if k != "left"})
         before = [*inner.values(), state["left"].to(next(iter(inner.values())))]
         params = [*(getattr(self.neuron, k) for k in self.neuron.params), self.silence]
-        values, after = choose.carry(self._rule(names), xs, before, params)
+        values, after = choose.carry(self.bound(names), xs, before, params)
         outputs, traced = values[: len(values) - len(names)], values[len(values) - len(names) :]
         y = outputs[0] if len(outputs) == 1 else tuple(outputs)
         return y, dict(zip((*inner, "left"), after, strict=True)), dict(zip(names, traced, strict=True))

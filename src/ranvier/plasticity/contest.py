@@ -122,7 +122,7 @@ class Contest(Temporal):
         after = real(self.total), real(self.eta**steps), learning
 
         def work(lo: int, hi: int) -> None:
-            contest_kernels.contest(lo, hi, *arrays, constants, rates, fade, *after)
+            contest_kernels.contest(lo, hi, *arrays, constants, rates, fade, *after)  # type: ignore
 
         if learning:  # each sample meets the weights that the one before left
             work(0, batch)

@@ -66,7 +66,7 @@ def projection(synapse: nn.Module | None) -> Callable[[Tensor, Tensor], Tensor]:
 def _between(synapse: nn.Module | None) -> Callable[[Tensor, Tensor], Tensor]:
     if synapse is None or isinstance(synapse, nn.Linear):
         return _dense
-    return partial(_gradient, projection(synapse), synapse.weight)
+    return partial(_gradient, projection(synapse), synapse.weight)  # type: ignore
 
 
 def _dense(pre: Tensor, post: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Recipes: whole training runs, one file each, every number in them adjustable by name."""
 
 from ranvier.recipes.digits import Digits
+from ranvier.recipes.digits_stdp import DigitsSTDP, MnistSTDP
 from ranvier.recipes.fashion import FashionMNIST
 from ranvier.recipes.loop import YinYangInTheLoop
-from ranvier.recipes.digits_stdp import DigitsSTDP, MnistSTDP
 from ranvier.recipes.recipe import Recipe, from_config, named, override, settings, to_config
 from ranvier.recipes.yinyang import YinYang
 
@@ -14,8 +14,8 @@ RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in _ALL}
 __all__ = [
     "RECIPES",
     "Digits",
-    "FashionMNIST",
     "DigitsSTDP",
+    "FashionMNIST",
     "MnistSTDP",
     "Recipe",
     "YinYang",

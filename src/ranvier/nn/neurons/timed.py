@@ -91,7 +91,7 @@ class TimedLIF(Neuron):
         _tick(1.0, gradient, 1.0, None)
         self.settings["gradient"] = gradient
         self._rules.clear()
-        self._rule(())
+        self.bound(())
         return self
 
     @staticmethod
