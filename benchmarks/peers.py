@@ -17,6 +17,7 @@ PEERS: dict[str, list[str]] = {
     "norse": ["--no-deps", "norse", "nir", "nirtorch"],
     "sinabs": ["--no-deps", "sinabs", "nir", "nirtorch", "pbr"],
     "rockpool": ["--no-deps", "rockpool"],
+    "bindsnet": ["--no-deps", "bindsnet", "scipy"],
     "spyx": ["spyx"],  # on JAX: it brings all it needs
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's idle threads must not take the core
 sys.path.insert(0, str(Path(__file__).parent))
 
-NOT_BENCHMARKS = {"conv_nets", "run", "measure", "peers"}
+NOT_BENCHMARKS = {"run", "measure", "peers", "conv_nets", "stdp_peers"}
 
 
 def main() -> None:
