@@ -192,10 +192,10 @@ def write_stack(pointer, at, mask, N, row, S: tl.constexpr):
 
 @triton.jit
 def read_params(pointers, offs, mask, wide: tl.constexpr):
-    """Parameters: one number for all, or one per neuron."""
+    """Parameters: one number for all, or one per neuron (1 beyond the last: a rule may divide by them)."""
     row = ()
     for k in tl.static_range(len(pointers)):
-        row = row + (tl.load(pointers[k] + offs * wide[k], mask=mask, other=0.0).to(REAL),)
+        row = row + (tl.load(pointers[k] + offs * wide[k], mask=mask, other=1.0).to(REAL),)
     return row
 
 
