@@ -28,6 +28,24 @@ PRIMITIVES = {
     "soft_sign": lambda u, alpha: alpha * u / (2 * (1 + alpha * u.abs())),
     "leaky_relu": lambda u, below, above: torch.where(u >= 0, above * u, below * u),
     "straight_through": lambda u: u,
+    "nonzero_sign_log_abs": lambda u, alpha: torch.sign(u) * torch.log1p(alpha * u.abs()),
+    "piecewise_leaky_relu": lambda u, width, leak: (
+        torch.sign(u) * (u.abs().clamp(max=width) / (2 * width) + leak * (u.abs() - width).clamp(min=0))
+    ),
+    "fourier": lambda u, terms, period: (
+        2 / math.pi * sum(torch.sin((2 * i + 1) * 2 * math.pi * u / period) / (2 * i + 1) for i in range(int(terms)))
+    ),
+    "s2nn": lambda u, alpha, beta: torch.where(
+        u < 0, torch.sigmoid(alpha * u) - 0.5, beta * torch.log1p(u.clamp(min=0))
+    ),
+    "q_pseudo_spike": lambda u, alpha: torch.sign(u) * (1 - (1 + 2 * u.abs() / (alpha - 1)) ** (1 - alpha)) / 2,
+    "fake_numerical_gradient": lambda u, alpha: torch.where(
+        u.abs() <= 1 / alpha, alpha * u, torch.sign(u) * (1 + torch.log((alpha * u.abs()).clamp(min=1)))
+    ),
+    "log_tailed_relu": lambda u, alpha: torch.where(
+        u <= 0, alpha * u, torch.where(u <= 1, u, 1 + torch.log(u.clamp(min=1)))
+    ),
+    "scaled_superspike": lambda u, alpha: alpha * u / (1 + u.abs()),
     "multi_gaussian": lambda u, h, s, sigma, scale: (
         scale
         * (
@@ -47,7 +65,13 @@ ARITHMETIC = {
 
 def evaluate(graph: Graph, values, spike):
     """A graph on tensors, with `spike` for its spikes."""
-    table = {**words.EAGER, **ARITHMETIC, "spike": spike, "spike_strict": spike}
+    table = {
+        **words.EAGER,
+        **ARITHMETIC,
+        "spike": spike,
+        "spike_strict": spike,
+        "inject": lambda model, measured: model,
+    }
     known = dict(zip(graph.inputs, values, strict=True))
     like = values[0]
 
