@@ -105,7 +105,7 @@ def _learning(story: Story, figure: Figure) -> None:
 def _path(story: Story, figure: Figure) -> None:
     rows = {layer: z.flatten(1) for layer, z in story.watched.spikes.items()}
     heights = [*(max(0.5, min(ROWS, z.shape[1]) / ROWS) for z in rows.values()), 1.1]
-    *rasters, readout = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    *rasters, readout = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     for axes, (layer, z) in zip(rasters, rows.items(), strict=True):
         plot.raster(z, axes, most=ROWS)
         axes.set(xlabel="", ylabel="", yticks=[], title=f"{layer}: {int(z.sum()):,} spikes of {z.shape[1]:,} neurons")
@@ -117,8 +117,8 @@ def _path(story: Story, figure: Figure) -> None:
 
 def _firing(story: Story, figure: Figure) -> None:
     rates = story.evaluation.rates
-    grid = figure.subplots(len(rates), 1, sharex=True, squeeze=False)
-    for axes, (layer, rate) in zip(grid.flat, rates.items(), strict=True):
+    grid = figure.subplots(max(1, len(rates)), 1, sharex=True, squeeze=False)
+    for axes, (layer, rate) in zip(grid.flat, rates.items(), strict=False):
         plot.histogram(rate, axes)
         axes.set(title=f"{layer}: {rate.mean():.2f} spikes per tick", xlabel="", ylabel="")
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")

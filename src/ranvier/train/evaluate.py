@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ranvier.nn.memory import record
+from ranvier.nn.neurons.timed import TimedLIF
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ def watch(plan: Any, net: nn.Module, split: Any, index: int) -> Watched:
 
 
 def spikes_of(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """{layer: spikes `[T, B, *features]`} of the layers whose output is nothing but zeros and ones."""
-    recorded = {path: z for path, z in record(net, x, "z").items() if bool(((z == 0) | (z == 1)).all())}
+    """{layer: spikes `[T, B, *features]`} of the layers whose output is nothing but zeros and ones, or timed spikes."""
+    outputs = record(net, x, "z")
+    outputs |= {path: (z > 0).to(z) for path, z in outputs.items() if isinstance(net.get_submodule(path), TimedLIF)}
+    recorded = {path: z for path, z in outputs.items() if bool(((z == 0) | (z == 1)).all())}
     return {f"{type(net.get_submodule(path)).__name__} {path}".strip(): z for path, z in recorded.items()}
 
 
