@@ -70,8 +70,8 @@ def test_resuming_needs_no_more_than_the_folder(main, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["digit"], "error: there is no recipe 'digit'; did you mean 'digits'? There are: digits, yinyang"),
-        ([], "error: name a recipe to train (digits, yinyang), or a run to go on with: --resume RUN"),
+        (["digit"], "error: there is no recipe 'digit'; did you mean 'digits'? There are: digits, digits-stdp, "),
+        ([], "error: name a recipe to train (digits, "),
         (["digits", "--set", "net.hiden=3"], "error: there is no field 'net.hiden'; did you mean 'net.hidden'?"),
         (["digits", "--set", "net.hidden=many"], "error: net.hidden wants a whole number, got 'many'"),
         (["digits", "--set", "net.hidden"], "error: --set takes NAME=VALUE"),

@@ -21,7 +21,7 @@ def shift(
 
     >>> x = torch.arange(1.0, 5.0).view(1, 4)
     >>> shift(x, 1, generator=torch.Generator().manual_seed(0))
-    tensor([[2., 3., 4., 0.]])
+    tensor([[0., 1., 2., 3.]])
     """
     if not isinstance(max_shift, int) or max_shift < 0:
         raise ValueError(f"shift: max_shift must be a whole number >= 0, got {max_shift!r}")

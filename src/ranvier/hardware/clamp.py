@@ -70,6 +70,6 @@ def six_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
 
     >>> import torch, ranvier
     >>> ranvier.hardware.six_bits(torch.tensor([-1.5, 0.4, 99.0]))
-    (tensor([0., 0., 63.]), tensor([2., 0., 0.]))
+    (tensor([ 0.,  0., 63.]), tensor([2., 0., 0.]))
     """
     return tuple((side.clamp(0.0, LARGEST) + 0.5).floor() for side in (weight, -weight))  # type: ignore[return-value]
