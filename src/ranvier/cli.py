@@ -22,7 +22,7 @@ ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "passive"}
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name; `ranvier recipes` lists them.")]
-MaybeRecipe = Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="As `ranvier recipes` lists them.")]
+MaybeRecipe = Annotated[str | None, typer.Argument(metavar="RECIPE", help="Its name; `ranvier recipes` lists them.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any field of the recipe.")]
 Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the data set lies, if it is a file.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]

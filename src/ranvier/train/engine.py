@@ -164,7 +164,7 @@ class SafeFiles(TorchCheckpointIO):
 
 def new_net(plan: Plan, sample: Tensor) -> nn.Module:
     """The plan's net with weights drawn from its seed; `sample` `[1, *features]` gives lazy layers their sizes."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         net = plan.build().eval()
         with torch.no_grad():
@@ -188,7 +188,7 @@ def fit(
     """
     history = History(folder)
     loaders = Batches(train, plan.batch, plan.seed), Batches(validation, plan.batch)
-    with _quiet():
+    with _quiet(), torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as if nothing had been
         lightning = Trainer(
             max_epochs=plan.epochs,
             callbacks=[history, EveryEpoch(folder.checkpoint), *callbacks],
