@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import header, interleaved
+from measure import interleaved
 from torch import Tensor, nn
 
 import ranvier as rv
@@ -71,7 +71,6 @@ def main(quick: bool = False) -> None:
     first = torch.randn(BATCH, steps, UNITS)
     x, g, g_first = first.transpose(0, 1).contiguous(), torch.rand(steps, BATCH, UNITS), torch.rand(BATCH, steps, UNITS)
     x.requires_grad_(), first.requires_grad_()
-    print(header())
     print(f"({BATCH}, {steps}, {UNITS}) float32, {torch.get_num_threads()} threads; medians of turns that alternate")
     print(f"{'':<19}{'':<22}{'ranvier':>10}{'its compat':>13}{'pytorch-spiking':>18}{'faster':>9}")
     for name, several in layers(peer()).items():
