@@ -124,8 +124,7 @@ def calibrate(
 
     offset: each neuron's mean level without input. trace_scale of a firing layer: the highest level it ever shows,
     just below threshold, against the model's threshold. weight_scale: the height of the response to one spike,
-    against
-    the model's. A layer that does not fire gets the weight scale `readout_scale`, and its trace scale from that
+    against the model's. A layer that does not fire gets the weight scale `readout_scale`, and its trace scale from that
     response. The weights of the chip are overwritten.
     """
     return [_calibrate(layer, model, readout_scale) for layer, model in zip(chip.layers, models, strict=True)]

@@ -10,8 +10,7 @@ class BatchDropout(Temporal):
     """In training, each neuron is off with probability p for the whole batch and sequence; the others are not rescaled.
 
     x [T, B, *features] of spikes -> the same; p in [0, 1). In evaluation all pass. The mask is part of the state:
-    chunks of one
-    sequence share it.
+    chunks of one sequence share it.
 
     >>> import torch, ranvier
     >>> ranvier.hardware.BatchDropout(0.5).eval()(torch.ones(2, 1, 3)).sum()

@@ -37,8 +37,7 @@ class GridAdjoint(Neuron):
 
 class GridEventProp(torch.autograd.Function):
     """(x, params) -> spikes, membrane, current; row 0 is the state before x. `params`: v_leak, v_reset, threshold,
-    tau_syn,
-    tau_mem as tensors; they get no gradient. x [2, T, B, N] carries the weighted spikes in its first half."""
+    tau_syn, tau_mem as tensors; they get no gradient. x [2, T, B, N] carries the weighted spikes in its first half."""
 
     @staticmethod
     def forward(

@@ -25,8 +25,7 @@ class AELIF(HXModule):
     counts.
 
     Output: a handle with current, membrane_cadc, membrane_madc, with adaptation_cadc and adaptation_madc if it
-    adapts, and
-    spikes if it fires.
+    adapts, and spikes if it fires.
     """
 
     leak: Any
@@ -40,9 +39,8 @@ class AELIF(HXModule):
         self, size: int, experiment: Experiment, *, method: str = "superspike", alpha: float = 50.0, leaky: bool = True,
         fire: bool = True, exponential: bool = True, subthreshold_adaptation: bool = True,
         spike_triggered_adaptation: bool = True, membrane_capacitance: Any = None, trace_offset: float | Tensor = 0.0,
-        trace_scale: float = 1.0, cadc_time_shift: int = 0, shift_cadc_to_first: bool = False, interpolation: str =
-        "linear",
-        placement_constraint: Any = None, **parameters: Any,
+        trace_scale: float = 1.0, cadc_time_shift: int = 0, shift_cadc_to_first: bool = False,
+        interpolation: str = "linear", placement_constraint: Any = None, **parameters: Any,
     ):  # fmt: skip
         ignored = {k for k in parameters if k.startswith(("enable_", "cadc_", "record_", "neuron_", "holdoff"))}
         if unknown := parameters.keys() - PARAMETERS.keys() - ignored:

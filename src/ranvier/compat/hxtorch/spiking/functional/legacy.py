@@ -92,9 +92,8 @@ def cuba_iaf_integration(
 
 
 def cuba_refractory_iaf_integration(
-    input: Any, *, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any, refractory_time: Any, method: str, alpha:
-    Any,
-    hw_data: Any = None, dt: float = 1e-6,
+    input: Any, *, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any, refractory_time: Any, method: str,
+    alpha: Any, hw_data: Any = None, dt: float = 1e-6,
 ) -> LIFOutput:  # fmt: skip
     """Integrate-and-fire without leak, silent and clamped for refractory_time after a spike; begins at v = reset."""
     params = dict(v_reset=reset, threshold=threshold, tau_syn=tau_syn, c_mem=tau_mem, t_refractory=refractory_time)
