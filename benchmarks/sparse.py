@@ -23,7 +23,7 @@ def main(quick: bool = False) -> None:
             out, base = torch.empty(rows, width), torch.zeros(1, width)
 
             def events(x=x, weight=weight, base=base, out=out):
-                product.add_events(x, weight.t().contiguous(), base, out)
+                product.add_events(x, product.panels(weight), weight.shape[1], base, out)
 
             events()
             true = x @ weight.t()

@@ -1,5 +1,9 @@
 """Event-driven products give the dense product's sums."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -25,7 +29,7 @@ def test_products_by_events(rows, columns, width, share, seed):
     x *= torch.where(torch.rand(x.shape, generator=generator) < 0.5, 1.0, -2.5)  # graded events too
     weight, g = torch.randn(width, columns, generator=generator), torch.randn(rows, width, generator=generator)
     base, out = torch.randn(1, width, generator=generator), torch.full((rows, width), torch.nan)
-    product.add_events(x, weight.t().contiguous(), base, out)
+    product.add_events(x, product.panels(weight), columns, base, out)
     true = (x.double() @ weight.double().t() + base).float()
     assert (out - true).norm() <= 1e-6 * true.norm() + 1e-30
     gradient = (g.double().t() @ x.double()).float()
@@ -64,3 +68,34 @@ def test_other_dtypes_are_served_by_torch(dtype):
 def test_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert rv.Linear(3, 4)(torch.rand(5, 2, 3)).dtype == torch.bfloat16
+
+
+def test_of_few_spikes_only_the_bits_are_kept():
+    layer, kept = rv.Linear(300, 40), []
+    x = (torch.rand(20, 16, 300) < 0.05).float()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        layer(x)
+        assert [t.dtype for t in kept if t is not layer.weight] == [torch.int64]
+        kept.clear()
+        layer(2 * x)  # not spikes: numbers
+    assert any(t.shape == x.shape for t in kept)
+
+
+def test_as_a_function_of_its_parameters():
+    layer, x = rv.Linear(300, 40), (torch.rand(20, 16, 300) < 0.05).float()
+    energy = torch.func.grad(lambda given: torch.func.functional_call(layer, given, x).square().sum())
+    found = energy(dict(layer.named_parameters()))
+    (true,) = torch.autograd.grad(nn.functional.linear(x, layer.weight, layer.bias).square().sum(), [layer.weight])
+    torch.testing.assert_close(found["weight"], true, rtol=1e-5, atol=1e-4)
+
+
+def test_on_machines_with_shorter_vectors():
+    """The kernels compiled for a processor that knows AVX2 and no more."""
+    code = (
+        "import torch, ranvier as rv\n"
+        "x, layer = (torch.rand(400, 300) < 0.05).float(), rv.Linear(300, 65)\n"
+        "y = layer(x); y.square().sum().backward()\n"
+        "assert torch.allclose(y, torch.nn.functional.linear(x, layer.weight, layer.bias), atol=1e-5)\n"
+        "assert torch.allclose(layer.weight.grad, 2 * y.t() @ x, atol=1e-3)"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "NUMBA_CPU_NAME": "haswell"}, check=True)

@@ -2,13 +2,14 @@
 
     u[t] = x[t] + z[t - 1] W^T (+ b),   (z[t], s[t]) = rule(u[t], s[t - 1])
 
-Forward is one matrix product and one row kernel per tick; u takes the place of x as what is kept for backward. With
-u known, backward needs no product to see the states again: they are retraced segment by segment, then each tick is one
-row kernel and one product, g_z[t] = g_y[t] + g_u[t + 1] W. The gradient of W is a single product over all ticks.
+Forward is one product, by events where few outputs are not zero, and one row kernel per tick; u takes the place of x
+as what is kept for backward. With u known, backward needs no product to see the states again: they are retraced
+segment by segment, then each tick is one row kernel and one product, g_z[t] = g_y[t] + g_u[t + 1] W. The gradient of
+W is a single product over all ticks.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ranvier.machines import cpu, op
 from ranvier.machines.memory import empty, scratch
+from ranvier.spikes import product
 
 ROW = 1 << 22  # numbers that the states of one segment may take
 
@@ -30,6 +32,26 @@ def _ready(params: Sequence[Tensor], x: Tensor, dtype: torch.dtype) -> tuple[tup
     wide = [p.to(dtype) if p.dim() == 0 else p.to(dtype).expand(x.shape[1:]) for p in params]
     flat = [p.reshape(-1).contiguous() for p in wide]
     return tuple(p.numel() != 1 for p in flat), tuple(p.numpy() for p in flat)
+
+
+def _returning(weight: Tensor) -> Callable[[Tensor, Tensor, Tensor], None]:
+    """add(row, z, out): out = row + z weight^T."""
+    back = weight.t()
+
+    def dense(row: Tensor, z: Tensor, out: Tensor) -> None:
+        torch.addmm(row, z, back, out=out)
+
+    if weight.dtype != torch.float32 or len(weight) < product.NARROW:
+        return dense
+    panels = product.panels(weight)
+
+    def by_density(row: Tensor, z: Tensor, out: Tensor) -> None:
+        if torch.count_nonzero(z).item() <= product.FORWARD * z.numel():
+            product.add_events(z, panels, len(weight), row, out)
+        else:
+            dense(row, z, out)
+
+    return by_density
 
 
 @torch.library.custom_op("ranvier::feedback", mutates_args=())
@@ -49,10 +71,10 @@ def feedback(
     two[0] = initial
     states = two.view(2, len(known.states), -1).numpy()
     x_row = x.to(dtype) if bias is None else x.to(dtype) + bias.to(dtype)
-    back, before = weight.to(dtype).t(), z.to(dtype)
+    add, before = _returning(weight.to(dtype)), z.to(dtype).contiguous()
     inputs, results = u.view(steps, 1, count).numpy(), [y.view(steps, 1, count).numpy() for y in outputs]
     for t in range(steps):
-        torch.addmm(x_row[t], before, back, out=u[t])
+        add(x_row[t], before, u[t])
         if t % segment == 0:
             marks[t // segment] = two[t & 1]
         row = tuple(y[t] for y in results)
@@ -109,7 +131,8 @@ def feedback_backward(
             before, to = seen[t - start], (g_rows[t],)
             cpu.timed(known.name, code.adjoint_tick, count, (flows[t],), before, numbers, rows, carried, to, sums)
     neurons = u.shape[-1]
-    g_weight = g_u[1:].reshape(-1, neurons).t() @ y[:-1].reshape(-1, neurons).to(dtype) + g_u[0].t() @ z.to(dtype)
+    returned, g_returned = y[:-1].reshape(-1, neurons).to(dtype), g_u[1:].reshape(-1, neurons)
+    g_weight = product.gradient(returned, g_returned, neurons) + g_u[0].t() @ z.to(dtype)
     kept = [p for p, want in zip(params, wanted, strict=True) if want]
     found = [r.view(u.shape[1:]).sum_to_size(p.shape).to(p.dtype) for r, p in zip(g_params, kept, strict=True)]
     return [g_u.to(y.dtype), (g_u[0] @ weight).to(z.dtype), carry, g_weight, *found]

@@ -12,9 +12,9 @@ class Linear(nn.Linear):
     """torch's linear layer, whose cost follows the spikes: y = x W^T + b.
 
     Drop-in for `torch.nn.Linear` (same arguments, same state_dict). x [*, in_features] -> [*, out_features]. On CPU and
-    in float32 it measures the share of inputs that are not zero: below about a fifth only the columns of W that
-    spiked are added up, above it the product is torch's; forward and backward decide for themselves. Results
-    differ from torch's only by the order of sums.
+    in float32 it measures the share of inputs that are not zero: below about a quarter only the columns of W that
+    spiked are added up, and of spikes only the bits are kept for backward; above it the product is torch's. Forward and
+    backward decide for themselves. Results differ from torch's only by the order of sums.
 
     >>> import torch, ranvier
     >>> ranvier.Linear(700, 256)(torch.zeros(100, 64, 700)).shape
@@ -24,4 +24,8 @@ class Linear(nn.Linear):
     def forward(self, input: Tensor) -> Any:
         if torch.is_autocast_enabled(input.device.type):
             return super().forward(input)
+        if not torch.compiler.is_compiling() and self.out_features >= product.NARROW:
+            bits = product.sparse_spikes(input)
+            if bits is not None and self.weight.dtype == input.dtype:
+                return product.spike_linear(input, bits, self.weight, self.bias)
         return product.linear(input, self.weight, self.bias)

@@ -1,36 +1,26 @@
 """A linear map whose cost follows the number of events.
 
-`linear` is torch's, computed either way: where few inputs are not zero only their rows of the weight are added up,
+The map is torch's, computed either way: where few inputs are not zero only their columns of the weight are added up,
 elsewhere it is the dense product. The density is measured, forward and backward decide separately, and inputs may be
 spikes or any numbers: zeros are what is skipped, so results are those of the dense product but for the order of sums.
+Of inputs that are spikes only the bits are kept for backward.
 """
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ranvier.machines.memory import empty, scratch
 from ranvier.machines.threads import spread
+from ranvier.spikes import bits as spikes_bits
 
-FORWARD, BACKWARD = 0.2, 0.15  # densities below which events win; see `python benchmarks/run.py sparse`
+FORWARD, BACKWARD = 0.25, 0.2  # densities below which events win; see `python benchmarks/run.py sparse`
 SAMPLE = 2048  # numbers looked at to tell dense input, at no cost
 SMALL = 1 << 16  # inputs below which the dense product is done before events are counted
-TILE = 128  # rows listed at once
-PANEL = 512  # columns of the weight added up at once: 256 inputs of them fit the second cache
-
-
-def density(x: Tensor) -> float:
-    """The share of x that is not zero; dense input is told from a sample."""
-    flat = x.reshape(-1)
-    if flat.numel() > 4 * SAMPLE:
-        seen = flat[:: flat.numel() // SAMPLE]
-        share = torch.count_nonzero(seen).item() / seen.numel()
-        if share > 2 * FORWARD:
-            return share
-    from ranvier.spikes import product_kernels
-
-    return product_kernels.count(x.reshape(-1, x.shape[-1]).numpy()) / max(1, flat.numel())
+NARROW = 32  # outputs below which most lanes of a panel would be empty
+FORWARD_TILE, BACKWARD_TILE = 256, 512  # rows listed at once
 
 
 def serves(x: Tensor) -> bool:
@@ -38,60 +28,120 @@ def serves(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() >= SMALL
 
 
+def dense(x: Tensor) -> bool:
+    """Whether a sample of x shows that it is far from sparse."""
+    flat = x.reshape(-1)
+    seen = flat[:: max(1, flat.numel() // SAMPLE)]
+    return torch.count_nonzero(seen).item() > 2 * FORWARD * seen.numel()
+
+
+def density(x: Tensor) -> float:
+    """The share of x that is not zero; that of dense input is told from a sample."""
+    return 1.0 if dense(x) else spikes_bits.packed(x.reshape(-1, x.shape[-1])).events / max(1, x.numel())
+
+
+def sparse_spikes(x: Tensor) -> Tensor | None:
+    """The bits of x [*, K], as [M, words], if it holds so few spikes, and nothing else, that events pay."""
+    if not serves(x) or dense(x):
+        return None
+    bits, found = look(x.detach())
+    events, spikes = found.tolist()
+    return bits if spikes and events <= FORWARD * x.numel() else None
+
+
+@torch.library.custom_op("ranvier::look", mutates_args=())
+def look(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The bits [M, words] of x [*, K]; how many are set, and 1 if x holds nothing but 0 and 1."""
+    bits, events, spikes = spikes_bits.packed(x.reshape(-1, x.shape[-1]))
+    return bits, torch.tensor([events, int(spikes)])
+
+
+@look.register_fake
+def _(x: Tensor) -> tuple[Tensor, Tensor]:
+    columns = x.shape[-1]
+    rows = x.numel() // columns if columns else 0
+    return x.new_empty(rows, spikes_bits.words(columns), dtype=torch.int64), x.new_empty(2, dtype=torch.int64)
+
+
 @torch.library.custom_op("ranvier::linear", mutates_args=())
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x [*, K], weight [N, K], bias [N] -> x weight^T + bias [*, N]."""
-    if not serves(x) or weight.dtype != x.dtype:
+    if not serves(x) or len(weight) < NARROW or weight.dtype != x.dtype or density(x) > FORWARD:
         return torch.nn.functional.linear(x, weight, bias)
-    rows = x.reshape(-1, x.shape[-1]).contiguous()
-    if density(rows) > FORWARD:
-        return torch.nn.functional.linear(x, weight, bias)
-    out = empty((len(rows), len(weight)), x.dtype)
+    return _by_events(x.reshape(-1, x.shape[-1]).contiguous(), weight, bias).view(*x.shape[:-1], len(weight))
+
+
+@torch.library.custom_op("ranvier::spike_linear", mutates_args=())
+def spike_linear(x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`linear` for x [*, K] of few spikes, whose bits [M, words] are all that is read of it."""
+    return _by_events(bits, weight, bias).view(*x.shape[:-1], len(weight))
+
+
+def _by_events(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    out = empty((len(rows), len(weight)), weight.dtype)
     base = torch.zeros(1, len(weight)) if bias is None else bias.view(1, -1)
-    add_events(rows, weight.t().contiguous(), base, out)
-    return out.view(*x.shape[:-1], len(weight))
+    add_events(rows, panels(weight), weight.shape[1], base, out)
+    return out
 
 
-def add_events(x: Tensor, weight: Tensor, base: Tensor, out: Tensor) -> None:
-    """out [M, N] = base [M or 1, N] + x [M, K] weight [K, N], by the events of x."""
+def panels(weight: Tensor) -> Tensor:
+    """A weight [N, K] as the kernels want it: LANES of its outputs side by side [N / LANES * K, LANES]."""
     from ranvier.spikes import product_kernels
 
-    given = x.numpy(), weight.numpy(), base.contiguous().numpy(), int(len(base) != 1), out.numpy()
-    tile = min(TILE, max(1, len(x)))
+    packed = empty((-(-len(weight) // product_kernels.LANES) * weight.shape[1], product_kernels.LANES), weight.dtype)
+    product_kernels.pack_columns(weight.contiguous().numpy(), packed.numpy())
+    return packed
+
+
+def _rows(x: Tensor) -> np.ndarray:
+    """Numbers [M, K] or bits [M, words] as the kernels take them."""
+    return spikes_bits.view(x) if x.dtype == torch.int64 else x.numpy()
+
+
+def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tensor) -> None:
+    """out [M, N] = base [M or 1, N] + x weight^T, by the events of x: numbers [M, K] or bits; weight in `panels`."""
+    from ranvier.spikes import product_kernels
+
+    given = _rows(x), columns, panels.numpy(), base.contiguous().numpy(), int(len(base) != 1), out.numpy()
+    tile = min(FORWARD_TILE, max(1, len(x)))
 
     def work(lo: int, hi: int) -> None:
-        product_kernels.forward(lo, hi, PANEL, *given, *_lists("listed", tile, x.shape[1]), _ends(tile))
+        edge = scratch("edge", (1, product_kernels.LANES), torch.float32).numpy()
+        product_kernels.forward(lo, hi, *given, *_lists("listed", tile, columns), _ends(tile), edge)
 
-    spread(work, len(x), TILE, x.numel() > 1 << 20)
+    spread(work, len(x), FORWARD_TILE, len(x) * columns > 1 << 20)
 
 
-def _lists(name: str, tile: int, columns: int) -> tuple[Any, Any]:
+def _lists(name: str, tile: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Scratch for the events of a tile: where and how much."""
     size = (tile * columns + 1,)
     return scratch(name, size, torch.int32).numpy(), scratch(name, size, torch.float32).numpy()
 
 
-def _ends(tile: int) -> Any:
+def _ends(tile: int) -> np.ndarray:
     return scratch("ends", (tile,), torch.int32).numpy()
 
 
-def weight_gradient(x: Tensor, g: Tensor) -> Tensor:
-    """g^T x [N, K] for x [M, K] and g [M, N], by the events of x."""
+def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
+    """g^T x [N, K] by the events of x, numbers [M, K] or bits of so many columns, and g [M, N]."""
     from ranvier.spikes import product_kernels
 
-    rows, columns, width = len(x), x.shape[1], g.shape[1]
-    out = torch.zeros(columns, width)
-    given = x.numpy(), g.numpy(), out.numpy()
-    tile = min(TILE, rows)
+    columns = x.shape[1] if columns is None else columns
+    lanes, width = product_kernels.LANES, g.shape[1]
+    out = torch.empty(width, columns)
+    given = _rows(x), columns, g.numpy(), out.numpy()
+    tile = min(BACKWARD_TILE, max(1, len(x)))
 
     def work(lo: int, hi: int) -> None:
+        totals = scratch("totals", (-(-(hi - lo) // lanes) * columns, lanes), torch.float32).numpy()
+        packed = scratch("packed", (tile, lanes), torch.float32).numpy()
         start = scratch("starts", (columns + 1,), torch.int32).numpy()
         lists = *_lists("sorted", tile, columns), *_lists("listed", tile, columns)
-        product_kernels.weight_gradient(lo, hi, *given, start, *lists, _ends(tile))
+        product_kernels.weight_gradient(lo, hi, *given, totals, packed, start, *lists, _ends(tile))
 
-    half = max(64, -(-width // torch.get_num_threads() // 16) * 16)  # each thread its own columns of the result
-    spread(work, width, half, x.numel() > 1 << 20)
-    return out.t()
+    share = -(-width // lanes // torch.get_num_threads()) * lanes  # each thread its own columns of the result
+    spread(work, width, max(lanes, share), len(x) * columns > 1 << 20)
+    return out
 
 
 @linear.register_fake
@@ -99,38 +149,54 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 
+@spike_linear.register_fake
+def _(x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
 @torch.library.custom_op("ranvier::linear_backward", mutates_args=())
 def linear_backward(x: Tensor, weight: Tensor, g: Tensor, wanted: list[bool]) -> list[Tensor]:
-    """Gradients of the wanted among x, weight, bias."""
-    rows, g_rows = x.reshape(-1, x.shape[-1]).contiguous(), g.reshape(-1, g.shape[-1]).contiguous()
+    """Gradients of the wanted among x, weight, bias. x [*, K] holds numbers, or bits [M, words] beside g [*, N]."""
+    columns, g_rows = weight.shape[1], g.reshape(-1, g.shape[-1]).contiguous()
     found = []
     if wanted[0]:
-        found.append((g_rows @ weight).view(x.shape))
+        found.append((g_rows @ weight).view(*g.shape[:-1], columns))
     if wanted[1]:
-        by_events = serves(x) and g.dtype == x.dtype and density(rows) <= BACKWARD
-        found.append((weight_gradient(rows, g_rows) if by_events else g_rows.t() @ rows).contiguous())
+        found.append(gradient(x.reshape(-1, x.shape[-1]).contiguous(), g_rows, columns))
     if wanted[2]:
         found.append(g_rows.sum(0))
     return found
 
 
+def gradient(x: Tensor, g: Tensor, columns: int) -> Tensor:
+    """g^T x, by events where they are few."""
+    bits = x.dtype == torch.int64
+    if g.dtype == torch.float32 and g.shape[1] >= NARROW:
+        few = spikes_bits.count(x) / (len(x) * columns) if bits else density(x) if serves(x) else 1.0
+        if few <= BACKWARD:
+            return weight_gradient(x, g, columns)
+    return g.t() @ (spikes_bits.unpack(x, columns, g.dtype) if bits else x)
+
+
 @linear_backward.register_fake
 def _(x: Tensor, weight: Tensor, g: Tensor, wanted: list[bool]) -> list[Tensor]:
-    whole = x.new_empty(x.shape), weight.new_empty(weight.shape), weight.new_empty(weight.shape[:1])
+    whole = g.new_empty(*g.shape[:-1], weight.shape[1]), torch.empty_like(weight), weight.new_empty(weight.shape[:1])
     return [v for v, want in zip(whole, wanted, strict=True) if want]
 
 
 def _remember(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    x, weight, bias = inputs
-    ctx.biased = bias is not None
-    ctx.save_for_backward(x, weight)
+    x, *bits, weight, _ = inputs
+    ctx.save_for_backward(bits[0] if bits else x, weight)
 
 
 def _backward(ctx: Any, g: Tensor) -> tuple:
     x, weight = ctx.saved_tensors
-    wanted = [bool(n) for n in ctx.needs_input_grad]
+    needed = ctx.needs_input_grad
+    wanted = [needed[0], *needed[-2:]]
     found = iter(linear_backward(x, weight, g, wanted))
-    return tuple(next(found) if want else None for want in wanted)
+    g_x, *others = (next(found) if want else None for want in wanted)
+    return (g_x, *(None,) * (len(needed) - 3), *others)
 
 
 linear.register_autograd(_backward, setup_context=_remember)
+spike_linear.register_autograd(_backward, setup_context=_remember)

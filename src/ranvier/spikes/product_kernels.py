@@ -1,141 +1,162 @@
 """Products with a matrix that is mostly zero: add up only the rows that an event selects.
 
 A tile of rows is listed once (which columns are not zero), then every row of the result is the sum of the listed rows
-of the other factor, eight at a time so that the result is read and written an eighth as often.
+of the other factor, LANES columns at a time: the running sums stay in registers, and the other factor comes from
+*panels*, LANES of its columns packed side by side, one of which fits the second cache. Spikes are listed from their
+bits, which the pass that counts them has packed, 64 a word.
 
-Traffic per row: its K inputs once, and N numbers of the weight per event instead of per input; at density d that is d
-of the dense product's additions, which run at the speed of the second cache instead of the multipliers' (about a
-quarter of it): the crossover lies near d = 0.25.
+Traffic per row: its K inputs once (or K bits), and N numbers of a panel per event instead of per input. A row from the
+second cache comes at a quarter to a half of the multipliers' rate: the crossover lies near a density of 0.3.
 """
 
 import numpy as np
 from numba import njit
+from numba.core import types
+from numba.extending import overload
+
+from ranvier.spikes.vector import LANES, first, fma, load, nonzero64, splat, store
 
 kernel = njit(nogil=True, error_model="numpy", cache=True)
+ONE = np.uint64(1)
 
 
-@kernel
-def add_rows(target, rows, lo, hi, values, index, first, last):
-    """target [hi - lo] += sum over j in first..last of values[j] * rows[index[j], lo:hi]."""
-    j = first
-    n = hi - lo
-    while j + 8 <= last:
-        a, b, c, d = (
-            rows[index[j], lo:hi],
-            rows[index[j + 1], lo:hi],
-            rows[index[j + 2], lo:hi],
-            rows[index[j + 3], lo:hi],
-        )
-        e, f, g, h = (
-            rows[index[j + 4], lo:hi],
-            rows[index[j + 5], lo:hi],
-            rows[index[j + 6], lo:hi],
-            rows[index[j + 7], lo:hi],
-        )
-        p, q, r, s = values[j], values[j + 1], values[j + 2], values[j + 3]
-        t, u, v, w = values[j + 4], values[j + 5], values[j + 6], values[j + 7]
-        for k in range(n):
-            near = (p * a[k] + q * b[k]) + (r * c[k] + s * d[k])
-            far = (t * e[k] + u * f[k]) + (v * g[k] + w * h[k])
-            target[k] += near + far
-        j += 8
-    while j + 2 <= last:
-        a, b = rows[index[j], lo:hi], rows[index[j + 1], lo:hi]
-        p, q = values[j], values[j + 1]
-        for k in range(n):
-            target[k] += p * a[k] + q * b[k]
-        j += 2
-    if j < last:
-        a, p = rows[index[j], lo:hi], values[j]
-        for k in range(n):
-            target[k] += p * a[k]
+def list_events(x, m, columns, listed, amounts, n):
+    """Append the columns of row m that are not zero to listed[n:], and what stands there to amounts[n:]; the new n.
 
-
-@kernel
-def count(x):
-    """How many numbers of x [M, K] are not zero."""
-    total = 0
-    for m in range(x.shape[0]):
-        row = x[m]
-        here = np.int32(0)
-        for k in range(x.shape[1]):
-            here += np.int32(row[k] != 0)
-        total += here
-    return total
-
-
-@kernel
-def list_events(row, index, values):
-    """Where row [K] is not zero, and what stands there; gives how many. Eight zeros are passed over at once."""
-    events, whole = 0, row.shape[0] // 8 * 8
-    pairs = row[:whole].view(np.int64)
-    for block in range(whole // 8):
-        at = 4 * block
-        if pairs[at] | pairs[at + 1] | pairs[at + 2] | pairs[at + 3]:
-            for k in range(8 * block, 8 * block + 8):
-                index[events] = k  # without a branch: what is zero is overwritten
-                values[events] = row[k]
-                events += int(row[k] != 0)
-    for k in range(whole, row.shape[0]):
-        index[events] = k
-        values[events] = row[k]
-        events += int(row[k] != 0)
-    return events
-
-
-@kernel
-def forward(lo, hi, panel, x, weight, base, stride, out, listed, amounts, ends):
-    """out[m] = base[m] + x[m] weight for the rows lo..hi: x [M, K], weight [K, N], out [M, N].
-
-    A tile of rows is listed, then added up panel by panel of columns: a panel of the weight stays in the second cache.
-    base [M, N], or [1, N] with stride 0. Scratch: listed, amounts [tile * K + 1]; ends [tile].
+    x [M, K] holds numbers, or [M, words] bits (64 a word): then what stands there is 1.
     """
+    raise NotImplementedError("runs in kernels only")
+
+
+@overload(list_events)
+def _of_its_kind(x, m, columns, listed, amounts, n):
+    return _list_bits if x.dtype == types.uint64 else _list_numbers
+
+
+def _list_numbers(x, m, columns, listed, amounts, n):
+    whole = columns // 64 * 64
+    for k in range(0, whole, 64):
+        word = nonzero64(x, m, k)
+        while word:
+            at = k + first(word)
+            listed[n] = at
+            amounts[n] = x[m, at]
+            word &= word - ONE
+            n += 1
+    for k in range(whole, columns):
+        listed[n] = k  # without a branch: what is zero is overwritten
+        amounts[n] = x[m, k]
+        n += int(x[m, k] != 0)
+    return n
+
+
+def _list_bits(x, m, columns, listed, amounts, n):
+    for w in range(x.shape[1]):
+        word = x[m, w]
+        while word:
+            listed[n] = 64 * w + first(word)
+            amounts[n] = np.float32(1)
+            word &= word - ONE
+            n += 1
+    return n
+
+
+@kernel
+def pack_columns(matrix, panels):
+    """Panels of the rows of a weight [N, K], as a layer keeps it: panels[c K + k, i] = matrix[c LANES + i, k]."""
+    rows, columns = matrix.shape
+    for left in range(0, rows, LANES):
+        at, wide = left // LANES * columns, min(LANES, rows - left)
+        panel = panels[at : at + columns]
+        for near in range(0, columns, 16):  # a cache line of each row at a time
+            for i in range(wide):
+                for k in range(near, min(columns, near + 16)):
+                    panel[k, i] = matrix[left + i, k]
+        panel[:, wide:] = 0
+
+
+@kernel
+def forward(lo, hi, x, columns, panels, base, stride, out, listed, amounts, ends, edge):
+    """out[m] = base[m] + x[m] weight, m in lo..hi: x [M, K] numbers or bits, panels of the weight [K, N], out [M, N].
+
+    base [M, N], or [1, N] with stride 0. Scratch: listed, amounts [tile * K + 1]; ends [tile]; edge [1, LANES].
+    """
+    width = out.shape[1]
     for a in range(lo, hi, ends.shape[0]):
         b = min(a + ends.shape[0], hi)
-        total = 0
+        n = 0
         for m in range(a, b):
-            total += list_events(x[m], listed[total:], amounts[total:])
-            ends[m - a] = total
-        for left in range(0, out.shape[1], panel):
-            right = min(left + panel, out.shape[1])
-            first = 0
+            n = list_events(x, m, columns, listed, amounts, n)
+            ends[m - a] = n
+        for left in range(0, width, LANES):
+            at, whole, start = left // LANES * columns, left + LANES <= width, 0
             for m in range(a, b):
-                target, start = out[m, left:right], base[m * stride, left:right]
-                for n in range(right - left):
-                    target[n] = start[n]
-                add_rows(target, weight, left, right, amounts, listed, first, ends[m - a])
-                first = ends[m - a]
+                if not whole:
+                    for i in range(width - left):
+                        edge[0, i] = base[m * stride, left + i]
+                total = load(LANES, base, m * stride, left) if whole else load(LANES, edge, 0, 0)
+                for j in range(start, ends[m - a]):
+                    total = fma(splat(LANES, amounts[j]), load(LANES, panels, at + listed[j], 0), total)
+                start = ends[m - a]
+                if whole:
+                    store(out, m, left, total)
+                else:
+                    store(edge, 0, 0, total)
+                    for i in range(width - left):
+                        out[m, left + i] = edge[0, i]
 
 
 @kernel
-def weight_gradient(lo, hi, x, g, out, start, index, values, listed, amounts, ends):
-    """out[k, lo:hi] = sum over m of x[m, k] g[m, lo:hi]: x [M, K], g [M, N], out [K, N], zero at first.
+def by_column(x, a, b, columns, start, index, values, listed, amounts, ends):
+    """The events of the rows a..b sorted by column: those of column k end at start[k] of index (row - a) and values."""
+    n = 0
+    for m in range(a, b):
+        n = list_events(x, m, columns, listed, amounts, n)
+        ends[m - a] = n
+    start[:] = 0
+    for j in range(n):
+        start[listed[j] + 1] += 1
+    for k in range(columns):
+        start[k + 1] += start[k]
+    begin = 0
+    for m in range(a, b):
+        for j in range(begin, ends[m - a]):
+            k = listed[j]
+            index[start[k]] = m - a
+            values[start[k]] = amounts[j]
+            start[k] += 1
+        begin = ends[m - a]
 
-    Rows are taken in tiles: their events are listed row by row, then sorted by column, so that a row of the result is
-    summed in one go. Scratch: start [K + 1]; index, values, listed, amounts [tile * K + 1]; ends [tile].
+
+@kernel
+def weight_gradient(lo, hi, x, columns, g, out, totals, packed, start, index, values, listed, amounts, ends):
+    """out[n, k] = sum over m of x[m, k] g[m, n] for n in lo..hi, lo a multiple of LANES: x as in `forward`, g [M, N].
+
+    Rows are taken in tiles: their events are sorted by column, so that a row of the result is summed in one go.
+    Scratch: totals [panels of lo..hi * K, LANES]; packed [tile, LANES]; start [K + 1]; index, values, listed, amounts
+    [tile * K + 1]; ends [tile].
     """
-    columns = x.shape[1]
-    for a in range(0, x.shape[0], ends.shape[0]):
-        b = min(a + ends.shape[0], x.shape[0])
-        total = 0
-        for m in range(a, b):
-            total += list_events(x[m], listed[total:], amounts[total:])
-            ends[m - a] = total
-        start[:] = 0
-        for j in range(total):
-            start[listed[j] + 1] += 1
-        for k in range(columns):
-            start[k + 1] += start[k]
-        first = 0
-        for m in range(a, b):
-            for j in range(first, ends[m - a]):
-                k = listed[j]
-                index[start[k]] = m
-                values[start[k]] = amounts[j]
-                start[k] += 1
-            first = ends[m - a]
-        first = 0
-        for k in range(columns):  # start[k] is now where the list of column k ends
-            if start[k] > first:
-                add_rows(out[k, lo:hi], g, lo, hi, values, index, first, start[k])
-            first = start[k]
+    tile = ends.shape[0]
+    totals[:] = 0
+    for a in range(0, g.shape[0], tile):
+        b = min(a + tile, g.shape[0])
+        by_column(x, a, b, columns, start, index, values, listed, amounts, ends)
+        for left in range(lo, hi, LANES):
+            at, wide = (left - lo) // LANES * columns, min(LANES, hi - left)
+            for m in range(a, b):
+                for i in range(wide):
+                    packed[m - a, i] = g[m, left + i]
+            begin = 0
+            for k in range(columns):
+                if start[k] > begin:
+                    total = load(LANES, totals, at + k, 0)
+                    for j in range(begin, start[k]):
+                        total = fma(splat(LANES, values[j]), load(LANES, packed, index[j], 0), total)
+                    store(totals, at + k, 0, total)
+                begin = start[k]
+    for left in range(lo, hi, LANES):
+        at = (left - lo) // LANES * columns
+        for near in range(0, columns, 16):
+            for i in range(min(LANES, hi - left)):
+                for k in range(near, min(columns, near + 16)):
+                    out[left + i, k] = totals[at + k, i]

@@ -1,0 +1,64 @@
+"""Packing spikes, 64 a word, and taking them out again: one pass over the numbers, one over the words."""
+
+import numpy as np
+from numba import njit
+
+from ranvier.spikes.vector import count, nonzero64
+
+kernel = njit(nogil=True, error_model="numpy", cache=True)
+ONE = np.uint64(1)
+
+
+@kernel
+def pack(x, bits):
+    """Bit k % 64 of bits[m, k / 64] says that x[m, k] is not zero; how many are not, and whether all of those are 1."""
+    events, whole = 0, x.shape[1] // 64 * 64
+    odd = np.int32(0)
+    for m in range(x.shape[0]):
+        row = x[m]
+        for k in range(0, whole, 64):
+            word = nonzero64(x, m, k)
+            bits[m, k // 64] = word
+            events += count(word)
+        if whole < x.shape[1]:
+            word = np.uint64(0)
+            for k in range(whole, x.shape[1]):
+                word |= np.uint64(row[k] != 0) << np.uint64(k - whole)
+            bits[m, whole // 64] = word
+            events += count(word)
+        for k in range(x.shape[1]):
+            odd |= np.int32((row[k] != 0) & (row[k] != 1))
+    return events, odd == 0
+
+
+@kernel
+def unpack(bits, x):
+    """x [M, K] of zeros and ones, from its bits."""
+    for m in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            x[m, k] = (bits[m, k // 64] >> np.uint64(k % 64)) & ONE
+
+
+@kernel
+def transpose(bits, columns, out):
+    """Bit m % 64 of out[k, m / 64] is bit k % 64 of bits[m, k / 64]: squares of 64 by 64, halved six times.
+
+    Each halving swaps the upper right with the lower left quarter of every square of 2 j bits.
+    """
+    square = np.empty(64, np.uint64)
+    for w in range(bits.shape[1]):
+        for h in range(out.shape[1]):
+            for i in range(64):
+                square[i] = bits[64 * h + i, w] if 64 * h + i < bits.shape[0] else np.uint64(0)
+            j, mask = 32, np.uint64(0x00000000FFFFFFFF)
+            while j:
+                k = 0
+                for _ in range(32):
+                    swap = ((square[k] >> np.uint64(j)) ^ square[k + j]) & mask
+                    square[k] ^= swap << np.uint64(j)
+                    square[k + j] ^= swap
+                    k = (k + j + 1) & ~j
+                j >>= 1
+                mask ^= mask << np.uint64(j)
+            for i in range(min(64, columns - 64 * w)):
+                out[64 * w + i, h] = square[i]
