@@ -20,9 +20,9 @@ def outcome(layer, machine, x, state, weights):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("steps, batch, width, bias", [(1, 1, 1, False), (7, 3, 11, True), (30, 2, 33, False)])
-@pytest.mark.parametrize("row", [1 << 22, 64], ids=["one segment", "segments"])
+@pytest.mark.parametrize("row", [1 << 18, 64], ids=["one segment", "segments"])
 def test_recurrent_layers_agree_with_the_reference(steps, batch, width, bias, dtype, row, monkeypatch):
-    monkeypatch.setattr(feedback, "ROW", row)
+    monkeypatch.setattr(feedback, "CACHE", row)
     neuron = rv.ALIF(learn=("beta", "kappa"), beta=torch.rand(width) * 0.5 + 0.4)
     layer = rv.Recurrent(neuron, nn.Linear(width, width, bias=bias)).to(dtype)
     x = torch.rand(steps, batch, width, dtype=dtype)

@@ -133,29 +133,40 @@ _modules: dict[tuple, ModuleType] = {}
 
 
 def module(
-    rule: Rule, dtype: torch.dtype, wide: tuple[bool, ...], wanted: tuple[bool, ...] | None = None
+    rule: Rule,
+    dtype: torch.dtype,
+    wide: tuple[bool, ...],
+    wanted: tuple[bool, ...] | None = None,
+    feedback: bool = False,
 ) -> ModuleType:
     """The compiled code of a rule: its forward loop, or, told which gradients are wanted, its backward loop.
 
-    wide: which parameters are per neuron; wanted: which inputs and parameters need a gradient.
+    wide: which parameters are per neuron; wanted: which inputs and parameters need a gradient; feedback: the loops of
+    a rule whose output returns to it, too.
     """
-    at = (rule.key, dtype, wide, wanted)
+    at = (rule.key, dtype, wide, wanted, feedback)
     if at not in _modules:
         rows = (
             [_forward_row(rule, wide)]
             if wanted is None
             else [_advance_row(rule, wide), _adjoint_row(rule, wide, wanted)]
         )
-        _modules[at] = _module(rule.name, "\n\n".join(rows), dtype)
+        _modules[at] = _module(rule.name, "\n\n".join(rows), dtype, feedback)
     return _modules[at]
 
 
 @cache
-def _module(name: str, rows: str, dtype: torch.dtype) -> ModuleType:
-    kernels = (resources.files("ranvier.machines") / "cpu_kernels.py").read_text()
+def _module(name: str, rows: str, dtype: torch.dtype, feedback: bool) -> ModuleType:
+    kernels = _text("cpu_kernels.py")
     if dtype == torch.float64:
         kernels = kernels.replace("real = np.float32", "real = np.float64")
-    return load(name, f"{kernels}\n\n# {'-' * 64} the rows of {name}\n{rows}")
+    line = f"# {'-' * 64}"
+    rest = f"\n\n{line}{_text('feedback_kernels.py').partition(line)[2]}" if feedback else ""
+    return load(name, f"{kernels}\n\n{line} the rows of {name}\n{rows}{rest}")
+
+
+def _text(file: str) -> str:
+    return (resources.files("ranvier.machines") / file).read_text()
 
 
 def _wide(params: Sequence[Tensor]) -> tuple[bool, ...]:

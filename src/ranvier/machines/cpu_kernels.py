@@ -224,23 +224,3 @@ def backward(lo, hi, width, steps, segment, inputs, initial, params, g_outputs, 
             for t in range(end - 1, start - 1, -1):
                 adjoint_row(t, a, b, inputs, trail[t - start], params, g_outputs, carry, g_inputs, g_params)
         write(g_initial, carry, a, b)
-
-
-# ---------------------------------------------------------------- single ticks, for rules whose output comes back
-@kernel
-def forward_tick(count, inputs, before, params, outputs, after):
-    """One tick of all `count` neurons: inputs, outputs tuples of [1, N]; before, after [S, N]."""
-    forward_row(0, 0, count, inputs, before, params, outputs, after)
-
-
-@kernel
-def retrace(count, steps, inputs, params, trail):
-    """The states before each of `steps` ticks again, from trail[0]: inputs tuple of [steps, N]; trail [steps, S, N]."""
-    for t in range(steps - 1):
-        advance_row(t, 0, count, inputs, trail[t], params, trail[t + 1])
-
-
-@kernel
-def adjoint_tick(count, inputs, before, params, g_outputs, carry, g_inputs, g_params):
-    """The vector-Jacobian product of one tick of all neurons; carry [S, N] is read and written."""
-    adjoint_row(0, 0, count, inputs, before, params, g_outputs, carry, g_inputs, g_params)

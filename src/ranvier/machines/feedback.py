@@ -2,14 +2,14 @@
 
     u[t] = x[t] + z[t - 1] W^T (+ b),   (z[t], s[t]) = rule(u[t], s[t - 1])
 
-Forward is one product, by events where few outputs are not zero, and one row kernel per tick; u takes the place of x
-as what is kept for backward. With u known, backward needs no product to see the states again: they are retraced
-segment by segment, then each tick is one row kernel and one product, g_z[t] = g_y[t] + g_u[t + 1] W. The gradient of
-W is a single product over all ticks.
+A tile of the batch runs through all ticks in one kernel (`feedback_kernels.py`). Forward adds up the rows of the weight
+that spiked, or multiplies where many did. u takes the place of x as what is kept for backward: with u known, backward
+needs no product to see the states again. They are retraced segment by segment, then each tick is one product,
+g_z[t] = g_y[t] + g_u[t + 1] W, and one row of the adjoint. The gradient of W is a single product over all ticks.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,14 +17,22 @@ from torch import Tensor
 
 from ranvier.machines import cpu, op
 from ranvier.machines.memory import empty, scratch
+from ranvier.machines.threads import spread
 from ranvier.spikes import product
 
-ROW = 1 << 22  # numbers that the states of one segment may take
+CACHE = 1 << 18  # numbers that the states of one segment of a tile may take: the second cache, and some more
+WORTH = 1 << 17  # numbers from which threads share the batch
 
 
-def _segment(steps: int, states: int, count: int) -> int:
+def _tile(neurons: int) -> int:
+    """Samples carried together: enough that a row of the weight serves several, few enough that they stay in cache."""
+    return 8 if neurons <= 512 else 16
+
+
+def _segment(steps: int, states: int, neurons: int) -> int:
     """Ticks whose states are held at once: all if they are few, else about sqrt(T)."""
-    return max(1, steps if steps * states * count <= ROW else math.isqrt(max(steps - 1, 0)) + 1)
+    few = steps * states * neurons * _tile(neurons) <= CACHE
+    return max(1, steps if few else math.isqrt(max(steps - 1, 0)) + 1)
 
 
 def _ready(params: Sequence[Tensor], x: Tensor, dtype: torch.dtype) -> tuple[tuple[bool, ...], tuple]:
@@ -34,24 +42,14 @@ def _ready(params: Sequence[Tensor], x: Tensor, dtype: torch.dtype) -> tuple[tup
     return tuple(p.numel() != 1 for p in flat), tuple(p.numpy() for p in flat)
 
 
-def _returning(weight: Tensor) -> Callable[[Tensor, Tensor, Tensor], None]:
-    """add(row, z, out): out = row + z weight^T."""
-    back = weight.t()
+def _columns(weight: Tensor) -> Tensor:
+    """A weight [N, K] as the kernels add up its columns: panels in float32, transposed in float64."""
+    return product.panels(weight) if weight.dtype == torch.float32 else weight.t().contiguous()
 
-    def dense(row: Tensor, z: Tensor, out: Tensor) -> None:
-        torch.addmm(row, z, back, out=out)
 
-    if weight.dtype != torch.float32 or len(weight) < product.NARROW:
-        return dense
-    panels = product.panels(weight)
-
-    def by_density(row: Tensor, z: Tensor, out: Tensor) -> None:
-        if torch.count_nonzero(z).item() <= product.FORWARD * z.numel():
-            product.add_events(z, panels, len(weight), row, out)
-        else:
-            dense(row, z, out)
-
-    return by_density
+def _flat(sequences: Sequence[Tensor]) -> tuple:
+    """[T, B, N] each as arrays [T, B N]."""
+    return tuple(s.view(len(s), -1).numpy() for s in sequences)
 
 
 @torch.library.custom_op("ranvier::feedback", mutates_args=())
@@ -61,26 +59,27 @@ def feedback(
     """x [T, B, N], z [B, N] the output before the first tick, initial [S, B, N], weight [N, N], bias [N] or None
     -> outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N]."""
     known, dtype = op.rules[rule], initial.dtype
-    steps, count = len(x), x[0].numel() if len(x) else 0
-    segment = _segment(steps, len(known.states), count)
+    steps, batch, neurons = x.shape
+    states = len(known.states)
+    segment = _segment(steps, states, neurons)
     outputs, u = [empty(x.shape, dtype) for _ in known.outputs], empty(x.shape, dtype)
-    marks = initial.new_empty(-(-steps // segment), *initial.shape)
+    marks, final = initial.new_empty(-(-steps // segment), *initial.shape), torch.empty_like(initial)
     wide, numbers = _ready(params, x, dtype)
-    code = cpu.module(known, dtype, wide)
-    two = initial.new_empty(2, *initial.shape)
-    two[0] = initial
-    states = two.view(2, len(known.states), -1).numpy()
-    x_row = x.to(dtype) if bias is None else x.to(dtype) + bias.to(dtype)
-    add, before = _returning(weight.to(dtype)), z.to(dtype).contiguous()
-    inputs, results = u.view(steps, 1, count).numpy(), [y.view(steps, 1, count).numpy() for y in outputs]
-    for t in range(steps):
-        add(x_row[t], before, u[t])
-        if t % segment == 0:
-            marks[t // segment] = two[t & 1]
-        row = tuple(y[t] for y in results)
-        cpu.timed(known.name, code.forward_tick, count, (inputs[t],), states[t & 1], numbers, row, states[(t + 1) & 1])
-        before = outputs[0][t]
-    return [*(y.to(x.dtype) for y in outputs), two[steps & 1].clone(), marks, u]
+    code = cpu.module(known, dtype, wide, feedback=True)
+    current = (x.to(dtype) if bias is None else x.to(dtype) + bias.to(dtype)).contiguous().numpy()
+    begin, s = z.to(dtype).contiguous().numpy(), initial.contiguous().view(states, -1).numpy()
+    arrays = (product.FORWARD, current, begin, _columns(weight.to(dtype)).numpy(), s, numbers, _flat(outputs),
+              outputs[0].numpy(), u.numpy(), _flat([u]), final.view(states, -1).numpy(),
+              marks.view(len(marks), states, -1).numpy())  # fmt: skip
+    tile = min(_tile(neurons), batch)
+
+    def work(lo: int, hi: int) -> None:
+        two = scratch("feedback", (2, states, tile * neurons), dtype).numpy()
+        around = two, *product.tile_scratch(tile, neurons)
+        cpu.timed(known.name, code.feedback_forward, lo, hi, segment, *arrays, *around)
+
+    spread(work, batch, tile, x.numel() >= WORTH)
+    return [*(y.to(x.dtype) for y in outputs), final, marks, u]
 
 
 @feedback.register_fake
@@ -88,7 +87,7 @@ def _(
     x: Tensor, z: Tensor, initial: Tensor, params: list[Tensor], weight: Tensor, bias: Tensor | None, rule: str
 ) -> list[Tensor]:
     known = op.rules[rule]
-    segment = _segment(x.shape[0], len(known.states), math.prod(x.shape[1:]))
+    segment = _segment(x.shape[0], len(known.states), x.shape[2])
     outputs = [x.new_empty(x.shape) for _ in known.outputs]
     marks = initial.new_empty(-(-x.shape[0] // segment), *initial.shape)
     return [*outputs, initial.new_empty(initial.shape), marks, x.new_empty(x.shape, dtype=initial.dtype)]
@@ -104,38 +103,32 @@ def feedback_backward(
     grads: of the outputs [T, B, N] each and of the final state [S, B, N].
     """
     known, dtype = op.rules[rule], marks.dtype
-    steps, count, states = len(u), u[0].numel(), len(known.states)
-    segment = _segment(steps, states, count)
+    (steps, batch, neurons), states = u.shape, len(known.states)
+    segment = _segment(steps, states, neurons)
     wide, numbers = _ready(params, u, dtype)
-    code = cpu.module(known, dtype, wide, (True, *wanted))
+    code = cpu.module(known, dtype, wide, (True, *wanted), feedback=True)
     g_outputs = [g.to(dtype).contiguous() for g in grads[:-1]]
-    carry = grads[-1].to(dtype).clone(memory_format=torch.contiguous_format)
-    g_u, g_params = empty(u.shape, dtype), torch.zeros(sum(wanted), count, dtype=dtype)
+    g_final = grads[-1].to(dtype).contiguous().view(states, -1).numpy()
+    g_z, g_u = scratch("g_z", u.shape, dtype), empty(u.shape, dtype)
+    g_initial, g_params = torch.empty_like(marks[0]), torch.zeros(sum(wanted), batch * neurons, dtype=dtype)
     weight = weight.to(dtype)
-    g_z = torch.empty(u.shape[1:], dtype=dtype)
-    trail = scratch("feedback", (segment, states, count), dtype)
-    flows, g_rows = u.view(steps, 1, count).numpy(), g_u.view(steps, 1, count).numpy()
-    others = [g.view(steps, 1, count).numpy() for g in g_outputs[1:]]
-    g_z_row, carried, sums = g_z.view(1, count).numpy(), carry.view(states, count).numpy(), g_params.numpy()
-    for m in range(len(marks) - 1, -1, -1):
-        start, end = m * segment, min((m + 1) * segment, steps)
-        trail[0] = marks[m].view(states, count)
-        seen = trail.numpy()
-        cpu.timed(known.name, code.retrace, count, end - start, (u[start:end].view(-1, count).numpy(),), numbers, seen)
-        for t in range(end - 1, start - 1, -1):
-            if t + 1 < steps:
-                torch.addmm(g_outputs[0][t], g_u[t + 1], weight, out=g_z)
-            else:
-                g_z.copy_(g_outputs[0][t])
-            rows = (g_z_row, *(g[t] for g in others))
-            before, to = seen[t - start], (g_rows[t],)
-            cpu.timed(known.name, code.adjoint_tick, count, (flows[t],), before, numbers, rows, carried, to, sums)
-    neurons = u.shape[-1]
+    arrays = (_flat([u]), marks.view(len(marks), states, -1).numpy(), numbers, _columns(weight.t()).numpy(),
+              g_outputs[0].numpy(), g_z.numpy(), _flat([g_z, *g_outputs[1:]]), g_final, g_u.numpy(), _flat([g_u]),
+              g_initial.view(states, -1).numpy(), g_params.numpy())  # fmt: skip
+    tile = min(_tile(neurons), batch)
+
+    def work(lo: int, hi: int) -> None:
+        trail = scratch("trail", (segment, states, tile * neurons), dtype).numpy()
+        carry = scratch("carry", (states, tile * neurons), dtype).numpy()
+        around = trail, carry, *product.tile_scratch(tile, neurons)
+        cpu.timed(known.name, code.feedback_backward, lo, hi, segment, *arrays, *around)
+
+    spread(work, batch, tile, u.numel() >= WORTH)
     returned, g_returned = y[:-1].reshape(-1, neurons).to(dtype), g_u[1:].reshape(-1, neurons)
     g_weight = product.gradient(returned, g_returned, neurons) + g_u[0].t() @ z.to(dtype)
     kept = [p for p, want in zip(params, wanted, strict=True) if want]
     found = [r.view(u.shape[1:]).sum_to_size(p.shape).to(p.dtype) for r, p in zip(g_params, kept, strict=True)]
-    return [g_u.to(y.dtype), (g_u[0] @ weight).to(z.dtype), carry, g_weight, *found]
+    return [g_u.to(y.dtype), (g_u[0] @ weight).to(z.dtype), g_initial, g_weight, *found]
 
 
 @feedback_backward.register_fake

@@ -106,20 +106,23 @@ def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tenso
     tile = min(FORWARD_TILE, max(1, len(x)))
 
     def work(lo: int, hi: int) -> None:
-        edge = scratch("edge", (1, product_kernels.LANES), torch.float32).numpy()
-        product_kernels.forward(lo, hi, *given, *_lists("listed", tile, columns), _ends(tile), edge)
+        product_kernels.forward(lo, hi, *given, *tile_scratch(tile, columns))
 
     spread(work, len(x), FORWARD_TILE, len(x) * columns > 1 << 20)
 
 
+def tile_scratch(tile: int, columns: int) -> tuple[np.ndarray, ...]:
+    """What a tile of rows needs: listed, amounts, ends, edge."""
+    from ranvier.spikes import product_kernels
+
+    edge = scratch("edge", (4, product_kernels.LANES), torch.float32).numpy()
+    return *_lists("listed", tile, columns), scratch("ends", (tile,), torch.int32).numpy(), edge
+
+
 def _lists(name: str, tile: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scratch for the events of a tile: where and how much."""
+    """Where the events of a tile are, and how much."""
     size = (tile * columns + 1,)
     return scratch(name, size, torch.int32).numpy(), scratch(name, size, torch.float32).numpy()
-
-
-def _ends(tile: int) -> np.ndarray:
-    return scratch("ends", (tile,), torch.int32).numpy()
 
 
 def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
@@ -136,8 +139,9 @@ def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
         totals = scratch("totals", (-(-(hi - lo) // lanes) * columns, lanes), torch.float32).numpy()
         packed = scratch("packed", (tile, lanes), torch.float32).numpy()
         start = scratch("starts", (columns + 1,), torch.int32).numpy()
-        lists = *_lists("sorted", tile, columns), *_lists("listed", tile, columns)
-        product_kernels.weight_gradient(lo, hi, *given, totals, packed, start, *lists, _ends(tile))
+        by_row = tile_scratch(tile, columns)[:3]
+        by_column = _lists("sorted", tile, columns)
+        product_kernels.weight_gradient(lo, hi, *given, totals, packed, start, *by_column, *by_row)
 
     share = -(-width // lanes // torch.get_num_threads()) * lanes  # each thread its own columns of the result
     spread(work, width, max(lanes, share), len(x) * columns > 1 << 20)

@@ -14,10 +14,11 @@ from numba import njit
 from numba.core import types
 from numba.extending import overload
 
-from ranvier.spikes.vector import LANES, first, fma, load, nonzero64, splat, store
+from ranvier.spikes.vector import LANES, first, fma, load, nonzero64, splat, store, zeros
 
 kernel = njit(nogil=True, error_model="numpy", cache=True)
 ONE = np.uint64(1)
+QUARTER = LANES // 4
 
 
 def list_events(x, m, columns, listed, amounts, n):
@@ -76,43 +77,78 @@ def pack_columns(matrix, panels):
 
 
 @kernel
+def list_tile(a, b, x, columns, listed, amounts, ends):
+    """The events of the rows a..b, row after row: those of row m end at ends[m - a]; how many there are."""
+    n = 0
+    for m in range(a, b):
+        n = list_events(x, m, columns, listed, amounts, n)
+        ends[m - a] = n
+    return n
+
+
+@kernel
+def sum_tile(a, b, columns, panels, base, stride, out, listed, amounts, ends, edge):
+    """out[m] = base[m] + the sum of the panels' rows that are listed for m, for m in a..b."""
+    width = out.shape[1]
+    for left in range(0, width, LANES):
+        at, whole, start = left // LANES * columns, left + LANES <= width, 0
+        for m in range(a, b):
+            if not whole:
+                for i in range(width - left):
+                    edge[0, i] = base[m * stride, left + i]
+            total = load(LANES, base, m * stride, left) if whole else load(LANES, edge, 0, 0)
+            for j in range(start, ends[m - a]):
+                total = fma(splat(LANES, amounts[j]), load(LANES, panels, at + listed[j], 0), total)
+            start = ends[m - a]
+            if whole:
+                store(out, m, left, total)
+            else:
+                store(edge, 0, 0, total)
+                for i in range(width - left):
+                    out[m, left + i] = edge[0, i]
+
+
+@kernel
+def multiply_tile(a, b, x, columns, panels, base, stride, out, edge):
+    """out[m] = base[m] + x[m] weight, m in a..b, whatever is zero: four rows by a quarter panel stay in registers."""
+    width = out.shape[1]
+    for left in range(0, width, LANES):
+        at, wide = left // LANES * columns, min(LANES, width - left)
+        for m in range(a, b, 4):
+            p, q, r = min(m + 1, b - 1), min(m + 2, b - 1), min(m + 3, b - 1)
+            for c in range(0, wide, QUARTER):
+                s, t, u, v = zeros(QUARTER), zeros(QUARTER), zeros(QUARTER), zeros(QUARTER)
+                for k in range(columns):
+                    row = load(QUARTER, panels, at + k, c)
+                    s = fma(splat(QUARTER, x[m, k]), row, s)
+                    t = fma(splat(QUARTER, x[p, k]), row, t)
+                    u = fma(splat(QUARTER, x[q, k]), row, u)
+                    v = fma(splat(QUARTER, x[r, k]), row, v)
+                store(edge, 0, c, s)
+                store(edge, 1, c, t)
+                store(edge, 2, c, u)
+                store(edge, 3, c, v)
+            for j in range(min(4, b - m)):
+                for i in range(wide):
+                    out[m + j, left + i] = base[(m + j) * stride, left + i] + edge[j, i]
+
+
+@kernel
 def forward(lo, hi, x, columns, panels, base, stride, out, listed, amounts, ends, edge):
     """out[m] = base[m] + x[m] weight, m in lo..hi: x [M, K] numbers or bits, panels of the weight [K, N], out [M, N].
 
-    base [M, N], or [1, N] with stride 0. Scratch: listed, amounts [tile * K + 1]; ends [tile]; edge [1, LANES].
+    base [M, N], or [1, N] with stride 0. Scratch: listed, amounts [tile * K + 1]; ends [tile]; edge [4, LANES].
     """
-    width = out.shape[1]
     for a in range(lo, hi, ends.shape[0]):
         b = min(a + ends.shape[0], hi)
-        n = 0
-        for m in range(a, b):
-            n = list_events(x, m, columns, listed, amounts, n)
-            ends[m - a] = n
-        for left in range(0, width, LANES):
-            at, whole, start = left // LANES * columns, left + LANES <= width, 0
-            for m in range(a, b):
-                if not whole:
-                    for i in range(width - left):
-                        edge[0, i] = base[m * stride, left + i]
-                total = load(LANES, base, m * stride, left) if whole else load(LANES, edge, 0, 0)
-                for j in range(start, ends[m - a]):
-                    total = fma(splat(LANES, amounts[j]), load(LANES, panels, at + listed[j], 0), total)
-                start = ends[m - a]
-                if whole:
-                    store(out, m, left, total)
-                else:
-                    store(edge, 0, 0, total)
-                    for i in range(width - left):
-                        out[m, left + i] = edge[0, i]
+        list_tile(a, b, x, columns, listed, amounts, ends)
+        sum_tile(a, b, columns, panels, base, stride, out, listed, amounts, ends, edge)
 
 
 @kernel
 def by_column(x, a, b, columns, start, index, values, listed, amounts, ends):
     """The events of the rows a..b sorted by column: those of column k end at start[k] of index (row - a) and values."""
-    n = 0
-    for m in range(a, b):
-        n = list_events(x, m, columns, listed, amounts, n)
-        ends[m - a] = n
+    n = list_tile(a, b, x, columns, listed, amounts, ends)
     start[:] = 0
     for j in range(n):
         start[listed[j] + 1] += 1

@@ -1,0 +1,102 @@
+"""The loops over time of a rule whose output returns through a weight; they end the module of that rule.
+
+A tile of the batch is carried through all ticks before the next, so that its states and its row of events stay in
+cache; the weight comes from the second cache each tick. Per tick, neuron and sample: forward 4 bytes in and 8 out (u
+and the output), and one row of the weight per event; backward 8 in and 4 out, and the whole weight.
+
+Axes: T ticks, B samples, N neurons, S states, R samples of a tile.
+"""
+
+import numpy as np
+
+# In the module of a rule these are its own; what stands above the next line is left out there.
+from ranvier.machines.cpu_kernels import adjoint_row, advance_row, forward_row, kernel, read, real, write
+
+# ---------------------------------------------------------------- the product of a tile
+if real is np.float32:
+    from ranvier.spikes.product_kernels import list_tile, multiply_tile, sum_tile
+
+    @kernel
+    def multiply(a, b, x, panels, base, out, listed, amounts, ends, edge):
+        """out[a:b] = base[a:b] + x[a:b] weight, for x [B, N] of any numbers."""
+        multiply_tile(a, b, x, x.shape[1], panels, base, 1, out, edge)
+
+    @kernel
+    def add_events(few, a, b, x, panels, base, out, listed, amounts, ends, edge):
+        """The same, by events where fewer than a share of `few` are not zero."""
+        columns = x.shape[1]
+        if list_tile(a, b, x, columns, listed, amounts, ends) <= few * (b - a) * columns:
+            sum_tile(a, b, columns, panels, base, 1, out, listed, amounts, ends, edge)
+        else:
+            multiply_tile(a, b, x, columns, panels, base, 1, out, edge)
+else:
+
+    @kernel
+    def multiply(a, b, x, weight, base, out, listed, amounts, ends, edge):
+        for m in range(a, b):
+            for n in range(out.shape[1]):
+                out[m, n] = base[m, n]
+            for k in range(x.shape[1]):
+                if x[m, k] != 0:
+                    for n in range(out.shape[1]):
+                        out[m, n] += x[m, k] * weight[k, n]
+
+    @kernel
+    def add_events(few, a, b, x, weight, base, out, listed, amounts, ends, edge):
+        multiply(a, b, x, weight, base, out, listed, amounts, ends, edge)
+
+
+# ---------------------------------------------------------------- the loops over time
+@kernel
+def feedback_forward(lo, hi, segment, few, x, z, weight, initial, params, ys, y, u, us, final, marks, two,
+                     listed, amounts, ends, edge):  # fmt: skip
+    """u[t] = x[t] + y[t - 1] weight, y[t] and the states by the rule, for the samples lo..hi; y[-1] = z [B, N].
+
+    x, y, u [T, B, N]; ys: tuple of all outputs [T, B N], of which y views the first; us: tuple of u as [T, B N];
+    initial, final [S, B N]; marks [segments, S, B N]: the states at the start of each segment. Scratch: two
+    [2, S, R N], and a tile's (see `ranvier.spikes.product_kernels.forward`).
+    """
+    steps, _, neurons = x.shape
+    tile = ends.shape[0]
+    for a in range(lo, hi, tile):
+        b = min(a + tile, hi)
+        left, right = a * neurons, b * neurons
+        read(two[0], initial, left, right)
+        for t in range(steps):
+            before = y[t - 1] if t else z
+            add_events(few, a, b, before, weight, x[t], u[t], listed, amounts, ends, edge)
+            if t % segment == 0:
+                write(marks[t // segment], two[t & 1], left, right)
+            forward_row(t, left, right, us, two[t & 1], params, ys, two[(t + 1) & 1])
+        write(final, two[steps & 1], left, right)
+
+
+@kernel
+def feedback_backward(lo, hi, segment, us, marks, params, weight, g_y, g_z, g_zs, g_final, g_u, g_us, g_initial,
+                      g_params, trail, carry, listed, amounts, ends, edge):  # fmt: skip
+    """Back through time for the samples lo..hi: g_z[t] = g_y[t] + g_u[t + 1] weight, then the adjoint gives g_u[t].
+
+    g_y, g_z, g_u [T, B, N]; g_zs: tuple of the gradients of all outputs [T, B N], of which g_z views the first; g_us:
+    tuple of g_u as [T, B N]; g_final, g_initial [S, B N]; g_params [P, B N], added to. Scratch: trail
+    [segment, S, R N], carry [S, R N], and a tile's.
+    """
+    steps, _, neurons = g_u.shape
+    tile = ends.shape[0]
+    for a in range(lo, hi, tile):
+        b = min(a + tile, hi)
+        left, right = a * neurons, b * neurons
+        read(carry, g_final, left, right)
+        for m in range(marks.shape[0] - 1, -1, -1):
+            start, end = m * segment, min((m + 1) * segment, steps)
+            read(trail[0], marks[m], left, right)
+            for t in range(start, end - 1):
+                advance_row(t, left, right, us, trail[t - start], params, trail[t - start + 1])
+            for t in range(end - 1, start - 1, -1):
+                if t + 1 < steps:
+                    multiply(a, b, g_u[t + 1], weight, g_y[t], g_z[t], listed, amounts, ends, edge)
+                else:
+                    for i in range(a, b):
+                        for n in range(neurons):
+                            g_z[t, i, n] = g_y[t, i, n]
+                adjoint_row(t, left, right, us, trail[t - start], params, g_zs, carry, g_us, g_params)
+        write(g_initial, carry, left, right)
