@@ -9,6 +9,10 @@ import ranvier as rv
 from everything import NEURONS, drive
 
 SHAPES = [(1, (1, 1)), (7, (3, 11)), (9, (2, 33)), (3, (1, 1000))]
+DTYPES = [
+    pytest.param(torch.float32, id="float32"),
+    pytest.param(torch.float64, id="float64", marks=pytest.mark.slow),  # as many kernels again to compile
+]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
@@ -79,7 +83,7 @@ def spread(neuron, features):
 
 
 @pytest.mark.usefixtures("poisoned")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("machine", ["cpu", "gpu"])
 @pytest.mark.parametrize("neuron", NEURONS, ids=lambda c: c.__name__)
 def test_every_neuron_agrees_with_the_reference(neuron, machine, dtype):
