@@ -18,6 +18,7 @@ PEERS: dict[str, list[str]] = {
     "sinabs": ["--no-deps", "sinabs", "nir", "nirtorch", "pbr"],
     "rockpool": ["--no-deps", "rockpool"],
     "bindsnet": ["--no-deps", "bindsnet", "scipy"],
+    "pytorch_spiking": ["--no-deps", "pytorch-spiking"],
     "spyx": ["spyx"],  # on JAX: it brings all it needs
 }
 

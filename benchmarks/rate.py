@@ -4,6 +4,7 @@ The peer is installed in .peers/pytorch_spiking (`pip install --no-deps pytorch-
 needs nothing but torch, and runs on ours). Nothing is timed that has not just agreed.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -66,13 +67,20 @@ def layers(other: Any) -> dict[str, list[nn.Module]]:
 
 
 def main(quick: bool = False) -> None:
-    steps = 100 if quick else STEPS
+    for threads in sorted({1, os.cpu_count() or 1}):
+        torch.set_num_threads(threads)
+        table(100 if quick else STEPS, quick)
+
+
+def table(steps: int, quick: bool) -> None:
     torch.manual_seed(0)
     first = torch.randn(BATCH, steps, UNITS)
     x, g, g_first = first.transpose(0, 1).contiguous(), torch.rand(steps, BATCH, UNITS), torch.rand(BATCH, steps, UNITS)
     x.requires_grad_(), first.requires_grad_()
-    print(f"({BATCH}, {steps}, {UNITS}) float32, {torch.get_num_threads()} threads; medians of turns that alternate")
-    print(f"{'':<19}{'':<22}{'ranvier':>10}{'its compat':>13}{'pytorch-spiking':>18}{'faster':>9}")
+    print(
+        f"\n({BATCH}, {steps}, {UNITS}) float32, {torch.get_num_threads()} threads; medians of turns that alternate\n"
+    )
+    print("| layer | what | ranvier, ms | its compat, ms | pytorch-spiking, ms | faster |\n|---|---|---|---|---|---|")
     for name, several in layers(peer()).items():
         if len(several) == 3:
             agree(name, several[0], several[2], x, first)
@@ -80,10 +88,11 @@ def main(quick: bool = False) -> None:
             runs: list[Callable[[], object]] = [partial(turn, several[0], x, g, backward)]
             runs += [partial(turn, layer, first, g_first, backward) for layer in several[1:]]
             slow = name == "Lowpass" and backward and not quick  # the peer's graph of 1,000 ticks takes seconds
-            times = interleaved(*runs, repeats=3 if slow else 9, warmup=1 if slow else 2)
-            shown = "".join(f"{1e3 * t:{w}.2f} ms" for t, w in zip(times, (7, 10, 15), strict=False))
-            ratio = f"{times[2] / times[0]:8.1f}x" if len(times) == 3 else "  (no peer in .peers/pytorch_spiking)"
-            print(f"{name:<19}{'forward and backward' if backward else 'forward':<22}{shown}{ratio}", flush=True)
+            times = interleaved(*runs, repeats=3 if slow else 15, warmup=1 if slow else 2)
+            shown = [f"{1e3 * t:.2f}" for t in times] + ["not installed"] * (3 - len(times))
+            ratio = f"{times[2] / times[0]:.1f}x, compat {times[2] / times[1]:.1f}x" if len(times) == 3 else ""
+            what = "forward and backward" if backward else "forward"
+            print(f"| {name} | {what} | {' | '.join(shown)} | {ratio} |", flush=True)
 
 
 if __name__ == "__main__":

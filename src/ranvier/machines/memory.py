@@ -40,6 +40,21 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(lent).view(dtype).view(*shape)
 
 
+def empty_like(x: Tensor) -> Tensor:
+    """An uninitialised tensor like x, with its axes in the same order in memory; on used memory if x is on the CPU."""
+    if x.device.type != "cpu":
+        return torch.empty_like(x)
+    order = sorted(range(x.dim()), key=lambda axis: -x.stride(axis))
+    return empty([x.shape[axis] for axis in order], x.dtype).permute([order.index(axis) for axis in range(x.dim())])
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """x in one piece, the last axis fastest; a copy goes to used memory if x is on the CPU."""
+    if x.is_contiguous() or x.device.type != "cpu":
+        return x.contiguous()
+    return empty(x.shape, x.dtype).copy_(x)
+
+
 def _take_back(size: int, buffer: np.ndarray) -> None:
     with _lock:
         _waiting.setdefault(size, []).append(buffer)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ranvier.derive.rule import Rule
 from ranvier.machines import cpu
+from ranvier.machines.memory import contiguous
 
 rules: dict[str, Rule] = {}
 
@@ -20,6 +21,8 @@ rules: dict[str, Rule] = {}
 def register(rule: Rule) -> str:
     """Make a rule known to the operator; the key names it there."""
     rules.setdefault(rule.key, rule)
+    if rule.once is not None:
+        register(rule.once[1])
     return rule.key
 
 
@@ -35,7 +38,7 @@ def _flat(inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -
     """[T, B, *F] -> [T, N]; parameters to one number, or one per neuron, in the dtype of the state."""
     steps, shape, dtype = inputs[0].shape[0], inputs[0].shape[1:], initial.dtype
     neurons = math.prod(shape)
-    rows = [x.reshape(steps, neurons).contiguous() for x in inputs]
+    rows = [contiguous(x).view(steps, neurons) for x in inputs]
     wide = [p.to(dtype) if p.dim() == 0 else p.to(dtype).expand(shape) for p in params]
     return rows, initial.reshape(-1, neurons).contiguous(), [p.reshape(-1).contiguous() for p in wide]
 
@@ -71,7 +74,7 @@ def scan_backward(
         rows = x[0].new_zeros(sum(wanted[len(x) :]), neurons)
         g_inputs, g_initial = [torch.zeros_like(x[0]) for want in wanted[: len(x)] if want], grads[-1].clone()
     else:
-        g = [y.reshape(steps, neurons).contiguous() for y in grads[:-1]]
+        g = [contiguous(y).view(steps, neurons) for y in grads[:-1]]
         g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
         g_inputs, g_initial, rows = _kernels(machine).backward(rules[rule], x, s, p, g, g_final, tuple(wanted))
     like = inputs[0]

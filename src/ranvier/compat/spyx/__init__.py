@@ -6,6 +6,6 @@ told where it stands: PopulationCode, rate_code, shift_augment, labels out of ra
 `torch.Generator`, a whole number, or nothing.
 """
 
-from ranvier.compat.spyx import axn, data, experimental, fn, nn, phasor
+from ranvier.compat.spyx import axn, data, experimental, fn, loaders, nn, optimize, phasor
 
-__all__ = ["axn", "data", "experimental", "fn", "nn", "phasor"]
+__all__ = ["axn", "data", "experimental", "fn", "loaders", "nn", "optimize", "phasor"]

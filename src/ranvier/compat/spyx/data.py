@@ -1,20 +1,19 @@
-"""Spyx's data functions: factories that give a function of an array."""
+"""Spyx's data functions: factories that give a function of an array; and its loaders."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ranvier.compat.spyx.keys import Key, generator
+from ranvier.compat.spyx.loaders import MNIST_loader, NMNIST_loader, SHD_loader, State
 from ranvier.data import augment, encode, packed
 
-
-class State(NamedTuple):
-    """A batch."""
-
-    obs: Any
-    labels: Any
+__all__ = [
+    "AngleCode", "LatencyCode", "MNIST_loader", "NMNIST_loader", "RateCode", "SHD_loader", "ShiftAugment", "State",
+    "angle_code", "latency_code", "rate_code", "shift_augment", "shuffler",
+]  # fmt: skip
 
 
 def shift_augment(max_shift: int = 10, axes: Sequence[int] = (-1,)) -> Callable[..., Tensor]:

@@ -1,5 +1,8 @@
-"""Spyx's phases as spikes, and its resonate-and-fire neuron."""
+"""Spyx's phasors, phases as spikes, and its resonate-and-fire neuron."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,7 +12,75 @@ from torch import nn as torch_nn
 from ranvier.compat.spyx.axn import superspike
 from ranvier.compat.spyx.keys import Key, generator
 from ranvier.data import encode
+from ranvier.nn import phasor
 from ranvier.nn.neurons.associative import AssociativeResonate
+from ranvier.nn.phasor import PhasorActivation as PhasorActivation
+
+
+def real_to_phasor(x: Tensor, scale: float = math.pi) -> Tensor:
+    """exp(i scale x)."""
+    return phasor.to_phasor(x, scale)
+
+
+def phasor_to_real(z: Tensor) -> Tensor:
+    """The real part."""
+    return z.real
+
+
+def phase_of(z: Tensor) -> Tensor:
+    """The angle, in (-pi, pi]."""
+    return z.angle()
+
+
+class PhasorLinear(phasor.PhasorLinear):
+    """`ranvier.nn.phasor.PhasorLinear` with Spyx's arguments."""
+
+    def __init__(self, in_features: int, out_features: int, use_bias: bool = True, *, rngs: Key = None):
+        with _seeded(rngs):
+            super().__init__(in_features, out_features, use_bias)
+
+
+class PhasorReadout(phasor.PhasorReadout):
+    """`ranvier.nn.phasor.PhasorReadout` with Spyx's arguments."""
+
+    def __init__(self, in_features: int, out_features: int, *, rngs: Key = None):
+        with _seeded(rngs):
+            super().__init__(in_features, out_features)
+
+
+class PhasorMLP(phasor.PhasorMLP):
+    """`ranvier.nn.phasor.PhasorMLP` with Spyx's arguments."""
+
+    def __init__(self, in_features: int, hidden_features: int, out_features: int, depth: int = 2, *, rngs: Key = None):
+        with _seeded(rngs):
+            super().__init__(in_features, hidden_features, out_features, depth)
+
+
+class SpikingPhasor(torch_nn.Module):
+    """A `PhasorLinear` between spikes: [T, B, in_features] -> [T, B, out_features], one spike a cycle of T ticks."""
+
+    def __init__(self, phasor_layer: torch_nn.Module, period_T: int):
+        super().__init__()
+        if period_T < 1:
+            raise ValueError(f"SpikingPhasor: period_T must be a whole number >= 1, got {period_T!r}")
+        self.layer, self.activation, self.T = phasor_layer, PhasorActivation(), period_T
+
+    def forward(self, spike_train: Tensor) -> Tensor:
+        z = phasor.to_phasor(spikes_to_phase(spike_train), 1.0)
+        return phase_to_spikes(phase_of(self.activation(self.layer(z))), self.T)
+
+
+@contextmanager
+def _seeded(rngs: Key) -> Iterator[None]:
+    """What is drawn within comes from this key, if there is one."""
+    if rngs is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        key = generator(rngs)
+        assert key is not None
+        torch.manual_seed(int(torch.randint(2**62, (), generator=key)))
+        yield
 
 
 def phase_to_spikes(theta: Tensor, T: int) -> Tensor:

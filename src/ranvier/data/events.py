@@ -1,0 +1,161 @@
+"""Recordings of spikes: the files of SHD, SSC and N-MNIST, read into memory at one bit a place and tick."""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ranvier.data.packed import Packed
+from ranvier.data.sets import find, stratify
+
+
+class Recordings(NamedTuple):
+    """The three parts of a set of recordings. Choose by `validation`, report `test`."""
+
+    train: Packed
+    validation: Packed
+    test: Packed
+
+
+class Recording(NamedTuple):
+    """One recording: times `[E]` in seconds, places `[E]` (whole numbers), its label."""
+
+    times: np.ndarray
+    places: np.ndarray
+    label: int
+
+
+def frames(times: np.ndarray, places: np.ndarray, steps: int, width: int, dt: float) -> np.ndarray:
+    """1 where at least one event fell in the tick: times `[E]` in seconds, places `[E]` in 0..width-1 -> uint8
+    `[steps, width]`. Ticks last dt seconds; what comes before the first or after the last is left out.
+
+    >>> frames(np.array([0.0, 0.011, 0.012, 0.9]), np.array([0, 1, 1, 0]), steps=2, width=2, dt=0.01)
+    array([[1, 0],
+           [0, 1]], dtype=uint8)
+    """
+    tick = np.floor(times / dt + 1e-6).astype(np.int64)  # at the edge of two ticks: of the second, rounded or not
+    kept = (tick >= 0) & (tick < steps)
+    made = np.zeros((steps, width), np.uint8)
+    made[tick[kept], places[kept]] = 1
+    return made
+
+
+def read_shd(path: str | Path) -> Iterator[Recording]:
+    """The recordings in a file of SHD or SSC (HDF5: spikes/times in seconds, spikes/units in 0..699, labels)."""
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except OSError as problem:
+        raise ValueError(f"{path} is not an HDF5 file ({problem}); if it ends in .gz, gunzip it first") from problem
+    with file:
+        if not {"spikes", "labels"} <= set(file):
+            raise ValueError(f"{path} has {sorted(file)}, wanted spikes/times, spikes/units and labels")
+        times, units, labels = file["spikes/times"], file["spikes/units"], file["labels"][:]  # type: ignore[index]
+        for k, label in enumerate(labels):  # type: ignore[arg-type]
+            yield Recording(times[k].astype(np.float64), units[k].astype(np.int64), int(label))  # type: ignore[index]
+
+
+NMNIST_SIDE, SACCADE = 34, 0.1  # pixels; seconds of each of the three movements of the camera
+
+
+def read_nmnist(path: str | Path, label: int) -> Recording:
+    """One file of N-MNIST: five bytes an event, which are x, y, one bit of polarity and 23 bits of microseconds.
+
+    Places are `(polarity * 34 + y) * 34 + x`. Orchard et al., Converting static image datasets to spiking neuromorphic
+    datasets using saccades, Frontiers in Neuroscience 9, 2015.
+    """
+    raw = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    if len(raw) % 5:
+        raise ValueError(f"{path} has {len(raw)} bytes, wanted five for every event of N-MNIST")
+    x, y, high, middle, low = raw.reshape(-1, 5).astype(np.int64).T
+    if len(x) and max(x.max(), y.max()) >= NMNIST_SIDE:
+        raise ValueError(f"{path} has an event at ({x.max()}, {y.max()}), outside the 34 x 34 pixels of N-MNIST")
+    times = ((high & 0x7F) << 16 | middle << 8 | low) * 1e-6
+    return Recording(times, ((high >> 7) * NMNIST_SIDE + y) * NMNIST_SIDE + x, label)
+
+
+def shd(
+    folder: str | Path | None = None,
+    steps: int = 100,
+    channels: int = 700,
+    duration: float = 1.0,
+    validation: float = 0.1,
+    name: str = "shd",
+) -> Recordings:
+    """Spiking Heidelberg Digits: spoken digits of two languages (20 classes) as spikes of a model cochlea.
+
+    Batches are x `[T, B, channels]`, one bit a spike in memory: 700 channels joined to `channels`, the first `duration`
+    seconds in `steps` ticks. `validation` is that share of the training recordings. The files `shd_train.h5` and
+    `shd_test.h5` are looked for in `folder`, then as `fashion_mnist` tells; FileNotFoundError says how to get them.
+    Cramer et al., The Heidelberg spiking data sets, IEEE TNNLS 33, 2022.
+    """
+    _check(steps, validation)
+    if not 1 <= channels <= 700 or not (math.isfinite(duration) and duration > 0):
+        raise ValueError(f"{name}: wanted 1 to 700 channels and a duration above 0, got {channels} and {duration}")
+    parts = [f"{name}_{part}.h5" for part in (("train", "valid", "test") if name == "ssc" else ("train", "test"))]
+    files = find(name, parts, folder)
+
+    def packed(file: Path) -> Packed:
+        made = ((frames(r.times, r.places * channels // 700, steps, channels, duration / steps), r.label)
+                for r in read_shd(file))  # fmt: skip
+        return _packed(made, steps)
+
+    if len(files) == 3:
+        return Recordings(*map(packed, files))
+    return Recordings(*_shared(packed(files[0]), validation), packed(files[1]))
+
+
+def ssc(folder: str | Path | None = None, steps: int = 100, channels: int = 700, duration: float = 1.0) -> Recordings:
+    """Spiking Speech Commands: 35 spoken words as spikes of a model cochlea; as `shd`, with its own validation part."""
+    return shd(folder, steps, channels, duration, name="ssc")
+
+
+def nmnist(
+    folder: str | Path | None = None, steps: int = 40, validation: float = 0.1, share: float = 1.0
+) -> Recordings:
+    """N-MNIST: 70,000 handwritten digits, as an event camera sees them while it moves.
+
+    Batches are x `[T, B, 2, 34, 34]` (polarity, rows, columns), one bit a spike in memory; the first movement, 100 ms,
+    in `steps` ticks. `share`: this part of the training recordings only. The folders `Train/0` to `Test/9` are looked
+    for in `folder`, then as `data.fashion_mnist` tells; FileNotFoundError says how to get them.
+    """
+    _check(steps, validation)
+    train, test = find("nmnist", ("Train", "Test"), folder)
+
+    def packed(where: Path, share: float = 1.0) -> Packed:
+        def made() -> Iterator[tuple[np.ndarray, int]]:
+            for digit in range(10):
+                files = sorted((where / str(digit)).glob("*.bin"))
+                for file in files[: math.ceil(share * len(files))]:
+                    r = read_nmnist(file, digit)
+                    frame = frames(r.times, r.places, steps, 2 * NMNIST_SIDE**2, SACCADE / steps)
+                    yield frame.reshape(steps, 2, NMNIST_SIDE, NMNIST_SIDE), r.label
+
+        return _packed(made(), steps)
+
+    return Recordings(*_shared(packed(train, share), validation), packed(test))
+
+
+def _check(steps: int, validation: float) -> None:
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be a whole number of ticks >= 1, got {steps!r}")
+    if not 0.0 <= validation < 1.0:
+        raise ValueError(f"validation must be a share of the training set in [0, 1), got {validation!r}")
+
+
+def _packed(made: Iterable[tuple[np.ndarray, int]], steps: int) -> Packed:
+    """Frames [T, *places] and labels, packed one by one: all at once they would take eight times the memory."""
+    pairs = [(np.packbits(frame, axis=0), label) for frame, label in made]
+    if not pairs:
+        raise ValueError("the files hold no recording")
+    rows, labels = zip(*pairs, strict=True)
+    return Packed.of_bytes(torch.from_numpy(np.stack(rows)), torch.tensor(labels), steps)
+
+
+def _shared(whole: Packed, validation: float) -> tuple[Packed, Packed]:
+    train, held = stratify(whole.labels, (1.0 - validation, validation))
+    return whole.part(train), whole.part(held)

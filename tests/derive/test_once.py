@@ -1,0 +1,58 @@
+"""What depends on parameters alone is done once a call, and changes nothing but the time it takes."""
+
+import pytest
+import torch
+
+import ranvier as rv
+from ranvier import Neuron, Param, State
+from ranvier.words import exp, sigmoid, spike
+
+
+class Mixed(Neuron):
+    """Two dear functions of parameters, one within the other; a cheap one; and a parameter called like an operation."""
+
+    tau, t0, threshold = Param(5.0), Param(0.3), Param(1.0)
+    v, w = State(0.0), State("t0")
+
+    @staticmethod
+    def rule(x, v, w, tau, t0, threshold):
+        a = exp(-1.0 / tau)
+        v = a * v + (1.0 - a) * x * sigmoid(t0 + a)
+        z = spike(v - threshold * 0.3)
+        return z, (v - z * t0, 0.5 * w + t0 * z)
+
+
+def test_the_parts_of_a_rule():
+    once, rest = Mixed().bound(()).once
+    assert [op.name for op in once.ops] == ["div", "exp", "add", "sigmoid"] or len(once.ops) == 5
+    assert once.taken == ("tau_", "t0_") and once.given[:2] == ("t0_", "threshold_") and len(once.given) == 4
+    assert not {"exp", "sigmoid", "div"} & {op.name for op in rest.step.ops} and rest.once is None
+    assert rv.LIF().bound(()).once is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_same_as_in_every_tick(dtype):
+    torch.manual_seed(0)
+    given = dict(tau=torch.rand(5) * 9 + 1, t0=torch.rand(3, 1), threshold=torch.tensor(0.9))
+    neuron = Mixed(learn=("tau", "t0", "threshold"), **given)
+    found = []
+    for machine in ("cpu", "reference"):
+        neuron.zero_grad()
+        x = (3 * torch.rand(40, 2, 3, 5, generator=torch.Generator().manual_seed(1))).to(dtype).requires_grad_()
+        with rv.machine(machine):
+            y, state = rv.scan(neuron, x)
+        (y.float().square().sum() + state[""]["w"].sum().float()).backward()
+        found.append([y, x.grad, *(p.grad for p in neuron.parameters()), *state[""].values()])
+    assert torch.equal(found[0][0], found[1][0])
+    for fused, slow in zip(*found, strict=True):
+        torch.testing.assert_close(fused, slow, rtol=1e-2 if dtype == torch.bfloat16 else 1e-4, atol=1e-4)
+
+
+def test_one_number_for_all_is_left_to_the_kernel():
+    from ranvier.machines.choose import _once
+
+    one, each = rv.Lowpass(0.02, 1e-3), rv.Lowpass(0.02, 1e-3, learn="tau", shape=7)
+    for layer, whole in ((one, True), (each, False)):
+        rule = layer.bound(())
+        given, params = _once(rule, [layer.smoothing, layer.level], torch.float32)
+        assert (given is rule) is whole and len(params) == (2 if whole else 1)
