@@ -1,6 +1,7 @@
 """Timed spikes: exact gradients of the discrete network, converging to those of the continuous one."""
 
 import copy
+import itertools
 import math
 
 import continuous
@@ -135,7 +136,7 @@ def test_recurrent_gradients_are_exact_too():
 def test_the_tool_compares_both_gradients_layer_by_layer_and_tells_what_grazes():
     torch.manual_seed(1)
     sizes = (5, 20, 20, 3)
-    maps = [rv.Timed(nn.Linear(i, o, bias=False)) for i, o in zip(sizes, sizes[1:], strict=False)]
+    maps = [rv.Timed(nn.Linear(i, o, bias=False)) for i, o in itertools.pairwise(sizes)]
     nn.init.normal_(maps[0].module.weight, 2.0, 1.5)
     nn.init.normal_(maps[1].module.weight, 1.0, 1.0)
     net = rv.Sequential(maps[0], rv.TimedLIF(), maps[1], rv.TimedRecurrent(rv.TimedLIF(), 20), maps[2], rv.TimedLI())
