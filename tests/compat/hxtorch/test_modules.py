@@ -111,6 +111,37 @@ def test_learned_time_constants():
         tau.model_value.grad = None
 
 
+def test_d5_fields_hold_what_their_names_say():
+    e = hx.Experiment(mock=True)
+    x = hx.SynapseHandle(torch.rand(20, 2, 3))
+    lif = hx.NeuronExp(3, e, leak=0.0, reset=0.0, threshold=0.5).forward_func(x)
+    li = hx.ReadoutNeuronExp(3, e, leak=0.0).forward_func(x)
+    assert lif.spikes.any() and set(lif.spikes.unique().tolist()) == {0.0, 1.0} and lif.membrane_madc is None
+    torch.testing.assert_close(lif.current, li.current)
+    assert (li.current[0] == x.graded_spikes[0]).all() and not li.membrane_cadc[0].any()  # one dt later
+
+
+def test_d11_a_wrapper_is_a_module_like_any_other():
+    class Pair(hx.HXModuleWrapper):
+        def forward_func(self, x, hw_data=None):
+            lif = self.wrapped["lif"].forward_func(self.wrapped["synapse"].forward_func(x))
+            return self.wrapped["synapse"].output_handle, lif
+
+    e = hx.Experiment(mock=True)
+    pair = Pair(e, synapse=hx.Synapse(4, 3, e), lif=hx.LIF(3, e, threshold=0.1, leak=0.0, reset=0.0))
+    assert len(list(pair.parameters())) == 1 and hx.LIF in {type(m) for m in pair.modules()}
+    _, handle = pair(hx.TensorHandle(torch.rand(20, 2, 4)))
+    hx.run(e, 20)
+    assert handle.spikes.shape == (20, 2, 3)
+
+
+def test_d12_inputs_of_other_batches_are_refused():
+    e = hx.Experiment(mock=True)
+    two = [hx.SynapseHandle(torch.rand(20, batch, 3)) for batch in (2, 4)]
+    with pytest.raises(ValueError, match="agree"):
+        hx.LIF(3, e).forward_func(*two)
+
+
 def test_handles():
     with pytest.raises(ValueError, match="ambiguous"):
         hx.Handle("a", b=1)
