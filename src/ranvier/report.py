@@ -63,6 +63,7 @@ def page(story: Story) -> str:
         picture=picture(story.watched.x),
         fields=picture(mosaic(story.fields)) if story.fields is not None else "",
         answer=int(story.watched.traces.sum(0).argmax()),
+        spiking=bool(((story.watched.traces == 0) | (story.watched.traces == 1)).all()),
         wrong=[(picture(x), label, answer) for x, label, answer in story.wrong[:MOST_WRONG]],
         **{name: _svg(name, drawing, story) for name, drawing in FIGURES.items()},
         beside=_svg("beside", BESIDE, story) if "beside" in story.result else "",
@@ -112,7 +113,7 @@ def _path(story: Story, figure: Figure) -> None:
         axes.set(xlabel="", ylabel="", yticks=[], title=f"{layer}: {int(z.sum()):,} spikes of {z.shape[1]:,} neurons")
     traces = story.watched.traces
     plot.traces(traces, readout, highlight=story.watched.label)
-    readout.set(title=f"readout: membrane of class {story.watched.label}, and of the others", ylabel="")
+    readout.set(title=f"readout: class {story.watched.label}, and the others", ylabel="")
     readout.set_xlim(-0.6, len(traces) - 0.4)
 
 
