@@ -57,6 +57,39 @@ def test_train_then_eval_then_resume(main, tmp_path, monkeypatch):
     assert (status, output) == (0, f"{score} {report}")
 
 
+def test_runs_that_learn_without_backward_are_tested_again_and_resumed(main, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, error = main("train", "digits-stdp", "--epochs", "1", "--set", "net.hidden=20", *SMALL[4:6])
+    folder = Folder.open(tmp_path / "runs" / "digits-stdp")
+    result = folder.read_result()
+    assert (status, error) == (0, "") and "What the neurons have learned to see" in folder.report.read_text()
+    status, tested, _ = main("eval", "runs/digits-stdp")
+    assert status == 0 and tested.endswith(f"({result['correct']} of 359)")
+    folder.result.unlink()  # as if it had been stopped before its last line
+    status, _, _ = main("train", "--resume", "runs/digits-stdp")
+    assert status == 0 and folder.read_result()["correct"] == result["correct"]
+
+
+def test_a_chip_is_compared_with_software_and_with_weights_that_were_only_moved(main, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ("--epochs", "1", "--set", "net.hidden=20", "--set", "net.copies=1", "--batch", "500")
+    status, output, error = main("train", "yinyang-in-the-loop", *small)
+    folder = Folder.open(tmp_path / "runs" / "yinyang-in-the-loop")
+    beside = folder.read_result()["beside"]
+    assert (status, error) == (0, "") and list(beside) == [
+        "trained and tested in software",
+        "those weights on the chip",
+    ]
+    assert all(f"{what} {share:.2%}" in output for what, share in beside.items())
+    assert "those weights on the chip" in folder.report.read_text()
+    alone = Folder.open(folder.path / "software")  # a run of its own
+    assert alone.read_config()["chip"]["loop"] is False
+    status, tested, _ = main("eval", str(alone.path))
+    assert status == 0 and f"{beside['trained and tested in software']:.2%}" in tested
+    status, tested, _ = main("eval", str(folder.path))
+    assert status == 0 and f"({folder.read_result()['correct']} of 1000)" in tested
+
+
 def test_resuming_needs_no_more_than_the_folder(main, tmp_path):
     plan = override(named(RECIPES, "digits"), {"epochs": 3})
     folder = Folder.create(tmp_path / "run")

@@ -229,11 +229,12 @@ def _train(plan: Recipe, net: Any, splits: Any, folder: Folder, **trainer: Any) 
     out.print(f"[bold]{plan.name}[/]: {len(splits.train.labels):,} samples, {plan.epochs} epochs, into {folder.path}")
     try:
         rows = plan.fit(net, splits.train, splits.validation, folder, [OneBar(out)], **trainer)
+        beside = plan.beside(splits, folder, [OneBar(out)], **trainer)
     except (KeyboardInterrupt, SystemExit) as stop:  # Lightning leaves by SystemExit when it is told to terminate
         err.print(f"stopped; go on with: ranvier train --resume {folder.path}")
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
     answers = evaluate(plan, net, splits.test)
-    result = summary(plan, net, answers, rows)
+    result = summary(plan, net, answers, rows) | ({"beside": beside} if beside else {})
     write_report(folder, plan, net, splits.test, answers, result, rows)
     folder.write_result(result)  # last: it says that the run is finished
     _last_lines(folder)
@@ -251,6 +252,8 @@ def _last_lines(folder: Folder) -> None:
     result = folder.read_result()
     right = f"({result['correct']} of {result['samples']})"
     out.print(f"test accuracy [bold]{result['accuracy']:.2%}[/] {right}, trained in {result['training_seconds']:.1f} s")
+    for what, share in result.get("beside", {}).items():
+        out.print(f"beside it: {what} {share:.2%}", style="dim")
     out.print(f"report: {folder.report}", soft_wrap=True)
 
 

@@ -63,8 +63,10 @@ def page(story: Story) -> str:
         picture=picture(story.watched.x),
         fields=picture(mosaic(story.fields)) if story.fields is not None else "",
         answer=int(story.watched.traces.sum(0).argmax()),
+        spiking=bool(((story.watched.traces == 0) | (story.watched.traces == 1)).all()),
         wrong=[(picture(x), label, answer) for x, label, answer in story.wrong[:MOST_WRONG]],
         **{name: _svg(name, drawing, story) for name, drawing in FIGURES.items()},
+        beside=_svg("beside", BESIDE, story) if "beside" in story.result else "",
     )
 
 
@@ -111,7 +113,7 @@ def _path(story: Story, figure: Figure) -> None:
         axes.set(xlabel="", ylabel="", yticks=[], title=f"{layer}: {int(z.sum()):,} spikes of {z.shape[1]:,} neurons")
     traces = story.watched.traces
     plot.traces(traces, readout, highlight=story.watched.label)
-    readout.set(title=f"readout: membrane of class {story.watched.label}, and of the others", ylabel="")
+    readout.set(title=f"readout: class {story.watched.label}, and the others", ylabel="")
     readout.set_xlim(-0.6, len(traces) - 0.4)
 
 
@@ -131,6 +133,15 @@ def _confused(story: Story, figure: Figure) -> None:
     plot.confusion(pairs.bincount(minlength=classes**2).view(classes, classes), figure.subplots())
 
 
+def _beside(story: Story, figure: Figure) -> None:
+    rows = {"this run": story.result["accuracy"], **story.result["beside"]}
+    axes = figure.subplots()
+    bars = axes.barh([*rows], [100 * share for share in rows.values()], 0.6, color=[FIRST] + [SOFT] * (len(rows) - 1))
+    axes.bar_label(bars, fmt="%.1f %%", padding=3)
+    axes.invert_yaxis()
+    axes.set(xlabel="right answers on the test set, %", xlim=(0, 110), xticks=range(0, 101, 20))
+
+
 class Drawing(NamedTuple):
     """How to draw a figure, its width in inches, and its height: a part that is fixed and a part for each layer."""
 
@@ -146,6 +157,7 @@ FIGURES = {
     "firing": Drawing(_firing, 4.2, 0.5, per_layer=1.0),
     "confused": Drawing(_confused, 3.6, 3.6),
 }
+BESIDE = Drawing(_beside, 4.2, 1.7)  # where there is something to compare with
 
 
 def _svg(name: str, drawing: Drawing, story: Story) -> str:

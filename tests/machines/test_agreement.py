@@ -114,6 +114,28 @@ def test_every_reset_agrees_with_the_reference(options, machine):
     compare(rv.ALIF(learn=("beta", "kappa"), **options), machine, 9, (2, 33), torch.float32)
 
 
+ADEX = {
+    "every term": dict(refractory=True),
+    "two synapses, exact decays": dict(refractory=True, synapses=("fast", "slow"), method="exponential"),
+    "the original's order": dict(refractory=True, order="hxtorch", detach_reset=True),
+}
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+@pytest.mark.parametrize("name", ADEX)
+def test_adex_with_every_term_on_agrees_with_the_reference(name, machine, dtype):
+    """Leak, exponential, both adaptations, spikes, reset and refractory time: many ticks, so that all take part."""
+    layer = learned(rv.AdEx(tau_mem=5e-3, t_refractory=3e-3, **ADEX[name])).to(dtype)
+    x = drive(layer, 40, (2, 33), dtype)
+    with rv.machine("reference"):
+        z = layer(x)
+        left = rv.record(layer, x, "left")[""]
+    assert 0.02 < z.mean() < 0.5 and left.max() == 3.0
+    compare(layer, machine, 40, (2, 33), dtype)
+
+
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("machine", ["cpu", "gpu"])
 def test_parameters_of_each_neuron(machine):

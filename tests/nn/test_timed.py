@@ -1,5 +1,7 @@
 """Timed spikes: exact gradients of the discrete network, converging to those of the continuous one."""
 
+import copy
+import itertools
 import math
 
 import continuous
@@ -12,6 +14,14 @@ import ranvier as rv
 TAU_MEM, TAU_SYN, LAST = 2.0, 1.0, 8.0  # in units of tau_syn; any unit will do
 
 
+READOUTS = {
+    "max": lambda y, out: y.amax(0),
+    "mean": lambda y, out: y.mean(0),
+    "at": lambda y, out: y[len(y) // 2],
+    "first": lambda y, out: -rv.first_spike(y[0], out) / 0.2,
+}
+
+
 def network(w1, w2, dt, readout, cut=1e-9):
     hidden = rv.TimedLIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN, dt=dt, cut=cut)
     out = (rv.TimedLIF if readout == "first" else rv.TimedLI)(tau_mem=TAU_MEM, tau_syn=TAU_SYN, dt=dt)
@@ -20,8 +30,7 @@ def network(w1, w2, dt, readout, cut=1e-9):
     def score(times, w1, w2):
         a, b = hidden(tuple(weigh(h, w1) for h in rv.encode_times(times, steps, hidden)))
         y = out((weigh(a, w2), weigh(b, w2)))
-        s = y.amax(0) if readout == "max" else y.mean(0) if readout == "mean" else -rv.first_spike(y[0], out) / 0.2
-        return s, (a > 0).sum(0)
+        return READOUTS[readout](y, out), (a > 0).sum(0)
 
     return score
 
@@ -45,28 +54,31 @@ def samples(n, seed=0):
     return times, torch.randint(3, (n,), generator=g)
 
 
-@pytest.mark.parametrize("readout", ["max", "mean", "first"])
+def steepest_error(loss, parameters, every=1, step=1e-6):
+    """The largest gap between a gradient and central differences of the same loss, relative to the gradient's norm."""
+    loss().backward()
+    worst = 0.0
+    for p in parameters:
+        gradient, flat = p.grad.flatten(), p.data.view(-1)
+        for k in range(0, p.numel(), every):
+            before = flat[k].item()
+            with torch.no_grad():
+                flat[k] = before + step
+                above = loss().item()
+                flat[k] = before - step
+                below = loss().item()
+                flat[k] = before
+            worst = max(worst, abs((above - below) / (2 * step) - gradient[k].item()) / gradient.norm().item())
+    return worst
+
+
+@pytest.mark.parametrize("readout", ["max", "mean", "at", "first"])
 def test_gradient_against_finite_differences_of_the_same_model(readout):
-    (w1, w2), (times, labels) = weights(), samples(4)
+    (w1, w2), (times, labels) = (tuple(w.requires_grad_() for w in weights())), samples(4)
+    score = network(w1, w2, 0.25, readout)
     with rv.machine("reference"):
-        score = network(w1, w2, 0.25, readout)
-
-        def loss(a, b):
-            return nn.functional.cross_entropy(score(times, a, b)[0], labels)
-
-        a, b = w1.clone().requires_grad_(), w2.clone().requires_grad_()
-        loss(a, b).backward()
-        with torch.no_grad():
-            for w, g in ((w1, a.grad), (w2, b.grad)):
-                worst = 0.0
-                for k in range(0, w.numel(), 13):
-                    e = torch.zeros_like(w).flatten()
-                    e[k] = 1e-6
-                    e = e.view_as(w)
-                    args = [(w1 + e * s, w2) if w is w1 else (w1, w2 + e * s) for s in (1, -1)]
-                    slope = (loss(*args[0]) - loss(*args[1])) / 2e-6
-                    worst = max(worst, abs(slope - g.flatten()[k]).item() / g.norm().item())
-                assert worst < 1e-6
+        loss = lambda: nn.functional.cross_entropy(score(times, w1, w2)[0], labels)  # noqa: E731
+        assert steepest_error(loss, (w1, w2), every=13) < 1e-6
 
 
 def test_time_constants_and_thresholds_are_learnable():
@@ -76,20 +88,73 @@ def test_time_constants_and_thresholds_are_learnable():
     ).double()
     w1 = weights()[0]
 
-    def value():
+    def loss():
         a, b = lif(tuple(nn.functional.linear(h, w1) for h in rv.encode_times(times, 32, lif)))
         return (a * 0.3 + b).sum()
 
     with rv.machine("reference"):
-        value().backward()
-        for name, p in lif.named_parameters():
-            with torch.no_grad():
-                p += 1e-6
-                up = value()
-                p -= 2e-6
-                down = value()
-                p += 1e-6
-            assert abs((up - down) / 2e-6 - p.grad).item() < 1e-6 * max(1.0, abs(p.grad.item())), name
+        assert steepest_error(loss, lif.parameters()) < 1e-6
+
+
+def test_delays_are_learnable_over_many_ticks():
+    times, _ = samples(4)
+    hidden, out = (kind(tau_mem=TAU_MEM, tau_syn=TAU_SYN, dt=0.25).double() for kind in (rv.TimedLIF, rv.TimedLI))
+    delay = torch.tensor([0.0, 0.1, 0.3, 1.3, 2.2], dtype=torch.float64) + 0.017
+    late = rv.TimedDelay(delay=delay, tau_mem=TAU_MEM, tau_syn=TAU_SYN, dt=0.25, longest=3.0, learn="delay").double()
+    w1, w2 = weights()
+
+    def loss():
+        x = tuple(weigh(h, w1) for h in late(rv.encode_times(times, 32, hidden)))
+        return out(tuple(weigh(h, w2) for h in hidden(x))).mean(0).square().sum()
+
+    with rv.machine("reference"):
+        assert steepest_error(loss, [late.delay], step=1e-7) < 1e-6
+        early = rv.encode_times(times, 32, hidden)
+        a, _ = late(early)
+        wanted = rv.encode_times(times + late.delay.detach(), 32, hidden)[0]
+        torch.testing.assert_close(a, wanted)
+        first, state = late.scan(tuple(h[:5] for h in early))  # what is under way goes from chunk to chunk
+        second, _ = late.scan(tuple(h[5:] for h in early), state)
+        torch.testing.assert_close(torch.cat([first[0], second[0]]), a, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="longest"):
+        rv.TimedDelay(delay=0.3, longest=0.2, dt=0.1)
+
+
+def test_recurrent_gradients_are_exact_too():
+    times, _ = samples(4)
+    layer = rv.TimedRecurrent(rv.TimedLIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN, dt=0.25, cut=1e-9), 12).double()
+    w1, _ = weights()
+
+    def loss():
+        x = rv.encode_times(times, 32, layer.neuron)
+        return rv.first_spike(layer(tuple(weigh(h, w1) for h in x))[0], layer.neuron).square().sum()
+
+    with rv.machine("reference"):
+        assert steepest_error(loss, [layer.feedback.weight], every=7) < 1e-6
+
+
+def test_the_tool_compares_both_gradients_layer_by_layer_and_tells_what_grazes():
+    torch.manual_seed(1)
+    sizes = (5, 20, 20, 3)
+    maps = [rv.Timed(nn.Linear(i, o, bias=False)) for i, o in itertools.pairwise(sizes)]
+    nn.init.normal_(maps[0].module.weight, 2.0, 1.5)
+    nn.init.normal_(maps[1].module.weight, 1.0, 1.0)
+    net = rv.Sequential(maps[0], rv.TimedLIF(), maps[1], rv.TimedRecurrent(rv.TimedLIF(), 20), maps[2], rv.TimedLI())
+    x = rv.encode_times(torch.rand(16, 5) * 30e-3, 50, net[1])
+    with rv.machine("reference"):
+        found = rv.gradients(net, x, lambda v: v.mean(0).square().sum())
+    by_name = {row.name: row for row in found.rows}
+    assert list(by_name) == ["0.module.weight", "2.module.weight", "3.feedback.weight", "4.module.weight"]
+    assert by_name["4.module.weight"].cosine > 0.999  # no spike lies between it and the loss
+    assert by_name["0.module.weight"].cosine < 0.9
+    assert set(found.grazing) == {"1", "3"} and all(0.0 <= share <= 1.0 for share in found.grazing.values())
+    assert "graze" in str(found) and all(p.grad is None for p in net.parameters())
+    wide = copy.deepcopy(net)
+    wide[1].settings["cut"] = 100.0  # then every rise is too slow for the guard
+    with rv.machine("reference"):
+        assert rv.gradients(wide, x, lambda v: v.mean()).grazing["1"] > 0.9
+    with pytest.raises(ValueError, match="TimedLIF"):
+        rv.gradients(rv.Sequential(nn.Linear(2, 2), rv.LIF()), torch.rand(3, 1, 2), torch.sum)
 
 
 def test_kernel_equals_reference():

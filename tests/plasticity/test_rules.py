@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import ranvier
 from ranvier.plasticity import (
     Conv2d,
     Dense,
@@ -188,6 +189,22 @@ def test_delays_lose_nothing():
     torch.testing.assert_close(torch.cat([first, rest]), wanted)
 
 
+@pytest.mark.parametrize("dense", [0.6, 1.0])
+def test_convolutions_are_torchs_and_their_delays_lose_nothing(dense):
+    """Sustained input included: a spike at every tick, and a delay for every synapse."""
+    x = (torch.rand(12, 2, 2, 6, 5) < dense).float()
+    delay = torch.randint(0, 4, (3, 2, 3, 3))
+    layer = Conv2d(2, 3, 3, delay=delay, stride=(2, 1), padding=1)
+    wanted = torch.zeros(12, 2, 3, 3, 5)
+    for d in range(4):
+        part = nn.functional.conv2d(x.flatten(0, 1), layer.weight * (delay == d), None, (2, 1), 1).unflatten(0, (12, 2))
+        wanted[d:] += part[: 12 - d]
+    torch.testing.assert_close(layer(x), wanted)
+    first, state = layer.scan(x[:1].bool())
+    rest, _ = layer.scan(x[1:], state)
+    torch.testing.assert_close(torch.cat([first, rest]), wanted)
+
+
 @pytest.mark.parametrize("delay", [-1, 1.5, True, torch.tensor([1, 2])])
 def test_delays_refused(delay):
     with pytest.raises((ValueError, TypeError), match="delay"):
@@ -207,6 +224,18 @@ def test_weights_are_written_within_bounds_and_totals():
     assert not empty.any()
     with pytest.raises(ValueError, match="reduction"):
         apply(layer.weight, torch.zeros(4, 2, 3))
+
+
+def test_membranes_of_a_run_decide_by_the_voltage_rule():
+    """Clopath: the synapse whose spikes fall on a high membrane grows, the one on a membrane a little up shrinks."""
+    x = torch.zeros(60, 1, 3)
+    x[5::10, :, 0] = x[9::10, :, 1] = 1.0
+    drive = torch.zeros(60, 1, 1)
+    drive[5::10] = 40.0  # mV: the membrane jumps when input 0 spikes, and is nearly back at rest when input 1 does
+    v = ranvier.LI(beta=0.6)(drive) - 70.0
+    late, early = (Trace(rho=rho, kind="euler")(torch.cat([0 * v[:1], v[:-1] + 70.0])) - 70.0 for rho in (0.9, 0.7))
+    change = voltage(x, Trace(rho=0.4)(x), v, late, early, theta_plus=-55.0)
+    assert change[0, 0] > 0 > change[0, 1] and change[0, 2] == 0
 
 
 def test_any_optimiser_takes_the_step():

@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ranvier.data.augment import drop_events, jitter_time, shift
+from ranvier.data.boolean import xor, xor_splits
 from ranvier.data.encode import ENCODINGS, angle, constant, delta, latency, phase, phase_of, population, rate
 from ranvier.data.events import Recordings, nmnist, shd, ssc
 from ranvier.data.packed import Packed, shuffler
@@ -11,7 +12,9 @@ from ranvier.data.sets import Split, Splits, digits, fashion_mnist, mnist, read_
 from ranvier.data.yinyang import yinyang, yinyang_splits
 
 # Sets by name: each takes a folder (or None) and returns Splits.
-SETS = {"digits": digits, "fashion-mnist": fashion_mnist, "mnist": mnist, "yinyang": yinyang_splits}
+SETS = {
+    "digits": digits, "fashion-mnist": fashion_mnist, "mnist": mnist, "xor": xor_splits, "yinyang": yinyang_splits,
+}  # fmt: skip
 
 
 def load(name: str, folder: str | Path | None = None) -> Splits:
@@ -30,5 +33,6 @@ def load(name: str, folder: str | Path | None = None) -> Splits:
 __all__ = [
     "ENCODINGS", "SETS", "Packed", "Recordings", "Split", "Splits", "angle", "constant", "delta", "digits",
     "drop_events", "fashion_mnist", "jitter_time", "latency", "load", "mnist", "nmnist", "phase", "phase_of",
-    "population", "rate", "read_idx", "shd", "shift", "shuffler", "ssc", "stratify", "yinyang",
+    "population", "rate", "read_idx", "shd", "shift", "shuffler", "ssc", "stratify", "xor",
+    "xor_splits", "yinyang",
 ]  # fmt: skip

@@ -23,8 +23,8 @@ class SimulatedChip:
     seconds. Every time constant, resting level, threshold, and single synapse deviates by a fixed pattern, normal with
     the relative deviation `mismatch` (levels: relative to threshold minus rest). Weights are whole numbers within +-63,
     excitatory and inhibitory rows apart, each with its own deviations. The membrane saturates at the rails of the
-    converter, [0, 2^bits - 1], and is read with normal `noise` in its units. `seed` makes the chip: same seed, same
-    chip.
+    converter, [0, 2^bits - 1], and is read with normal `noise` in its units, drawn anew at every run from torch's
+    random numbers. `seed` makes the chip: same seed, same chip.
 
     >>> import torch, ranvier
     >>> chip = ranvier.hardware.SimulatedChip([2, 3, 1], seed=1)
@@ -44,9 +44,9 @@ class SimulatedChip:
                 f"got {sizes}, {mismatch}, {noise}, {bits}"
             )
         self.sizes, self.dt, self.noise, self.top = list(sizes), dt, noise, 2.0**bits - 1
-        self.generator = torch.Generator().manual_seed(seed)
+        pattern = torch.Generator().manual_seed(seed)
         self.layers = [
-            _Layer(self, before, after, tau_mem, tau_syn, mismatch, fires=k < len(sizes) - 2)
+            _Layer(self, before, after, tau_mem, tau_syn, mismatch, k < len(sizes) - 2, pattern)
             for k, (before, after) in enumerate(itertools.pairwise(sizes))
         ]
 
@@ -72,11 +72,12 @@ class _Layer:
     """One layer of the chip with the rows of synapses before it; usable by itself, for measuring."""
 
     def __init__(
-        self, chip: SimulatedChip, before: int, after: int, tau_mem: float, tau_syn: float, mismatch: float, fires: bool
-    ):
+        self, chip: SimulatedChip, before: int, after: int, tau_mem: float, tau_syn: float, mismatch: float,
+        fires: bool, pattern: torch.Generator,
+    ):  # fmt: skip
         def deviating(value: float, *shape: int, relative_to: float | None = None) -> Tensor:
-            pattern = torch.randn(*shape, generator=chip.generator).clamp(-3.0, 3.0) * mismatch
-            return (value + (value if relative_to is None else relative_to) * pattern).clamp(min=0.1 * abs(value))
+            off = torch.randn(*shape, generator=pattern).clamp(-3.0, 3.0) * mismatch
+            return (value + (value if relative_to is None else relative_to) * off).clamp(min=0.1 * abs(value))
 
         span = THRESHOLD - REST
         self.chip, self.shape, self.fires = chip, (after, before), fires
@@ -99,7 +100,7 @@ class _Layer:
         excitation, inhibition = self.weight * self.synapses
         z, _, traces = self.neuron.run(spikes.float() @ (excitation - inhibition).T, None, ("v",))
         v = traces["v"]
-        v = v + self.chip.noise * torch.randn(v.shape, generator=self.chip.generator)
+        v = v + self.chip.noise * torch.randn(v.shape)
         return Record(z if self.fires else None, v.round().clamp(0.0, self.chip.top))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.nn.neurons.timed import GRADIENTS, TimedLIF
+from ranvier.nn.timed import TimedRecurrent
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ def gradients(net: nn.Module, x: Any, loss: Callable[[Any], Tensor]) -> Comparis
     found, grazing = {}, {}
     for kind in GRADIENTS:
         twin = copy.deepcopy(net)
-        layers = {path: m for path, m in twin.named_modules() if isinstance(m, TimedLIF)}
+        layers = {path: m for path, m in twin.named_modules() if isinstance(m, (TimedLIF, TimedRecurrent))}
         for layer in layers.values():
-            layer.switch(kind)
+            getattr(layer, "neuron", layer).switch(kind)  # type: ignore[operator]
         given: dict[str, Any] = {}
         hooks = [m.register_forward_hook(partial(_keep, given, path)) for path, m in layers.items()]
         loss(twin(x)).backward()
@@ -90,6 +91,7 @@ def _row(name: str, exact: Tensor, surrogate: Tensor) -> Row:
 def _grazing(layer: Any, pair: Any) -> float:
     """The share of spikes at which the membrane rises more slowly than the guard allows."""
     (a, _), _, traces = layer.run(pair, None, ("v",))
+    layer = getattr(layer, "neuron", layer)
     v, dt = traces["v"], layer.settings["dt"]
     tau = layer.tau_syn if layer.settings["to"] is None else layer.tau_syn_to
     r = -tau * torch.log(torch.where(a > 0, a, torch.ones_like(a)))

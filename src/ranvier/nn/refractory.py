@@ -8,8 +8,8 @@ from torch import Tensor
 from ranvier.derive.rule import Rule
 from ranvier.machines import choose, op
 from ranvier.nn.neuron import Neuron
-from ranvier.nn.temporal import Temporal
-from ranvier.words import gated, maximum, where
+from ranvier.nn.temporal import Temporal, promoted
+from ranvier.words import abs, gated, maximum, where
 
 
 class Refractory(Temporal):
@@ -55,7 +55,7 @@ class Refractory(Temporal):
                     outputs, after = inner.function(*values[: n + s], *values[n + s + 1 : -1])
                 before = zip(inner.states, values[n : n + s], after, strict=True)
                 kept = [where(silent, old, new) if name in held else new for name, old, new in before]
-                left = where(outputs[0] > 0.0, silence, maximum(left - 1.0, 0.0))
+                left = where(abs(outputs[0]) > 0.0, silence, maximum(left - 1.0, 0.0))
                 named = {**dict(zip(inner.states, kept, strict=True)), "left": left, "z": outputs[0]}
                 return (*outputs, *(named[k] for k in names)), (*kept, left)
 
@@ -67,11 +67,12 @@ class Refractory(Temporal):
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         xs = self.neuron._inputs(x)
+        dtype = promoted(xs[0].dtype)
         if state is None:
-            state = self.neuron.initial(xs[0].sum(0))
-            state["left"] = torch.zeros_like(next(iter(state.values())))
+            begin = xs[0].sum(0)
+            state = {**self.neuron.initial(begin), "left": torch.zeros_like(begin, dtype=dtype)}
         inner = self.neuron._state(xs[0], {k: v for k, v in state.items() if k != "left"})
-        before = [*inner.values(), state["left"].to(next(iter(inner.values())))]
+        before = [*inner.values(), state["left"].to(dtype)]
         params = [*(getattr(self.neuron, k) for k in self.neuron.params), self.silence]
         values, after = choose.carry(self.bound(names), xs, before, params)
         outputs, traced = values[: len(values) - len(names)], values[len(values) - len(names) :]

@@ -1,15 +1,17 @@
 """What stands around neurons with timed spikes: weights, encoding, spike times, recurrence."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ranvier.machines import choose
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.timed import TimedLI, TimedLIF, _tick, kappa
 from ranvier.nn.sequential import Fold, fold
 from ranvier.nn.temporal import Temporal
-from ranvier.words import exp, log, where
+from ranvier.words import exp, log, maximum, where
 
 Pair = tuple[Tensor, Tensor]
 """Timed spikes (a, b), or weighted ones (xi, xv), each [T, B, *features]."""
@@ -93,36 +95,73 @@ def first_spike(a: Tensor, neuron: TimedLIF, late: float | None = None) -> Tenso
     return torch.where(fired, time, torch.full_like(time, len(a) * dt if late is None else late))
 
 
-class TimedDelay(Neuron):
-    """Timed spikes that arrive later: by `delay` seconds, between 0 and one tick, learnable and exact.
+def _reach(dt: float, longest: float | None) -> tuple[float, int]:
+    dt = _tick(dt, "eventprop", 1.0, None)[0]
+    longest = dt if longest is None else longest
+    if not (isinstance(longest, (int, float)) and 0 < longest < float("inf")):
+        raise ValueError(f"longest must be a positive number of seconds, got {longest!r}")
+    return dt, max(math.ceil(longest / dt * (1.0 - 1e-6)), 1) - 1
 
-    A spike with r seconds left in its tick has r - delay left after it; where that is below 0 it falls into the next
-    tick. Inputs and outputs (a, b), each [T, B, *features], for targets with tau_mem and tau_syn. Whole ticks more:
-    several of them in a row.
+
+class TimedDelay(Neuron):
+    """Timed spikes that arrive later by `delay` seconds, learnable and exact.
+
+    A spike with r seconds left in its tick has r - delay left after it; whole ticks of the delay are waited, and where
+    what remains of r is below 0 the spike falls into the tick after.
+
+    Inputs and outputs (a, b), each [T, B, *features], for targets with tau_mem and tau_syn. delay: between 0 and
+    `longest` seconds, beyond which a learned one has no effect; if not given, one tick or the longest delay there is.
+    The state holds the spikes under way. ValueError for a delay that is longer.
 
     >>> import torch, ranvier
     >>> li = ranvier.TimedLI(dt=1e-3)
-    >>> a, b = ranvier.encode_times(torch.tensor([[0.5e-3]]), 3, li)
-    >>> late = ranvier.TimedDelay(delay=0.7e-3, dt=1e-3)((a, b))
+    >>> a, b = ranvier.encode_times(torch.tensor([[0.5e-3]]), 6, li)
+    >>> late = ranvier.TimedDelay(delay=3.7e-3, longest=5e-3)((a, b))
     >>> ranvier.first_spike(late[0], ranvier.TimedLIF())
-    tensor([[0.0012]])
+    tensor([[0.0042]])
     """
 
-    delay = Param(0.5e-3, "seconds, from 0 to dt", low=0.0)
+    delay = Param(0.5e-3, "seconds, from 0 to `longest`", low=0.0)
     tau_mem = Param(20e-3, "time constant of the target's membrane in seconds", low=1e-12)
     tau_syn = Param(5e-3, "time constant of the target's current in seconds", low=1e-12)
-    later = State(0.0, "seconds that the spike under way will have left in the next tick; 0: none")
-    dt = Option(lambda dt: _tick(dt, "eventprop", 1.0, None)[0], dt=1e-3)
+    later = State(-1.0, "seconds that the spike under way will have left in the next tick; below 0: none")
+    reach = Option(_reach, dt=1e-3, longest=None)
 
     @staticmethod
-    def rule(a, b, later, delay, tau_mem, tau_syn, dt):
+    def rule(a, b, later, delay, tau_mem, tau_syn, reach):
+        dt, _ = reach
         fired = a > 0.0
         r = -tau_syn * log(where(fired, a, 1.0)) - delay
         now, next = fired & (r >= 0.0), fired & (r < 0.0)
-        here, there = where(now, r, 0.0), where(later > 0.0, later, 0.0)
-        y = where(now, exp(-here / tau_syn), 0.0) + where(later > 0.0, exp(-there / tau_syn), 0.0)
-        x = where(now, kappa(here, tau_syn, tau_mem), 0.0) + where(later > 0.0, kappa(there, tau_syn, tau_mem), 0.0)
-        return (y, x), where(next, r + dt, 0.0)
+        late = later >= 0.0
+        here, there = where(now, r, 0.0), where(late, later, 0.0)
+        y = where(now, exp(-here / tau_syn), 0.0) + where(late, exp(-there / tau_syn), 0.0)
+        x = where(now, kappa(here, tau_syn, tau_mem), 0.0) + where(late, kappa(there, tau_syn, tau_mem), 0.0)
+        return (y, x), where(next, maximum(r + dt, 0.0), -1.0)
+
+    def __init__(self, *, delay: Any = 0.5e-3, longest: float | None = None, **given: Any):
+        super().__init__(delay=delay, longest=longest, **given)
+        if longest is None:
+            self.settings["longest"] = longest = max(self.settings["dt"], self.delay.max().item())
+        if bool((self.delay > longest).any()):
+            raise ValueError(f"TimedDelay: delay must lie between 0 and longest={longest:g} seconds, got {delay!r}")
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        (dt, ticks), (a, _) = _reach(**self.settings), self._inputs(x)
+        begin = self.initial(a.sum(0)) if state is None else {k: state[k] for k in self.states}
+        held = self.delay + (self.delay.clamp(0.0, (ticks + 1) * dt) - self.delay).detach()
+        whole = (held.detach() / dt).floor().clamp(max=ticks)
+        past = {}
+        if ticks:  # whole ticks are waited before the rule, which knows the rest
+            old = a.new_zeros(ticks, *a.shape[1:]) if state is None else state["past"].to(a.dtype).movedim(1, 0)
+            seen = torch.cat([old, a])
+            now = torch.arange(len(a), device=a.device).reshape(-1, *[1] * (a.dim() - 1))
+            a = seen.gather(0, (now + ticks - whole.long()).expand(a.shape))
+            past = {"past": seen[len(a) :].movedim(0, 1)}
+        params = [held - whole * dt, self.tau_mem, self.tau_syn]
+        values, after = choose.carry(self.bound(names), (a, a), list(self._state(a, begin).values()), params)
+        traces = dict(zip(names, values[2:], strict=True))
+        return tuple(values[:2]), {**dict(zip(self.states, after, strict=True)), **past}, traces
 
 
 class TimedRecurrent(Temporal):

@@ -1,5 +1,6 @@
 """Recipes: whole training runs, one file each, every number in them adjustable by name."""
 
+from ranvier.recipes.delayed_xor import DelayedXOR
 from ranvier.recipes.digits import Digits
 from ranvier.recipes.digits_stdp import DigitsSTDP, MnistSTDP
 from ranvier.recipes.fashion import FashionMNIST
@@ -8,11 +9,12 @@ from ranvier.recipes.recipe import Recipe, from_config, named, override, setting
 from ranvier.recipes.yinyang import YinYang
 
 # By name, as the command line takes them.
-_ALL = (Digits, DigitsSTDP, MnistSTDP, FashionMNIST, YinYang, YinYangInTheLoop)
+_ALL = (Digits, DigitsSTDP, MnistSTDP, DelayedXOR, FashionMNIST, YinYang, YinYangInTheLoop)
 RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in _ALL}
 
 __all__ = [
     "RECIPES",
+    "DelayedXOR",
     "Digits",
     "DigitsSTDP",
     "FashionMNIST",

@@ -1,15 +1,17 @@
 """The Yin-Yang figure on a simulated analog chip: the chip computes forward, the model's gradients go backward."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ranvier import hardware
+from ranvier.data import Splits
 from ranvier.nn.neurons.physical import PhysicalLI, PhysicalLIF
 from ranvier.nn.sequential import Sequential
-from ranvier.recipes.recipe import Recipe
+from ranvier.recipes.recipe import Recipe, to_config
 from ranvier.surrogate import superspike
 from ranvier.train import loss
 
@@ -70,6 +72,26 @@ class YinYangInTheLoop(Recipe):
             noise=self.chip.noise, seed=self.chip.seed,
         )  # fmt: skip
         return hardware.InTheLoop(model, chip, hardware.calibrate(chip, [model[1], model[3]]))  # type: ignore[list-item]
+
+    def beside(self, splits: Splits, folder: Any, callbacks: Sequence[Any] = (), **trainer: Any) -> dict[str, float]:
+        """The same net trained without the chip (its run lies in `software`), and its weights put on the chip."""
+        if not self.chip.loop:
+            return {}
+        from ranvier.train.engine import new_net
+        from ranvier.train.evaluate import evaluate, summary
+        from ranvier.train.folder import Folder
+
+        alone = replace(self, chip=replace(self.chip, loop=False))
+        place = Folder(folder.path / "software")
+        place.path.mkdir(exist_ok=True)
+        place.write_config(to_config(alone))
+        model, on_chip = (new_net(plan, splits.train.x[:1]) for plan in (alone, self))
+        rows = alone.fit(model, splits.train, splits.validation, place, callbacks, **trainer)
+        answers = evaluate(alone, model, splits.test)
+        place.write_result(summary(alone, model, answers, rows))
+        on_chip.model.load_state_dict(model.state_dict())  # type: ignore[union-attr]
+        moved = evaluate(self, on_chip, splits.test)
+        return {"trained and tested in software": answers.accuracy, "those weights on the chip": moved.accuracy}
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
         """x `[B, 4]` in [0, 1] -> spikes `[T, B, 5 copies]`: coordinates between early and late, and a bias spike."""

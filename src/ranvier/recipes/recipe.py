@@ -81,6 +81,10 @@ class Recipe:
         """What each neuron has learned to see, as pictures `[N, H, W]` for the report; None if that cannot be shown."""
         return None
 
+    def beside(self, splits: Splits, folder: Any, callbacks: Sequence[Any] = (), **trainer: Any) -> dict[str, float]:
+        """What the trained net is to be compared with: {what: its share of right answers on the test set}."""
+        return {}
+
     def fit(
         self, net: nn.Module, train: Any, validation: Any, folder: Any, callbacks: Sequence[Any] = (), **trainer: Any
     ) -> list[dict[str, float]]:

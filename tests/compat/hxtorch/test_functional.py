@@ -131,27 +131,26 @@ def test_legacy(name, dtype):
     close(x.grad, case["grad_input"], dtype, "gradient of the input")
 
 
-def test_eventprop_with_the_shipped_adjoint():
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_eventprop_with_the_shipped_adjoint(dtype):
     case = golden("eventprop")["single_layer"]
-    spikes, weight = (
-        torch.tensor(case[k], dtype=torch.float64, requires_grad=True) for k in ("input_spikes", "weight")
-    )
+    spikes, weight = (torch.tensor(case[k], dtype=dtype, requires_grad=True) for k in ("input_spikes", "weight"))
     y = F.EventPropSynapseFunction.apply(spikes, weight)
     y.retain_grad()
-    close(y, case["synapse_output"])
+    close(y, case["synapse_output"], dtype)
     p = case["params"]
     z, v, i = F.EventPropLIFFunction.apply(
         y, p["leak"], p["reset"], p["threshold"], p["tau_syn"], p["tau_mem"], None, p["dt"]
     )
     for got, name in ((z, "spikes"), (v, "membrane"), (i, "current")):
-        close(got, case[name], what=name)
-    z.backward(torch.tensor(case["upstream_spikes"], dtype=torch.float64), retain_graph=True)
-    close(y.grad, case["grad_stacked"])
-    close(spikes.grad, case["grad_input_spikes"])
-    close(weight.grad, case["grad_weight"])
+        close(got, case[name], dtype, name)
+    z.backward(torch.tensor(case["upstream_spikes"], dtype=dtype), retain_graph=True)
+    close(y.grad, case["grad_stacked"], dtype)
+    close(spikes.grad, case["grad_input_spikes"], dtype)
+    close(weight.grad, case["grad_weight"], dtype)
     y.grad = None
     (v.sum() + i.sum()).backward()
-    close(y.grad, case["grad_when_only_membrane_and_current_have_upstream"])
+    close(y.grad, case["grad_when_only_membrane_and_current_have_upstream"], dtype)
 
 
 def test_eventprop_hands_hardware_records_on():
@@ -188,18 +187,19 @@ def test_exponential_euler_equals_its_equation():
     assert decay.grad.abs() > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("kind", ["cases", "hw_cases"])
-def test_refractory_update(kind):
+def test_refractory_update(kind, dtype):
     for case in golden("refractory_update")[kind]:
-        one = {k: None if case.get(k) is None else torch.tensor([[case[k]]], dtype=torch.float64)
+        one = {k: None if case.get(k) is None else torch.tensor([[case[k]]], dtype=dtype)
                for k in ("z", "v", "ref_state", "spikes_hw", "membrane_hw")}  # fmt: skip
         z, v, left = F.refractory_update(
             **one, reset=case["reset"], refractory_time=case["refractory_time"], dt=case["dt"]
         )
-        close(z, case["z_out"])
-        close(v, case["v_out"])
+        close(z, case["z_out"], dtype)
+        close(v, case["v_out"], dtype)
         wanted = torch.tensor(case["ref_out"]).ceil() if case["z_out"] == [[1.0]] else torch.tensor(case["ref_out"])
-        close(left, wanted.tolist(), what=str(case))  # whole ticks, where the original keeps the quotient
+        close(left, wanted.tolist(), dtype, str(case))  # whole ticks, where the original keeps the quotient
 
 
 def test_silent_steps_do_not_depend_on_rounding():
@@ -219,14 +219,15 @@ def test_silent_steps_do_not_depend_on_rounding():
         assert left.item() == steps, (dtype, time, dt)
 
 
-def test_superspike():
-    data = golden("superspike")
-    for case in data["cases"]:
-        x = torch.tensor(case["x"], dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_superspike(dtype):
+    for case in golden("superspike")["cases"]:
+        x = torch.tensor(case["x"], dtype=dtype, requires_grad=True)
         y = F.SuperSpike.apply(x, torch.tensor(case["alpha"]))
-        close(y, case["y"])
-        y.backward(torch.tensor(case["upstream"], dtype=torch.float64))
-        close(x.grad, case["grad_x"])
+        assert y.dtype == dtype
+        close(y, case["y"], dtype)
+        y.backward(torch.tensor(case["upstream"], dtype=dtype))
+        close(x.grad, case["grad_x"], dtype)
         assert torch.equal(F.threshold(x, "superspike", case["alpha"]), y)
     with pytest.raises(ValueError, match="'foo' is not implemented yet"):
         F.threshold(x, "foo", 1.0)
@@ -243,71 +244,98 @@ def test_unterjubel():
     assert torch.equal(model.grad, torch.tensor(case["grad_input"])) and injected.grad is None
 
 
-def test_linear_family():
-    d = {k: v for k, v in golden("linear").items()}
-    up = torch.tensor(d["upstream"], dtype=torch.float64)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_linear_family(dtype):
+    d = golden("linear")
+    up = torch.tensor(d["upstream"], dtype=dtype)
 
     def fresh():
-        return (torch.tensor(d[k], dtype=torch.float64, requires_grad=True) for k in ("x", "weight", "bias"))
+        return (torch.tensor(d[k], dtype=dtype, requires_grad=True) for k in ("x", "weight", "bias"))
 
     x, w, b = fresh()
     y = F.linear(x, w, b)
     y.backward(up)
     for got, name in ((y, "y"), (x.grad, "grad_x"), (w.grad, "grad_w"), (b.grad, "grad_b")):
-        close(got, d["linear"][name], what=name)
+        close(got, d["linear"][name], dtype, name)
     x, w, b = fresh()
     mask = torch.tensor(d["sparse"]["mask"])
     before = w.detach().clone()
     y = F.linear_sparse(x, w, mask)
     y.backward(up)
-    close(y, d["sparse"]["y"])
-    close(x.grad, d["sparse"]["grad_x"])
-    close(w.grad, (torch.tensor(d["sparse"]["grad_w"], dtype=torch.float64) * mask).tolist())  # D9: masked
+    close(y, d["sparse"]["y"], dtype)
+    close(x.grad, d["sparse"]["grad_x"], dtype)
+    close(w.grad, (torch.tensor(d["sparse"]["grad_w"], dtype=dtype) * mask).tolist(), dtype)  # D9: masked
+    close(before * mask, d["sparse"]["weight_after"], dtype)  # what the original makes of the parameter itself
     assert torch.equal(w.detach(), before)
     for case in d["clamp"]["cases"]:
-        w = torch.tensor(d["clamp"]["weight"], dtype=torch.float64, requires_grad=True)
-        if not 0 < case["start_weight"] < 63:
-            continue
-        eye = torch.eye(w.shape[1], dtype=torch.float64)
+        w = torch.tensor(d["clamp"]["weight"], dtype=dtype, requires_grad=True)
+        eye = torch.eye(w.shape[1], dtype=dtype)
         y = F.linear_exponential_clamp(eye, w, None, case["cap"], case["start_weight"], case["quantize"]).T
-        close(y, case["effective_weight"], what=str(case["start_weight"]))
+        close(y, case["effective_weight"], dtype, str(case["start_weight"]))
         y.sum().backward()
-        close(w.grad, case["grad_w_for_unit_upstream"], what=str(case["start_weight"]))
-    w = torch.tensor([0.1, 1.5], requires_grad=True)
-    F.linear_exponential_clamp(torch.eye(2), w.diag(), start_weight=62.9).sum().backward()
-    assert torch.isfinite(w.grad).all()  # D10
+        close(w.grad, case["grad_w_for_unit_upstream"], dtype, str(case["start_weight"]))
+    for start in (62.9, 62.999):  # D10
+        w = torch.tensor([0.1, 1.5], dtype=dtype, requires_grad=True)
+        F.linear_exponential_clamp(torch.eye(2, dtype=dtype), w.diag(), start_weight=start).sum().backward()
+        assert torch.isfinite(w.grad).all()
 
 
-def test_dropout_and_input_neuron():
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_dropout_and_input_neuron(dtype):
     d = golden("dropout_input")
-    x, mask = torch.tensor(d["dropout"]["x"], dtype=torch.float64), torch.tensor(d["dropout"]["mask"])
-    close(F.batch_dropout(x, mask), d["dropout"]["y"])
+    x, mask = torch.tensor(d["dropout"]["x"], dtype=dtype), torch.tensor(d["dropout"]["mask"])
+    close(F.batch_dropout(x, mask), d["dropout"]["y"], dtype)
     d = d["input_neuron"]
-    x, hw = torch.tensor(d["x"], requires_grad=True), torch.tensor(d["hw"])
-    close(F.input_neuron(x), d["y_no_hw"], torch.float32)
+    x, hw = torch.tensor(d["x"], dtype=dtype, requires_grad=True), torch.tensor(d["hw"], dtype=dtype)
+    close(F.input_neuron(x), d["y_no_hw"], dtype)
     y = F.input_neuron(x, hw)
-    close(y, d["y_hw"], torch.float32)
-    y.backward(torch.tensor(d["upstream"]))
-    close(x.grad, d["grad_x"], torch.float32)
+    close(y, d["y_hw"], dtype)
+    y.backward(torch.tensor(d["upstream"], dtype=dtype))
+    close(x.grad, d["grad_x"], dtype)
     y = F.input_neuron(x, hw[:3])
     assert list(y.shape) == d["y_hw_shorter_shape"]
     y.sum().backward()  # the original fails here
 
 
-@pytest.mark.parametrize("wrong", [
-    dict(method="foo"), dict(leaky=False), dict(integration_step_code="v = v + 1"), dict(refractory=True, fire=False),
-    dict(tau_syn=None), dict(dt=0.0), dict(input=torch.rand(3, 2)), dict(input=[torch.rand(3, 2, 3)]),
-])  # fmt: skip
-def test_errors_come_up_front(wrong):
-    good = dict(
-        input=torch.rand(3, 2, 3), leak=0.0, reset=0.0, threshold=1.0, tau_syn=1e-5, c_mem=1e-5, g_l=1.0,
-        refractory_time=0.0,
-        method="superspike", alpha=10.0, exp_slope=1.0, exp_threshold=1.0, subthreshold_adaptation_strength=1.0,
-        spike_triggered_adaptation_increment=1.0, tau_adap=1e-4, integration_step_code=F.CuBaStepCode().generate(),
-    )  # fmt: skip
-    F.cuba_aelif_integration(**good)
+# What fails in the original fails here, by name, before anything runs.
+WRONG = {
+    "code_expects_hw_voltage_but_no_hw_data": dict(
+        integration_step_code=F.CuBaStepCode(hw_voltage_trace_available=True).generate()
+    ),
+    "refractory_without_fire": dict(refractory=True, fire=False),
+    "input_list": dict(input=[torch.rand(3, 2, 3)]),
+    "unknown_method": dict(method="foo"),
+    "two_dim_input": dict(input=torch.rand(3, 2)),
+    "tau_syn_none": dict(tau_syn=None),
+    "flag_mismatch_code_exponential_but_flag_false": dict(
+        integration_step_code=F.CuBaStepCode(exponential=True).generate()
+    ),
+    "code of the user's own": dict(integration_step_code="v = v + 1"),
+    "code made with a leak": dict(leaky=False),
+    "no time": dict(dt=0.0),
+}
+GOOD = dict(
+    input=torch.rand(3, 2, 3), leak=0.0, reset=0.0, threshold=1.0, tau_syn=1e-5, c_mem=1e-5, g_l=1.0,
+    refractory_time=0.0, method="superspike", alpha=10.0, exp_slope=1.0, exp_threshold=1.0,
+    subthreshold_adaptation_strength=1.0, spike_triggered_adaptation_increment=1.0, tau_adap=1e-4,
+    integration_step_code=F.CuBaStepCode().generate(),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_errors_come_up_front(name):
+    F.cuba_aelif_integration(**GOOD)
     with pytest.raises(ValueError):
-        F.cuba_aelif_integration(**{**good, **wrong})
+        F.cuba_aelif_integration(**{**GOOD, **WRONG[name]})
+
+
+def test_every_error_of_the_original_is_tried():
+    known = {k for k, says in INJECTED["errors"].items() if says is not None}
+    assert known <= WRONG.keys()
+    nothing = SimpleNamespace(voltage=None, adaptation=None, spikes=None)  # "no_hw_observables_at_all": no error
+    assert torch.equal(
+        F.cuba_aelif_integration(**GOOD, hw_data=nothing).membrane, F.cuba_aelif_integration(**GOOD).membrane
+    )
 
 
 def test_code_that_expects_records_wants_them():

@@ -9,13 +9,17 @@ from torch import nn
 class Experiment:
     """What was called, in order. `mock=True` runs the model; otherwise `hardware` gives recordings by module.
 
-    hardware: a function from (experiment, runtime) to {module: hw_data}; the vendor's stack is not needed.
+    hardware: a function from (experiment, runtime) to {module: hw_data}; the vendor's stack is not needed, and what
+    is for it alone (hw_routing_func) is kept but not used.
     """
 
-    def __init__(self, mock: bool = True, dt: float = 1e-6, hardware: Callable[..., Mapping[Any, Any]] | None = None):
+    def __init__(
+        self, mock: bool = False, dt: float = 1e-6, hw_routing_func: Callable[..., Any] | None = None, *,
+        hardware: Callable[..., Mapping[Any, Any]] | None = None,
+    ):  # fmt: skip
         if not dt > 0:
             raise ValueError(f"Experiment: dt must be above 0, got {dt!r}")
-        self.mock, self.dt, self.hardware = mock, dt, hardware
+        self.mock, self.dt, self.hw_routing_func, self.hardware = mock, dt, hw_routing_func, hardware
         self.connections: list[tuple[HXModule, tuple[Any, ...]]] = []
 
     def connect(self, module: "HXModule", inputs: tuple[Any, ...]) -> None:
@@ -26,8 +30,14 @@ class Experiment:
         self.connections = []
 
     def get_hw_results(self, runtime: Any) -> Mapping[Any, Any]:
-        if self.mock or self.hardware is None:
+        """The recordings by module; none in a mock run."""
+        if self.mock:
             return {}
+        if self.hardware is None:
+            raise ValueError(
+                "Experiment(mock=False) has no hardware to run on; give it hardware=, a function of (experiment, "
+                "runtime) that returns recordings by module, or run the model alone: Experiment(mock=True)"
+            )
         return self.hardware(self, runtime)
 
 

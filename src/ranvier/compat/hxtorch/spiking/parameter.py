@@ -46,7 +46,7 @@ class HXParameter(nn.Module):
 
 
 class ModelParameter(HXParameter):
-    """A value of the model, used for the hardware too."""
+    """A value of the model, used for the hardware too: setting `hardware_value` has no effect, as in the original."""
 
     @property
     def hardware_value(self) -> Any:
@@ -54,7 +54,7 @@ class ModelParameter(HXParameter):
 
     @hardware_value.setter
     def hardware_value(self, value: Any) -> None:
-        raise AttributeError("ModelParameter: the hardware value is the model's; set model_value")
+        pass
 
     @property
     def model_value(self) -> Any:
@@ -99,6 +99,10 @@ class HXTransformedModelParameter(ModelParameter):
     @property
     def hardware_value(self) -> Any:
         return self._func(self._value)
+
+    @hardware_value.setter
+    def hardware_value(self, value: Any) -> None:
+        pass
 
 
 def wrapped(value: Any) -> HXParameter:

@@ -30,6 +30,8 @@ def neuron(dt: float, slope_name: str | None, alpha: float, flags: tuple[tuple[s
 def summed(input: Tensor | tuple[Tensor, ...]) -> Tensor:
     """One [T, B, N] of hxtorch's inputs: a tensor, or a tuple of synapses' outputs that are added."""
     if isinstance(input, tuple):
+        if len({x.shape for x in input}) != 1:
+            raise ValueError(f"inputs of one neuron must agree in [T, B, N], got {[tuple(x.shape) for x in input]}")
         input = torch.stack(input).sum(0)
     if not isinstance(input, Tensor) or input.dim() != 3:
         raise ValueError(
