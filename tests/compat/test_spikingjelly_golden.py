@@ -235,6 +235,7 @@ ERRORS = {
     "SSA 5-D": (ValueError, lambda: layer.SpikingSelfAttention(8, 2)(torch.rand(1, 1, 8, 2, 2))),
     "LatencyEncoder enc_function bad": (NotImplementedError, lambda: encoding.LatencyEncoder(4, "cubic")),
     "WeightedPhase out of range": (ValueError, lambda: encoding.WeightedPhaseEncoder(2)(torch.ones(1))),
+    "SpikeCountToBinary slots 0": (ValueError, lambda: layer.SpikeCountToBinary(0)),
     "PSN T mismatch": (ValueError, lambda: neuron.PSN(4)(torch.rand(3, 2, 1))),
 }
 
@@ -250,8 +251,7 @@ def test_errors(name):
 
 
 def test_every_error_of_the_sample_is_tried():
-    # SpikeCountToBinary belongs to the newest generation only and is not among the names given here
-    assert {c["case"] for c in cases("errors")} == set(ERRORS) | {"SpikeCountToBinary slots 0"}
+    assert {c["case"] for c in cases("errors")} == set(ERRORS)
 
 
 def test_encoders():

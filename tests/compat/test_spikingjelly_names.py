@@ -56,6 +56,12 @@ SIGNATURES = {
         ("SpikingSelfAttention", "SpikeDrivenSelfAttention", "TokenQKAttention", "ChannelQKAttention"),
         "dim num_heads spiking_neuron kwargs",
     ),
+    "SpikeCountToBinary": "num_slots always_convert",
+    "TemporalBinSum": "num_slots always_convert",
+    "ReplaceforGrad": "",
+    "GradwithTrace": "module",
+    "SpikeTraceOp": "module",
+    "OTTTSequential": "args",
     "QKAttention": "dim num_heads qka_type spiking_neuron kwargs",
 }
 

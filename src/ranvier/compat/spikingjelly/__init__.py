@@ -1,4 +1,4 @@
-"""SpikingJelly's names: `layer`, `neuron`, `functional`, `surrogate`, `encoding`, as in its `activation_based`.
+"""SpikingJelly's names, as in its `activation_based`: layer, neuron, functional, learning, surrogate, encoding.
 
 >>> import torch
 >>> from ranvier.compat.spikingjelly import functional, layer, neuron
@@ -9,6 +9,6 @@ torch.Size([8, 2, 4])
 >>> functional.reset_net(net)
 """
 
-from ranvier.compat.spikingjelly import encoding, functional, layer, neuron, surrogate
+from ranvier.compat.spikingjelly import encoding, functional, layer, learning, neuron, surrogate
 
-__all__ = ["encoding", "functional", "layer", "neuron", "surrogate"]
+__all__ = ["encoding", "functional", "layer", "learning", "neuron", "surrogate"]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import ranvier
 from ranvier.compat.spikingjelly import neuron
 from ranvier.compat.spikingjelly.memory import Carried, MultiStepModule, StepModule, publish
+from ranvier.nn.neurons.multilevel import counted, unary
 
 log = logging.getLogger("ranvier")
 
@@ -166,6 +167,36 @@ class PrintShapeModule(StepModule, nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         log.debug("%s %s", self.ext_str, tuple(x.shape))
         return x
+
+
+class _Slots(MultiStepModule, nn.Module):
+    """Changes the number of ticks in evaluation, or always; in training, else, nothing."""
+
+    def __init__(self, num_slots: int, always_convert: bool = False):
+        super().__init__()
+        if isinstance(num_slots, bool) or not isinstance(num_slots, int) or num_slots < 1:
+            raise ValueError(f"{type(self).__name__}: num_slots must be a whole number >= 1, got {num_slots!r}")
+        self.num_slots, self.always_convert = num_slots, always_convert
+
+    def convert(self, x_seq: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return self.convert(x_seq) if self.always_convert or not self.training else x_seq
+
+
+class SpikeCountToBinary(_Slots):
+    """Counts [T, N, *] -> spikes [T num_slots, N, *]."""
+
+    def convert(self, x_seq: Tensor) -> Tensor:
+        return unary(x_seq, self.num_slots)
+
+
+class TemporalBinSum(_Slots):
+    """Spikes [T, N, *] -> counts [ceil(T / num_slots), N, *]."""
+
+    def convert(self, x_seq: Tensor) -> Tensor:
+        return counted(x_seq, self.num_slots)
 
 
 class TemporalWiseAttention(MultiStepModule, ranvier.TemporalAttention):
