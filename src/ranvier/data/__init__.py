@@ -33,6 +33,5 @@ def load(name: str, folder: str | Path | None = None) -> Splits:
 __all__ = [
     "ENCODINGS", "SETS", "Packed", "Recordings", "Split", "Splits", "angle", "constant", "delta", "digits",
     "drop_events", "fashion_mnist", "jitter_time", "latency", "load", "mnist", "nmnist", "phase", "phase_of",
-    "population", "rate", "read_idx", "shd", "shift", "shuffler", "ssc", "stratify", "xor",
-    "xor_splits", "yinyang",
+    "population", "rate", "read_idx", "shd", "shift", "shuffler", "ssc", "stratify", "xor", "yinyang",
 ]  # fmt: skip
