@@ -143,7 +143,7 @@ class TimedDelay(Neuron):
         super().__init__(delay=delay, longest=longest, **given)
         if longest is None:
             self.settings["longest"] = longest = max(self.settings["dt"], self.delay.max().item())
-        if bool((self.delay > longest).any()):
+        if bool((self.delay > float(longest)).any()):
             raise ValueError(f"TimedDelay: delay must lie between 0 and longest={longest:g} seconds, got {delay!r}")
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:

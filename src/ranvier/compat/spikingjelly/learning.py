@@ -111,9 +111,9 @@ def mstdpet_linear_single_step(
 
     tau_trace is the learner's: what is eligible decays there.
     """
-    before = (t.unsqueeze(0) if isinstance(t, Tensor) else t for t in (trace_pre, trace_post))
+    pre, post = (t.unsqueeze(0) if isinstance(t, Tensor) else t for t in (trace_pre, trace_post))
     spikes = in_spike.unsqueeze(0), out_spike.unsqueeze(0)
-    x, y, eligible = mstdp_linear_single_step(fc, *spikes, *before, tau_pre, tau_post, f_pre, f_post)
+    x, y, eligible = mstdp_linear_single_step(fc, *spikes, pre, post, tau_pre, tau_post, f_pre, f_post)
     return x[0], y[0], eligible[0]
 
 
