@@ -134,7 +134,7 @@ class _Learner(MemoryModule):
         synapse.register_forward_hook(lambda module, x, y: self._see(self._pre, x[0]))
         sn.register_forward_hook(lambda module, x, y: self._see(self._post, y))
 
-    def _see(self, seen: list[Tensor], spikes: Tensor) -> None:
+    def _see(self, seen: list[Tensor], spikes: Any) -> None:
         if self.enabled and self.training:
             seen.append(spikes.detach() if self.step_mode == "m" else spikes.detach().unsqueeze(0))
 
