@@ -4,7 +4,7 @@ Traffic per neuron and tick (float32): forward 4 bytes in and 4 out; backward 8 
 """
 
 import torch
-from measure import copy_seconds, median
+from measure import interleaved, median
 
 import ranvier as rv
 
@@ -35,7 +35,11 @@ def main(quick: bool = False) -> None:
         g, count = torch.randn_like(x), x.numel()
         for threads in (1, 2) if device == "cpu" else (torch.get_num_threads(),):
             torch.set_num_threads(threads)
-            copy = copy_seconds(count, device) / count * 1e9  # 8 bytes a number
+            target = torch.rand_like(x)
+
+            def copy(x=x, target=target):  # 8 bytes a number
+                target.copy_(x)
+
             for learn in ((), ("beta", "threshold")):
                 layer = rv.LIF(learn=learn).to(device)
                 agree(layer, x[:, :2].contiguous(), g[:, :2].contiguous())
@@ -51,10 +55,10 @@ def main(quick: bool = False) -> None:
                 rows = [("forward", forward, 8)] if not learn else []
                 rows += [(f"forward+backward{', learned' if learn else ''}", both, 20)]
                 for name, run, traffic in rows:
-                    fused = median(run, repeats) / count * 1e9
+                    copied, fused = (t / count * 1e9 for t in interleaved(copy, run, repeats=repeats))
                     with rv.machine("reference"):
                         eager = median(run, 3 if count < 1e7 and not quick else 1, 1) / count * 1e9
-                    limit = copy * traffic / 8
+                    limit = copied * traffic / 8
                     print(
                         f"| {steps} x {'x'.join(map(str, shape))} | {threads} | {name} | {fused:.2f} | {eager:.1f} "
                         f"| {eager / fused:.0f}x | {limit:.2f} | {fused / limit:.2f} | {traffic / fused:.1f} |",
