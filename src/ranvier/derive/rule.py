@@ -54,6 +54,11 @@ class Rule:
         """arguments -> outputs and states."""
         return self._traced[2]
 
+    @property
+    def binary(self) -> bool:
+        """Whether the first output is what `spike` says: 0 or 1, nothing else."""
+        return any(op.out == self.outputs[0] and op.name in ("spike", "spike_strict") for op in self.step.ops)
+
     @cached_property
     def advance(self) -> Graph:
         """arguments -> states: what the backward pass runs to see the states again."""

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.derive.rule import Rule
 from ranvier.machines import cpu, op
 from ranvier.machines.memory import empty, scratch
 from ranvier.machines.threads import spread
-from ranvier.spikes import product
+from ranvier.spikes import bits, product
 
 CACHE = 1 << 18  # numbers that the states of one segment of a tile may take: the second cache, and some more
 WORTH = 1 << 17  # numbers from which threads share the batch
@@ -57,7 +58,8 @@ def feedback(
     x: Tensor, z: Tensor, initial: Tensor, params: list[Tensor], weight: Tensor, bias: Tensor | None, rule: str
 ) -> list[Tensor]:
     """x [T, B, N], z [B, N] the output before the first tick, initial [S, B, N], weight [N, N], bias [N] or None
-    -> outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N]."""
+    -> outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N], and the bits
+    [T B, words] of the first output where they say all of it (else [0, words])."""
     known, dtype = op.rules[rule], initial.dtype
     steps, batch, neurons = x.shape
     states = len(known.states)
@@ -79,7 +81,13 @@ def feedback(
         cpu.timed(known.name, code.feedback_forward, lo, hi, segment, *arrays, *around)
 
     spread(work, batch, tile, x.numel() >= WORTH)
-    return [*(y.to(x.dtype) for y in outputs), final, marks, u]
+    spikes = outputs[0].view(-1, neurons)[: steps * batch if _packs(known, dtype) else 0]
+    return [*(y.to(x.dtype) for y in outputs), final, marks, u, bits.packed(spikes).bits]
+
+
+def _packs(rule: Rule, dtype: torch.dtype) -> bool:
+    """Whether backward keeps the bits of the output instead of the output."""
+    return rule.binary and dtype == torch.float32
 
 
 @feedback.register_fake
@@ -90,7 +98,9 @@ def _(
     segment = _segment(x.shape[0], len(known.states), x.shape[2])
     outputs = [x.new_empty(x.shape) for _ in known.outputs]
     marks = initial.new_empty(-(-x.shape[0] // segment), *initial.shape)
-    return [*outputs, initial.new_empty(initial.shape), marks, x.new_empty(x.shape, dtype=initial.dtype)]
+    rows = x.shape[0] * x.shape[1] if _packs(known, initial.dtype) else 0
+    packed = x.new_empty(rows, bits.words(x.shape[2]), dtype=torch.int64)
+    return [*outputs, initial.new_empty(initial.shape), marks, x.new_empty(x.shape, dtype=initial.dtype), packed]
 
 
 @torch.library.custom_op("ranvier::feedback_backward", mutates_args=())
@@ -100,7 +110,8 @@ def feedback_backward(
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of x, z, the initial state, the weight, and the wanted parameters.
 
-    grads: of the outputs [T, B, N] each and of the final state [S, B, N].
+    y: the first output [T, B, N], or its bits [T B, words]. grads: of the outputs [T, B, N] each and of the final
+    state [S, B, N].
     """
     known, dtype = op.rules[rule], marks.dtype
     (steps, batch, neurons), states = u.shape, len(known.states)
@@ -109,7 +120,7 @@ def feedback_backward(
     code = cpu.module(known, dtype, wide, (True, *wanted), feedback=True)
     g_outputs = [g.to(dtype).contiguous() for g in grads[:-1]]
     g_final = grads[-1].to(dtype).contiguous().view(states, -1).numpy()
-    g_z, g_u = scratch("g_z", u.shape, dtype), empty(u.shape, dtype)
+    g_z, g_u = empty(u.shape, dtype), empty(u.shape, dtype)
     g_initial, g_params = torch.empty_like(marks[0]), torch.zeros(sum(wanted), batch * neurons, dtype=dtype)
     weight = weight.to(dtype)
     arrays = (_flat([u]), marks.view(len(marks), states, -1).numpy(), numbers, _columns(weight.t()).numpy(),
@@ -124,11 +135,11 @@ def feedback_backward(
         cpu.timed(known.name, code.feedback_backward, lo, hi, segment, *arrays, *around)
 
     spread(work, batch, tile, u.numel() >= WORTH)
-    returned, g_returned = y[:-1].reshape(-1, neurons).to(dtype), g_u[1:].reshape(-1, neurons)
-    g_weight = product.gradient(returned, g_returned, neurons) + g_u[0].t() @ z.to(dtype)
+    returned = y[: (steps - 1) * batch] if y.dim() == 2 else y[:-1].reshape(-1, neurons).to(dtype)
+    g_weight = product.gradient(returned, g_u[1:].reshape(-1, neurons), neurons) + g_u[0].t() @ z.to(dtype)
     kept = [p for p, want in zip(params, wanted, strict=True) if want]
     found = [r.view(u.shape[1:]).sum_to_size(p.shape).to(p.dtype) for r, p in zip(g_params, kept, strict=True)]
-    return [g_u.to(y.dtype), (g_u[0] @ weight).to(z.dtype), g_initial, g_weight, *found]
+    return [g_u.to(grads[0].dtype), (g_u[0] @ weight).to(z.dtype), g_initial, g_weight, *found]
 
 
 @feedback_backward.register_fake
@@ -138,20 +149,23 @@ def _(
 ) -> list[Tensor]:  # fmt: skip
     found = [p.new_empty(p.shape) for p, want in zip(params, wanted, strict=True) if want]
     like = marks.new_empty(weight.shape)
-    return [y.new_empty(u.shape), z.new_empty(z.shape), marks.new_empty(marks.shape[1:]), like, *found]
+    return [grads[0].new_empty(u.shape), z.new_empty(z.shape), marks.new_empty(marks.shape[1:]), like, *found]
 
 
 def _remember(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
     _, z, _, params, weight, bias, ctx.rule = inputs
-    *outputs, _, marks, u = output
-    ctx.count, ctx.biased = len(params), bias is not None
-    ctx.save_for_backward(u, outputs[0], z, marks, weight, *params)
+    *outputs, _, marks, u, packed = output
+    ctx.biased = bias is not None
+    y = packed if _packs(op.rules[ctx.rule], u.dtype) else outputs[0]
+    ctx.save_for_backward(u, y, z, marks, weight, *params)
+    ctx.dtype = outputs[0].dtype
 
 
 def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
     u, y, z, marks, weight, *params = ctx.saved_tensors
-    given = [torch.zeros_like(y) if g is None else g for g in grads[:-3]]
-    final = torch.zeros_like(marks[0]) if grads[-3] is None else grads[-3]
+    *given, final, _, _, _ = grads
+    given = [torch.zeros_like(u, dtype=ctx.dtype) if g is None else g for g in given]
+    final = torch.zeros_like(marks[0]) if final is None else final
     wanted = [bool(n) for n in ctx.needs_input_grad[3]] if params else []
     g_x, g_z, g_initial, g_weight, *found = feedback_backward(
         u, y, z, marks, params, weight, [*given, final], wanted, ctx.rule

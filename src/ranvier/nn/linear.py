@@ -24,8 +24,12 @@ class Linear(nn.Linear):
     def forward(self, input: Tensor) -> Any:
         if torch.is_autocast_enabled(input.device.type):
             return super().forward(input)
-        if not torch.compiler.is_compiling() and self.out_features >= product.NARROW:
-            bits = product.sparse_spikes(input)
-            if bits is not None and self.weight.dtype == input.dtype:
+        if not torch.compiler.is_compiling() and self.weight.dtype == input.dtype:
+            bits = product.bits_of(input)
+            if bits is not None:
                 return product.spike_linear(input, bits, self.weight, self.bias)
         return product.linear(input, self.weight, self.bias)
+
+    def explain(self, x: Tensor) -> str:
+        """Which way the product of inputs like x goes."""
+        return product.explain(x, self.out_features)

@@ -6,13 +6,15 @@ stays behind in the layers.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn.linear import Linear
 from ranvier.nn.temporal import Temporal, here
 
 State = dict[str, Any]
@@ -28,7 +30,7 @@ class Book:
     after: State = field(default_factory=dict)
     names: tuple[str, ...] = ()  # states to record
     traces: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    notes: list[tuple[str, Temporal, str]] = field(default_factory=list)
+    notes: list[tuple[str, nn.Module, str]] = field(default_factory=list)
 
     def run(self, layer: Temporal, x: Any) -> Any:
         path = self.paths.get(layer)
@@ -152,7 +154,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which machine runs each temporal layer, and why; print it."""
+    """Which machine runs each layer, and why; print it."""
 
     rows: tuple[tuple[str, str, str], ...]
 
@@ -161,8 +163,16 @@ class Explanation:
         return "\n".join(f"{p:<{wide[0]}}  {layer:<{wide[1]}}  {why}" for p, layer, why in self.rows)
 
 
+def _note(book: Book, path: str, layer: Linear, given: tuple) -> None:
+    book.notes.append((path, layer, layer.explain(given[0])))
+
+
 def explain(net: nn.Module, x: Any) -> Explanation:
     """Run the network once and tell, layer by layer, which machine carried it and why."""
-    with torch.no_grad(), _open(net) as book:
+    with torch.no_grad(), _open(net) as book, ExitStack() as hooks:
+        for path, module in net.named_modules():
+            if isinstance(module, Linear):
+                note = partial(_note, book, path)
+                hooks.callback(module.register_forward_pre_hook(note).remove)
         net(x)
     return Explanation(tuple((path or "(the network)", type(m).__name__, why) for path, m, why in book.notes))

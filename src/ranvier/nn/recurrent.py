@@ -55,7 +55,7 @@ class Recurrent(Temporal):
         xs, states, params = neuron.prepare(x, inner)
         rule = neuron.bound(names)
         initial = torch.stack(list(states.values()))
-        *outputs, final, _, _ = feedback.feedback(xs[0], z, initial, params, back.weight, back.bias, rule.key)
+        *outputs, final, _, _, _ = feedback.feedback(xs[0], z, initial, params, back.weight, back.bias, rule.key)
         after = dict(zip(states, final.unbind(0), strict=True))
         y, traced = outputs[0], outputs[len(outputs) - len(names) :]
         return y, {"z": y[-1], **after}, dict(zip(names, traced, strict=True))

@@ -11,7 +11,7 @@ from ranvier.nn.temporal import Temporal, check_sequence
 # (x.expand(T, ...), stride 0 on axis 0) they run once.
 _SAME_EVERY_TICK = (
     Linear, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU, nn.GELU,
-    nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, 
+    nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveAvgPool2d,
 )  # fmt: skip
 

@@ -40,27 +40,37 @@ def density(x: Tensor) -> float:
     return 1.0 if dense(x) else spikes_bits.packed(x.reshape(-1, x.shape[-1])).events / max(1, x.numel())
 
 
-def sparse_spikes(x: Tensor) -> Tensor | None:
-    """The bits of x [*, K], as [M, words], if it holds so few spikes, and nothing else, that events pay."""
+def bits_of(x: Tensor) -> Tensor | None:
+    """The bits [M, words] of x [*, K] if it holds spikes, and nothing else."""
     if not serves(x) or dense(x):
         return None
-    bits, found = look(x.detach())
-    events, spikes = found.tolist()
-    return bits if spikes and events <= FORWARD * x.numel() else None
+    bits, spikes = look(x.detach())
+    return bits if spikes.item() else None
+
+
+def explain(x: Tensor, width: int) -> str:
+    """How a layer of so many outputs multiplies inputs like x, and why."""
+    if not serves(x) or width < NARROW:
+        return f"dense: events are for float32 on the CPU, {SMALL:,} inputs and {NARROW} outputs or more"
+    share = density(x)
+    if share > FORWARD:
+        return f"dense: more than {FORWARD:.0%} of the inputs are not zero"
+    backward = "" if share <= BACKWARD else "; weight gradient dense"
+    return f"cpu: by events, {share:.1%} of the inputs are not zero{backward}"
 
 
 @torch.library.custom_op("ranvier::look", mutates_args=())
 def look(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The bits [M, words] of x [*, K]; how many are set, and 1 if x holds nothing but 0 and 1."""
-    bits, events, spikes = spikes_bits.packed(x.reshape(-1, x.shape[-1]))
-    return bits, torch.tensor([events, int(spikes)])
+    """The bits [M, words] of x [*, K], and whether x holds nothing but 0 and 1."""
+    bits, _, spikes = spikes_bits.packed(x.reshape(-1, x.shape[-1]))
+    return bits, torch.tensor(spikes)
 
 
 @look.register_fake
 def _(x: Tensor) -> tuple[Tensor, Tensor]:
     columns = x.shape[-1]
     rows = x.numel() // columns if columns else 0
-    return x.new_empty(rows, spikes_bits.words(columns), dtype=torch.int64), x.new_empty(2, dtype=torch.int64)
+    return x.new_empty(rows, spikes_bits.words(columns), dtype=torch.int64), x.new_empty((), dtype=torch.bool)
 
 
 @torch.library.custom_op("ranvier::linear", mutates_args=())
@@ -73,8 +83,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @torch.library.custom_op("ranvier::spike_linear", mutates_args=())
 def spike_linear(x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`linear` for x [*, K] of few spikes, whose bits [M, words] are all that is read of it."""
+    """`linear` for spikes x [*, K] whose bits [M, words] are known, and are all that is kept of them."""
+    if len(weight) < NARROW or _share(bits, x.shape[-1]) > FORWARD:
+        return torch.nn.functional.linear(x, weight, bias)
     return _by_events(bits, weight, bias).view(*x.shape[:-1], len(weight))
+
+
+def _share(bits: Tensor, columns: int) -> float:
+    return spikes_bits.count(bits) / max(1, len(bits) * columns)
 
 
 def _by_events(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -176,7 +192,7 @@ def gradient(x: Tensor, g: Tensor, columns: int) -> Tensor:
     """g^T x, by events where they are few."""
     bits = x.dtype == torch.int64
     if g.dtype == torch.float32 and g.shape[1] >= NARROW:
-        few = spikes_bits.count(x) / (len(x) * columns) if bits else density(x) if serves(x) else 1.0
+        few = _share(x, columns) if bits else density(x) if serves(x) else 1.0
         if few <= BACKWARD:
             return weight_gradient(x, g, columns)
     return g.t() @ (spikes_bits.unpack(x, columns, g.dtype) if bits else x)

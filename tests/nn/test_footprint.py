@@ -1,0 +1,38 @@
+"""What a network keeps for backward, told layer by layer."""
+
+import torch
+from torch import nn
+
+import ranvier as rv
+
+
+def test_each_tensor_is_counted_once_and_parameters_not_at_all():
+    net = rv.Sequential(nn.Linear(4, 8), rv.LIF(), nn.Linear(8, 2), rv.LI())
+    kept = rv.memory(net, torch.rand(10, 3, 4))
+    sizes = {path: size for path, _, size, _ in kept.rows}
+    assert sizes["1"] == 4 * (10 * 3 * 8 + 3 * 8)  # the neuron's input and initial state
+    assert sizes["2"] == 4 * 10 * 3 * 8  # the spikes
+    assert "0" not in sizes  # its input is the net's
+    assert kept.total == sum(sizes.values())
+    assert "float32 [10, 3, 8]" in str(kept) and str(kept).splitlines()[-1].startswith("together")
+
+
+def test_spikes_are_kept_as_bits():
+    layer = rv.Recurrent(rv.LIF(), 64)
+    (row,) = rv.memory(layer, torch.rand(20, 4, 64)).rows
+    assert "int64 [80, 1]" in row[3] and row[3].count("float32 [20, 4, 64]") == 1
+
+
+def test_nothing_is_left_behind_when_the_network_fails():
+    net = rv.Sequential(nn.Linear(4, 8), rv.LIF())
+    try:
+        rv.memory(net, torch.rand(10, 3, 5))
+    except RuntimeError:
+        pass
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in net.modules())
+
+
+def test_explain_tells_of_linear_layers_too():
+    net = rv.Sequential(rv.Linear(300, 40), rv.LIF(), rv.Linear(40, 2))
+    told = str(rv.explain(net, (torch.rand(20, 16, 300) < 0.05).float()))
+    assert "by events" in told.splitlines()[0] and "dense" in told.splitlines()[2]
