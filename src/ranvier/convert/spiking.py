@@ -95,12 +95,17 @@ class MaxOfRates(Temporal):
             before = torch.zeros(x.shape[1:], dtype=promoted(x.dtype), device=x.device)
             state = {"total": before, "best": self.pool(before)}
         total, summed = _TOTAL.scan(x, {"total": state["total"]})
-        best = (
-            self.pool(total.flatten(0, 1)).unflatten(0, x.shape[:2]) if len(x) else x.new_empty(0, *state["best"].shape)
-        )
+        best = self._pooled(total) if len(x) else x.new_empty(0, *state["best"].shape)
         y, risen = _CHANGE.scan(best, {"last": state["best"]})
         traces = {"total": total, "best": best, "z": y}
         return y, {"total": summed["total"], "best": risen["last"]}, {n: traces[n] for n in names}
+
+    def _pooled(self, total: Tensor) -> Tensor:
+        """Every tick of [T, B, *features] pooled."""
+        pictures = total.flatten(0, 1)
+        if pictures.dim() == 4 and pictures.shape[1] >= 8:  # torch pools such pictures four times as fast
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        return self.pool(pictures).unflatten(0, total.shape[:2])
 
     def explain(self, x: Any) -> str:
         return f"{_TOTAL.explain(x)}; pooled by torch"
