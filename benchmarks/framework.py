@@ -272,10 +272,16 @@ def measure(name: str, n: int, steps: int, repeats: int, threads: int) -> dict[s
         return {"error": (done.stderr.strip().splitlines() or ["no answer"])[-1][:200]}
 
 
-def main(quick: bool = False, threads: int = 1, names: tuple[str, ...] = (*TORCH, "spyx")) -> dict:
-    """Measure, print a table, write framework.json and framework.svg beside this file."""
-    found: dict[str, dict[str, Any]] = {}
-    for n in SIZES[:1] if quick else SIZES:
+def main(
+    quick: bool = False, threads: int = 1, names: tuple[str, ...] = (*TORCH, "spyx"), sizes: tuple[int, ...] = SIZES
+) -> dict:
+    """Measure, print a table, write framework.json and framework.svg beside this file.
+
+    Asked for some names or sizes only, it puts them with what framework.json holds already.
+    """
+    kept, some = HERE.parent / "framework.json", set(names) != {*TORCH, "spyx"} or sizes != SIZES
+    found: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if some and kept.exists() else {}
+    for n in sizes[:1] if quick else sizes:
         print(f"Linear({n}, {n}) + LIF, batch {BATCH}, {STEPS} ticks, {threads} thread(s)")
         print(f"{'':14}{'forward s':>11}{'backward s':>12}{'peak MB':>10}{'rate':>8}")
         for name in names:
@@ -290,8 +296,8 @@ def main(quick: bool = False, threads: int = 1, names: tuple[str, ...] = (*TORCH
         same = [found[str(n)].get(name, {}).get("spikes") for name in ("ranvier", "spikingjelly")]
         if None not in same:
             print(f"spikes in the first 20 ticks: ranvier {same[0]:.0f}, spikingjelly {same[1]:.0f}\n")
-    (HERE.parent / "framework.json").write_text(json.dumps(found, indent=1) + "\n")
-    plot(found, HERE.parent / "framework.svg")
+    kept.write_text(json.dumps(found, indent=1) + "\n")
+    plot(found, kept.with_suffix(".svg"))
     return found
 
 

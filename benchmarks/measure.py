@@ -28,12 +28,16 @@ def median(run: Callable[[], object], repeats: int = 9, warmup: int = 2) -> floa
     return statistics.median(times)
 
 
-def interleaved(*runs: Callable[[], object], repeats: int = 9, warmup: int = 2) -> list[float]:
-    """Medians of several candidates that take turns, so that a slow moment of the machine meets them all."""
+def interleaved(*runs: Callable[[], object], repeats: int = 9, warmup: int = 2, settle: int = 0) -> list[float]:
+    """Medians of several candidates that take turns, so that a slow moment of the machine meets them all.
+
+    settle: runs at the beginning of each turn that are not timed; with one, what a candidate reads is where its own
+    last run left it, and not where another's has driven it out of the caches.
+    """
     times: list[list[float]] = [[] for _ in runs]
     for k in range(warmup + repeats):
         for mine, run in zip(times, runs, strict=True):
-            spent = median(run, 1, 0)
+            spent = median(run, 1, settle)
             if k >= warmup:
                 mine.append(spent)
     return [statistics.median(t) for t in times]

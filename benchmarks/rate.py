@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import interleaved
+from measure import copy_seconds, interleaved
 from torch import Tensor, nn
 
 import ranvier as rv
@@ -77,9 +77,11 @@ def table(steps: int, quick: bool) -> None:
     first = torch.randn(BATCH, steps, UNITS)
     x, g, g_first = first.transpose(0, 1).contiguous(), torch.rand(steps, BATCH, UNITS), torch.rand(BATCH, steps, UNITS)
     x.requires_grad_(), first.requires_grad_()
+    limits = [1e3 * copy_seconds(x.numel() * bytes_moved // 8) for bytes_moved in (8, 20)]
     print(
-        f"\n({BATCH}, {steps}, {UNITS}) float32, {torch.get_num_threads()} threads; medians of turns that alternate\n"
+        f"\n({BATCH}, {steps}, {UNITS}) float32, {torch.get_num_threads()} thread(s); medians of turns that alternate"
     )
+    print(f"torch's copy of as many bytes: forward {limits[0]:.2f} ms, forward and backward {limits[1]:.2f} ms\n")
     print("| layer | what | ranvier, ms | its compat, ms | pytorch-spiking, ms | faster |\n|---|---|---|---|---|---|")
     for name, several in layers(peer()).items():
         if len(several) == 3:
@@ -88,7 +90,7 @@ def table(steps: int, quick: bool) -> None:
             runs: list[Callable[[], object]] = [partial(turn, several[0], x, g, backward)]
             runs += [partial(turn, layer, first, g_first, backward) for layer in several[1:]]
             slow = name == "Lowpass" and backward and not quick  # the peer's graph of 1,000 ticks takes seconds
-            times = interleaved(*runs, repeats=3 if slow else 15, warmup=1 if slow else 2)
+            times = interleaved(*runs, repeats=3 if slow else 15, warmup=1, settle=0 if slow else 2)
             shown = [f"{1e3 * t:.2f}" for t in times] + ["not installed"] * (3 - len(times))
             ratio = f"{times[2] / times[0]:.1f}x, compat {times[2] / times[1]:.1f}x" if len(times) == 3 else ""
             what = "forward and backward" if backward else "forward"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -165,15 +166,19 @@ def convert(
     from ranvier.convert import convert as make_spiking
     from ranvier.data import load
 
+    points, built = command.points(ticks), command.find(model)
     splits = load(data, folder)
-    built = command.find(model)
+    shown, x, labels = splits.train.x[:samples], splits.test.x[:test], splits.test.labels[:test]
+    command.check_fits(built, data, shown[:2])
     if weights is not None:
-        command.read_weights(built, weights, splits.train.x[:2])
-    x, labels = splits.test.x[:test], splits.test.labels[:test]
-    points, shown = command.points(ticks), splits.train.x[:samples]
+        command.read_weights(built, weights)
     spiking = make_spiking(built, shown, balance=balance, percentile=percentile)
-    found = report(spiking, built, x, labels, points)
+    with Progress(console=err, transient=True) as bar:
+        task = bar.add_task(f"{len(x):,} pictures, {max(points)} ticks", total=len(x))
+        found = report(spiking, built, x, labels, points, seen=lambda count: bar.advance(task, count))
     typer.echo(str(found))
+    if weights is None:
+        typer.echo("no --weights were given: the model was converted as MODEL makes it")
     if out is not None:
         command.write(out, spiking, found)
         typer.echo(f"weights and report: {out}")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ranvier.cli import app
 from ranvier.convert import convert
-from ranvier.convert.command import find, points, read_weights
+from ranvier.convert.command import check_fits, find, points, read_weights
 
 MODEL = """
 from torch import nn
@@ -44,7 +44,6 @@ def test_converts_and_writes(model, tmp_path):
 
 
 def test_mistakes_are_told(model, tmp_path):
-    example = torch.rand(2, 1, 8, 8)
     with pytest.raises(ValueError, match=r"file\.py:name"):
         find("net.py")
     with pytest.raises(FileNotFoundError, match="there is no file"):
@@ -52,10 +51,14 @@ def test_mistakes_are_told(model, tmp_path):
     with pytest.raises(ValueError, match="has no 'make'"):
         find("net.py:make")
     with pytest.raises(FileNotFoundError, match="there is no file"):
-        read_weights(model, tmp_path / "none", example)
+        read_weights(model, tmp_path / "none")
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="save_file"):
-        read_weights(model, tmp_path / "other.safetensors", example)
+        read_weights(model, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"does not take the pictures of fashion-mnist, \[B, 1, 28, 28\]"):
+        check_fits(model, "fashion-mnist", torch.rand(2, 1, 28, 28))
+    with pytest.raises(ValueError, match=r"must give scores \[B, classes\].*it made \[B, 1, 8, 8\]"):
+        check_fits(nn.Identity(), "digits", torch.rand(2, 1, 8, 8))
     with pytest.raises(ValueError, match="whole numbers"):
         points("8;16")
     assert isinstance(find("torch.nn:Identity"), nn.Identity) and points("8,16") == [8, 16]

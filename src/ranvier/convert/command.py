@@ -35,14 +35,12 @@ def find(name: str) -> nn.Module:
     return model
 
 
-def read_weights(model: nn.Module, path: Path, example: Tensor) -> None:
-    """Weights from a safetensors file; nothing is unpickled."""
+def read_weights(model: nn.Module, path: Path) -> None:
+    """Weights from a safetensors file into a model whose lazy layers have their shapes; nothing is unpickled."""
     from safetensors.torch import load_file
 
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    with torch.no_grad():
-        model.eval()(example)  # lazy layers take their shapes
     try:
         model.load_state_dict(load_file(path))
     except Exception as problem:  # a file that is no safetensors, or the weights of another model
@@ -50,6 +48,22 @@ def read_weights(model: nn.Module, path: Path, example: Tensor) -> None:
             f"{path} does not hold the weights of this model: {problem}. Write them with "
             f"safetensors.torch.save_file(model.state_dict(), {str(path)!r})"
         ) from problem
+
+
+def check_fits(model: nn.Module, name: str, x: Tensor) -> None:
+    """That the model takes pictures like x and gives scores; else an error that tells what it was shown."""
+    try:
+        with torch.no_grad():
+            scores = model.eval()(x)
+    except Exception as problem:  # whatever its layers say of input of the wrong size
+        raise ValueError(f"the model does not take the pictures of {name}, {_shape(x)}: {problem}") from problem
+    if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != len(x):
+        got = _shape(scores) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"the model must give scores [B, classes], but of pictures {_shape(x)} it made {got}")
+
+
+def _shape(x: Tensor) -> str:
+    return f"[B, {', '.join(map(str, x.shape[1:]))}]"
 
 
 def points(ticks: str) -> list[int]:

@@ -1,6 +1,6 @@
 """How well a converted network does what the trained one did: layer by layer, and against the number of ticks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,24 +53,25 @@ class _Tally:
     """What one layer of neurons did, over all samples."""
 
     def __init__(self):
-        self.total: Any = 0.0  # of the batch under way: sum of the spikes' heights, and their number
-        self.fired: Any = 0
+        self.total: Any = 0.0  # of the batch under way: the sum of the spikes' heights
+        self.height: Any = 1.0
         self.ever: Any = False
         self.off = self.rate = self.full = self.spikes = self.count = 0.0
 
-    def add(self, z: Tensor) -> None:
-        """z [T, B, *features], the next ticks of one batch."""
-        self.total, self.fired = self.total + z.sum(0), self.fired + (z > 0).sum(0)
+    def add(self, z: Tensor, height: Tensor) -> None:
+        """z [T, B, *features], the next ticks of one batch, in spikes of this height."""
+        self.total, self.height = self.total + z.sum(0), height
 
     def close(self, ticks: int, wanted: Tensor) -> None:
         """The end of one batch, whose ReLU gave `wanted` [B, *features]."""
+        fired = (self.total / self.height).round()
         self.off += (self.total / ticks - wanted).abs().sum().item()
         self.rate += wanted.abs().sum().item()
-        self.full += (self.fired == ticks).sum().item()
-        self.spikes += self.fired.sum().item() / ticks
+        self.full += (fired == ticks).sum().item()
+        self.spikes += fired.sum().item() / ticks
         self.count += wanted.numel()
-        self.ever = (self.fired > 0).any(0) | self.ever
-        self.total, self.fired = 0.0, 0
+        self.ever = (fired > 0).any(0) | self.ever
+        self.total = 0.0
 
     def layer(self, name: str) -> Layer:
         dead = 1.0 - self.ever.float().mean().item()
@@ -86,8 +87,11 @@ def report(
     labels: Tensor,
     ticks: Sequence[int] = (8, 16, 32, 64, 128),
     batch: int = 100,
+    seen: Callable[[int], object] = lambda count: None,
 ) -> Report:
     """Show pictures x [N, *features] to both networks and compare; labels [N]; ticks: where the spikes are counted.
+
+    batch: how many are shown at once. seen(count): called after each batch with the number of pictures in it.
 
     >>> import torch, ranvier
     >>> from torch import nn
@@ -96,6 +100,10 @@ def report(
     >>> found.trained
     1.0
     """
+    if len(x) != len(labels) or not len(x):
+        raise ValueError(
+            f"report: wanted x [N, *features] and labels [N], got {tuple(x.shape)} and {tuple(labels.shape)}"
+        )
     ticks = sorted(set(ticks))
     if not ticks or ticks[0] < 1:
         raise ValueError(f"report: ticks must be whole numbers above 0, got {ticks}")
@@ -105,7 +113,7 @@ def report(
     wanted: dict[str, Tensor] = {}
     right, right_at = 0, dict.fromkeys(ticks, 0)
     hooks = [
-        neuron.register_forward_hook(lambda m, i, z, tally=tallies[name]: tally.add(z))
+        neuron.register_forward_hook(lambda m, i, z, tally=tallies[name]: tally.add(z, m.threshold))
         for name, neuron in spiking.neurons().items()
     ]
     try:
@@ -116,6 +124,7 @@ def report(
                 right_at[t] += int((total.argmax(1) == named).sum())
             for name, tally in tallies.items():
                 tally.close(ticks[-1], wanted[name])
+            seen(len(now))
     finally:
         for hook in hooks:
             hook.remove()

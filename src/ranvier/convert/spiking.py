@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.nn.temporal import Temporal, check_sequence
+from ranvier.nn.temporal import Temporal, check_sequence, promoted
 from ranvier.words import inject, spike
 
 
@@ -42,6 +42,30 @@ class RateIF(Neuron):
         super().__init__(threshold=threshold, begin=0.5 * threshold, **keywords)
 
 
+class _Total(Neuron):
+    """The sum of all input so far."""
+
+    total = State(0.0)
+
+    @staticmethod
+    def rule(x, total):
+        total = total + x
+        return total, total
+
+
+class _Change(Neuron):
+    """What the input has risen by since the last tick."""
+
+    last = State(0.0)
+
+    @staticmethod
+    def rule(x, last):
+        return x - last, x
+
+
+_TOTAL, _CHANGE = _Total(), _Change()
+
+
 class MaxOfRates(Temporal):
     """Max pooling of what has come so far: the sum of its output over time is the pool of the sum of its input.
 
@@ -68,16 +92,23 @@ class MaxOfRates(Temporal):
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)
         if state is None:
-            before = torch.zeros_like(x.sum(0))
+            before = torch.zeros(x.shape[1:], dtype=promoted(x.dtype), device=x.device)
             state = {"total": before, "best": self.pool(before)}
-        total = torch.cat([state["total"].unsqueeze(0), x]).cumsum(0)  # [T + 1, B, *F]
-        best = torch.cat([state["best"].unsqueeze(0), self.pool(total[1:].flatten(0, 1)).unflatten(0, x.shape[:2])])
-        y = best.diff(dim=0)
-        traces = {"total": total[1:], "best": best[1:], "z": y}
-        return y, {"total": total[-1], "best": best[-1]}, {n: traces[n] for n in names}
+        total, summed = _TOTAL.scan(x, {"total": state["total"]})
+        best = self._pooled(total) if len(x) else x.new_empty(0, *state["best"].shape)
+        y, risen = _CHANGE.scan(best, {"last": state["best"]})
+        traces = {"total": total, "best": best, "z": y}
+        return y, {"total": summed["total"], "best": risen["last"]}, {n: traces[n] for n in names}
+
+    def _pooled(self, total: Tensor) -> Tensor:
+        """Every tick of [T, B, *features] pooled."""
+        pictures = total.flatten(0, 1)
+        if pictures.dim() == 4 and pictures.shape[1] >= 8:  # torch pools such pictures four times as fast
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        return self.pool(pictures).unflatten(0, total.shape[:2])
 
     def explain(self, x: Any) -> str:
-        return "torch: a running sum over time, pooled"
+        return f"{_TOTAL.explain(x)}; pooled by torch"
 
 
 class QCFS(nn.Module):
