@@ -145,6 +145,12 @@ def test_recipes_are_listed_with_their_fields(main):
     assert status == 0 and "net.hidden 128" in output
 
 
+def test_the_doctor_does_not_judge_what_learns_without_gradients(main):
+    for recipe in ("digits-stdp", "delayed-xor"):
+        status, _, error = main("doctor", recipe)
+        assert status == 2 and "learns without them" in error
+
+
 def test_explain_names_a_machine_for_every_layer(main):
     status, output, _ = main("explain", "digits", *SMALL[:6])
     assert status == 0 and output.count("LIF") == 3

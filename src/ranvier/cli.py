@@ -134,6 +134,8 @@ def doctor(
     splits, net = _prepare(plan, data or known)
     if folder:
         folder.read_weights(net)
+    if not any(weight.requires_grad for weight in net.parameters()):
+        raise ValueError(f"doctor looks at gradients, and {plan.name} learns without them; its report tells what fires")
     net.train(folder is None)  # fresh weights are normalised by the batch, as their training would begin
     split = splits.validation
     x = plan.encode(split.x[: plan.batch], Generator().manual_seed(0))

@@ -141,10 +141,10 @@ class TimedDelay(Neuron):
 
     def __init__(self, *, delay: Any = 0.5e-3, longest: float | None = None, **given: Any):
         super().__init__(delay=delay, longest=longest, **given)
-        most = max(self.settings["dt"], self.delay.max().item()) if longest is None else longest
-        self.settings["longest"] = most
-        if bool((self.delay > most).any()):
-            raise ValueError(f"TimedDelay: delay must lie between 0 and longest={most:g} seconds, got {delay!r}")
+        reach = max(self.settings["dt"], self.delay.max().item()) if longest is None else longest
+        if bool((self.delay > reach).any()):
+            raise ValueError(f"TimedDelay: delay must lie between 0 and longest={reach:g} seconds, got {delay!r}")
+        self.settings["longest"] = reach
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         (dt, ticks), (a, _) = _reach(**self.settings), self._inputs(x)
