@@ -21,8 +21,6 @@ from ranvier.machines.cpu import Rows
 from ranvier.machines.memory import empty, scratch
 from ranvier.machines.threads import spread
 
-POOLS = ("max", "mean")
-
 
 @dataclass(frozen=True)
 class Pictures:
@@ -57,7 +55,7 @@ class Pictures:
 
     def sizes(self) -> tuple[int, ...]:
         """As the kernels take them."""
-        return self.steps, self.numbers, self.tiles, self.width, self.channels, self.window
+        return self.steps, self.numbers, self.tiles, self.width, self.channels
 
 
 def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[bool], still: bool) -> Rows:
@@ -110,15 +108,15 @@ def module(
     rule: Rule,
     dtype: torch.dtype,
     wide: tuple[bool, ...],
-    kind: str,
+    size: Pictures,
     still: bool,
     wanted: tuple[bool, ...] | None = None,
 ) -> ModuleType:
     """The compiled code of a rule and its pool: forward, or, told which gradients are wanted, backward."""
-    at = (rule.key, dtype, wide, kind, still, wanted)
+    at = (rule.key, dtype, wide, size.kind, size.window, still, wanted)
     if at not in _modules:
         rows = _forward_rows(rule, wide, still) if wanted is None else _backward_rows(rule, wide, wanted, still)
-        chosen = f"pool, unpool = pool_{kind}, unpool_{kind}"
+        chosen = f"pool, unpool, WINDOW = pool_{size.kind}, unpool_{size.kind}, {size.window}"
         _modules[at] = _module(rule.name, "\n\n".join([chosen, *rows]), dtype)
     return _modules[at]
 
@@ -135,7 +133,7 @@ def _module(name: str, rows: str, dtype: torch.dtype) -> ModuleType:
 
 def forward(rule: Rule, x: Tensor, initial: Tensor, params: Sequence[Tensor], size: Pictures) -> Tensor:
     """x [T or 1, B H W C], initial [S, H W C], params [1] or [H W C] each -> pooled [T, B H' W' C]."""
-    code = module(rule, x.dtype, _wide(params), size.kind, len(x) < size.steps)
+    code = module(rule, x.dtype, _wide(params), size, len(x) < size.steps)
     pooled = empty(size.pooled, x.dtype)
     given = x.numpy(), initial.numpy(), tuple(p.numpy() for p in params), pooled.numpy()
 
@@ -163,7 +161,7 @@ def backward(
     wanted: whether x, and which parameters; a gradient of x that is not wanted is left undefined.
     """
     still = len(x) < size.steps
-    code = module(rule, x.dtype, _wide(params), size.kind, still, wanted)
+    code = module(rule, x.dtype, _wide(params), size, still, wanted)
     g_x = empty(x.shape, x.dtype)
     given = x.numpy(), initial.numpy(), tuple(p.numpy() for p in params), pooled.numpy(), g_pooled.numpy(), g_x.numpy()
     states, count = len(rule.states), size.count

@@ -28,60 +28,59 @@ def tile_adjoint(t, lo, hi, at, x, before, params, g_z, carry, g_x, g_params):
     """Its vector-Jacobian product: `carry` [S, W] holds the gradient of the states after, then of those before."""
 
 
-# ---------------------------------------------------------------- pools: z [window, W, C] -> y [W / window, C]
+# ---------------------------------------------------------------- pools: z [WINDOW, W, C] -> y [W / WINDOW, C]
+WINDOW = 2  # the text that is loaded says how large; known when compiled, the loops over a window unroll
+
+
 @compiled
-def pool_max(z, y, width, channels, window):
+def pool_max(z, y, width, channels):
     """The greatest of each window."""
-    for w in range(width // window):
-        out, first = w * channels, w * window * channels
+    for w in range(width // WINDOW):
+        out, first = w * channels, w * WINDOW * channels
         for c in range(channels):
-            y[out + c] = z[first + c]
-        for k in range(1, window * window):
-            place = (k // window * width + k % window) * channels + first
-            for c in range(channels):
-                a, b = y[out + c], z[place + c]
-                y[out + c] = a if a >= b else b
+            best = z[first + c]
+            for k in range(1, WINDOW * WINDOW):
+                other = z[(k // WINDOW * width + k % WINDOW) * channels + first + c]
+                best = other if other > best else best
+            y[out + c] = best
 
 
 @compiled
-def unpool_max(z, y, g, g_z, left, width, channels, window):
+def unpool_max(z, y, g, g_z, left, width, channels):
     """The gradient of each window goes to the first of its greatest; left [C] is scratch."""
-    for w in range(width // window):
-        out, first = w * channels, w * window * channels
+    for w in range(width // WINDOW):
+        out, first = w * channels, w * WINDOW * channels
         for c in range(channels):
             left[c] = g[out + c]
-        for k in range(window * window):
-            place = (k // window * width + k % window) * channels + first
+        for k in range(WINDOW * WINDOW):  # outside: one row written at a time is what vectorises
+            place = (k // WINDOW * width + k % WINDOW) * channels + first
             for c in range(channels):
-                hit, rest = z[place + c] == y[out + c], left[c]
-                g_z[place + c] = rest if hit else real(0)
-                left[c] = real(0) if hit else rest
+                given = left[c] * real(z[place + c] == y[out + c])  # a product, not a branch: it is often missed
+                g_z[place + c] = given
+                left[c] -= given
 
 
 @compiled
-def pool_mean(z, y, width, channels, window):
+def pool_mean(z, y, width, channels):
     """The mean of each window."""
-    share = real(1) / real(window * window)
-    for w in range(width // window):
-        out, first = w * channels, w * window * channels
+    for w in range(width // WINDOW):
+        out, first = w * channels, w * WINDOW * channels
         for c in range(channels):
-            y[out + c] = real(0)
-        for k in range(window * window):
-            place = (k // window * width + k % window) * channels + first
-            for c in range(channels):
-                y[out + c] += z[place + c] * share
+            total = real(0)
+            for k in range(WINDOW * WINDOW):
+                total += z[(k // WINDOW * width + k % WINDOW) * channels + first + c]
+            y[out + c] = total / real(WINDOW * WINDOW)
 
 
 @compiled
-def unpool_mean(z, y, g, g_z, left, width, channels, window):
+def unpool_mean(z, y, g, g_z, left, width, channels):
     """The gradient of each window, in equal shares."""
-    share = real(1) / real(window * window)
-    for w in range(width // window):
-        out, first = w * channels, w * window * channels
-        for k in range(window * window):
-            place = (k // window * width + k % window) * channels + first
+    for w in range(width // WINDOW):
+        out, first = w * channels, w * WINDOW * channels
+        for k in range(WINDOW * WINDOW):
+            place = (k // WINDOW * width + k % WINDOW) * channels + first
             for c in range(channels):
-                g_z[place + c] = g[out + c] * share
+                g_z[place + c] = g[out + c] / real(WINDOW * WINDOW)
 
 
 pool, unpool = pool_max, unpool_max  # the text that is loaded says which
@@ -89,31 +88,31 @@ pool, unpool = pool_max, unpool_max  # the text that is loaded says which
 
 # ---------------------------------------------------------------- the loops over time
 @kernel
-def forward_pooled(lo, hi, steps, picture, tiles, width, channels, window, x, initial, params, pooled, states, z):
+def forward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, params, pooled, states, z):
     """The tiles lo..hi, `tiles` of them in a picture of `picture` numbers.
 
     x [T or 1, N]; initial [S, picture]; params: tuple of [1] or [picture]; pooled [T, B H' W' C]. Scratch: states
     [2, S, count], z [count], count the numbers of a tile.
     """
-    count, out = window * width * channels, width // window * channels
+    count, out = WINDOW * width * channels, width // WINDOW * channels
     for u in range(lo, hi):
         at = u % tiles * count
         a = u // tiles * picture + at
         read(states[0], initial, at, at + count)
         for t in range(steps):
             tile_forward(t, a, a + count, at, x, states[t & 1], params, z, states[(t + 1) & 1])
-            pool(z, pooled[t, u * out : (u + 1) * out], width, channels, window)
+            pool(z, pooled[t, u * out : (u + 1) * out], width, channels)
 
 
 @kernel
-def backward_pooled(lo, hi, steps, picture, tiles, width, channels, window, x, initial, params, pooled, g_pooled, g_x,
+def backward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, params, pooled, g_pooled, g_x,
                     g_initial, g_params, trail, carry, z, g_z, left):  # fmt: skip
     """The same tiles back through time: their states and spikes are computed again, in cache.
 
     g_x as x, zero for what no window reaches; g_initial [S, picture] and g_params [P, picture] are added to. Scratch:
     trail [T, S, count], carry [S, count], z and g_z [count] (g_z is zero where no window reaches), left [C].
     """
-    count, out = window * width * channels, width // window * channels
+    count, out = WINDOW * width * channels, width // WINDOW * channels
     still = g_x.shape[0] < steps  # one picture for all ticks: its gradients add up
     for u in range(lo, hi):
         at = u % tiles * count
@@ -131,7 +130,7 @@ def backward_pooled(lo, hi, steps, picture, tiles, width, channels, window, x, i
         for t in range(steps - 1, -1, -1):
             tile_output(t, a, a + count, at, x, trail[t], params, z)
             y, g = pooled[t, u * out : (u + 1) * out], g_pooled[t, u * out : (u + 1) * out]
-            unpool(z, y, g, g_z, left, width, channels, window)
+            unpool(z, y, g, g_z, left, width, channels)
             tile_adjoint(t, a, a + count, at, x, trail[t], params, g_z, carry, g_x, g_params)
         for k in range(carry.shape[0]):
             for n in range(count):

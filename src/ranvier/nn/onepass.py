@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ranvier.derive.rule import Rule
-from ranvier.machines import pooled
+from ranvier.machines import op, pooled
 from ranvier.machines.pooled import Pictures
 from ranvier.nn.neuron import Neuron
 
@@ -84,41 +83,46 @@ class _OnePass(torch.autograd.Function):
         return z
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:
-        y, initial, weight, bias, z, *params = ctx.saved_tensors
-        known, size, (inward, _, weighs, biases, _, _, _, *learns) = ctx.known, ctx.size, ctx.needs_input_grad
-        through = inward and known is not None and known.own  # the statistics, too, depend on the input
-        affine = _affine(known, weight, bias)
-        wanted = (inward, *learns, *((False, weighs or through, biases or through) if affine else ()))
-        x, numbers = _rows(y, size), [_spread(p, size) for p in (*params, *affine)]
-        g_z = grads[0].contiguous()
-        g_x, g_initial, rows = pooled.backward(ctx.rule, x, _last(initial), numbers, z, g_z, wanted, size)
-        found = iter(rows)
-        g_params = [_gathered(next(found), p, size) if want else None for p, want in zip(params, learns, strict=True)]
-        g_weight = g_bias = None
-        if affine:
-            _, scale, shift = affine
-            g_scale, g_shift = (
-                _gathered(next(found), p, size) if w else None for p, w in zip((scale, shift), wanted[-2:], strict=True)
-            )
-            g_weight = None if g_scale is None else g_scale.flatten() * known.rate
-            g_bias = None if g_shift is None else g_shift.flatten()
-            if through:
-                share = scale.flatten() * (size.channels / x.numel())
-                pooled.add_affine(g_x, x, known.mean, -share * known.rate * g_weight, -share * g_bias)
-        g_y = g_x.view(len(y), size.height, size.width, size.channels).permute(0, 3, 1, 2)
-        g_start = g_initial.view(-1, size.height, size.width, size.channels).permute(0, 3, 1, 2)
-        return (
-            g_y if inward else None,
-            g_start,
-            g_weight if weighs else None,
-            g_bias if biases else None,
-            None,
-            None,
-            None,
-            *g_params,
-        )
+        with torch.no_grad():
+            found = _gradients(ctx, grads[0])
+        if torch.is_grad_enabled():  # somebody will differentiate again: tell them then
+            found = tuple(None if g is None else _Once.apply(g, *ctx.saved_tensors) for g in found)
+        g_y, g_initial, g_weight, g_bias, *g_params = found
+        return g_y, g_initial, g_weight, g_bias, None, None, None, *g_params
+
+
+class _Once(torch.autograd.Function):
+    """A gradient that cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, *depends: Tensor | None) -> Tensor:
+        return g.view_as(g)
+
+    backward = staticmethod(op.no_second_derivative)
+
+
+def _gradients(ctx: Any, g_z: Tensor) -> tuple[Tensor | None, ...]:
+    """Of the pictures, the initial state, weight and bias of the norm, and the neuron's parameters."""
+    y, initial, weight, bias, z, *params = ctx.saved_tensors
+    known, size, (inward, _, weighs, biases, _, _, _, *learns) = ctx.known, ctx.size, ctx.needs_input_grad
+    through = inward and known is not None and known.own  # the statistics, too, depend on the input
+    affine = _affine(known, weight, bias)
+    wanted = (inward, *learns, *((False, weighs or through, biases or through) if affine else ()))
+    x, numbers = _rows(y, size), [_spread(p, size) for p in (*params, *affine)]
+    g_x, g_initial, rows = pooled.backward(ctx.rule, x, _last(initial), numbers, z, g_z.contiguous(), wanted, size)
+    found, like = iter(rows), (*params, *affine)
+    gathered = [_gathered(next(found), p, size) if want else None for p, want in zip(like, wanted[1:], strict=True)]
+    g_weight = g_bias = None
+    if affine:
+        *gathered, _, g_scale, g_shift = gathered
+        g_weight = None if g_scale is None else g_scale.flatten() * known.rate
+        g_bias = None if g_shift is None else g_shift.flatten()
+        if through:
+            share = affine[1].flatten() * (size.channels / x.numel())
+            pooled.add_affine(g_x, x, known.mean, -share * known.rate * g_weight, -share * g_bias)
+    g_y, g_start = (g.view(-1, size.height, size.width, size.channels).permute(0, 3, 1, 2) for g in (g_x, g_initial))
+    return g_y if inward else None, g_start, g_weight if weighs else None, g_bias if biases else None, *gathered
 
 
 def _affine(known: Statistics | None, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
