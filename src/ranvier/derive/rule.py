@@ -60,6 +60,18 @@ class Rule:
         return any(op.out == self.outputs[0] and op.name in ("spike", "spike_strict") for op in self.step.ops)
 
     @cached_property
+    def scaled(self) -> "Rule":
+        """The same tick with (x - centre) scale + shift in place of its first input x: three more parameters."""
+
+        def function(x: Any, *values: Any) -> tuple[tuple, tuple]:
+            *others, centre, scale, shift = values
+            return self.function((x - centre) * scale + shift, *others)
+
+        function.__wrapped__ = self.function
+        params = (*self.params, "centre", "scale", "shift")
+        return Rule(f"{self.name}_scaled", function, self.slope, self.inputs, self.states, params)
+
+    @cached_property
     def advance(self) -> Graph:
         """arguments -> states: what the backward pass runs to see the states again."""
         return self.step.keeping(self.after)

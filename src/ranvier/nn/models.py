@@ -13,9 +13,14 @@ MakeNeuron = Callable[[], nn.Module]
 
 
 def vgg(
-    channels: int = 1, classes: int = 10, widths: Sequence[int] = (32, 64, 128, 128), neuron: MakeNeuron = LIF
+    channels: int = 1,
+    classes: int = 10,
+    widths: Sequence[int] = (32, 64, 128, 128),
+    neuron: MakeNeuron = LIF,
+    halve: int = 2,
 ) -> Sequential:
-    """A chain of convolutions, each with threshold-dependent norm and neuron, halved in size after every second one.
+    """A chain of convolutions, each with threshold-dependent norm and neuron; pictures halve after every `halve`-th one
+    but the last.
 
     >>> import torch, ranvier
     >>> ranvier.models.vgg(widths=(4, 4))(torch.rand(2, 1, 1, 8, 8)).shape
@@ -24,7 +29,7 @@ def vgg(
     layers: list[nn.Module] = []
     for k, width in enumerate(widths):
         layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), ThresholdBatchNorm2d(width), neuron()]
-        layers += [nn.MaxPool2d(2)] if k % 2 else []
+        layers += [nn.MaxPool2d(2)] if (k + 1) % halve == 0 and k + 1 < len(widths) else []
         channels = width
     return Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes), LI())
 
@@ -93,9 +98,9 @@ def spike_driven(
     """
     return Sequential(
         nn.Conv2d(channels, features // 2, 3, padding=1, bias=False), nn.BatchNorm2d(features // 2), neuron(),
-        nn.MaxPool2d(2), nn.Conv2d(features // 2, features, 3, padding=1, bias=False), nn.BatchNorm2d(features),
-        nn.MaxPool2d(2), *(SpikeDrivenBlock(features, heads, 2 * features, neuron) for _ in range(blocks)), neuron(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes), LI(),
+        nn.MaxPool2d(2), nn.Conv2d(features // 2, features, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(features), *(SpikeDrivenBlock(features, heads, 2 * features, neuron) for _ in range(blocks)),
+        neuron(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes), LI(),
     )  # fmt: skip
 
 

@@ -16,14 +16,16 @@ class SLTTLIFNode(LIFNode):
     def __init__(
         self,
         tau: float = 2.0,
-        decay_input: bool = False,
+        decay_input: bool = True,
         v_threshold: float = 1.0,
-        v_reset: float | None = None,
+        v_reset: float | None = 0.0,
         surrogate_function: Surrogate = surrogate.Sigmoid(),  # noqa: B008
         detach_reset: bool = True,
         step_mode: str = "s",
+        store_v_seq: bool = False,
     ):
-        super().__init__(tau, decay_input, v_threshold, v_reset, surrogate_function, detach_reset, step_mode)
+        given = tau, decay_input, v_threshold, v_reset, surrogate_function, detach_reset, step_mode, store_v_seq
+        super().__init__(*given)
 
     def supported_step_mode(self) -> tuple[str, ...]:
         return ("s",)
@@ -45,8 +47,10 @@ class OTTTLIFNode(SLTTLIFNode):
         surrogate_function: Surrogate = surrogate.Sigmoid(),  # noqa: B008
         detach_reset: bool = True,
         step_mode: str = "s",
+        store_v_seq: bool = False,
     ):
-        super().__init__(tau, decay_input, v_threshold, v_reset, surrogate_function, detach_reset, step_mode)
+        given = tau, decay_input, v_threshold, v_reset, surrogate_function, detach_reset, step_mode, store_v_seq
+        super().__init__(*given)
         self.follow = Trace(rho=1.0 - 1.0 / tau)
         self.register_memory("trace", None)
 

@@ -1,0 +1,195 @@
+"""A rule on pictures and the pool behind it, on the CPU, in one pass: the spikes of full size are never in memory.
+
+Pictures are channels last; `pooled_kernels.py` tells how they are cut into tiles. Backward needs the input and the
+pooled output; states and spikes are computed again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from ranvier.derive.rule import Rule
+from ranvier.derive.source import load
+from ranvier.derive.trace import Graph
+from ranvier.machines import cpu
+from ranvier.machines.cpu import Rows
+from ranvier.machines.memory import empty, scratch
+from ranvier.machines.threads import spread
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The sizes of a sequence of pictures, and the windows, as high as wide and side by side, pooled by `kind`."""
+
+    steps: int
+    batch: int
+    height: int
+    width: int
+    channels: int
+    window: int = 1
+    kind: str = "max"
+
+    @property
+    def numbers(self) -> int:
+        return self.height * self.width * self.channels
+
+    @property
+    def tiles(self) -> int:
+        """Rows of windows in a picture."""
+        return self.height // self.window
+
+    @property
+    def count(self) -> int:
+        """Numbers of a tile."""
+        return self.window * self.width * self.channels
+
+    @property
+    def pooled(self) -> tuple[int, int]:
+        """[T, B H' W' C]"""
+        return self.steps, self.batch * self.tiles * (self.width // self.window) * self.channels
+
+    def sizes(self) -> tuple[int, ...]:
+        """As the kernels take them."""
+        return self.steps, self.numbers, self.tiles, self.width, self.channels
+
+
+def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[bool], still: bool) -> Rows:
+    row = Rows(name, f"at, x, before, params, {arguments}", graph)
+    names = iter(rule.arguments)
+    row.array(next(names), f"x[{'0' if still else 't'}, lo:hi]")
+    for k in range(len(rule.states)):
+        row.array(next(names), f"before[{k}, :w]")
+    for k, w in enumerate(wide):
+        if w:
+            row.array(next(names), f"params[{k}][at : at + w]")
+        else:
+            row.number(next(names), f"params[{k}][0]")
+    return row
+
+
+def _forward_rows(rule: Rule, wide: Sequence[bool], still: bool) -> list[str]:
+    forward = _row(rule, "tile_forward", "z, after", rule.step, wide, still)
+    forward.write(0, "z[:w]")
+    for k in range(len(rule.states)):
+        forward.write(1 + k, f"after[{k}, :w]")
+    return [forward.text()]
+
+
+def _backward_rows(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool], still: bool) -> list[str]:
+    output = _row(rule, "tile_output", "z", rule.step.keeping(rule.outputs), wide, still)
+    output.write(0, "z[:w]")
+    advance = _row(rule, "tile_advance", "after", rule.advance, wide, still)
+    names, states = rule.arguments, len(rule.states)
+    for k in range(states):
+        advance.write(k, f"after[{k}, :w]")
+    asked = [n for n, want in zip((names[0], *names[1 + states :]), wanted, strict=True) if want]
+    graph = rule.adjoint((*names[1 : 1 + states], *asked))
+    adjoint = _row(rule, "tile_adjoint", "g_z, carry, g_x, g_params", graph, wide, still)
+    adjoint.array("g0", "g_z[:w]")
+    for k in range(states):
+        adjoint.array(f"g{1 + k}", f"carry[{k}, :w]")
+        adjoint.write(k, f"carry[{k}, :w]")
+    if wanted[0]:
+        adjoint.write(states, f"g_x[{'0' if still else 't'}, lo:hi]", add=still)
+    for j in range(sum(wanted[1:])):
+        adjoint.write(states + wanted[0] + j, f"g_params[{j}, at : at + w]", add=True)
+    return [output.text(), advance.text(), adjoint.text()]
+
+
+_modules: dict[tuple, ModuleType] = {}
+
+
+def module(
+    rule: Rule,
+    dtype: torch.dtype,
+    wide: tuple[bool, ...],
+    size: Pictures,
+    still: bool,
+    wanted: tuple[bool, ...] | None = None,
+) -> ModuleType:
+    """The compiled code of a rule and its pool: forward, or, told which gradients are wanted, backward."""
+    at = (rule.key, dtype, wide, size.kind, size.window, still, wanted)
+    if at not in _modules:
+        rows = _forward_rows(rule, wide, still) if wanted is None else _backward_rows(rule, wide, wanted, still)
+        chosen = f"pool, unpool, WINDOW = pool_{size.kind}, unpool_{size.kind}, {size.window}"
+        _modules[at] = _module(rule.name, "\n\n".join([chosen, *rows]), dtype)
+    return _modules[at]
+
+
+@cache
+def _module(name: str, rows: str, dtype: torch.dtype) -> ModuleType:
+    here = resources.files("ranvier.machines")
+    kernels, own = ((here / f"{part}.py").read_text() for part in ("cpu_kernels", "pooled_kernels"))
+    own = "# ---" + own.partition("\n# ---")[2]
+    if dtype == torch.float64:
+        kernels = kernels.replace("real = np.float32", "real = np.float64")
+    return load(name, f"{kernels}\n\n{own}\n\n# {'-' * 64} the rows of {name}\n{rows}")
+
+
+def forward(rule: Rule, x: Tensor, initial: Tensor, params: Sequence[Tensor], size: Pictures) -> Tensor:
+    """x [T or 1, B H W C], initial [S, H W C], params [1] or [H W C] each -> pooled [T, B H' W' C]."""
+    code = module(rule, x.dtype, _wide(params), size, len(x) < size.steps)
+    pooled = empty(size.pooled, x.dtype)
+    given = x.numpy(), initial.numpy(), tuple(p.numpy() for p in params), pooled.numpy()
+
+    def work(lo: int, hi: int) -> None:
+        two = scratch("state", (2, len(rule.states), size.count), x.dtype).numpy()
+        z = scratch("z", (size.count,), x.dtype).numpy()
+        cpu.timed(rule.name, code.forward_pooled, lo, hi, *size.sizes(), *given, two, z)
+
+    spread(work, size.batch * size.tiles, 1, size.steps * x.shape[1] >= cpu.WORTH)
+    return pooled
+
+
+def backward(
+    rule: Rule,
+    x: Tensor,
+    initial: Tensor,
+    params: Sequence[Tensor],
+    pooled: Tensor,
+    g_pooled: Tensor,
+    wanted: tuple[bool, ...],
+    size: Pictures,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x as x, of the initial state [S, H W C], of the wanted parameters [P, H W C].
+
+    wanted: whether x, and which parameters; a gradient of x that is not wanted is left undefined.
+    """
+    still = len(x) < size.steps
+    code = module(rule, x.dtype, _wide(params), size, still, wanted)
+    g_x = empty(x.shape, x.dtype)
+    given = x.numpy(), initial.numpy(), tuple(p.numpy() for p in params), pooled.numpy(), g_pooled.numpy(), g_x.numpy()
+    states, count = len(rule.states), size.count
+    parts: dict[int, tuple[Tensor, Tensor]] = {}  # by the tile they begin at, so that they are added in one order
+
+    def work(lo: int, hi: int) -> None:
+        parts[lo] = sums = torch.zeros_like(initial), torch.zeros(sum(wanted[1:]), size.numbers, dtype=x.dtype)
+        trail = scratch("trail", (size.steps, states, count), x.dtype).numpy()
+        carry = scratch("carry", (states, count), x.dtype).numpy()
+        z, g_z = (scratch(name, (count,), x.dtype) for name in ("z", "g_z"))
+        left = scratch("left", (size.channels,), x.dtype).numpy()
+        own = *(s.numpy() for s in sums), trail, carry, z.numpy(), g_z.zero_().numpy(), left
+        cpu.timed(rule.name, code.backward_pooled, lo, hi, *size.sizes(), *given, *own)
+
+    spread(work, size.batch * size.tiles, 1, size.steps * x.shape[1] >= cpu.WORTH)
+    g_initial, g_params = (torch.stack(s).sum(0) for s in zip(*(parts[lo] for lo in sorted(parts)), strict=True))
+    return g_x, g_initial, g_params
+
+
+def add_affine(g_x: Tensor, x: Tensor, centre: Tensor, slope: Tensor, offset: Tensor) -> None:
+    """g_x [T, N C] += slope (x - centre) + offset, in place and in one pass; x as g_x, the others [C]."""
+    from ranvier.machines import pooled_kernels  # Numba is imported where it is used
+
+    channels = len(centre)
+    rows = g_x.view(-1, channels)
+    given = rows.numpy(), x.view(-1, channels).numpy(), centre.numpy(), slope.numpy(), offset.numpy()
+    spread(lambda lo, hi: pooled_kernels.add_affine(lo, hi, channels, *given), len(rows), 256, x.numel() >= cpu.WORTH)
+
+
+def _wide(params: Sequence[Tensor]) -> tuple[bool, ...]:
+    return tuple(p.numel() != 1 for p in params)

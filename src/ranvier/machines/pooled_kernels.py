@@ -1,0 +1,146 @@
+"""The loops over time for pictures whose spikes are pooled at once, and the pools.
+
+Loaded, from the line below on, behind `cpu_kernels.py` and before the rows printed from one rule (see `pooled.py`).
+
+A picture is [H, W, C], channels last; N = B H W C neurons. A tile is as many rows of one picture as a window is high:
+its spikes of one tick never leave the cache, only what the pool makes of them is written. Rows and columns that no
+window reaches give nothing and get no gradient.
+"""
+
+from ranvier.machines.cpu_kernels import compiled, kernel, read, real
+
+# ---------------------------------------------------------------- the rows: printed from the rule
+
+
+def tile_forward(t, lo, hi, at, x, before, params, z, after):
+    """One tick of the neurons lo..hi: z [W], and the states after it; parameters are read from `at` on."""
+
+
+def tile_output(t, lo, hi, at, x, before, params, z):
+    """The same tick without its states."""
+
+
+def tile_advance(t, lo, hi, at, x, before, params, after):
+    """The same tick without its output."""
+
+
+def tile_adjoint(t, lo, hi, at, x, before, params, g_z, carry, g_x, g_params):
+    """Its vector-Jacobian product: `carry` [S, W] holds the gradient of the states after, then of those before."""
+
+
+# ---------------------------------------------------------------- pools: z [WINDOW, W, C] -> y [W / WINDOW, C]
+WINDOW = 2  # the text that is loaded says how large; known when compiled, the loops over a window unroll
+
+
+@compiled
+def pool_max(z, y, width, channels):
+    """The greatest of each window."""
+    for w in range(width // WINDOW):
+        out, first = w * channels, w * WINDOW * channels
+        for c in range(channels):
+            best = z[first + c]
+            for k in range(1, WINDOW * WINDOW):
+                other = z[(k // WINDOW * width + k % WINDOW) * channels + first + c]
+                best = other if other > best else best
+            y[out + c] = best
+
+
+@compiled
+def unpool_max(z, y, g, g_z, left, width, channels):
+    """The gradient of each window goes to the first of its greatest; left [C] is scratch."""
+    for w in range(width // WINDOW):
+        out, first = w * channels, w * WINDOW * channels
+        for c in range(channels):
+            left[c] = g[out + c]
+        for k in range(WINDOW * WINDOW):  # outside: one row written at a time is what vectorises
+            place = (k // WINDOW * width + k % WINDOW) * channels + first
+            for c in range(channels):
+                given = left[c] * real(z[place + c] == y[out + c])  # a product, not a branch: it is often missed
+                g_z[place + c] = given
+                left[c] -= given
+
+
+@compiled
+def pool_mean(z, y, width, channels):
+    """The mean of each window."""
+    for w in range(width // WINDOW):
+        out, first = w * channels, w * WINDOW * channels
+        for c in range(channels):
+            total = real(0)
+            for k in range(WINDOW * WINDOW):
+                total += z[(k // WINDOW * width + k % WINDOW) * channels + first + c]
+            y[out + c] = total / real(WINDOW * WINDOW)
+
+
+@compiled
+def unpool_mean(z, y, g, g_z, left, width, channels):
+    """The gradient of each window, in equal shares."""
+    for w in range(width // WINDOW):
+        out, first = w * channels, w * WINDOW * channels
+        for k in range(WINDOW * WINDOW):
+            place = (k // WINDOW * width + k % WINDOW) * channels + first
+            for c in range(channels):
+                g_z[place + c] = g[out + c] / real(WINDOW * WINDOW)
+
+
+pool, unpool = pool_max, unpool_max  # the text that is loaded says which
+
+
+# ---------------------------------------------------------------- the loops over time
+@kernel
+def forward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, params, pooled, states, z):
+    """The tiles lo..hi, `tiles` of them in a picture of `picture` numbers.
+
+    x [T or 1, N]; initial [S, picture]; params: tuple of [1] or [picture]; pooled [T, B H' W' C]. Scratch: states
+    [2, S, count], z [count], count the numbers of a tile.
+    """
+    count, out = WINDOW * width * channels, width // WINDOW * channels
+    for u in range(lo, hi):
+        at = u % tiles * count
+        a = u // tiles * picture + at
+        read(states[0], initial, at, at + count)
+        for t in range(steps):
+            tile_forward(t, a, a + count, at, x, states[t & 1], params, z, states[(t + 1) & 1])
+            pool(z, pooled[t, u * out : (u + 1) * out], width, channels)
+
+
+@kernel
+def backward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, params, pooled, g_pooled, g_x,
+                    g_initial, g_params, trail, carry, z, g_z, left):  # fmt: skip
+    """The same tiles back through time: their states and spikes are computed again, in cache.
+
+    g_x as x, zero for what no window reaches; g_initial [S, picture] and g_params [P, picture] are added to. Scratch:
+    trail [T, S, count], carry [S, count], z and g_z [count] (g_z is zero where no window reaches), left [C].
+    """
+    count, out = WINDOW * width * channels, width // WINDOW * channels
+    still = g_x.shape[0] < steps  # one picture for all ticks: its gradients add up
+    for u in range(lo, hi):
+        at = u % tiles * count
+        a = u // tiles * picture + at
+        end = a + count if at + 2 * count <= picture else (u // tiles + 1) * picture
+        for t in range(g_x.shape[0]):
+            for n in range(a if still else a + count, end):
+                g_x[t, n] = real(0)
+        read(trail[0], initial, at, at + count)
+        for t in range(steps - 1):
+            tile_advance(t, a, a + count, at, x, trail[t], params, trail[t + 1])
+        for k in range(carry.shape[0]):
+            for n in range(count):
+                carry[k, n] = real(0)
+        for t in range(steps - 1, -1, -1):
+            tile_output(t, a, a + count, at, x, trail[t], params, z)
+            y, g = pooled[t, u * out : (u + 1) * out], g_pooled[t, u * out : (u + 1) * out]
+            unpool(z, y, g, g_z, left, width, channels)
+            tile_adjoint(t, a, a + count, at, x, trail[t], params, g_z, carry, g_x, g_params)
+        for k in range(carry.shape[0]):
+            for n in range(count):
+                g_initial[k, at + n] += carry[k, n]
+
+
+@kernel
+def add_affine(lo, hi, channels, g_x, x, centre, slope, offset):
+    """g_x [M, C] += slope (x - centre) + offset, the rows lo..hi; x [M, C], the others [C]."""
+    for m in range(lo, hi):
+        g, row = g_x[m, :channels], x[m, :channels]
+        for c in range(channels):
+            g[c] += slope[c] * (row[c] - centre[c]) + offset[c]

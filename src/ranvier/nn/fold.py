@@ -1,0 +1,49 @@
+"""Plain modules applied to every tick."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ranvier.nn.linear import Linear
+from ranvier.nn.temporal import Temporal, check_sequence
+
+# Plain modules that give the same for the same input, whatever tick it is: on input that is constant in time
+# (x.expand(T, ...), stride 0 on axis 0) they run once.
+_SAME_EVERY_TICK = (
+    Linear, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU, nn.GELU,
+    nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveAvgPool2d,
+)  # fmt: skip
+
+
+def temporal(module: nn.Module) -> bool:
+    """Whether a module knows time, itself or anything within it."""
+    return any(isinstance(m, (Temporal, Fold)) for m in module.modules())
+
+
+def fold(module: nn.Module, x: Tensor) -> Any:
+    """A plain module on every tick of x [T, B, *features] at once: time is folded into the batch."""
+    check_sequence(module, x)
+    steps, batch = x.shape[:2]
+    if steps > 1 and x.stride(0) == 0 and all(type(m) in (*_SAME_EVERY_TICK, nn.Sequential) for m in module.modules()):
+        y = module(x[0])
+        return y.unsqueeze(0).expand(steps, *y.shape)
+    return module(x.flatten(0, 1)).unflatten(0, (steps, batch))
+
+
+class Fold(nn.Module):
+    """A plain module applied to every tick: x [T, B, *features] -> [T, B, *features'], time folded into the batch.
+
+    `ranvier.Sequential` does this by itself; in a network of your own, wrap what is not made for sequences.
+
+    >>> import torch, ranvier
+    >>> ranvier.Fold(torch.nn.Conv2d(1, 4, 3))(torch.rand(5, 2, 1, 8, 8)).shape
+    torch.Size([5, 2, 4, 6, 6])
+    """
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Any:
+        return fold(self.module, x)
