@@ -23,6 +23,15 @@ def test_spikes_are_kept_as_bits():
     assert "int64 [80, 1]" in row[3] and row[3].count("float32 [20, 4, 64]") == 1
 
 
+def test_a_stage_keeps_what_the_convolution_gave_and_its_output():
+    stage = nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), rv.LIF(), nn.AvgPool2d(2)
+    kept = rv.memory(
+        rv.Sequential(*stage, nn.Flatten(), nn.Linear(8 * 13 * 13, 10), rv.LI()), torch.rand(4, 2, 1, 28, 28)
+    )
+    (row,) = [r for r in kept.rows if r[1] == "Sequential"]
+    assert "float32 [8, 8, 26, 26]" in row[3] and row[2] < 4 * 8 * 8 * 26 * 26 * 1.5
+
+
 def test_nothing_is_left_behind_when_the_network_fails():
     net = rv.Sequential(nn.Linear(4, 8), rv.LIF())
     try:

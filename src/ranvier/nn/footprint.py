@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn.sequential import Sequential
+from ranvier.nn.stage import Stage, stages
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -26,6 +29,11 @@ class Kept:
         return "\n".join(f"{p:<{a}}  {t:<{b}}  {s:>{c}}  {w}".rstrip() for p, t, s, w in lines)
 
 
+def staged(net: nn.Sequential) -> list[nn.Module]:
+    """The layers that run as parts of a stage."""
+    return [m for stage in stages(list(net)) if isinstance(stage, Stage) for m in stage.layers]
+
+
 def _said(size: float) -> str:
     for unit in ("B", "KB", "MB"):
         if size < 1000:
@@ -38,7 +46,8 @@ def memory(net: nn.Module, x: Any) -> Kept:
     """Run the network once, with gradients, and tell what each layer keeps for the backward pass.
 
     x: what the network takes, as in `net(x)`. A tensor that two layers keep is counted where it is kept first;
-    parameters and x itself, which lie in memory anyway, are not counted.
+    parameters and x itself, which lie in memory anyway, are not counted. What a convolution, norm, neuron and pool keep
+    that run as one stage is told of the `Sequential` they stand in.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF())
@@ -60,8 +69,10 @@ def memory(net: nn.Module, x: Any) -> Kept:
             kept.setdefault(within[-1] if within else "", []).append(v)
         return v
 
-    hooks = []
+    hooks, together = [], {m for s in net.modules() if isinstance(s, Sequential) for m in staged(s)}
     for path, module in net.named_modules():
+        if module in together:
+            continue  # a stage whose layers are watched runs them one by one
         hooks.append(module.register_forward_pre_hook(lambda m, a, path=path: within.append(path)))
         hooks.append(module.register_forward_hook(lambda m, a, y: within.pop() and None, always_call=True))
     try:

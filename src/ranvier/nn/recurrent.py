@@ -80,5 +80,5 @@ class Recurrent(Temporal):
 
     def explain(self, x: Any) -> str:
         if self._whole(x):
-            return "cpu: the whole sequence in one operator: a product and a row kernel per tick"
+            return "cpu: the whole sequence in one operator, tiles of the batch on CPU threads"
         return f"tick by tick; {self.neuron.explain(x)}"
