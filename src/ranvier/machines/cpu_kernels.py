@@ -197,6 +197,14 @@ def forward(lo, hi, width, steps, inputs, initial, params, outputs, final, scrat
 
 
 @kernel
+def retrace(start, count, lo, hi, inputs, params, trail):
+    """The states of `count` ticks from `start` on, from trail[0]; around the end of the trail where it is short."""
+    rows = trail.shape[0]
+    for k in range(count):
+        advance_row(start + k, lo, hi, inputs, trail[k % rows], params, trail[(k + 1) % rows])
+
+
+@kernel
 def backward(lo, hi, width, steps, segment, inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g_params,
              marks, trail, carry):  # fmt: skip
     """Walk the neurons lo..hi back through time: their states are computed again, tile by tile, into cache.
@@ -211,16 +219,14 @@ def backward(lo, hi, width, steps, segment, inputs, initial, params, g_outputs, 
         for m in range(marks.shape[0]):  # to the start of the last segment, marking the others
             read(marks[m], trail[0], 0, b - a)
             if m + 1 < marks.shape[0]:
-                for k in range(segment):
-                    advance_row(m * segment + k, a, b, inputs, trail[k & 1], params, trail[(k + 1) & 1])
-                if segment & 1:
-                    read(trail[0], trail[1], 0, b - a)
+                retrace(m * segment, segment, a, b, inputs, params, trail)
+                if segment % trail.shape[0]:
+                    read(trail[0], trail[segment % trail.shape[0]], 0, b - a)
         read(carry, g_final, a, b)
         for m in range(marks.shape[0] - 1, -1, -1):
             start, end = m * segment, min((m + 1) * segment, steps)
             read(trail[0], marks[m], 0, b - a)
-            for t in range(start, end - 1):
-                advance_row(t, a, b, inputs, trail[t - start], params, trail[t - start + 1])
+            retrace(start, end - start - 1, a, b, inputs, params, trail)
             for t in range(end - 1, start - 1, -1):
                 adjoint_row(t, a, b, inputs, trail[t - start], params, g_outputs, carry, g_inputs, g_params)
         write(g_initial, carry, a, b)

@@ -10,7 +10,7 @@ Axes: T ticks, B samples, N neurons, S states, R samples of a tile.
 import numpy as np
 
 # In the module of a rule these are its own; what stands above the next line is left out there.
-from ranvier.machines.cpu_kernels import adjoint_row, advance_row, forward_row, kernel, read, real, write
+from ranvier.machines.cpu_kernels import adjoint_row, forward_row, kernel, read, real, retrace, write
 
 # ---------------------------------------------------------------- the product of a tile
 if real is np.float32:
@@ -89,8 +89,7 @@ def feedback_backward(lo, hi, segment, us, marks, params, weight, g_y, g_z, g_zs
         for m in range(marks.shape[0] - 1, -1, -1):
             start, end = m * segment, min((m + 1) * segment, steps)
             read(trail[0], marks[m], left, right)
-            for t in range(start, end - 1):
-                advance_row(t, left, right, us, trail[t - start], params, trail[t - start + 1])
+            retrace(start, end - start - 1, left, right, us, params, trail)
             for t in range(end - 1, start - 1, -1):
                 if t + 1 < steps:
                     multiply(a, b, g_u[t + 1], weight, g_y[t], g_z[t], listed, amounts, ends, edge)
