@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import ranvier as rv
+from everything import NEURONS
 from ranvier import Neuron, Param, State
 from ranvier.words import exp, sigmoid, spike
 
@@ -56,3 +57,10 @@ def test_one_number_for_all_is_left_to_the_kernel():
         rule = layer.bound(())
         given, params = _once(rule, [layer.smoothing, layer.level], torch.float32)
         assert (given is rule) is whole and len(params) == (2 if whole else 1)
+
+
+def test_every_rule_can_be_split():
+    """What the rest is given are numbers: a condition on parameters is said again there."""
+    for neuron in NEURONS:
+        once = neuron().bound(()).once
+        assert once is None or once[1].step.ops

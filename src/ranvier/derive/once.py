@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ranvier import words
-from ranvier.derive.trace import Graph, Op, Operand
+from ranvier.derive.trace import CONDITIONS, Graph, Op, Operand
 
 DEAR = {"div", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus"}  # worth a tensor of their own, read in every tick
 
@@ -57,9 +57,9 @@ def split(graph: Graph, params: Sequence[str]) -> tuple[Once, tuple[Op, ...]] | 
     first = Graph(graph.inputs, graph.ops, ()).keeping(tuple(dear)).ops
     if not first:
         return None
-    done = {op.out for op in first}
-    rest = tuple(op for op in graph.ops if op.out not in done)
+    done = {op.out for op in first if op.name not in CONDITIONS}  # a condition is no number: it is said again
+    rest = Graph(graph.inputs, tuple(op for op in graph.ops if op.out not in done), ()).keeping(graph.outputs).ops
     taken = {a for op in first for a in op.args}
     asked = {a for op in rest for a in op.args} | set(graph.outputs)
-    given = [name for name in (*params, *(op.out for op in first)) if name in asked]
+    given = [name for name in (*params, *(op.out for op in first if op.out in done)) if name in asked]
     return Once(first, tuple(p for p in params if p in taken), tuple(given)), rest
