@@ -329,3 +329,24 @@ def test_drop_connect():
         zero = torch.zeros(2, 5, requires_grad=True)
         none(zero).sum().backward()
         assert bool(torch.isfinite(zero.grad).all())
+
+
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        (
+            lambda: layer.Conv2d(1, 1, 3, step_mode="m")(torch.rand(2, 1, 4, 4)),
+            r"\[T, N, C, H, W\], but got \(2, 1, 4, 4\)",
+        ),
+        (lambda: layer.NeuNorm(2, 3, 3, step_mode="m")(torch.rand(2, 2, 3, 3)), r"got"),
+        (lambda: layer.VotingLayer(3)(torch.rand(2, 10)), r"multiple of votes=3.*\(2, 10\)"),
+        (lambda: layer.Dropout(1.0), r"p must lie in \[0, 1\), got 1.0"),
+        (lambda: layer.DropConnectLinear(3, 2, p=-0.5), r"p must lie in \[0, 1\), got -0.5"),
+        (lambda: layer.Delay(-1), "not negative.*-1"),
+        (lambda: neuron.LIFNode(tau=1.0), "tau.*1"),
+        (lambda: setattr(neuron.LIFNode(), "step_mode", "mm"), "step_mode must be one of.*'mm'"),
+    ],
+)
+def test_errors_say_what_was_wanted_and_what_came(action, says):
+    with pytest.raises(ValueError, match=says):
+        action()
