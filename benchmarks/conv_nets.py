@@ -19,10 +19,13 @@ STEPS, BATCH = 8, 32
 
 
 class Folded(nn.Sequential):
-    """Plain layers, time folded into the batch."""
+    """Plain layers, time folded into the batch; channels last in memory, which makes every library faster here."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        y = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        _, c, h, w = y.shape
+        y = y.as_strided(y.shape, (h * w * c, 1, w * c, c))  # says so even where there is one channel
+        return super().forward(y).unflatten(0, x.shape[:2])
 
 
 class LoopReadout(nn.Module):

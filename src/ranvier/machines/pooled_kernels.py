@@ -128,9 +128,13 @@ def backward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, 
             for n in range(count):
                 carry[k, n] = real(0)
         for t in range(steps - 1, -1, -1):
-            tile_output(t, a, a + count, at, x, trail[t], params, z)
             y, g = pooled[t, u * out : (u + 1) * out], g_pooled[t, u * out : (u + 1) * out]
-            unpool(z, y, g, g_z, left, width, channels)
+            if WINDOW > 1:
+                tile_output(t, a, a + count, at, x, trail[t], params, z)
+                unpool(z, y, g, g_z, left, width, channels)
+            else:
+                for n in range(count):
+                    g_z[n] = g[n]
             tile_adjoint(t, a, a + count, at, x, trail[t], params, g_z, carry, g_x, g_params)
         for k in range(carry.shape[0]):
             for n in range(count):

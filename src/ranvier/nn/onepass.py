@@ -114,7 +114,7 @@ def _gradients(ctx: Any, g_z: Tensor) -> tuple[Tensor | None, ...]:
     found, like = iter(rows), (*params, *affine)
     gathered = [_gathered(next(found), p, size) if want else None for p, want in zip(like, wanted[1:], strict=True)]
     g_weight = g_bias = None
-    if affine:
+    if known is not None:
         *gathered, _, g_scale, g_shift = gathered
         g_weight = None if g_scale is None else g_scale.flatten() * known.rate
         g_bias = None if g_shift is None else g_shift.flatten()

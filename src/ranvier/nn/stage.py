@@ -52,7 +52,7 @@ def _pooling(pool: nn.Module | None) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Stage:
-    """One to four layers in a row, the neuron among them; all but the neuron may be absent."""
+    """Layers in a row, a neuron among them; the others may be absent, but not both norm and pool."""
 
     convolution: nn.Conv2d | None
     norm: Any
@@ -133,7 +133,9 @@ def _stage(modules: Sequence[nn.Module], k: int) -> Stage | None:
         return None
     k += 1
     stage = Stage(convolution, norm, neuron, take(*POOLS))
-    return stage if len(stage.layers) > 1 else None
+    return (
+        stage if stage.norm is not None or stage.pool is not None else None
+    )  # alone, the neuron has a pass of its own
 
 
 def _plain(neuron: Neuron) -> bool:

@@ -18,6 +18,11 @@ def _same(w: Tensor) -> Tensor:
     return w
 
 
+def _one(v: Any) -> Any:
+    """A batch of one; numbers and None as they are."""
+    return v.unsqueeze(0) if isinstance(v, Tensor) else v
+
+
 def _traced(spikes: Tensor, before: Before, rho: float) -> Tensor:
     """The additive trace of spikes [T, N, ...]."""
     state = {"trace": before} if isinstance(before, Tensor) else None
@@ -111,9 +116,9 @@ def mstdpet_linear_single_step(
 
     tau_trace is the learner's: what is eligible decays there.
     """
-    pre, post = (t.unsqueeze(0) if isinstance(t, Tensor) else t for t in (trace_pre, trace_post))
-    spikes = in_spike.unsqueeze(0), out_spike.unsqueeze(0)
-    x, y, eligible = mstdp_linear_single_step(fc, *spikes, pre, post, tau_pre, tau_post, f_pre, f_post)
+    x, y, eligible = mstdp_linear_single_step(
+        fc, _one(in_spike), _one(out_spike), _one(trace_pre), _one(trace_post), tau_pre, tau_post, f_pre, f_post
+    )
     return x[0], y[0], eligible[0]
 
 
@@ -131,8 +136,14 @@ class _Learner(MemoryModule):
         self.register_memory("trace_post", None)
         self._pre: list[Tensor] = []
         self._post: list[Tensor] = []
-        synapse.register_forward_hook(lambda module, x, y: self._see(self._pre, x[0]))
-        sn.register_forward_hook(lambda module, x, y: self._see(self._post, y))
+        synapse.register_forward_hook(self._passed)
+        sn.register_forward_hook(self._fired)
+
+    def _passed(self, synapse: nn.Module, given: tuple[Tensor, ...], y: Any) -> None:
+        self._see(self._pre, given[0])
+
+    def _fired(self, sn: nn.Module, given: Any, y: Tensor) -> None:
+        self._see(self._post, y)
 
     def _see(self, seen: list[Tensor], spikes: Any) -> None:
         if self.enabled and self.training:
@@ -210,9 +221,10 @@ class _Rewarded(_Learner):
             self.trace_e = eligibility(self.trace_e, self.eligibility, 0.0, self.decay, self.gain)  # type: ignore
             change = change + scale * (of_each * self.trace_e).sum(0)
             given = self.trace_pre, self.trace_post, self.tau_pre, self.tau_post, self.f_pre, self.f_post
-            single = in_spike.dim() < self.synapse.weight.dim()  # type: ignore
-            spikes = (s.unsqueeze(0) if single else s for s in (in_spike, out_spike))
-            self.trace_pre, self.trace_post, self.eligibility = mstdp_linear_single_step(self.synapse, *spikes, *given)
+            if in_spike.dim() < self.synapse.weight.dim():  # type: ignore  # one sample, without an axis for it
+                in_spike, out_spike = _one(in_spike), _one(out_spike)
+            after = mstdp_linear_single_step(self.synapse, in_spike, out_spike, *given)
+            self.trace_pre, self.trace_post, self.eligibility = after
         return self._give(change.expand_as(self.synapse.weight), on_grad)  # type: ignore[arg-type]
 
 
