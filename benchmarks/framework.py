@@ -2,7 +2,7 @@
 
 Every library in the fastest way it documents, in a process and an environment of its own (see peers.py), one after the
 other, on one thread each. Times are CPU seconds of the process (on an idle machine the same as those of the clock, on a
-busy one the fairer figure), the median of the repeats after a warm-up; memory is the highest resident size during one
+busy one the fairer figure), the median of the repeats after two passes; memory is the highest resident size during one
 forward and backward pass above that before it. Decay 0.5, threshold 1, subtractive reset, or the nearest there is.
 Ranvier's spikes are first compared with its reference loop, and with SpikingJelly's, whose equation is the same.
 """
@@ -155,21 +155,22 @@ def on_torch(name: str, n: int, steps: int, repeats: int, threads: int) -> dict[
     if name == "ranvier":
         agree(net, few)
 
+    seen: dict[str, float] = {}
+
     def both(x: Any = x) -> tuple[float, float]:
         net.zero_grad(set_to_none=True)
         start = time.process_time()
         y = net(x)
         middle = time.process_time()
         y.sum().backward()
-        return middle - start, time.process_time() - middle
+        spent = middle - start, time.process_time() - middle
+        y = y.detach() if layout == "TBN" else y.detach().transpose(0, 1)
+        seen.update(rate=float(y.mean()), spikes=float(y[:20].sum()))
+        return spent
 
     both(few)  # what is compiled or loaded at first use is no part of the peak
     peak = highest(both)
-    timed = [both() for _ in range(repeats)]
-    with torch.no_grad():
-        y = net(x)
-    y = y if layout == "TBN" else y.transpose(0, 1)
-    return {**figures(timed), "memory_mb": peak, "rate": float(y.mean()), "spikes": float(y[:20].sum())}
+    return {**figures([both() for _ in range(repeats)]), "memory_mb": peak, **seen}
 
 
 def agree(net: Any, x: Any) -> None:
@@ -273,7 +274,11 @@ def measure(name: str, n: int, steps: int, repeats: int, threads: int) -> dict[s
 
 
 def main(
-    quick: bool = False, threads: int = 1, names: tuple[str, ...] = (*TORCH, "spyx"), sizes: tuple[int, ...] = SIZES
+    quick: bool = False,
+    threads: int = 1,
+    names: tuple[str, ...] = (*TORCH, "spyx"),
+    sizes: tuple[int, ...] = SIZES,
+    repeats: tuple[int, int] = (9, 3),
 ) -> dict:
     """Measure, print a table, write framework.json and framework.svg beside this file.
 
@@ -285,7 +290,7 @@ def main(
         print(f"Linear({n}, {n}) + LIF, batch {BATCH}, {STEPS} ticks, {threads} thread(s)")
         print(f"{'':14}{'forward s':>11}{'backward s':>12}{'peak MB':>10}{'rate':>8}")
         for name in names:
-            row = found.setdefault(str(n), {})[name] = measure(name, n, STEPS, 3 if n > 1000 else 9, threads)
+            row = found.setdefault(str(n), {})[name] = measure(name, n, STEPS, repeats[n > 1000], threads)
             if "error" in row:
                 print(f"{name:14}{row['error']}", flush=True)
             else:
@@ -293,10 +298,10 @@ def main(
                     f"{name:14}{row['forward_s']:11.3f}{row['backward_s']:12.3f}{row['memory_mb']:10.0f}{row['rate']:8.3f}",
                     flush=True,
                 )
+            kept.write_text(json.dumps(found, indent=1) + "\n")
         same = [found[str(n)].get(name, {}).get("spikes") for name in ("ranvier", "spikingjelly")]
         if None not in same:
             print(f"spikes in the first 20 ticks: ranvier {same[0]:.0f}, spikingjelly {same[1]:.0f}\n")
-    kept.write_text(json.dumps(found, indent=1) + "\n")
     plot(found, kept.with_suffix(".svg"))
     return found
 

@@ -12,6 +12,7 @@ from ranvier.nn.delay import Delay, DelayedLinear, LearnedDelay
 from ranvier.nn.dropout import DropConnectLinear, Dropout, Dropout2d
 from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
 from ranvier.nn.footprint import memory
+from ranvier.nn.filter import Alpha, DoubleExponential, Lowpass, SynapseFilter
 from ranvier.nn.gradients import gradients
 from ranvier.nn.linear import Linear
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step

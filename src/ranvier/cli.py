@@ -141,7 +141,7 @@ def doctor(
     x = plan.encode(split.x[: plan.batch], Generator().manual_seed(0))
     diagnosis = diagnose(net, x, split.labels[: plan.batch], plan.loss())
     out.print(str(diagnosis), markup=False, soft_wrap=True)
-    out.print(f"\n{energy(net.eval(), x)}", markup=False, soft_wrap=True)
+    out.print(f"\n{energy(net, x)}", markup=False, soft_wrap=True)
 
 
 def convert(

@@ -11,7 +11,25 @@ from torch.nn import functional as F
 from ranvier.convert import convert, quantised, report
 
 pytestmark = pytest.mark.slow
-SCRIPT = Path(__file__).parents[2] / "docs" / "rates_and_spikes.py"
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def script(name):
+    """A script of the docs as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture
+def fashion():
+    from ranvier.data import load
+
+    try:
+        return load("fashion-mnist")
+    except FileNotFoundError as lacking:
+        pytest.skip(str(lacking))
 
 
 def cnn():
@@ -54,19 +72,25 @@ def test_digits():
     assert soon.accuracy[4] > 0.96 and soon.accuracy[32] > found.trained - 0.01
 
 
-def test_fashion_mnist_rates_and_spikes():
-    from ranvier.data import load
-
-    try:
-        load("fashion-mnist")
-    except FileNotFoundError as lacking:
-        pytest.skip(str(lacking))
-    spec = importlib.util.spec_from_file_location("rates_and_spikes", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    rows = script.measure(epochs=1)
-    print(script.table(rows))
+def test_fashion_mnist_rates_and_spikes(fashion):
+    page = script("rates_and_spikes")
+    rows = page.measure(epochs=1)
+    print(page.table(rows))
     right = {k: v["accuracy"] for k, v in rows.items()}
     swapped = [right[f"swapped to spikes, dt = {dt}"] for dt in ("0.001", "0.01", "0.1", "1")]
     assert swapped == sorted(swapped) and swapped[-1] > right["rates, no spikes"] - 1 > 80
     assert right["spiking-aware, dt = 0.01"] > swapped[1] + 5
+
+
+def test_fashion_mnist_convolutions(fashion):
+    """The network of `ranvier convert` in the docs, trained for a third as long."""
+    page = script("fashion_cnn")
+    torch.manual_seed(0)
+    model = page.train(page.build(), *fashion.train, epochs=3)
+    with torch.no_grad():
+        right = torch.cat([model(x).argmax(1) for x in fashion.test.x.split(500)]) == fashion.test.labels
+    assert right.float().mean() >= 0.9
+    x, labels = (some[:1500] for some in fashion.test)
+    found = report(convert(model, fashion.train.x[:512]), model, x, labels, ticks=(32, 128))
+    print(found)
+    assert found.accuracy[32] > found.trained - 0.01 and found.accuracy[128] > found.trained - 0.005  # 7 of 1,500

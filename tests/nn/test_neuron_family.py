@@ -21,6 +21,7 @@ RULES = {
     "Threshold": lambda: rv.Threshold(learn=("threshold",)),
     "GatedLIF": lambda: rv.GatedLIF(steps=7),
     "Lowpass": lambda: rv.Lowpass(5e-3, learn=("tau", "level")),
+    "Alpha": lambda: rv.Alpha(5e-3, learn=("tau",)),
     "SynapseFilter": lambda: rv.SynapseFilter(3.0, learn=("tau",)),
     "DoubleExponential": lambda: rv.DoubleExponential(learn=("tau_rise", "gain")),
 }
@@ -137,6 +138,7 @@ def test_learned_time_constants_read_back():
     assert rv.ParametricLIF(tau=3.0).tau.item() == pytest.approx(3.0)
     assert rv.SynapseFilter(tau=3.0).tau.item() == pytest.approx(3.0)
     assert rv.Lowpass(tau=0.05).tau.item() == pytest.approx(0.05, rel=1e-5)
+    assert rv.Alpha(tau=0.05).tau.item() == pytest.approx(0.05, rel=1e-5)
 
 
 def test_lowpass_takes_a_time_constant_per_feature():
@@ -144,6 +146,19 @@ def test_lowpass_takes_a_time_constant_per_feature():
     y = layer(torch.ones(3, 1, 2))
     expected = 1 - torch.exp(-torch.arange(1, 4).unsqueeze(1) * 1e-2 / torch.tensor([0.1, 0.2]))
     torch.testing.assert_close(y[:, 0], expected)
+
+
+@pytest.mark.parametrize("tau", [1e-3, 0.02, 1.0])
+def test_alpha_answers_a_step_in_closed_form(tau):
+    steps, dt = 200, 1e-3
+    t = torch.arange(1, steps + 1, dtype=torch.float64) * dt / tau
+    wanted = 1 - (1 + t) * torch.exp(-t)  # the integral of t / tau^2 exp(-t / tau)
+    torch.testing.assert_close(
+        rv.Alpha(tau, dt)(torch.ones(steps, 1, 1)).double().flatten(), wanted, rtol=1e-4, atol=1e-6
+    )
+    taus = torch.tensor([tau, 2 * tau])
+    each = rv.Alpha(taus, dt, learn="tau")(torch.rand(steps, 2, 2, generator=torch.Generator().manual_seed(0)))
+    assert each.isfinite().all() and rv.Alpha(1e-6, 1.0)(torch.ones(3, 1, 1)).flatten().tolist() == [1.0, 1.0, 1.0]
 
 
 def test_lowpass_of_extreme_time_constants_stays_finite():

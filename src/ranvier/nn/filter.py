@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.words import sigmoid
+from ranvier.words import sigmoid, softplus
 
 
 class Lowpass(Neuron):
@@ -47,6 +47,49 @@ class Lowpass(Neuron):
         self.dt = positive("Lowpass: dt", dt)
         learn = _renamed("Lowpass", learn, {"tau": "smoothing", "level": "level"})
         super().__init__(smoothing=logit_of_decay("Lowpass: tau", tau, dt), level=level, learn=learn, shape=shape)
+
+    @property
+    def tau(self) -> Tensor:
+        """The time constant in seconds, as it stands."""
+        return -self.dt / torch.nn.functional.logsigmoid(value(self, "smoothing"))
+
+
+class Alpha(Neuron):
+    """Alpha filter with unit gain, in physical time: its answer to one spike rises and falls like t exp(-t / tau).
+
+    Two low-pass filters one behind the other, exact for input that is constant within a tick:
+    y = x + a (y - x + (i - x) dt / tau);  i = x + a (i - x), with a = exp(-dt / tau).
+
+    x [T, B, *features] -> y of the same shape. tau in seconds, above 0: a number, or a tensor broadcastable to the
+    features; dt in seconds, above 0. learn="tau": it is trained as `smoothing` = logit(a). shape: the features' shape,
+    for a tau each. Rall, Distinguishing theoretical synaptic potentials, J. Neurophysiology 30, 1967.
+
+    >>> import torch, ranvier
+    >>> ranvier.Alpha(tau=1.0, dt=1.0)(torch.ones(3, 1, 1)).flatten()
+    tensor([0.2642, 0.5940, 0.8009])
+    """
+
+    smoothing = Param(0.0, "logit of a, the decay per tick")
+    i = State(0.0, "output of the first low-pass filter")
+    y = State(0.0, "output")
+
+    @staticmethod
+    def rule(x, i, y, smoothing):
+        a = sigmoid(smoothing)
+        y = x + a * (y - x + softplus(-smoothing) * (i - x))  # softplus(-logit(a)) = -log(a) = dt / tau
+        return y, (x + a * (i - x), y)
+
+    def __init__(
+        self,
+        tau: float | Tensor = 20e-3,
+        dt: float = 1e-3,
+        *,
+        learn: Sequence[str] = (),
+        shape: Sequence[int] | int | None = None,
+    ):
+        self.dt = positive("Alpha: dt", dt)
+        learn = _renamed("Alpha", learn, {"tau": "smoothing"})
+        super().__init__(smoothing=logit_of_decay("Alpha: tau", tau, dt), learn=learn, shape=shape)
 
     @property
     def tau(self) -> Tensor:
