@@ -43,6 +43,18 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path):
     assert runs[0] == runs[1] and len(runs[0][1]) == 3
 
 
+def test_a_pass_in_many_legs_is_the_same_pass(tmp_path):
+    train, validation = parts()
+    runs = []
+    for legs in (1, 3):
+        plan = override(PLAN, {"epochs": 2 * legs, "legs": legs, "batch": 16})
+        net = new_net(plan, train.x[:1])
+        rows = plan.fit(net, train, validation, Folder.create(tmp_path / str(legs)))
+        runs.append((net[1].weight.clone(), net[1].theta.clone(), net[2].weight.clone(), rows[-1]["train_accuracy"]))
+        assert len(rows) == 2 * legs
+    assert all(torch.equal(a, b) for a, b in zip(runs[0][:3], runs[1][:3], strict=True)) and runs[0][3] == runs[1][3]
+
+
 def test_labels_only_name_the_neurons(tmp_path):
     """Other labels, the same neurons: what is learned does not know them."""
     train, validation = parts()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.machines import choose
+from ranvier.nn.linear import Linear
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.timed import TimedLI, TimedLIF, _tick, kappa
 from ranvier.nn.sequential import Fold, fold
@@ -34,7 +35,9 @@ class Timed(Fold):
 
     def forward(self, x: Any) -> Any:
         xi, xv = _pair("Timed", x)
-        both = fold(self.module, torch.cat([xi, xv], 1))  # one product for both
+        if type(self.module) in (nn.Linear, Linear):
+            return fold(self.module, xi), fold(self.module, xv)
+        both = fold(self.module, torch.cat([xi, xv], 1))  # what draws random numbers must draw them once
         return tuple(both.split(xi.shape[1], 1))
 
 

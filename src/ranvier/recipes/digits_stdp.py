@@ -15,7 +15,8 @@ from ranvier.recipes.recipe import Recipe
 
 INPUTS = {"digits": 64, "mnist": 784, "fashion-mnist": 784}
 CLASSES = 10
-LISTEN = 10_000  # so many training samples are enough to name the neurons
+LISTEN = 10_000  # so many training samples are enough to name the neurons,
+GLANCE = 1_000  # and so many to see how far they are, before the data has been seen whole
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Net:
 class DigitsSTDP(Recipe):
     """Digits that nobody names: 100 competing neurons learn them by STDP; labels only tell what each has learned.
 
-    max_rate: chance of a spike per tick of a white pixel. The learning rate falls to 0 over the run; lr, weight_decay
-    and smoothing are not used.
+    max_rate: chance of a spike per tick of a white pixel. legs: into so many epochs one pass through the data is cut;
+    figures and weights are written after each, and a stopped run goes on from there. The learning rate falls to 0
+    over the run; lr, weight_decay and smoothing are not used.
     """
 
     name: ClassVar[str] = "digits-stdp"
@@ -44,6 +46,7 @@ class DigitsSTDP(Recipe):
     encoding: str = "rate"
     steps: int = 100
     epochs: int = 20
+    legs: int = 1
     max_rate: float = 0.25
     net: Net = field(default_factory=Net)
 
@@ -52,6 +55,8 @@ class DigitsSTDP(Recipe):
         if self.data not in INPUTS or self.encoding != "rate":
             got = f"{self.data} with encoding {self.encoding}"
             raise ValueError(f"{self.name} learns from {', '.join(INPUTS)} with encoding rate, got {got}")
+        if self.legs < 1:
+            raise ValueError(f"legs must be at least 1, got {self.legs}")
 
     def build(self) -> nn.Module:
         n, inputs = self.net, INPUTS[self.data]
@@ -78,7 +83,7 @@ class DigitsSTDP(Recipe):
         callbacks: Sequence[Any] = (),
         **trainer: Any,
     ) -> list[dict[str, float]]:
-        """Show every sample once an epoch and let the winners learn; then name the neurons, and see how well they do.
+        """Show the samples of each epoch and let the winners learn; then name the neurons, and see how well they do.
 
         Weights and figures are written after every epoch; a run that was stopped goes on from there, to the same end.
         """
@@ -90,23 +95,24 @@ class DigitsSTDP(Recipe):
         rows = folder.read_metrics() if folder.metrics.is_file() else []
         if rows:
             folder.read_weights(net)
-        batches, before, start = (
-            Batches(train, self.batch, self.seed),
-            sum(r["seconds"] for r in rows[-1:]),
-            time.perf_counter(),
-        )
+        batches, count = Batches(train, self.batch, self.seed), -(-len(train.labels) // self.batch)
+        before, start = sum(r["seconds"] for r in rows[-1:]), time.perf_counter()
         for epoch in range(len(rows), self.epochs):
-            batches.set_epoch(epoch)
+            whole, leg = divmod(epoch, self.legs)
+            batches.set_epoch(whole)
             for index, (x, _) in enumerate(batches):
-                done = (epoch + index / len(batches)) / self.epochs
-                net[1].learn(self._spikes(x, "train", epoch, index), rate=1 - done)  # type: ignore[index]
+                if index * self.legs // count == leg:
+                    done = (whole + index / count) / (self.epochs / self.legs)
+                    net[1].learn(self._spikes(x, "train", whole, index), rate=1 - done)  # type: ignore[index]
             trained = before + time.perf_counter() - start
-            heard = self._responses(net, listen := Split(*(part[:LISTEN] for part in train)), epoch)
+            most = LISTEN if leg == self.legs - 1 else GLANCE
+            listen, check = (Split(*(part[:most] for part in split)) for split in (train, validation))
+            heard = self._responses(net, listen, whole)
             names = name(heard, listen.labels, CLASSES)
             net[2].weight.copy_(votes(names, CLASSES))  # type: ignore[index]
             scores = {
                 "train_accuracy": self._accuracy(net, heard, listen.labels),
-                "validation_accuracy": self._accuracy(net, self._responses(net, validation, epoch), validation.labels),
+                "validation_accuracy": self._accuracy(net, self._responses(net, check, whole), check.labels),
             }
             rows.append({"epoch": epoch + 1, "seconds": round(trained, 3), **scores})
             folder.write_weights(net)
@@ -120,10 +126,10 @@ class DigitsSTDP(Recipe):
 
         return self.encode(x.flatten(1), Generator().manual_seed(mix(self.seed, *draw)))
 
-    def _responses(self, net: nn.Module, split: Split, epoch: int) -> Tensor:
+    def _responses(self, net: nn.Module, split: Split, whole: int) -> Tensor:
         """How often each neuron spikes for each sample: [S, N]."""
         parts = enumerate(split.x.split(self.batch))
-        return torch.cat([net[1](self._spikes(x, "listen", epoch, i)).sum(0) for i, x in parts])  # type: ignore[index]
+        return torch.cat([net[1](self._spikes(x, "listen", whole, i)).sum(0) for i, x in parts])  # type: ignore[index]
 
     def _accuracy(self, net: nn.Module, heard: Tensor, labels: Tensor) -> float:
         return float((net[2](heard).argmax(1) == labels).float().mean())  # type: ignore[index]
@@ -131,11 +137,12 @@ class DigitsSTDP(Recipe):
 
 @dataclass(frozen=True)
 class MnistSTDP(DigitsSTDP):
-    """`digits-stdp` on MNIST, with the sizes and rates of Diehl & Cook: 28 x 28 pixels, 400 neurons, one epoch."""
+    """`digits-stdp` on MNIST, with the sizes and rates of Diehl & Cook: 28 x 28 pixels, 400 neurons, one pass."""
 
     name: ClassVar[str] = "mnist-stdp"
     data: str = "mnist"
     steps: int = 250
-    epochs: int = 1
+    epochs: int = 10
+    legs: int = 10
     max_rate: float = 0.0635
     net: Net = field(default_factory=lambda: Net(hidden=400, threshold=13.0, reset=5.0))
