@@ -10,9 +10,8 @@ from ranvier.nn import init, models
 from ranvier.nn.attention import MultiDimensionalAttention, TemporalAttention
 from ranvier.nn.delay import Delay, DelayedLinear, LearnedDelay
 from ranvier.nn.dropout import DropConnectLinear, Dropout, Dropout2d
-from ranvier.nn.filter import DoubleExponential, Lowpass, SynapseFilter
-from ranvier.nn.footprint import memory
 from ranvier.nn.filter import Alpha, DoubleExponential, Lowpass, SynapseFilter
+from ranvier.nn.footprint import memory
 from ranvier.nn.gradients import gradients
 from ranvier.nn.linear import Linear
 from ranvier.nn.memory import Stream, detach, explain, record, scan, step
