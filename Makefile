@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # Huge pages for large tensors: page faults cost as much as the kernels.
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test test-slow lint bench docs clean
+.PHONY: demo test test-slow lint guard bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,11 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# A minute of the benchmarks: an error where a kernel is many times slower than the memory it moves.
+guard: $(VENV)/.dev
+	$(BIN)/python benchmarks/run.py neuron --quick
+	$(BIN)/python benchmarks/run.py sparse --quick
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py all

@@ -81,5 +81,11 @@ def peer(name: str, script: str, *arguments: str, timeout: int = 900) -> str:
     return done.stdout
 
 
+def guard(what: str, ratio: float, worst: float) -> None:
+    """Stop with an error where a ratio is far beyond what noise explains: something collapsed."""
+    if ratio > worst:
+        raise SystemExit(f"collapsed: {what} takes {ratio:.1f} times its measure, at most {worst:g} was expected")
+
+
 def note(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
