@@ -17,7 +17,7 @@ def main(quick: bool) -> None:
     """Every library in turn, several times over, one thread each. Wall time is what a user waits; processor time does
     not count what other programs take of the machine."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    repeats, rounds = (2, 1) if quick else (7, 5)
+    repeats, rounds = (2, 1) if quick else (5, 3)
     found: dict[str, dict[str, list]] = {}
     for _ in range(rounds):
         for name in (*HERE, *PEERS):
