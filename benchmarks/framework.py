@@ -24,6 +24,13 @@ BATCH, STEPS, SIZES = 16, 500, (512, 4096)
 HERE = Path(__file__)
 
 
+def product_alone(n: int) -> tuple[Any, str]:
+    """The linear layer without any neuron: what no library can do without."""
+    from torch import nn
+
+    return nn.Linear(n, n, bias=False), "TBN"
+
+
 def ranvier(n: int) -> tuple[Any, str]:
     from torch import nn
 
@@ -136,7 +143,7 @@ def rockpool(n: int) -> tuple[Any, str]:
 
 
 TORCH: dict[str, Callable[[int], tuple[Any, str]]] = {
-    f.__name__: f for f in (ranvier, spikingjelly, snntorch, norse, sinabs, rockpool)
+    f.__name__: f for f in (product_alone, ranvier, spikingjelly, snntorch, norse, sinabs, rockpool)
 }
 
 
@@ -258,12 +265,12 @@ def child(name: str, n: int, steps: int, repeats: int, threads: int) -> dict[str
 def measure(name: str, n: int, steps: int, repeats: int, threads: int) -> dict[str, Any]:
     from peers import python
 
-    interpreter = Path(sys.executable) if name == "ranvier" else python(name)
+    interpreter = Path(sys.executable) if name in ("product_alone", "ranvier") else python(name)
     if not interpreter.exists():
         return {"error": f"not installed: python benchmarks/peers.py {name}"}
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     environment = {**os.environ, **dict.fromkeys(names, str(threads)), "THP_MEM_ALLOC_ENABLE": "1"}
-    if name != "ranvier":
+    if name not in ("product_alone", "ranvier"):
         environment.pop("PYTHONPATH", None)
     command = [str(interpreter), str(HERE), "--child", name, *map(str, (n, steps, repeats, threads))]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -204,3 +204,8 @@ def test_digits_are_learned(tmp_path):
 def test_yinyang_is_learned(tmp_path):
     ranvier("train", "yinyang", cwd=tmp_path)
     assert Folder(tmp_path / "runs" / "yinyang").read_result()["accuracy"] >= 0.97
+
+
+def test_the_doctor_looks_at_recipes_and_tells_their_energy(main):
+    status, output, _ = main("doctor", "digits", *SMALL[:6])
+    assert status == 0 and "LIF 6" in output and "than the dense network" in output and "synaptic operations" in output

@@ -64,3 +64,10 @@ def test_every_rule_can_be_split():
     for neuron in NEURONS:
         once = neuron().bound(()).once
         assert once is None or once[1].step.ops
+
+
+def test_compiled():
+    torch.manual_seed(0)
+    net = rv.Sequential(rv.Lowpass(0.02, 1e-3, learn="tau", shape=6), rv.Alpha(torch.rand(6) + 0.01))
+    x = torch.rand(20, 3, 6)
+    assert torch.equal(torch.compile(net, fullgraph=True, backend="aot_eager")(x), net(x))

@@ -175,7 +175,7 @@ def _wide(params: Sequence[Tensor]) -> tuple[bool, ...]:
 
 def timed(name: str, function, *arguments) -> None:
     """Run a kernel; if it had to be compiled and that took long, say so."""
-    if function.signatures:
+    if function.overloads:
         return function(*arguments)
     start = time.perf_counter()
     function(*arguments)
