@@ -1,7 +1,10 @@
-"""AdEx with every term on: the fused rule against a loop of torch operations, forward and backward, on one core."""
+"""AdEx with every term on: the fused rule against a loop of torch operations, forward and backward, on one core.
+
+CPU seconds of one thread, so that a busy machine does not count.
+"""
 
 import torch
-from measure import median
+from stdp_peers import timed
 
 import ranvier as rv
 
@@ -27,8 +30,8 @@ def one(steps: int, neurons: int, repeats: int) -> list[tuple[str, float, float]
 
             both()
             results[machine] = z.detach(), given.grad
-            ahead = median(forward, repeats, 1)
-            rows.append((machine, ahead, median(both, repeats, 1) - ahead))
+            ahead = timed(forward, repeats)
+            rows.append((machine, ahead, timed(both, repeats) - ahead))
     (z, g), (fast_z, fast_g) = results["reference"], results["cpu"]
     if not torch.equal(z, fast_z) or not torch.allclose(g, fast_g, rtol=1e-3, atol=1e-5 * g.abs().max().item()):
         raise SystemExit("adex: the machines disagree, so nothing is timed")
@@ -38,11 +41,16 @@ def one(steps: int, neurons: int, repeats: int) -> list[tuple[str, float, float]
 
 def main(quick: bool = False) -> None:
     torch.set_num_threads(1)
-    steps, neurons = (50, 4096) if quick else (100, 65536)
-    rows = one(steps, neurons, 3 if quick else 5)
-    print(f"AdEx, all terms, refractory; T={steps}, {neurons} neurons, one core; ns per neuron and tick")
-    print(f"{'machine':<12}{'forward':>10}{'backward':>10}")
-    for name, ahead, back in rows:
-        print(f"{name:<12}{ahead:>10.1f}{back:>10.1f}")
-    (_, slow, slow_back), (_, fast, fast_back) = rows
-    print(f"fused is {slow / fast:.1f} times as fast forward, {slow_back / fast_back:.1f} times backward")
+    print("AdEx, all terms, refractory, two parameters learned; T = 100, one thread; ns of CPU per neuron and tick")
+    print(f"{'neurons':>8}  {'':<12}{'forward':>10}{'backward':>10}{'both':>10}")
+    for neurons in (1024,) if quick else (1024, 4096, 65536):
+        rows = one(100, neurons, 3)
+        for name, ahead, back in rows:
+            print(f"{neurons:>8}  {name:<12}{ahead:>10.1f}{back:>10.1f}{ahead + back:>10.1f}")
+        (_, slow, slow_back), (_, fast, fast_back) = rows
+        ratios = slow / fast, slow_back / fast_back, (slow + slow_back) / (fast + fast_back)
+        print(f"{'':>8}  {'ratio':<12}" + "".join(f"{f'{ratio:.1f}x':>10}" for ratio in ratios))
+
+
+if __name__ == "__main__":
+    main()

@@ -24,6 +24,7 @@ from ranvier.plasticity import (
     oja,
     pair,
     rewarded,
+    stdp,
     triplet,
     voltage,
 )  # fmt: skip
@@ -86,6 +87,14 @@ RULES = {
     "power": (
         lambda **k: pair(PRE, POST, X, Y, W, plus=1.0, minus=0.5, bound="power", mu=2.0, **k),
         lambda: slow_pair((1 - W) ** 2, W**2),
+    ),
+    "from spikes, additive": (
+        lambda **k: stdp(PRE, POST, W, rho_pre=0.5, rho_post=0.5, plus=1.0, minus=0.5, **k),
+        lambda: slow_pair(1.0, 1.0),
+    ),
+    "from spikes, multiplicative": (
+        lambda **k: stdp(PRE, POST, W, rho_pre=0.5, rho_post=0.5, plus=1.0, minus=0.5, bound="multiplicative", **k),
+        lambda: slow_pair(1 - W, W),
     ),
     "triplet": (
         lambda **k: triplet(PRE, POST, X, SLOW_X, Y, SLOW_Y, plus=(0.5, 0.25), minus=(0.125, 0.5), **k),
@@ -154,6 +163,16 @@ def test_hebb_reaches_every_synapse(layer: nn.Module):
     after = (post.double() * run(pre).double()).sum()
     torch.testing.assert_close(after - before, 1e-2 * change.double().square().sum(), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(hebb(layer, pre, post, "none").mean(0), hebb(layer, pre, post))
+
+
+@pytest.mark.parametrize("delay", [0, 2, torch.arange(54).view(3, 2, 3, 3) % 4])
+def test_spikes_and_traces_tell_the_same_through_any_synapse(delay):
+    layer = Conv2d(2, 3, 3, delay=delay, padding=1)
+    pre, post = spikes(9, 2, 2, 4, 4).float(), spikes(9, 2, 3, 4, 4, seed=1).float()
+    x, y = Trace(rho=0.7)(pre), Trace(rho=0.8)(post)
+    wanted = pair(pre, post, x, y, layer.weight, plus=0.3, minus=0.2, synapse=layer)
+    got = stdp(pre, post, layer.weight, rho_pre=0.7, rho_post=0.8, plus=0.3, minus=0.2, synapse=layer)
+    torch.testing.assert_close(got, wanted)
 
 
 def test_discounted_carries_rewards_back():

@@ -13,6 +13,7 @@ The change is returned, nothing is written; see `apply` and `accumulate`.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from ranvier.plasticity.hebb import hebb, projection
 from ranvier.plasticity.reward import discounted
+from ranvier.plasticity.trace import Trace
 
 # How strongly potentiation and depression act on a weight w between low and high, with exponent mu.
 BOUNDS: dict[str, Callable[[Tensor, float, float, float], tuple[Any, Any]]] = {
@@ -60,11 +62,61 @@ def pair(
     >>> pair(pre, post, trace(pre), trace(post), torch.zeros(1, 1), plus=1.0)
     tensor([[0.5000]])
     """
-    if not callable(bound) and bound not in BOUNDS:
-        raise ValueError(f"pair: bound must be one of {list(BOUNDS)} or a function of the weight, got {bound!r}")
-    w = weight.detach()
-    up, down = bound(w) if callable(bound) else BOUNDS[bound](w, low, high, mu)
+    up, down = _bounded("pair", weight.detach(), bound, low, high, mu)
     return plus * up * hebb(synapse, x, post, reduction) - minus * down * hebb(synapse, pre, y, reduction)
+
+
+def _bounded(
+    who: str, w: Tensor, bound: str | Callable[[Tensor], tuple[Any, Any]], low: float, high: float, mu: float
+) -> tuple[Any, Any]:
+    if not callable(bound) and bound not in BOUNDS:
+        raise ValueError(f"{who}: bound must be one of {list(BOUNDS)} or a function of the weight, got {bound!r}")
+    return bound(w) if callable(bound) else BOUNDS[bound](w, low, high, mu)
+
+
+@cache
+def _trace(rho: float, gain: float, dtype: torch.dtype, device: torch.device) -> Trace:
+    return Trace(rho=rho, gain=gain).to(device, dtype)
+
+
+def stdp(
+    pre: Tensor,
+    post: Tensor,
+    weight: Tensor,
+    *,
+    rho_pre: float = 0.95,
+    rho_post: float = 0.95,
+    plus: float = 1e-2,
+    minus: float = 1e-2,
+    bound: str | Callable[[Tensor], tuple[Any, Any]] = "additive",
+    low: float = 0.0,
+    high: float = 1.0,
+    mu: float = 0.5,
+    synapse: nn.Module | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Pair-based STDP straight from spikes: `pair` with additive traces, in half the time.
+
+    dw = plus f+(w) sum_{s <= t} rho_pre^(t - s) post[t] pre[s] - minus f-(w) sum_{s <= t} rho_post^(t - s) post[s]
+    pre[t], f+ and f- by `bound`, as in `pair`.
+
+    What a presynaptic spike earns is a trace of the postsynaptic spikes that follow it: run back in time, that trace
+    takes the place of the presynaptic one, and both sums are over presynaptic events. rho_pre and rho_post in [0, 1]
+    are the decays per tick of the traces.
+
+    >>> import torch
+    >>> from ranvier.plasticity import stdp
+    >>> pre, post = torch.tensor([1.0, 0.0]).reshape(2, 1, 1), torch.tensor([0.0, 1.0]).reshape(2, 1, 1)
+    >>> stdp(pre, post, torch.zeros(1, 1), rho_pre=0.5, plus=1.0)
+    tensor([[0.5000]])
+    """
+    up, down = _bounded("stdp", weight.detach(), bound, low, high, mu)
+    with torch.no_grad():
+        earned = _trace(rho_pre, plus, post.dtype, post.device)(post.flip(0)).flip(0)
+        lost = _trace(rho_post, minus, post.dtype, post.device)(post)
+        if not isinstance(up, Tensor) and up == down == 1.0:  # no weight stands between: one product for both
+            return hebb(synapse, pre, earned - lost, reduction)
+        return up * hebb(synapse, pre, earned, reduction) - down * hebb(synapse, pre, lost, reduction)
 
 
 def triplet(
