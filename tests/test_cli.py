@@ -1,6 +1,5 @@
 """The command line for real: in processes of its own, with signals."""
 
-import os
 import re
 import signal
 import subprocess
@@ -194,10 +193,7 @@ def test_a_killed_run_resumes_to_the_same_weights(whole, tmp_path, blow, status)
 @pytest.mark.slow
 def test_digits_are_learned(tmp_path):
     ranvier("train", "digits", cwd=tmp_path)
-    result = Folder(tmp_path / "runs" / "digits").read_result()
-    assert result["accuracy"] >= 0.975
-    if os.cpu_count() and os.getloadavg()[0] < 3:
-        assert result["training_seconds"] < 60
+    assert Folder(tmp_path / "runs" / "digits").read_result()["accuracy"] >= 0.975
 
 
 @pytest.mark.slow
