@@ -142,6 +142,15 @@ def test_what_it_cannot_do_in_one_pass_it_does_one_by_one():
         torch.testing.assert_close(net(x), y)
 
 
+def test_long_sequences_run_one_by_one(monkeypatch):
+    torch.manual_seed(0)
+    net, x = rv.Sequential(*NETS["norm and greatest"]()).eval(), 2 * torch.rand(4, 2, 2, 9, 11)
+    y = net(x)
+    monkeypatch.setattr("ranvier.nn.stage.TRAIL", 4)
+    monkeypatch.setattr("ranvier.nn.stage.one_pass", None)
+    torch.testing.assert_close(net(x), y)
+
+
 def test_hooks_and_verbs_see_every_layer():
     torch.manual_seed(0)
     net, x, seen = rv.Sequential(*NETS["norm and greatest"]()).eval(), 2 * torch.rand(4, 2, 2, 9, 11), []

@@ -37,6 +37,7 @@ POOLS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     nn.MaxPool2d: ("max", _max_window),
     nn.AvgPool2d: ("mean", _mean_window),
 }
+TRAIL = 1 << 22  # numbers: what the states of one row of windows may take over all ticks
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -72,7 +73,7 @@ class Stage:
         y = x[0] if still else x.flatten(0, 1)
         if self.convolution is not None:
             y = self.convolution(_last(y))
-        if not self._fits(y):
+        if not self._fits(y, steps):
             y = y.unsqueeze(0).expand(steps, *y.shape) if still else y.unflatten(0, (steps, batch))
             return _one_by_one(self.layers[self.convolution is not None :], y)
         z = one_pass(y, self.norm, self.neuron, *_pooling(self.pool), steps, batch)
@@ -91,11 +92,13 @@ class Stage:
             and not any(getattr(m, hooks) for m in self.layers for hooks in HOOKS)
         )
 
-    def _fits(self, y: Tensor) -> bool:
+    def _fits(self, y: Tensor, steps: int) -> bool:
         """Whether pictures [N, C, H, W], what the convolution gave, can be pooled row of windows by row of windows."""
         _, window = _pooling(self.pool)
+        row = steps * len(self.neuron.states) * window * y.shape[1] * y.shape[3]
         return (
             0 < window <= min(y.shape[2:])
+            and row <= TRAIL
             and y.dtype in DTYPES
             and y.is_contiguous(memory_format=torch.channels_last)
             and (self.norm is None or (self.norm.num_features == y.shape[1] and y.numel() > y.shape[1]))
