@@ -323,11 +323,14 @@ def plot(found: dict[str, dict[str, dict[str, Any]]], path: Path) -> None:
     figure, axes = pyplot.subplots(len(found), 2, figsize=(9, 2.6 * len(found)), squeeze=False, layout="constrained")
     for row, (n, libraries) in zip(axes, found.items(), strict=True):
         rows = {name: r for name, r in libraries.items() if "error" not in r}
-        names, ahead = list(rows), [r["forward_s"] for r in rows.values()]
-        row[0].barh(names, ahead, label="forward")
-        row[0].barh(names, [r["backward_s"] for r in rows.values()], left=ahead, label="backward")
+        names, places = list(rows), range(len(rows))
+        for side, what in ((-0.2, "forward"), (0.2, "backward")):
+            seconds = [r[f"{what}_s"] for r in rows.values()]
+            row[0].barh([k + side for k in places], seconds, height=0.4, label=what)
         row[1].barh(names, [r["memory_mb"] for r in rows.values()], color="gray")
-        row[0].set(title=f"n = {n}: seconds", xscale="log" if len(rows) > 1 else "linear")
+        row[0].set(title=f"n = {n}: seconds", yticks=places, yticklabels=names, xscale="log")
+        row[0].set_xlim(left=0.5 * min(r["forward_s"] for r in rows.values()))
+        row[0].xaxis.set_minor_formatter("")
         row[1].set(title="peak MB")
         row[0].invert_yaxis(), row[1].invert_yaxis()
     axes[0, 0].legend(frameon=False)
