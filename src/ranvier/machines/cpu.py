@@ -137,36 +137,30 @@ def module(
     dtype: torch.dtype,
     wide: tuple[bool, ...],
     wanted: tuple[bool, ...] | None = None,
-    feedback: bool = False,
+    more: str = "",
 ) -> ModuleType:
     """The compiled code of a rule: its forward loop, or, told which gradients are wanted, its backward loop.
 
-    wide: which parameters are per neuron; wanted: which inputs and parameters need a gradient; feedback: the loops of
-    a rule whose output returns to it, too.
+    wide: which parameters are per neuron; wanted: which inputs and parameters need a gradient; more: the text of
+    further loops, to stand at the end.
     """
-    at = (rule.key, dtype, wide, wanted, feedback)
+    at = (rule.key, dtype, wide, wanted, more)
     if at not in _modules:
         rows = (
             [_forward_row(rule, wide)]
             if wanted is None
             else [_advance_row(rule, wide), _adjoint_row(rule, wide, wanted)]
         )
-        _modules[at] = _module(rule.name, "\n\n".join(rows), dtype, feedback)
+        _modules[at] = _module(rule.name, "\n\n".join(rows), dtype, more)
     return _modules[at]
 
 
 @cache
-def _module(name: str, rows: str, dtype: torch.dtype, feedback: bool) -> ModuleType:
-    kernels = _text("cpu_kernels.py")
+def _module(name: str, rows: str, dtype: torch.dtype, more: str) -> ModuleType:
+    kernels = (resources.files("ranvier.machines") / "cpu_kernels.py").read_text()
     if dtype == torch.float64:
         kernels = kernels.replace("real = np.float32", "real = np.float64")
-    line = f"# {'-' * 64}"
-    rest = f"\n\n{line}{_text('feedback_kernels.py').partition(line)[2]}" if feedback else ""
-    return load(name, f"{kernels}\n\n{line} the rows of {name}\n{rows}{rest}")
-
-
-def _text(file: str) -> str:
-    return (resources.files("ranvier.machines") / file).read_text()
+    return load(name, f"{kernels}\n\n# {'-' * 64} the rows of {name}\n{rows}{more}")
 
 
 def _wide(params: Sequence[Tensor]) -> tuple[bool, ...]:

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.machines import choose, feedback
+from ranvier.machines import choose
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.temporal import Temporal, check_sequence
+from ranvier.spikes import feedback as feedback_op
 
 
 class Recurrent(Temporal):
@@ -55,7 +56,7 @@ class Recurrent(Temporal):
         xs, states, params = neuron.prepare(x, inner)
         rule = neuron.bound(names)
         initial = torch.stack(list(states.values()))
-        *outputs, final, _, _, _ = feedback.feedback(xs[0], z, initial, params, back.weight, back.bias, rule.key)
+        *outputs, final, _, _, _ = feedback_op.feedback(xs[0], z, initial, params, back.weight, back.bias, rule.key)
         after = dict(zip(states, final.unbind(0), strict=True))
         y, traced = outputs[0], outputs[len(outputs) - len(names) :]
         return y, {"z": y[-1], **after}, dict(zip(names, traced, strict=True))

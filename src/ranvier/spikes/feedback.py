@@ -10,6 +10,8 @@ g_z[t] = g_y[t] + g_u[t + 1] W, and one row of the adjoint. The gradient of W is
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from importlib import resources
 from typing import Any
 
 import torch
@@ -23,6 +25,14 @@ from ranvier.spikes import bits, product
 
 CACHE = 1 << 18  # numbers that the states of one segment of a tile may take: the second cache, and some more
 WORTH = 1 << 17  # numbers from which threads share the batch
+
+
+@cache
+def _loops() -> str:
+    """The text of `feedback_kernels.py` behind its imports, which the module of a rule has of its own."""
+    line = f"# {'-' * 64}"
+    text = (resources.files("ranvier.spikes") / "feedback_kernels.py").read_text()
+    return f"\n\n{line}{text.partition(line)[2]}"
 
 
 def _tile(neurons: int) -> int:
@@ -67,7 +77,7 @@ def feedback(
     outputs, u = [empty(x.shape, dtype) for _ in known.outputs], empty(x.shape, dtype)
     marks, final = initial.new_empty(-(-steps // segment), *initial.shape), torch.empty_like(initial)
     wide, numbers = _ready(params, x, dtype)
-    code = cpu.module(known, dtype, wide, feedback=True)
+    code = cpu.module(known, dtype, wide, more=_loops())
     current = (x.to(dtype) if bias is None else x.to(dtype) + bias.to(dtype)).contiguous().numpy()
     begin, s = z.to(dtype).contiguous().numpy(), initial.contiguous().view(states, -1).numpy()
     arrays = (product.FORWARD, current, begin, _columns(weight.to(dtype)).numpy(), s, numbers, _flat(outputs),
@@ -117,7 +127,7 @@ def feedback_backward(
     (steps, batch, neurons), states = u.shape, len(known.states)
     segment = _segment(steps, states, neurons)
     wide, numbers = _ready(params, u, dtype)
-    code = cpu.module(known, dtype, wide, (True, *wanted), feedback=True)
+    code = cpu.module(known, dtype, wide, (True, *wanted), more=_loops())
     g_outputs = [g.to(dtype).contiguous() for g in grads[:-1]]
     g_final = grads[-1].to(dtype).contiguous().view(states, -1).numpy()
     g_z, g_u = empty(u.shape, dtype), empty(u.shape, dtype)

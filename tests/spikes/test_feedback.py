@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import ranvier as rv
-from ranvier.machines import feedback
+from ranvier.spikes import feedback
 
 
 def outcome(layer, machine, x, state, weights):
