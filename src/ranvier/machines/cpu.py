@@ -157,13 +157,26 @@ def module(
 
 @cache
 def _module(name: str, rows: str, dtype: torch.dtype, more: str) -> ModuleType:
+    return composed(name, dtype, f"# {'-' * 64} the rows of {name}\n{rows}{more}")
+
+
+def composed(name: str, dtype: torch.dtype, *parts: str) -> ModuleType:
+    """A module of the common kernels in a precision, and the parts behind them."""
     kernels = (resources.files("ranvier.machines") / "cpu_kernels.py").read_text()
     if dtype == torch.float64:
         kernels = kernels.replace("real = np.float32", "real = np.float64")
-    return load(name, f"{kernels}\n\n# {'-' * 64} the rows of {name}\n{rows}{more}")
+    return load(name, "\n\n".join((kernels, *parts)))
 
 
-def _wide(params: Sequence[Tensor]) -> tuple[bool, ...]:
+@cache
+def loops(room: str, file: str) -> str:
+    """The text of a file of further loops from its first ruled line on: the imports above are a module's own."""
+    line = f"# {'-' * 64}"
+    return line + (resources.files(room) / file).read_text().partition(line)[2]
+
+
+def per_neuron(params: Sequence[Tensor]) -> tuple[bool, ...]:
+    """Which parameters differ from neuron to neuron."""
     return tuple(p.numel() != 1 for p in params)
 
 
@@ -187,7 +200,7 @@ def forward(
 ) -> tuple[list[Tensor], Tensor]:
     """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
     (steps, neurons), dtype = inputs[0].shape, initial.dtype
-    code = module(rule, dtype, _wide(params))
+    code = module(rule, dtype, per_neuron(params))
     outputs, final = [empty((steps, neurons), dtype) for _ in rule.outputs], torch.empty_like(initial)
     x, s, p, y, f = (
         _arrays(inputs, dtype),
@@ -218,7 +231,7 @@ def backward(
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N]."""
     (steps, neurons), dtype = inputs[0].shape, initial.dtype
-    code = module(rule, dtype, _wide(params), wanted)
+    code = module(rule, dtype, per_neuron(params), wanted)
     g_inputs = [empty((steps, neurons), dtype) for want in wanted[: len(inputs)] if want]
     g_initial = torch.empty_like(initial)
     g_params = torch.zeros(sum(wanted[len(inputs) :]), neurons, dtype=dtype)

@@ -7,14 +7,12 @@ pooled output; states and spikes are computed again.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from ranvier.derive.rule import Rule
-from ranvier.derive.source import load
 from ranvier.derive.trace import Graph
 from ranvier.machines import cpu
 from ranvier.machines.cpu import Rows
@@ -123,17 +121,13 @@ def module(
 
 @cache
 def _module(name: str, rows: str, dtype: torch.dtype) -> ModuleType:
-    here = resources.files("ranvier.machines")
-    kernels, own = ((here / f"{part}.py").read_text() for part in ("cpu_kernels", "pooled_kernels"))
-    own = "# ---" + own.partition("\n# ---")[2]
-    if dtype == torch.float64:
-        kernels = kernels.replace("real = np.float32", "real = np.float64")
-    return load(name, f"{kernels}\n\n{own}\n\n# {'-' * 64} the rows of {name}\n{rows}")
+    own = cpu.loops("ranvier.machines", "pooled_kernels.py")
+    return cpu.composed(name, dtype, own, f"# {'-' * 64} the rows of {name}\n{rows}")
 
 
 def forward(rule: Rule, x: Tensor, initial: Tensor, params: Sequence[Tensor], size: Pictures) -> Tensor:
     """x [T or 1, B H W C], initial [S, H W C], params [1] or [H W C] each -> pooled [T, B H' W' C]."""
-    code = module(rule, x.dtype, _wide(params), size, len(x) < size.steps)
+    code = module(rule, x.dtype, cpu.per_neuron(params), size, len(x) < size.steps)
     pooled = empty(size.pooled, x.dtype)
     given = x.numpy(), initial.numpy(), tuple(p.numpy() for p in params), pooled.numpy()
 
@@ -161,7 +155,7 @@ def backward(
     wanted: whether x, and which parameters; a gradient of x that is not wanted is left undefined.
     """
     still = len(x) < size.steps
-    code = module(rule, x.dtype, _wide(params), size, still, wanted)
+    code = module(rule, x.dtype, cpu.per_neuron(params), size, still, wanted)
     g_x = empty(x.shape, x.dtype)
     given = x.numpy(), initial.numpy(), tuple(p.numpy() for p in params), pooled.numpy(), g_pooled.numpy(), g_x.numpy()
     states, count = len(rule.states), size.count
@@ -189,7 +183,3 @@ def add_affine(g_x: Tensor, x: Tensor, centre: Tensor, slope: Tensor, offset: Te
     rows = g_x.view(-1, channels)
     given = rows.numpy(), x.view(-1, channels).numpy(), centre.numpy(), slope.numpy(), offset.numpy()
     spread(lambda lo, hi: pooled_kernels.add_affine(lo, hi, channels, *given), len(rows), 256, x.numel() >= cpu.WORTH)
-
-
-def _wide(params: Sequence[Tensor]) -> tuple[bool, ...]:
-    return tuple(p.numel() != 1 for p in params)

@@ -10,8 +10,6 @@ g_z[t] = g_y[t] + g_u[t + 1] W, and one row of the adjoint. The gradient of W is
 
 import math
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import torch
@@ -27,12 +25,8 @@ CACHE = 1 << 18  # numbers that the states of one segment of a tile may take: th
 WORTH = 1 << 17  # numbers from which threads share the batch
 
 
-@cache
 def _loops() -> str:
-    """The text of `feedback_kernels.py` behind its imports, which the module of a rule has of its own."""
-    line = f"# {'-' * 64}"
-    text = (resources.files("ranvier.spikes") / "feedback_kernels.py").read_text()
-    return f"\n\n{line}{text.partition(line)[2]}"
+    return "\n\n" + cpu.loops("ranvier.spikes", "feedback_kernels.py")
 
 
 def _tile(neurons: int) -> int:
@@ -50,7 +44,7 @@ def _ready(params: Sequence[Tensor], x: Tensor, dtype: torch.dtype) -> tuple[tup
     """Which parameters are per neuron, and all of them as the kernels take them."""
     wide = [p.to(dtype) if p.dim() == 0 else p.to(dtype).expand(x.shape[1:]) for p in params]
     flat = [p.reshape(-1).contiguous() for p in wide]
-    return tuple(p.numel() != 1 for p in flat), tuple(p.numpy() for p in flat)
+    return cpu.per_neuron(flat), tuple(p.numpy() for p in flat)
 
 
 def _columns(weight: Tensor) -> Tensor:
