@@ -25,7 +25,7 @@ log = logging.getLogger("ranvier")
 
 TILE = 1024  # neurons walked back through time together: their rows stay in the first cache
 WIDE = 4096  # the same forward, which keeps no trail: longer rows suit the memory's prefetching (1.7 times as fast)
-CACHE = 256 * 1024  # bytes a tile's trail may take: half of a usual second cache
+CACHE = 512 * 1024  # bytes a tile's trail may take: a usual second cache
 WORTH = 200_000  # neurons times ticks below which one thread is quicker than two (about 0.3 ms)
 
 

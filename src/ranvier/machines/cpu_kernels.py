@@ -62,10 +62,9 @@ if real is np.float32:
 
     @compiled
     def exp(a):
-        # e^a = 2^n e^r, r in [-ln2/2, ln2/2]: a polynomial vectorises, libm's call does not; error below 1e-7
-        b = min(max(a, real(-104.0)), real(88.8))  # beyond these the result is 0 or infinity
-        n = np.floor(b * real(1.44269504) + real(0.5))
-        r = (b - n * real(0.693359375)) - n * real(-2.12194440e-4)
+        # e^a = 2 2^(n - 1) e^r, r in [-ln2/2, ln2/2]: a polynomial vectorises, libm's call does not; error below 1e-7
+        n = np.floor(a * real(1.44269504) + real(0.5))
+        r = (a - n * real(0.693359375)) - n * real(-2.12194440e-4)
         p = real(1.9875691500e-4)
         p = p * r + real(1.3981999507e-3)
         p = p * r + real(8.3334519073e-3)
@@ -73,12 +72,10 @@ if real is np.float32:
         p = p * r + real(1.6666665459e-1)
         p = p * r + real(5.0000001201e-1)
         p = p * r * r + r + real(1)
-        half = np.int32(n) >> np.int32(1)  # 2^n in two factors, each within range
-        rest = np.int32(n) - half
-        low = np.int32((half + np.int32(127)) << np.int32(23)).view(np.float32)
-        high = np.int32((rest + np.int32(127)) << np.int32(23)).view(np.float32)
-        y = p * low * high
-        return y if a == a else a
+        half = np.int32((np.int32(n) + np.int32(126)) << np.int32(23)).view(np.float32)
+        y = p * half * real(2)
+        y = real(0) if a < real(-86.6) else y  # the smallest normal numbers, and beyond
+        return real(np.inf) if a > real(88.722) else y
 
     @compiled
     def tanh(a):

@@ -1,7 +1,6 @@
 """The Yin-Yang figure, learned from spike times: exact gradients, or surrogate ones of the same network."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -48,7 +47,7 @@ class YinYang(Recipe):
     sharpness: float = 20.0
     epochs: int = 60
     batch: int = 128
-    lr: float = 5e-3
+    lr: float = 1e-2
     weight_decay: float = 0.0
     smoothing: float = 0.0
     net: Net = field(default_factory=Net)
@@ -74,11 +73,6 @@ class YinYang(Recipe):
         """x `[B, 4]` in [0, 1] as timed spikes, a pair `[T, B, 5]`: each coordinate at x * late, and the bias spike."""
         times = torch.cat([x * self.late, x.new_full((len(x), 1), self.bias)], 1)
         return encode_times(times, self.steps, self.neurons()[0].to(x.device))
-
-    def optimiser(self, parameters: Iterable[nn.Parameter], updates: int) -> Any:
-        """AdamW as in every recipe; surrogate gradients are smaller and smoother, and learn best at twice the rate."""
-        twice = replace(self, lr=2 * self.lr) if self.gradient == "surrogate" else self
-        return super(YinYang, twice).optimiser(parameters, updates)
 
     def loss(self) -> loss.Loss:
         """Cross-entropy of the readout's mean over time, sharpened."""
