@@ -8,7 +8,7 @@ are used again: when the last tensor on one dies, its memory waits here for the 
 import math
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +21,7 @@ KEPT = 512 << 20  # bytes that may wait here at most
 _local = threading.local()
 _lock = threading.Lock()
 _waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> buffers, the longest unused size first
+_returned: deque[tuple[int, np.ndarray]] = deque()  # not yet sorted in: tensors may die while the lock is held
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -30,6 +31,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     if size < LARGE or poisoned:
         return torch.empty(shape, dtype=dtype)
     with _lock:
+        _sort_in()
         buffers = _waiting.get(size)
         buffer = buffers.pop() if buffers else None
     if buffer is None:
@@ -56,7 +58,19 @@ def contiguous(x: Tensor) -> Tensor:
 
 
 def _take_back(size: int, buffer: np.ndarray) -> None:
-    with _lock:
+    """The memory of a tensor that died: at any moment, perhaps while this very thread is below."""
+    _returned.append((size, buffer))
+    if _lock.acquire(blocking=False):
+        try:
+            _sort_in()
+        finally:
+            _lock.release()
+
+
+def _sort_in() -> None:
+    """What came back joins what waits, of which no more than KEPT bytes are held."""
+    while _returned:
+        size, buffer = _returned.popleft()
         _waiting.setdefault(size, []).append(buffer)
         _waiting.move_to_end(size)
         while sum(k * len(v) for k, v in _waiting.items()) > KEPT:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
+from ranvier.nn.linear import Linear
 from ranvier.nn.neurons.timed import TimedLI, TimedLIF
 from ranvier.nn.sequential import Sequential
 from ranvier.nn.timed import Timed, encode_times
@@ -63,7 +64,7 @@ class YinYang(Recipe):
         return TimedLIF(gradient=self.gradient, **slope, **constants), TimedLI(**constants)
 
     def build(self) -> nn.Module:
-        first, second = nn.Linear(5, self.net.hidden, bias=False), nn.Linear(self.net.hidden, 3, bias=False)
+        first, second = Linear(5, self.net.hidden, bias=False), Linear(self.net.hidden, 3, bias=False)
         nn.init.normal_(first.weight, self.net.mean, self.net.deviation)
         nn.init.normal_(second.weight, 0.0, self.net.readout)
         hidden, readout = self.neurons()

@@ -40,9 +40,9 @@ def density(x: Tensor) -> float:
     return 1.0 if dense(x) else spikes_bits.packed(x.reshape(-1, x.shape[-1])).events / max(1, x.numel())
 
 
-def bits_of(x: Tensor) -> Tensor | None:
-    """The bits [M, words] of x [*, K] if it holds spikes, and nothing else."""
-    if not serves(x) or dense(x):
+def bits_of(x: Tensor, width: int) -> Tensor | None:
+    """The bits [M, words] of x [*, K] if it holds nothing but spikes, and the layer has enough outputs to want them."""
+    if not serves(x) or width < NARROW or dense(x):
         return None
     bits, spikes = look(x.detach())
     return bits if spikes.item() else None
@@ -77,16 +77,26 @@ def _(x: Tensor) -> tuple[Tensor, Tensor]:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x [*, K], weight [N, K], bias [N] -> x weight^T + bias [*, N]."""
     if not serves(x) or len(weight) < NARROW or weight.dtype != x.dtype or density(x) > FORWARD:
-        return torch.nn.functional.linear(x, weight, bias)
+        return _dense(x, weight, bias)
     return _by_events(x.reshape(-1, x.shape[-1]).contiguous(), weight, bias).view(*x.shape[:-1], len(weight))
 
 
 @torch.library.custom_op("ranvier::spike_linear", mutates_args=())
 def spike_linear(x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`linear` for spikes x [*, K] whose bits [M, words] are known, and are all that is kept of them."""
-    if len(weight) < NARROW or _share(bits, x.shape[-1]) > FORWARD:
-        return torch.nn.functional.linear(x, weight, bias)
+    if _share(bits, x.shape[-1]) > FORWARD:
+        return _dense(x, weight, bias)
     return _by_events(bits, weight, bias).view(*x.shape[:-1], len(weight))
+
+
+def _dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """torch's product, on memory that was used before if it is large."""
+    if x.device.type != "cpu" or weight.dtype != x.dtype:
+        return torch.nn.functional.linear(x, weight, bias)
+    rows, out = x.reshape(-1, x.shape[-1]), empty((*x.shape[:-1], len(weight)), x.dtype)
+    flat = out.view(-1, len(weight))
+    torch.mm(rows, weight.t(), out=flat) if bias is None else torch.addmm(bias, rows, weight.t(), out=flat)
+    return out
 
 
 def _share(bits: Tensor, columns: int) -> float:
@@ -180,7 +190,7 @@ def linear_backward(x: Tensor, weight: Tensor, g: Tensor, wanted: list[bool]) ->
     columns, g_rows = weight.shape[1], g.reshape(-1, g.shape[-1]).contiguous()
     found = []
     if wanted[0]:
-        found.append((g_rows @ weight).view(*g.shape[:-1], columns))
+        found.append(_dense(g, weight.t(), None))
     if wanted[1]:
         found.append(gradient(x.reshape(-1, x.shape[-1]).contiguous(), g_rows, columns))
     if wanted[2]:
@@ -195,7 +205,10 @@ def gradient(x: Tensor, g: Tensor, columns: int) -> Tensor:
         few = _share(x, columns) if bits else density(x) if serves(x) else 1.0
         if few <= BACKWARD:
             return weight_gradient(x, g, columns)
-    return g.t() @ (spikes_bits.unpack(x, columns, g.dtype) if bits else x)
+    x = spikes_bits.unpack(x, columns, g.dtype) if bits else x
+    return (
+        g.t() @ x if columns > g.shape[1] else (x.t() @ g).t()
+    )  # a product of few rows is quicker than of few columns
 
 
 @linear_backward.register_fake
