@@ -96,6 +96,18 @@ class Rule:
         """arguments and output gradients -> gradients of `wanted`."""
         return adjoint(self.step, wanted, self.slope)
 
+    def retraced(self, adjoint: Graph) -> list[int]:
+        """The states, by their place, that an adjoint must see again: those it reads, and those they come from.
+
+        None where the rule is linear, as filters are.
+        """
+        names = self.arguments[len(self.inputs) : len(self.inputs) + len(self.states)]
+        seen, reads = [], adjoint.reads
+        while more := [k for k, name in enumerate(names) if name in reads and k not in seen]:
+            seen = sorted(seen + more)
+            reads = self.step.keeping([self.after[k] for k in seen]).reads
+        return seen
+
     @cached_property
     def key(self) -> str:
         whole = self.adjoint(self.arguments)

@@ -37,6 +37,11 @@ class Graph:
                 need.update(op.args)
         return Graph(self.inputs, tuple(reversed(kept)), tuple(outputs))
 
+    @property
+    def reads(self) -> set[Operand]:
+        """What its operations and outputs are made of."""
+        return {a for op in self.ops for a in op.args} | set(self.outputs)
+
 
 class RuleError(TypeError):
     """A rule says something that cannot be carried to every machine; shows the line and the cure."""

@@ -35,7 +35,7 @@ class Rows:
     def __init__(self, name: str, arguments: str, graph: Graph):
         self.graph, self.head, self.load, self.store, self.rows = graph, [], [], [], {}
         self.signature = f"def {name}(t, lo, hi, {arguments}):"
-        self.used = {a for op in graph.ops for a in op.args} | set(graph.outputs)
+        self.used = graph.reads
 
     def array(self, name: str, where: str) -> None:
         """`name` is one number per neuron, at `where`."""
@@ -103,18 +103,24 @@ def _forward_row(rule: Rule, wide: Sequence[bool]) -> str:
     return row.text()
 
 
-def _advance_row(rule: Rule, wide: Sequence[bool]) -> str:
-    row = _row(rule, "advance_row", "inputs, before, params, after", rule.advance, wide)
-    for k in range(len(rule.states)):
-        row.write(k, f"after[{k}, :w]")
+def _advance_row(rule: Rule, wide: Sequence[bool], adjoint: Graph) -> str:
+    seen = rule.retraced(adjoint)
+    graph = rule.step.keeping([rule.after[k] for k in seen])
+    row = _row(rule, "advance_row", "inputs, before, params, after", graph, wide)
+    for j, k in enumerate(seen):
+        row.write(j, f"after[{k}, :w]")
     return row.text()
 
 
-def _adjoint_row(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool]) -> str:
-    inputs, outputs, states = len(rule.inputs), len(rule.outputs), len(rule.states)
-    names = rule.arguments
+def _adjoint(rule: Rule, wanted: Sequence[bool]) -> Graph:
+    """Arguments and output gradients -> gradients of all states before, and of the wanted inputs and parameters."""
+    inputs, states, names = len(rule.inputs), len(rule.states), rule.arguments
     asked = [n for n, want in zip((*names[:inputs], *names[inputs + states :]), wanted, strict=True) if want]
-    graph = rule.adjoint((*names[inputs : inputs + states], *asked))
+    return rule.adjoint((*names[inputs : inputs + states], *asked))
+
+
+def _adjoint_row(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool], graph: Graph) -> str:
+    inputs, outputs, states = len(rule.inputs), len(rule.outputs), len(rule.states)
     arguments = "inputs, before, params, g_outputs, carry, g_inputs, g_params"
     row = _row(rule, "adjoint_row", arguments, graph, wide)
     for k in range(outputs):
@@ -146,11 +152,11 @@ def module(
     """
     at = (rule.key, dtype, wide, wanted, more)
     if at not in _modules:
-        rows = (
-            [_forward_row(rule, wide)]
-            if wanted is None
-            else [_advance_row(rule, wide), _adjoint_row(rule, wide, wanted)]
-        )
+        if wanted is None:
+            rows = [_forward_row(rule, wide)]
+        else:
+            adjoint = _adjoint(rule, wanted)
+            rows = [_advance_row(rule, wide, adjoint), _adjoint_row(rule, wide, wanted, adjoint)]
         _modules[at] = _module(rule.name, "\n\n".join(rows), dtype, more)
     return _modules[at]
 
