@@ -51,6 +51,23 @@ def test_the_layer_is_torchs(share, bias):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("dense", [True, False], ids=["dense input", "spikes"])
+def test_gradients_by_the_events_of_what_comes_back(dense, monkeypatch):
+    """As behind a compact surrogate: most of the gradient is zero."""
+    ours, torchs, results = rv.Linear(65, 300), nn.Linear(65, 300), []
+    ours.load_state_dict(torchs.state_dict())
+    x = torch.randn(20, 60, 65) if dense else (torch.rand(20, 60, 65) < 0.4).float()
+    back = torch.randn(20, 60, 300) * (torch.rand(20, 60, 300) < 0.1)
+    taken, by_events = [], product._by_events
+    monkeypatch.setattr(product, "_by_events", lambda rows, *more: taken.append(rows.shape) or by_events(rows, *more))
+    for layer in (ours, torchs):
+        one = x.clone().requires_grad_()
+        results.append(torch.autograd.grad(layer(one), [one, *layer.parameters()], back))
+    assert taken == [(1200, 300)]
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
+
+
 def test_the_operators():
     x, layer = (torch.rand(300, 300) < 0.05).float().requires_grad_(), rv.Linear(300, 4)
     torch.library.opcheck(torch.ops.ranvier.linear.default, (x, layer.weight, layer.bias))

@@ -3,7 +3,8 @@
 The map is torch's, computed either way: where few inputs are not zero only their columns of the weight are added up,
 elsewhere it is the dense product. The density is measured, forward and backward decide separately, and inputs may be
 spikes or any numbers: zeros are what is skipped, so results are those of the dense product but for the order of sums.
-Of inputs that are spikes only the bits are kept for backward.
+Of inputs that are spikes only the bits are kept for backward. The gradient that comes back is looked at too: where a
+compact surrogate left most of it zero, the input's gradient and the weight's go by its events.
 """
 
 from typing import Any
@@ -188,27 +189,32 @@ def _(x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def linear_backward(x: Tensor, weight: Tensor, g: Tensor, wanted: list[bool]) -> list[Tensor]:
     """Gradients of the wanted among x, weight, bias. x [*, K] holds numbers, or bits [M, words] beside g [*, N]."""
     columns, g_rows = weight.shape[1], g.reshape(-1, g.shape[-1]).contiguous()
+    few = density(g_rows) if serves(g_rows) else 1.0  # behind a neuron with a compact surrogate most are zero
     found = []
     if wanted[0]:
-        found.append(_dense(g, weight.t(), None))
+        sparse = few <= FORWARD and columns >= NARROW
+        g_x = _by_events(g_rows, weight.t(), None) if sparse else _dense(g_rows, weight.t(), None)
+        found.append(g_x.view(*g.shape[:-1], columns))
     if wanted[1]:
-        found.append(gradient(x.reshape(-1, x.shape[-1]).contiguous(), g_rows, columns))
+        found.append(gradient(x.reshape(-1, x.shape[-1]).contiguous(), g_rows, columns, few))
     if wanted[2]:
         found.append(g_rows.sum(0))
     return found
 
 
-def gradient(x: Tensor, g: Tensor, columns: int) -> Tensor:
-    """g^T x, by events where they are few."""
+def gradient(x: Tensor, g: Tensor, columns: int, few: float = 1.0) -> Tensor:
+    """g^T x [N, K], by the events of x where they are few, or by those of g, of which a share of `few` is not zero."""
     bits = x.dtype == torch.int64
     if g.dtype == torch.float32 and g.shape[1] >= NARROW:
-        few = _share(x, columns) if bits else density(x) if serves(x) else 1.0
-        if few <= BACKWARD:
+        share = _share(x, columns) if bits else density(x) if serves(x) else 1.0
+        if share <= BACKWARD:
             return weight_gradient(x, g, columns)
     x = spikes_bits.unpack(x, columns, g.dtype) if bits else x
-    return (
-        g.t() @ x if columns > g.shape[1] else (x.t() @ g).t()
-    )  # a product of few rows is quicker than of few columns
+    if few <= BACKWARD and columns >= NARROW:
+        return weight_gradient(g, x).t().contiguous()
+    if columns < g.shape[1]:  # a product of few rows is quicker than one of few columns
+        return (x.t() @ g).t().contiguous()
+    return g.t() @ x
 
 
 @linear_backward.register_fake
