@@ -25,7 +25,7 @@ class Linear(nn.Linear):
         if torch.is_autocast_enabled(input.device.type):
             return super().forward(input)
         if not torch.compiler.is_compiling() and self.weight.dtype == input.dtype:
-            bits = product.bits_of(input, self.out_features)
+            bits = product.bits_of(input)
             if bits is not None:
                 return product.spike_linear(input, bits, self.weight, self.bias)
         return product.linear(input, self.weight, self.bias)

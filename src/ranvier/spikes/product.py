@@ -29,10 +29,14 @@ def serves(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() >= SMALL
 
 
+def _sample(x: Tensor) -> Tensor:
+    flat = x.reshape(-1)
+    return flat[:: max(1, flat.numel() // SAMPLE)]
+
+
 def dense(x: Tensor) -> bool:
     """Whether a sample of x shows that it is far from sparse."""
-    flat = x.reshape(-1)
-    seen = flat[:: max(1, flat.numel() // SAMPLE)]
+    seen = _sample(x)
     return torch.count_nonzero(seen).item() > 2 * FORWARD * seen.numel()
 
 
@@ -41,9 +45,12 @@ def density(x: Tensor) -> float:
     return 1.0 if dense(x) else spikes_bits.packed(x.reshape(-1, x.shape[-1])).events / max(1, x.numel())
 
 
-def bits_of(x: Tensor, width: int) -> Tensor | None:
-    """The bits [M, words] of x [*, K] if it holds nothing but spikes, and the layer has enough outputs to want them."""
-    if not serves(x) or width < NARROW or dense(x):
+def bits_of(x: Tensor) -> Tensor | None:
+    """The bits [M, words] of x [*, K] if it holds spikes, and nothing else."""
+    if not serves(x) or dense(x):
+        return None
+    seen = _sample(x)
+    if not torch.equal(seen, seen.square()):  # graded
         return None
     bits, spikes = look(x.detach())
     return bits if spikes.item() else None
@@ -85,7 +92,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 @torch.library.custom_op("ranvier::spike_linear", mutates_args=())
 def spike_linear(x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`linear` for spikes x [*, K] whose bits [M, words] are known, and are all that is kept of them."""
-    if _share(bits, x.shape[-1]) > FORWARD:
+    if len(weight) < NARROW or _share(bits, x.shape[-1]) > FORWARD:
         return _dense(x, weight, bias)
     return _by_events(bits, weight, bias).view(*x.shape[:-1], len(weight))
 
