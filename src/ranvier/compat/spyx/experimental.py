@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ranvier.compat.spyx.axn import superspike
 from ranvier.compat.spyx.keys import Key
-from ranvier.compat.spyx.nn import Decay, StatefulLayer, _decay, _settings, _shape
+from ranvier.compat.spyx.neurons import Decay, StatefulLayer, _decay, _settings, _shape
 from ranvier.nn.neurons.associative import ParallelLIF
 
 
