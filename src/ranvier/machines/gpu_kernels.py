@@ -204,7 +204,7 @@ def read_params(pointers, offs, mask, wide: tl.constexpr):
 def forward(inputs, initial, params, outputs, final, T, N, wide: tl.constexpr, S: tl.constexpr,
             BLOCK: tl.constexpr):  # fmt: skip
     """inputs, outputs: tuples of [T, N]; initial, final [S, N]; params: tuple of [1] or [N]."""
-    N = N.to(tl.int64)
+    N = tl.cast(N, tl.int64)  # 1 is a constant to Triton, without methods
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
     p = read_params(params, offs, mask, wide)
@@ -223,7 +223,7 @@ def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g
 
     Scratch: marks [segments, S, N], the states at the start of each segment; trail [segment, S, N].
     """
-    N = N.to(tl.int64)
+    N = tl.cast(N, tl.int64)  # 1 is a constant to Triton, without methods
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
     p = read_params(params, offs, mask, wide)
