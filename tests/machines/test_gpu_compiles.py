@@ -17,11 +17,11 @@ def compiled(rule, x="fp32", real="fp32", wide=0):
     many = dict(inputs=inputs, outputs=outputs, g_outputs=outputs, g_inputs=inputs)
     kinds = {k: ("*" + x,) * n for k, n in many.items()}
     kinds |= {"params": ("*" + real,) * params, **dict.fromkeys(("T", "N", "segment", "segments"), "i32")}
-    constants = dict(wide=(wide,) * params, S=states, P=params, BLOCK=gpu.BLOCK)
+    constants = dict(wide=(wide,) * params, S=states, P=params, BLOCK=gpu.block(1 << 20, 132)[0])
     for kernel in (code.forward, code.backward):
         signature = {a: "constexpr" if a in constants else kinds.get(a, "*" + real) for a in kernel.arg_names}
         at = {(kernel.arg_names.index(a),): v for a, v in constants.items() if a in kernel.arg_names}
-        options = {"num_warps": gpu.WARPS, "enable_fp_fusion": False}
+        options = {"num_warps": gpu.block(1 << 20, 132)[1], "enable_fp_fusion": False}
         made = triton.compile(ASTSource(kernel, signature, at), target=GPUTarget("cuda", 90, 32), options=options)
         plain = {o.name for o in rule.step.ops} <= {"add", "sub", "mul", "neg", "spike", "spike_strict", "stop"}
         assert not (plain and kernel is code.forward and "fma.rn" in made.asm["ptx"]), "fused multiply-add"

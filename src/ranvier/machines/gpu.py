@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from types import ModuleType
 
@@ -12,14 +13,29 @@ from ranvier.derive.rule import Rule
 from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Graph, Operand
 
-BLOCK = 256  # neurons per program
-WARPS = 4
+
+@cache
+def processors(device: torch.device) -> int:
+    """How many processors share the programs; one where Triton's interpreter runs them in turn."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def block(neurons: int, processors: int) -> tuple[int, int]:
+    """Neurons per program, and warps.
+
+    A program waits for memory at each tick, and all programs wait at once. So few neurons are shared by all processors;
+    many come four a thread, for 16 bytes are the largest load and more would not leave the registers to a large rule.
+
+    >>> block(4096, 132), block(1 << 20, 132)
+    ((64, 1), (512, 4))
+    """
+    size = min(max(64, 1 << (-(-neurons // processors) - 1).bit_length()), 512)
+    return size, max(1, size // 128)
 
 
 def _tuple(operands: Sequence[Operand]) -> str:
-    """A tuple of blocks; a plain number is spread over the block."""
-    blocks = [a if isinstance(a, str) else f"tl.zeros_like(inputs[0]) + {operand(a)}" for a in operands]
-    return f"({''.join(f'{b}, ' for b in blocks)})"
+    """A tuple of blocks; what is the same for all neurons is spread over the block."""
+    return f"({''.join(f'spread({operand(a)}, inputs[0]), ' for a in operands)})"
 
 
 def _tick(
@@ -53,14 +69,14 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
 _modules: dict[tuple, ModuleType] = {}
 
 
-def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...]) -> ModuleType:
-    """The kernels of a rule for these gradients."""
-    at = (rule.key, dtype, wanted)
+def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...], more: str = "") -> ModuleType:
+    """The kernels of a rule for these gradients; more: the text of further loops, to stand at the end."""
+    at = (rule.key, dtype, wanted, more)
     if at not in _modules:
         kernels = (resources.files("ranvier.machines") / "gpu_kernels.py").read_text()
         if dtype == torch.float64:
             kernels = kernels.replace("REAL = tl.constexpr(tl.float32)", "REAL = tl.constexpr(tl.float64)")
-        text = f"{kernels}\n\n# {'-' * 64} the ticks of {rule.name}\n{_print(rule, wanted)}"
+        text = f"{kernels}\n\n# {'-' * 64} the ticks of {rule.name}\n{_print(rule, wanted)}{more}"
         _modules[at] = load(f"{rule.name}_gpu", text)
     return _modules[at]
 
@@ -73,9 +89,10 @@ def forward(
     code = module(rule, initial.dtype, (True,) * len(inputs) + (False,) * len(params))
     outputs, final = [torch.empty_like(inputs[0]) for _ in rule.outputs], torch.empty_like(initial)
     wide = tuple(int(p.numel() != 1) for p in params)
-    code.forward[(-(-neurons // BLOCK),)](
+    size, warps = block(neurons, processors(initial.device))
+    code.forward[(-(-neurons // size),)](
         tuple(inputs), initial, tuple(params), tuple(outputs), final, steps, neurons,
-        wide=wide, S=len(rule.states),  BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
+        wide=wide, S=len(rule.states), BLOCK=size, num_warps=warps, enable_fp_fusion=False,
     )  # fmt: skip
     return outputs, final
 
@@ -98,10 +115,11 @@ def backward(
     g_initial = torch.empty_like(initial)
     g_params = initial.new_zeros(count, neurons)
     marks, trail = initial.new_empty(segments, *initial.shape), initial.new_empty(segment, *initial.shape)
-    code.backward[(-(-neurons // BLOCK),)](
+    size, warps = block(neurons, processors(initial.device))
+    code.backward[(-(-neurons // size),)](
         tuple(inputs), initial, tuple(params), tuple(g_outputs), g_final, tuple(g_inputs), g_initial, g_params,
         marks, trail, steps, neurons, segment, segments,
         wide=tuple(int(p.numel() != 1) for p in params), S=len(rule.states), P=count,
-        BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
+        BLOCK=size, num_warps=warps, enable_fp_fusion=False,
     )  # fmt: skip
     return g_inputs, g_initial, g_params

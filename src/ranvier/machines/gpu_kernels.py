@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 
 REAL = tl.constexpr(tl.float32)  # the dtype of states and of all arithmetic
+STAGES = tl.constexpr(4)  # ticks whose rows are asked for before they are wanted: a row takes long to come
 
 
 # ---------------------------------------------------------------- the words
@@ -143,6 +144,12 @@ def clamp(a, low, high):
 
 # ---------------------------------------------------------------- the ticks: printed from the rule
 @triton.jit
+def spread(a, like):
+    """A result over the whole block: one made of parameters alone is smaller."""
+    return tl.broadcast_to(a, like.shape)
+
+
+@triton.jit
 def step(inputs, state, params):
     """One tick -> (outputs, states after)."""
 
@@ -195,7 +202,10 @@ def read_params(pointers, offs, mask, wide: tl.constexpr):
     """Parameters: one number for all, or one per neuron (1 beyond the last: a rule may divide by them)."""
     row = ()
     for k in tl.static_range(len(pointers)):
-        row = row + (tl.load(pointers[k] + offs * wide[k], mask=mask, other=1.0).to(REAL),)
+        if wide[k]:
+            row = row + (tl.load(pointers[k] + offs, mask=mask, other=1.0).to(REAL),)
+        else:
+            row = row + (tl.load(pointers[k]).to(REAL),)
     return row
 
 
@@ -209,7 +219,7 @@ def forward(inputs, initial, params, outputs, final, T, N, wide: tl.constexpr, S
     mask = offs < N
     p = read_params(params, offs, mask, wide)
     state = read_stack(initial, offs, mask, N, S)
-    for t in range(T):
+    for t in tl.range(T, num_stages=STAGES):
         at = t * N + offs
         y, state = step(read(inputs, at, mask), state, p)
         write(outputs, at, mask, y)
@@ -230,7 +240,7 @@ def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g
     state = read_stack(initial, offs, mask, N, S)
     write_stack(marks, offs, mask, N, state, S)
     for m in range(1, segments):
-        for k in range(segment):
+        for k in tl.range(segment, num_stages=STAGES):
             state = advance(read(inputs, ((m - 1) * segment + k) * N + offs, mask), state, p)
         write_stack(marks + m * S * N, offs, mask, N, state, S)
     tl.debug_barrier()  # what this block wrote it will read
@@ -240,11 +250,11 @@ def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g
         start = (segments - 1 - back) * segment
         length = tl.minimum(segment, T - start)
         state = read_stack(marks + (segments - 1 - back) * S * N, offs, mask, N, S)
-        for k in range(length):
+        for k in tl.range(length, num_stages=STAGES):
             write_stack(trail + k * S * N, offs, mask, N, state, S)
             state = advance(read(inputs, (start + k) * N + offs, mask), state, p)
         tl.debug_barrier()
-        for i in range(length):
+        for i in tl.range(length, num_stages=STAGES):
             k = length - 1 - i
             at = (start + k) * N + offs
             state = read_stack(trail + k * S * N, offs, mask, N, S)
