@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,6 +82,15 @@ def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...], more: str =
     return _modules[at]
 
 
+def launch(kernel: Any, programs: int, like: Tensor, *arguments: Any, **constants: Any) -> None:
+    """Run so many programs of a kernel on the device of `like`: Triton itself takes the current one.
+
+    Fusion is off: spikes must equal those of the reference, and those of backward those of forward.
+    """
+    with torch.cuda.device_of(like):
+        kernel[(programs,)](*arguments, enable_fp_fusion=False, **constants)
+
+
 def forward(
     rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]
 ) -> tuple[list[Tensor], Tensor]:
@@ -90,9 +100,10 @@ def forward(
     outputs, final = [torch.empty_like(inputs[0]) for _ in rule.outputs], torch.empty_like(initial)
     wide = tuple(int(p.numel() != 1) for p in params)
     size, warps = block(neurons, processors(initial.device))
-    code.forward[(-(-neurons // size),)](
+    launch(
+        code.forward, -(-neurons // size), initial,
         tuple(inputs), initial, tuple(params), tuple(outputs), final, steps, neurons,
-        wide=wide, S=len(rule.states), BLOCK=size, num_warps=warps, enable_fp_fusion=False,
+        wide=wide, S=len(rule.states), BLOCK=size, num_warps=warps,
     )  # fmt: skip
     return outputs, final
 
@@ -116,10 +127,11 @@ def backward(
     g_params = initial.new_zeros(count, neurons)
     marks, trail = initial.new_empty(segments, *initial.shape), initial.new_empty(segment, *initial.shape)
     size, warps = block(neurons, processors(initial.device))
-    code.backward[(-(-neurons // size),)](
+    launch(
+        code.backward, -(-neurons // size), initial,
         tuple(inputs), initial, tuple(params), tuple(g_outputs), g_final, tuple(g_inputs), g_initial, g_params,
         marks, trail, steps, neurons, segment, segments,
         wide=tuple(int(p.numel() != 1) for p in params), S=len(rule.states), P=count,
-        BLOCK=size, num_warps=warps, enable_fp_fusion=False,
+        BLOCK=size, num_warps=warps,
     )  # fmt: skip
     return g_inputs, g_initial, g_params

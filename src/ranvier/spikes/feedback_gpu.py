@@ -78,10 +78,11 @@ def forward(
     inner = _product(weight, dtype)
     last = torch.stack([z, z]).to(inner)
     chosen = block(batch, neurons, inner, gpu.processors(x.device))
-    code.feedback_forward[(-(-batch // chosen.ROWS),)](
+    gpu.launch(
+        code.feedback_forward, -(-batch // chosen.ROWS), x,
         x, initial, known, weight.t().to(inner).contiguous(), None if bias is None else bias.to(dtype).contiguous(),
         last, tuple(outputs), u, final, marks, steps, batch, neurons, segment,
-        wide=wide, S=len(rule.states), enable_fp_fusion=False, **chosen._asdict(),
+        wide=wide, S=len(rule.states), **chosen._asdict(),
     )  # fmt: skip
     return outputs, final, marks, u
 
@@ -99,9 +100,10 @@ def backward(
     inner = _product(weight, dtype)
     last, trail = u.new_zeros(2, batch, neurons, dtype=inner), marks.new_empty(segment, *g_initial.shape)
     chosen = block(batch, neurons, inner, gpu.processors(u.device))
-    code.feedback_backward[(-(-batch // chosen.ROWS),)](
+    gpu.launch(
+        code.feedback_backward, -(-batch // chosen.ROWS), u,
         u, known, weight.to(inner).contiguous(), last, tuple(g.contiguous() for g in grads[:-1]),
         grads[-1].to(dtype).contiguous(), g_u, g_initial, g_params, marks, trail, steps, batch, neurons, segment,
-        len(marks), wide=wide, S=len(rule.states), P=sum(wanted), enable_fp_fusion=False, **chosen._asdict(),
+        len(marks), wide=wide, S=len(rule.states), P=sum(wanted), **chosen._asdict(),
     )  # fmt: skip
     return g_u, g_initial, g_params
