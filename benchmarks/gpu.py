@@ -23,9 +23,7 @@ def main(quick: bool = False) -> None:
 
 
 def recurrent(steps: int, repeats: int) -> None:
-    print(
-        "| product | batch | neurons | forward: one kernel ms | by ticks | in a graph | training: one kernel | by ticks |"
-    )
+    print("| product | batch | neurons | forward ms: one kernel | by ticks | in a graph | training: one | by ticks |")
     print("|---|---|---|---|---|---|---|---|")
     for product in ("highest", "high"):
         torch.set_float32_matmul_precision(product)
