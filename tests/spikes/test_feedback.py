@@ -6,7 +6,7 @@ from torch import nn
 
 import ranvier as rv
 from ranvier.machines import gpu
-from ranvier.spikes import feedback
+from ranvier.spikes import feedback, feedback_gpu
 
 
 def outcome(layer, machine, x, state, weights):
@@ -59,6 +59,17 @@ def test_any_neuron_with_one_input_on_the_gpu(neuron, monkeypatch):
 def test_several_blocks_of_the_batch(monkeypatch):
     monkeypatch.setattr(gpu, "processors", lambda device: 3)
     compare(rv.Recurrent(rv.LIF(learn="beta"), 5), "gpu", 4, 19, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("batch", [1, 64, 5000])
+@pytest.mark.parametrize("width", [1, 33, 256, 512])
+def test_a_block_fits_the_smallest_card(width, batch, dtype):
+    chosen = feedback_gpu.block(batch, width, dtype, 132)
+    assert chosen.COLUMNS >= width and chosen.ROWS * chosen.COLUMNS <= 4096 and chosen.num_warps <= 16
+    weight, left = chosen.CHUNK * chosen.COLUMNS, chosen.CHUNK * chosen.ROWS
+    assert 2 * (weight + left) * dtype.itemsize <= 80 << 10
+    assert chosen.CHUNK * dtype.itemsize >= 32  # the least that tl.dot takes is 4 in float64, 8 in float32, 16 in half
 
 
 def test_half_weights_are_multiplied_as_they_are():

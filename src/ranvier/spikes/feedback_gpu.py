@@ -10,6 +10,8 @@ from torch import Tensor
 from ranvier.derive.rule import Rule
 from ranvier.machines import cpu, gpu
 
+CHUNK_BYTES = 32 << 10  # of the weight; two chunks wait in shared memory, of which small cards have 99 KB
+
 
 class Block(NamedTuple):
     """What one program carries, and how: constants of the kernels."""
@@ -34,8 +36,9 @@ def block(batch: int, neurons: int, dtype: torch.dtype, processors: int) -> Bloc
     columns = max(16, _power(neurons))
     most = min(64, 4096 // columns)
     rows = min(max(16 if short else 4, _power(-(-batch // processors))), most)
+    chunk = min(32 if short else 16, CHUNK_BYTES // (columns * dtype.itemsize))
     warps = min(max(4, rows * columns // 128), 16)
-    return Block(rows, columns, 32 if short else 16, "tf32" if _tf32(dtype) else "ieee", 3, warps)
+    return Block(rows, columns, chunk, "tf32" if _tf32(dtype) else "ieee", 3, warps)
 
 
 def _power(n: int) -> int:
