@@ -42,14 +42,16 @@ def _tuple(operands: Sequence[Operand]) -> str:
 def _tick(
     rule: Rule, name: str, arguments: Mapping[str, Sequence[str]], graph: Graph, results: Sequence[Sequence[Operand]]
 ) -> str:
-    used = {a for op in graph.ops for a in op.args} | set(graph.outputs)
-    body = [f"{n} = {whole}[{k}]" for whole, names in arguments.items() for k, n in enumerate(names) if n in used]
+    reads = graph.reads
+    body = [f"{n} = {whole}[{k}]" for whole, names in arguments.items() for k, n in enumerate(names) if n in reads]
     body += [*lines(graph), f"return {', '.join(map(_tuple, results))}"]
     return "\n".join(["@triton.jit", f"def {name}({', '.join(arguments)}):", *(f"    {line}" for line in body)]) + "\n"
 
 
 def _print(rule: Rule, wanted: Sequence[bool]) -> str:
-    """The three ticks of a rule. wanted: which inputs and parameters need a gradient."""
+    """The three ticks of a rule, and which states backward sees again. wanted: which inputs and parameters need a
+    gradient.
+    """
     i, s, o = len(rule.inputs), len(rule.states), len(rule.outputs)
     names = rule.arguments
     given = {"inputs": names[:i], "state": names[i : i + s], "params": names[i + s :]}
@@ -58,11 +60,15 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
     n_inputs = sum(wanted[:i])
     seeds = {"g_outputs": [f"g{k}" for k in range(o)], "carry": [f"g{o + k}" for k in range(s)]}
     gradients = graph.outputs[:s], graph.outputs[s : s + n_inputs], graph.outputs[s + n_inputs :]
+    places = rule.retraced(graph)
+    again, after = {**given, "state": [given["state"][k] for k in places]}, [rule.after[k] for k in places]
+    chosen = "".join(f"state[{k}], " for k in places)
     return "\n\n".join(
         (
             _tick(rule, "step", given, rule.step, (rule.outputs, rule.after)),
-            _tick(rule, "advance", given, rule.advance, (rule.after,)),
-            _tick(rule, "adjoint", {**given, **seeds}, graph, gradients),
+            f"SEEN = tl.constexpr({len(places)})\n\n\n@triton.jit\ndef seen(state):\n    return ({chosen})\n",
+            _tick(rule, "advance", again, rule.step.keeping(after), (after,)),
+            _tick(rule, "adjoint", {**again, **seeds}, graph, gradients),
         )
     )
 
@@ -125,7 +131,8 @@ def backward(
     g_inputs = [torch.empty_like(x) for x, want in zip(inputs, wanted, strict=False) if want]
     g_initial = torch.empty_like(initial)
     g_params = initial.new_zeros(count, neurons)
-    marks, trail = initial.new_empty(segments, *initial.shape), initial.new_empty(segment, *initial.shape)
+    seen = code.SEEN.value
+    marks, trail = initial.new_empty(segments, seen, neurons), initial.new_empty(segment, seen, neurons)
     size, warps = block(neurons, processors(initial.device))
     launch(
         code.backward, -(-neurons // size), initial,

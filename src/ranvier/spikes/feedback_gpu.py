@@ -101,7 +101,7 @@ def backward(
     g_params = u.new_zeros(sum(wanted), batch, neurons)
     known, wide = _ready(params, neurons, dtype)
     inner = _product(weight, dtype)
-    last, trail = u.new_zeros(2, batch, neurons, dtype=inner), marks.new_empty(segment, *g_initial.shape)
+    last, trail = u.new_zeros(2, batch, neurons, dtype=inner), marks.new_empty(segment, code.SEEN.value, batch, neurons)
     chosen = block(batch, neurons, inner, gpu.processors(u.device))
     gpu.launch(
         code.feedback_backward, -(-batch // chosen.ROWS), u,

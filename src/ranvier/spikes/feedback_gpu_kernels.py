@@ -17,11 +17,13 @@ import triton.language as tl
 # In the module of a rule these are its own; what stands above the next line is left out there.
 from ranvier.machines.gpu_kernels import (
     REAL,
+    SEEN,
     adjoint,
     advance,
     read,
     read_params,
     read_stack,
+    seen,
     step,
     write,
     write_stack,
@@ -97,7 +99,7 @@ def feedback_backward(u, params, weight, last, g_outputs, g_final, g_u, g_initia
     """Back through time: g_y[t] + g_u[t + 1] weight is the gradient of the output, then the adjoint gives g_u[t].
 
     u, g_u [T, B, N]; g_outputs: tuple of [T, B, N]; g_final, g_initial [S, B, N]; g_params [P, B, N], added to.
-    Scratch: last [2, B, N] of zeros, in the dtype of the weight; trail [segment, S, B, N].
+    Scratch: last [2, B, N] of zeros, in the dtype of the weight; trail [segment, SEEN, B, N].
     """
     b = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     n = tl.arange(0, COLUMNS)
@@ -111,16 +113,16 @@ def feedback_backward(u, params, weight, last, g_outputs, g_final, g_u, g_initia
         m = segments - 1 - back
         start = m * segment
         length = tl.minimum(segment, T - start)
-        state = read_stack(marks + m * S * size, offs, mask, size, S)
+        state = seen(read_stack(marks + m * S * size, offs, mask, size, S))
         for k in range(length):
-            write_stack(trail + k * S * size, offs, mask, size, state, S)
+            write_stack(trail + k * SEEN * size, offs, mask, size, state, SEEN)
             state = advance(read((u + (start + k) * size,), offs, mask), state, p)
         tl.debug_barrier()  # what this block wrote it will read
         for i in range(length):
             k = length - 1 - i
             t = start + k
             now = read((u + t * size,), offs, mask)
-            before = read_stack(trail + k * S * size, offs, mask, size, S)
+            before = read_stack(trail + k * SEEN * size, offs, mask, size, SEEN)
             g = read(at_tick(g_outputs, t, size), offs, mask)
             g_y = (g[0] + returned(last + (1 - (t & 1)) * size, weight, b, n, B, N, CHUNK, PRECISION, DEPTH),)
             for j in tl.static_range(1, len(g_outputs)):
