@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,27 +14,44 @@ from ranvier.derive.rule import Rule
 from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Graph, Operand
 
-BLOCK = 256  # neurons per program
-WARPS = 4
+
+@cache
+def processors(device: torch.device) -> int:
+    """How many processors share the programs; one where Triton's interpreter runs them in turn."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def block(neurons: int, processors: int) -> tuple[int, int]:
+    """Neurons per program, and warps.
+
+    A program waits for memory at each tick, and all programs wait at once. So few neurons are shared by all processors;
+    many come four a thread, for 16 bytes are the largest load and more would not leave the registers to a large rule.
+
+    >>> block(4096, 132), block(1 << 20, 132)
+    ((64, 1), (512, 4))
+    """
+    size = min(max(64, 1 << (-(-neurons // processors) - 1).bit_length()), 512)
+    return size, max(1, size // 128)
 
 
 def _tuple(operands: Sequence[Operand]) -> str:
-    """A tuple of blocks; a plain number is spread over the block."""
-    blocks = [a if isinstance(a, str) else f"tl.zeros_like(inputs[0]) + {operand(a)}" for a in operands]
-    return f"({''.join(f'{b}, ' for b in blocks)})"
+    """A tuple of blocks; what is the same for all neurons is spread over the block."""
+    return f"({''.join(f'spread({operand(a)}, inputs[0]), ' for a in operands)})"
 
 
 def _tick(
     rule: Rule, name: str, arguments: Mapping[str, Sequence[str]], graph: Graph, results: Sequence[Sequence[Operand]]
 ) -> str:
-    used = {a for op in graph.ops for a in op.args} | set(graph.outputs)
-    body = [f"{n} = {whole}[{k}]" for whole, names in arguments.items() for k, n in enumerate(names) if n in used]
+    reads = graph.reads
+    body = [f"{n} = {whole}[{k}]" for whole, names in arguments.items() for k, n in enumerate(names) if n in reads]
     body += [*lines(graph), f"return {', '.join(map(_tuple, results))}"]
     return "\n".join(["@triton.jit", f"def {name}({', '.join(arguments)}):", *(f"    {line}" for line in body)]) + "\n"
 
 
 def _print(rule: Rule, wanted: Sequence[bool]) -> str:
-    """The three ticks of a rule. wanted: which inputs and parameters need a gradient."""
+    """The three ticks of a rule, and which states backward sees again. wanted: which inputs and parameters need a
+    gradient.
+    """
     i, s, o = len(rule.inputs), len(rule.states), len(rule.outputs)
     names = rule.arguments
     given = {"inputs": names[:i], "state": names[i : i + s], "params": names[i + s :]}
@@ -41,11 +60,15 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
     n_inputs = sum(wanted[:i])
     seeds = {"g_outputs": [f"g{k}" for k in range(o)], "carry": [f"g{o + k}" for k in range(s)]}
     gradients = graph.outputs[:s], graph.outputs[s : s + n_inputs], graph.outputs[s + n_inputs :]
+    places = rule.retraced(graph)
+    again, after = {**given, "state": [given["state"][k] for k in places]}, [rule.after[k] for k in places]
+    chosen = "".join(f"state[{k}], " for k in places)
     return "\n\n".join(
         (
             _tick(rule, "step", given, rule.step, (rule.outputs, rule.after)),
-            _tick(rule, "advance", given, rule.advance, (rule.after,)),
-            _tick(rule, "adjoint", {**given, **seeds}, graph, gradients),
+            f"SEEN = tl.constexpr({len(places)})\n\n\n@triton.jit\ndef seen(state):\n    return ({chosen})\n",
+            _tick(rule, "advance", again, rule.step.keeping(after), (after,)),
+            _tick(rule, "adjoint", {**again, **seeds}, graph, gradients),
         )
     )
 
@@ -53,16 +76,25 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
 _modules: dict[tuple, ModuleType] = {}
 
 
-def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...]) -> ModuleType:
-    """The kernels of a rule for these gradients."""
-    at = (rule.key, dtype, wanted)
+def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...], more: str = "") -> ModuleType:
+    """The kernels of a rule for these gradients; more: the text of further loops, to stand at the end."""
+    at = (rule.key, dtype, wanted, more)
     if at not in _modules:
         kernels = (resources.files("ranvier.machines") / "gpu_kernels.py").read_text()
         if dtype == torch.float64:
             kernels = kernels.replace("REAL = tl.constexpr(tl.float32)", "REAL = tl.constexpr(tl.float64)")
-        text = f"{kernels}\n\n# {'-' * 64} the ticks of {rule.name}\n{_print(rule, wanted)}"
+        text = f"{kernels}\n\n# {'-' * 64} the ticks of {rule.name}\n{_print(rule, wanted)}{more}"
         _modules[at] = load(f"{rule.name}_gpu", text)
     return _modules[at]
+
+
+def launch(kernel: Any, programs: int, like: Tensor, *arguments: Any, **constants: Any) -> None:
+    """Run so many programs of a kernel on the device of `like`: Triton itself takes the current one.
+
+    Fusion is off: spikes must equal those of the reference, and those of backward those of forward.
+    """
+    with torch.cuda.device_of(like):
+        kernel[(programs,)](*arguments, enable_fp_fusion=False, **constants)
 
 
 def forward(
@@ -73,9 +105,11 @@ def forward(
     code = module(rule, initial.dtype, (True,) * len(inputs) + (False,) * len(params))
     outputs, final = [torch.empty_like(inputs[0]) for _ in rule.outputs], torch.empty_like(initial)
     wide = tuple(int(p.numel() != 1) for p in params)
-    code.forward[(-(-neurons // BLOCK),)](
+    size, warps = block(neurons, processors(initial.device))
+    launch(
+        code.forward, -(-neurons // size), initial,
         tuple(inputs), initial, tuple(params), tuple(outputs), final, steps, neurons,
-        wide=wide, S=len(rule.states),  BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
+        wide=wide, S=len(rule.states), BLOCK=size, num_warps=warps,
     )  # fmt: skip
     return outputs, final
 
@@ -97,11 +131,14 @@ def backward(
     g_inputs = [torch.empty_like(x) for x, want in zip(inputs, wanted, strict=False) if want]
     g_initial = torch.empty_like(initial)
     g_params = initial.new_zeros(count, neurons)
-    marks, trail = initial.new_empty(segments, *initial.shape), initial.new_empty(segment, *initial.shape)
-    code.backward[(-(-neurons // BLOCK),)](
+    seen = code.SEEN.value
+    marks, trail = initial.new_empty(segments, seen, neurons), initial.new_empty(segment, seen, neurons)
+    size, warps = block(neurons, processors(initial.device))
+    launch(
+        code.backward, -(-neurons // size), initial,
         tuple(inputs), initial, tuple(params), tuple(g_outputs), g_final, tuple(g_inputs), g_initial, g_params,
         marks, trail, steps, neurons, segment, segments,
         wide=tuple(int(p.numel() != 1) for p in params), S=len(rule.states), P=count,
-        BLOCK=BLOCK, num_warps=WARPS, enable_fp_fusion=False,
+        BLOCK=size, num_warps=warps,
     )  # fmt: skip
     return g_inputs, g_initial, g_params

@@ -6,13 +6,15 @@ rule. A program carries one block of neurons through all ticks, its states in re
 
 Axes: T ticks, N neurons (batch and features together), S states, P parameters with a gradient.
 Memory traffic per neuron and tick: forward reads the inputs and writes the outputs; backward reads inputs (again) and
-output gradients, writes input gradients, and keeps 2 sqrt(T) instead of T states per neuron in scratch.
+output gradients, writes input gradients, and keeps 2 sqrt(T) instead of T states per neuron in scratch (none, and reads
+no inputs, where the rule is linear).
 """
 
 import triton
 import triton.language as tl
 
 REAL = tl.constexpr(tl.float32)  # the dtype of states and of all arithmetic
+STAGES = tl.constexpr(4)  # ticks whose rows are asked for before they are wanted: a row takes long to come
 
 
 # ---------------------------------------------------------------- the words
@@ -143,18 +145,34 @@ def clamp(a, low, high):
 
 # ---------------------------------------------------------------- the ticks: printed from the rule
 @triton.jit
+def spread(a, like):
+    """A result over the whole block: one made of parameters alone is smaller."""
+    return tl.broadcast_to(a, like.shape)
+
+
+@triton.jit
 def step(inputs, state, params):
     """One tick -> (outputs, states after)."""
 
 
+SEEN = tl.constexpr(0)  # the states that backward sees again: those its adjoint reads, and those they come from
+
+
+@triton.jit
+def seen(state):
+    """These among all states."""
+
+
 @triton.jit
 def advance(inputs, state, params):
-    """The same tick without its outputs -> states after."""
+    """The same tick without its outputs, from the states seen again -> these after."""
 
 
 @triton.jit
 def adjoint(inputs, state, params, g_outputs, carry):
-    """Its vector-Jacobian product -> (gradients of the states before, of the wanted inputs, of the parameters)."""
+    """Its vector-Jacobian product at the states seen again -> (gradients of all states before, of the wanted inputs,
+    of the parameters).
+    """
 
 
 # ---------------------------------------------------------------- rows in and out
@@ -195,7 +213,10 @@ def read_params(pointers, offs, mask, wide: tl.constexpr):
     """Parameters: one number for all, or one per neuron (1 beyond the last: a rule may divide by them)."""
     row = ()
     for k in tl.static_range(len(pointers)):
-        row = row + (tl.load(pointers[k] + offs * wide[k], mask=mask, other=1.0).to(REAL),)
+        if wide[k]:
+            row = row + (tl.load(pointers[k] + offs, mask=mask, other=1.0).to(REAL),)
+        else:
+            row = row + (tl.load(pointers[k]).to(REAL),)
     return row
 
 
@@ -204,12 +225,12 @@ def read_params(pointers, offs, mask, wide: tl.constexpr):
 def forward(inputs, initial, params, outputs, final, T, N, wide: tl.constexpr, S: tl.constexpr,
             BLOCK: tl.constexpr):  # fmt: skip
     """inputs, outputs: tuples of [T, N]; initial, final [S, N]; params: tuple of [1] or [N]."""
-    N = N.to(tl.int64)
+    N = tl.cast(N, tl.int64)  # 1 is a constant to Triton, without methods
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
     p = read_params(params, offs, mask, wide)
     state = read_stack(initial, offs, mask, N, S)
-    for t in range(T):
+    for t in tl.range(T, num_stages=STAGES):
         at = t * N + offs
         y, state = step(read(inputs, at, mask), state, p)
         write(outputs, at, mask, y)
@@ -221,33 +242,33 @@ def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g
              segment, segments, wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """inputs, g_outputs, g_inputs: tuples of [T, N]; initial, g_final, g_initial [S, N]; g_params [P, N].
 
-    Scratch: marks [segments, S, N], the states at the start of each segment; trail [segment, S, N].
+    Scratch: marks [segments, SEEN, N], the states seen again at the start of each segment; trail [segment, SEEN, N].
     """
-    N = N.to(tl.int64)
+    N = tl.cast(N, tl.int64)  # 1 is a constant to Triton, without methods
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
     p = read_params(params, offs, mask, wide)
-    state = read_stack(initial, offs, mask, N, S)
-    write_stack(marks, offs, mask, N, state, S)
+    state = seen(read_stack(initial, offs, mask, N, S))
+    write_stack(marks, offs, mask, N, state, SEEN)
     for m in range(1, segments):
-        for k in range(segment):
+        for k in tl.range(segment, num_stages=STAGES):
             state = advance(read(inputs, ((m - 1) * segment + k) * N + offs, mask), state, p)
-        write_stack(marks + m * S * N, offs, mask, N, state, S)
+        write_stack(marks + m * SEEN * N, offs, mask, N, state, SEEN)
     tl.debug_barrier()  # what this block wrote it will read
     carry = read_stack(g_final, offs, mask, N, S)
     sums = read_stack(g_params, offs, mask, N, P)
     for back in range(segments):
         start = (segments - 1 - back) * segment
         length = tl.minimum(segment, T - start)
-        state = read_stack(marks + (segments - 1 - back) * S * N, offs, mask, N, S)
-        for k in range(length):
-            write_stack(trail + k * S * N, offs, mask, N, state, S)
+        state = read_stack(marks + (segments - 1 - back) * SEEN * N, offs, mask, N, SEEN)
+        for k in tl.range(length, num_stages=STAGES):
+            write_stack(trail + k * SEEN * N, offs, mask, N, state, SEEN)
             state = advance(read(inputs, (start + k) * N + offs, mask), state, p)
         tl.debug_barrier()
-        for i in range(length):
+        for i in tl.range(length, num_stages=STAGES):
             k = length - 1 - i
             at = (start + k) * N + offs
-            state = read_stack(trail + k * S * N, offs, mask, N, S)
+            state = read_stack(trail + k * SEEN * N, offs, mask, N, SEEN)
             carry, gx, gp = adjoint(read(inputs, at, mask), state, p, read(g_outputs, at, mask), carry)
             write(g_inputs, at, mask, gx)
             more = ()

@@ -1,5 +1,6 @@
 """Neurons whose own spikes come back to them."""
 
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from ranvier.machines import choose
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.temporal import Temporal, check_sequence
 from ranvier.spikes import feedback as feedback_op
+
+BLOCKS = {"cpu": "tiles of the batch on CPU threads", "gpu": "a block of the batch per program"}
 
 
 class Recurrent(Temporal):
@@ -48,15 +51,19 @@ class Recurrent(Temporal):
         return self._tick_by_tick(x, z, inner, names)
 
     def _whole(self, x: Tensor) -> bool:
-        """Whether one operator carries the whole sequence: CPU, one axis of neurons, a linear feedback."""
-        return choose.choose(x).machine == "cpu" and x.dim() == 3 and type(self.feedback) is nn.Linear
+        """Whether one operator carries the whole sequence: one axis of neurons, not too many, a linear feedback."""
+        widest = feedback_op.WIDEST.get(choose.choose(x).machine, 0)
+        linear = x.dim() == 3 and type(self.feedback) is nn.Linear
+        return linear and x.shape[2] <= widest and bool(self.neuron.states)
 
     def _at_once(self, x: Tensor, z: Tensor, inner: Any, names: tuple[str, ...]) -> tuple[Any, Any, dict[str, Tensor]]:
-        neuron, back = self.neuron, self.feedback
+        neuron, back, machine = self.neuron, self.feedback, choose.choose(x).machine
         xs, states, params = neuron.prepare(x, inner)
-        rule = neuron.bound(names)
+        rule, weight, device = neuron.bound(names), back.weight, x.device.type
+        if machine == "gpu" and torch.is_autocast_enabled(device):
+            weight = weight.to(torch.get_autocast_dtype(device))
         initial = torch.stack(list(states.values()))
-        *outputs, final, _, _, _ = feedback_op.feedback(xs[0], z, initial, params, back.weight, back.bias, rule.key)
+        *outputs, final, _, _, _ = feedback_op.feedback(xs[0], z, initial, params, weight, back.bias, rule.key, machine)
         after = dict(zip(states, final.unbind(0), strict=True))
         y, traced = outputs[0], outputs[len(outputs) - len(names) :]
         return y, {"z": y[-1], **after}, dict(zip(names, traced, strict=True))
@@ -80,6 +87,10 @@ class Recurrent(Temporal):
         return y, {"z": z, **after}, {n: torch.cat([t[n] for t in traces]) if traces else x for n in names}
 
     def explain(self, x: Any) -> str:
+        machine = choose.choose(x).machine
         if self._whole(x):
-            return "cpu: the whole sequence in one operator, tiles of the batch on CPU threads"
-        return f"tick by tick; {self.neuron.explain(x)}"
+            return f"{machine}: the whole sequence in one operator, {BLOCKS[machine]}"
+        widest = feedback_op.WIDEST.get(machine, math.inf)
+        wide = x.dim() == 3 and x.shape[2] > widest
+        reason = f" (one operator carries up to {widest} neurons there)" if wide else ""
+        return f"tick by tick{reason}; {self.neuron.explain(x)}"

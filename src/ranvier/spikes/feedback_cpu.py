@@ -1,0 +1,96 @@
+"""A rule whose output returns through a weight, carried through time by Numba: tiles of the batch on threads.
+
+Forward adds up the rows of the weight that spiked, or multiplies where many did.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ranvier.derive.rule import Rule
+from ranvier.machines import cpu
+from ranvier.machines.memory import empty, scratch
+from ranvier.machines.threads import spread
+from ranvier.spikes import product
+
+WORTH = 1 << 17  # numbers from which threads share the batch
+
+
+def _loops() -> str:
+    return "\n\n" + cpu.loops("ranvier.spikes", "feedback_kernels.py")
+
+
+def _tile(neurons: int) -> int:
+    """Samples carried together: enough that a row of the weight serves several, few enough that they stay in cache."""
+    return 8 if neurons <= 512 else 16
+
+
+def _ready(params: Sequence[Tensor], x: Tensor, dtype: torch.dtype) -> tuple[tuple[bool, ...], tuple]:
+    """Which parameters are per neuron, and all of them as the kernels take them."""
+    wide = [p.to(dtype) if p.dim() == 0 else p.to(dtype).expand(x.shape[1:]) for p in params]
+    flat = [p.reshape(-1).contiguous() for p in wide]
+    return cpu.per_neuron(flat), tuple(p.numpy() for p in flat)
+
+
+def _columns(weight: Tensor) -> Tensor:
+    """A weight [N, K] as the kernels add up its columns: panels in float32, transposed in float64."""
+    return product.panels(weight) if weight.dtype == torch.float32 else weight.t().contiguous()
+
+
+def _flat(sequences: Sequence[Tensor]) -> tuple:
+    """[T, B, N] each as arrays [T, B N]."""
+    return tuple(s.view(len(s), -1).numpy() for s in sequences)
+
+
+def forward(
+    rule: Rule, x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], weight: Tensor, bias: Tensor | None,
+    segment: int,
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:  # fmt: skip
+    """Outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N]; see `ranvier::feedback`."""
+    (steps, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
+    outputs, u = [empty(x.shape, dtype) for _ in rule.outputs], empty(x.shape, dtype)
+    marks, final = initial.new_empty(-(-steps // segment), *initial.shape), torch.empty_like(initial)
+    wide, numbers = _ready(params, x, dtype)
+    code = cpu.module(rule, dtype, wide, more=_loops())
+    current = (x.to(dtype) if bias is None else x.to(dtype) + bias.to(dtype)).numpy()
+    begin, s = z.to(dtype).contiguous().numpy(), initial.view(states, -1).numpy()
+    arrays = (product.FORWARD, current, begin, _columns(weight.to(dtype)).numpy(), s, numbers, _flat(outputs),
+              outputs[0].numpy(), u.numpy(), _flat([u]), final.view(states, -1).numpy(),
+              marks.view(len(marks), states, -1).numpy())  # fmt: skip
+    tile = min(_tile(neurons), batch)
+
+    def work(lo: int, hi: int) -> None:
+        two = scratch("feedback", (2, states, tile * neurons), dtype).numpy()
+        around = two, *product.tile_scratch(tile, neurons)
+        cpu.timed(rule.name, code.feedback_forward, lo, hi, segment, *arrays, *around)
+
+    spread(work, batch, tile, x.numel() >= WORTH)
+    return outputs, final, marks, u
+
+
+def backward(
+    rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], weight: Tensor, grads: Sequence[Tensor],
+    wanted: Sequence[bool], segment: int,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients of u [T, B, N], of the initial state [S, B, N], of the wanted parameters [P, B, N]."""
+    (_, batch, neurons), states, dtype = u.shape, len(rule.states), marks.dtype
+    wide, numbers = _ready(params, u, dtype)
+    code = cpu.module(rule, dtype, wide, (True, *wanted), more=_loops())
+    g_outputs = [g.to(dtype).contiguous() for g in grads[:-1]]
+    g_final = grads[-1].to(dtype).contiguous().view(states, -1).numpy()
+    g_z, g_u = empty(u.shape, dtype), empty(u.shape, dtype)
+    g_initial, g_params = torch.empty_like(marks[0]), torch.zeros(sum(wanted), batch * neurons, dtype=dtype)
+    arrays = (_flat([u]), marks.view(len(marks), states, -1).numpy(), numbers, _columns(weight.to(dtype).t()).numpy(),
+              g_outputs[0].numpy(), g_z.numpy(), _flat([g_z, *g_outputs[1:]]), g_final, g_u.numpy(), _flat([g_u]),
+              g_initial.view(states, -1).numpy(), g_params.numpy())  # fmt: skip
+    tile = min(_tile(neurons), batch)
+
+    def work(lo: int, hi: int) -> None:
+        trail = scratch("trail", (segment, states, tile * neurons), dtype).numpy()
+        carry = scratch("carry", (states, tile * neurons), dtype).numpy()
+        around = trail, carry, *product.tile_scratch(tile, neurons)
+        cpu.timed(rule.name, code.feedback_backward, lo, hi, segment, *arrays, *around)
+
+    spread(work, batch, tile, u.numel() >= WORTH)
+    return g_u, g_initial, g_params.view(-1, batch, neurons)

@@ -1,0 +1,112 @@
+"""A rule whose output returns through a weight, carried through time by Triton: a block of the batch per program."""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ranvier.derive.rule import Rule
+from ranvier.machines import cpu, gpu
+
+CHUNK_BYTES = 32 << 10  # of the weight; two chunks wait in shared memory, of which small cards have 99 KB
+
+
+class Block(NamedTuple):
+    """What one program carries, and how: constants of the kernels."""
+
+    ROWS: int  # samples
+    COLUMNS: int  # neurons, filled up to a power of two
+    CHUNK: int  # rows of the weight multiplied at once
+    PRECISION: str  # of a float32 product: "ieee" on ordinary multipliers, "tf32" on tensor cores
+    DEPTH: int  # chunks of the weight on their way at once
+    num_warps: int
+
+
+def block(batch: int, neurons: int, dtype: torch.dtype, processors: int) -> Block:
+    """The block for a batch, a width, and the dtype of the product.
+
+    A tick takes at least as long as the weight comes from the second cache, some 64 bytes a cycle and processor,
+    however few the samples: so no fewer than feed the multipliers meanwhile (4, or the 16 rows of a tensor core), more
+    when the batch fills all processors, and 4,096 numbers at most: 16 registers for each, which a rule of two states
+    needs backward. Above 512 neurons (`feedback.WIDEST`) the weight comes too slowly for one processor alone.
+    """
+    short = dtype.itemsize == 2 or _tf32(dtype)
+    columns = max(16, _power(neurons))
+    most = min(64, 4096 // columns)
+    rows = min(max(16 if short else 4, _power(-(-batch // processors))), most)
+    chunk = min(32 if short else 16, CHUNK_BYTES // (columns * dtype.itemsize))
+    warps = min(max(4, rows * columns // 128), 16)
+    return Block(rows, columns, chunk, "tf32" if _tf32(dtype) else "ieee", 3, warps)
+
+
+def _power(n: int) -> int:
+    """The least power of two not below n."""
+    return 1 << (n - 1).bit_length()
+
+
+def _tf32(dtype: torch.dtype) -> bool:
+    """Whether torch is told that float32 may be multiplied on tensor cores, in its shorter form."""
+    return dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+def kernels(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...]) -> ModuleType:
+    """The kernels of a rule, with those of `feedback_gpu_kernels.py`, for these gradients."""
+    return gpu.module(rule, dtype, wanted, more="\n\n" + cpu.loops("ranvier.spikes", "feedback_gpu_kernels.py"))
+
+
+def _product(weight: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which the product is made: that of the weight if that is the shorter one."""
+    lost = weight.dtype == torch.bfloat16 and not weight.is_cuda  # Triton's interpreter cannot multiply bfloat16
+    return dtype if weight.dtype.itemsize >= 4 or lost else weight.dtype
+
+
+def _ready(params: Sequence[Tensor], neurons: int, dtype: torch.dtype) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    """Parameters to one number or one per neuron, and which is which."""
+    flat = [p.to(dtype) if p.dim() == 0 else p.to(dtype).expand(neurons) for p in params]
+    return tuple(p.reshape(-1).contiguous() for p in flat), tuple(int(p.numel() != 1) for p in flat)
+
+
+def forward(
+    rule: Rule, x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], weight: Tensor, bias: Tensor | None,
+    segment: int,
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:  # fmt: skip
+    """Outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N]; see `ranvier::feedback`."""
+    (steps, batch, neurons), dtype = x.shape, initial.dtype
+    code = kernels(rule, dtype, (True, *(False for _ in params)))
+    outputs, u = [torch.empty_like(x) for _ in rule.outputs], torch.empty_like(x, dtype=dtype)
+    marks, final = initial.new_empty(-(-steps // segment), *initial.shape), torch.empty_like(initial)
+    known, wide = _ready(params, neurons, dtype)
+    inner = _product(weight, dtype)
+    last = torch.stack([z, z]).to(inner)
+    chosen = block(batch, neurons, inner, gpu.processors(x.device))
+    gpu.launch(
+        code.feedback_forward, -(-batch // chosen.ROWS), x,
+        x, initial, known, weight.t().to(inner).contiguous(), None if bias is None else bias.to(dtype).contiguous(),
+        last, tuple(outputs), u, final, marks, steps, batch, neurons, segment,
+        wide=wide, S=len(rule.states), **chosen._asdict(),
+    )  # fmt: skip
+    return outputs, final, marks, u
+
+
+def backward(
+    rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], weight: Tensor, grads: Sequence[Tensor],
+    wanted: Sequence[bool], segment: int,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients of u [T, B, N], of the initial state [S, B, N], of the wanted parameters [P, B, N]."""
+    (steps, batch, neurons), dtype = u.shape, marks.dtype
+    code = kernels(rule, dtype, (True, *wanted))
+    g_u, g_initial = torch.empty_like(u), torch.empty_like(marks[0])
+    g_params = u.new_zeros(sum(wanted), batch, neurons)
+    known, wide = _ready(params, neurons, dtype)
+    inner = _product(weight, dtype)
+    last, trail = u.new_zeros(2, batch, neurons, dtype=inner), marks.new_empty(segment, code.SEEN.value, batch, neurons)
+    chosen = block(batch, neurons, inner, gpu.processors(u.device))
+    gpu.launch(
+        code.feedback_backward, -(-batch // chosen.ROWS), u,
+        u, known, weight.to(inner).contiguous(), last, tuple(g.contiguous() for g in grads[:-1]),
+        grads[-1].to(dtype).contiguous(), g_u, g_initial, g_params, marks, trail, steps, batch, neurons, segment,
+        len(marks), wide=wide, S=len(rule.states), P=sum(wanted), **chosen._asdict(),
+    )  # fmt: skip
+    return g_u, g_initial, g_params
