@@ -18,7 +18,7 @@ WORTH = 1 << 17  # numbers from which threads share the batch
 
 
 def _loops() -> str:
-    return "\n\n" + cpu.loops("ranvier.spikes", "feedback_kernels.py")
+    return "\n\n" + cpu.loops("ranvier.spikes", "feedback_cpu_kernels.py")
 
 
 def _tile(neurons: int) -> int:
