@@ -8,6 +8,7 @@ from ranvier.convert.rate import SpikingActivation
 from ranvier.machines.choose import machine
 from ranvier.nn import init, models
 from ranvier.nn.attention import MultiDimensionalAttention, TemporalAttention
+from ranvier.nn.convolution import Conv2d
 from ranvier.nn.delay import Delay, DelayedLinear, LearnedDelay
 from ranvier.nn.dropout import DropConnectLinear, Dropout, Dropout2d
 from ranvier.nn.filter import Alpha, DoubleExponential, Lowpass, SynapseFilter

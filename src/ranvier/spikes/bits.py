@@ -74,6 +74,16 @@ def transpose(bits: Tensor, columns: int) -> Tensor:
     return out
 
 
+def pixels(bits: Tensor, channels: int, size: int) -> Tensor:
+    """The bits of channels of so many pixels, [N channels, words(size)], as those of pixels, [N size, words(channels)]."""
+    from ranvier.spikes import bits_kernels
+
+    _check(bits, size)
+    out = torch.empty(len(bits) // channels * size, words(channels), dtype=torch.int64)
+    bits_kernels.pixels(view(bits), channels, size, view(out))
+    return out
+
+
 def count(bits: Tensor) -> int:
     """How many bits are set."""
     return int(np.bitwise_count(view(bits.contiguous())).sum())

@@ -62,3 +62,10 @@ def transpose(bits, columns, out):
                 mask ^= mask << np.uint64(j)
             for i in range(min(64, columns - 64 * w)):
                 out[64 * w + i, h] = square[i]
+
+
+@kernel
+def pixels(bits, channels, size, out):
+    """Bits of whole channels, [N C, words(H W)], as bits of pixels, [N H W, words(C)]: each picture transposed."""
+    for n in range(bits.shape[0] // channels):
+        transpose(bits[n * channels : (n + 1) * channels], size, out[n * size : (n + 1) * size])

@@ -127,7 +127,7 @@ def panels(weight: Tensor) -> Tensor:
     return packed
 
 
-def _rows(x: Tensor) -> np.ndarray:
+def rows(x: Tensor) -> np.ndarray:
     """Numbers [M, K] or bits [M, words] as the kernels take them."""
     return spikes_bits.view(x) if x.dtype == torch.int64 else x.numpy()
 
@@ -136,7 +136,7 @@ def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tenso
     """out [M, N] = base [M or 1, N] + x weight^T, by the events of x: numbers [M, K] or bits; weight in `panels`."""
     from ranvier.spikes import product_kernels
 
-    given = _rows(x), columns, panels.numpy(), base.contiguous().numpy(), int(len(base) != 1), out.numpy()
+    given = rows(x), columns, panels.numpy(), base.contiguous().numpy(), int(len(base) != 1), out.numpy()
     tile = min(FORWARD_TILE, max(1, len(x)))
 
     def work(lo: int, hi: int) -> None:
@@ -147,13 +147,17 @@ def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tenso
 
 def tile_scratch(tile: int, columns: int) -> tuple[np.ndarray, ...]:
     """What a tile of rows needs: listed, amounts, ends, edge."""
+    return *lists("listed", tile, columns), scratch("ends", (tile,), torch.int32).numpy(), edge()
+
+
+def edge() -> np.ndarray:
+    """Room for the last panel's part of four rows."""
     from ranvier.spikes import product_kernels
 
-    edge = scratch("edge", (4, product_kernels.LANES), torch.float32).numpy()
-    return *_lists("listed", tile, columns), scratch("ends", (tile,), torch.int32).numpy(), edge
+    return scratch("edge", (4, product_kernels.LANES), torch.float32).numpy()
 
 
-def _lists(name: str, tile: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+def lists(name: str, tile: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the events of a tile are, and how much."""
     size = (tile * columns + 1,)
     return scratch(name, size, torch.int32).numpy(), scratch(name, size, torch.float32).numpy()
@@ -166,7 +170,7 @@ def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
     columns = x.shape[1] if columns is None else columns
     lanes, width = product_kernels.LANES, g.shape[1]
     out = torch.empty(width, columns)
-    given = _rows(x), columns, g.numpy(), out.numpy()
+    given = rows(x), columns, g.numpy(), out.numpy()
     tile = min(BACKWARD_TILE, max(1, len(x)))
 
     def work(lo: int, hi: int) -> None:
@@ -174,7 +178,7 @@ def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
         packed = scratch("packed", (tile, lanes), torch.float32).numpy()
         start = scratch("starts", (columns + 1,), torch.int32).numpy()
         by_row = tile_scratch(tile, columns)[:3]
-        by_column = _lists("sorted", tile, columns)
+        by_column = lists("sorted", tile, columns)
         product_kernels.weight_gradient(lo, hi, *given, totals, packed, start, *by_column, *by_row)
 
     share = -(-width // lanes // torch.get_num_threads()) * lanes  # each thread its own columns of the result

@@ -17,45 +17,47 @@ from numba.extending import overload
 from ranvier.spikes.vector import LANES, first, fma, load, nonzero64, splat, store, zeros
 
 kernel = njit(nogil=True, error_model="numpy", cache=True)
+inner = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)  # called a few times per row, or more
 ONE = np.uint64(1)
 QUARTER = LANES // 4
 
 
-def list_events(x, m, columns, listed, amounts, n):
+def list_events(x, m, columns, left, listed, amounts, n):
     """Append the columns of row m that are not zero to listed[n:], and what stands there to amounts[n:]; the new n.
 
-    x [M, K] holds numbers, or [M, words] bits (64 a word): then what stands there is 1.
+    x [M, K] holds numbers, or [M, words] bits (64 a word): then what stands there is 1. Columns are listed from `left`
+    on.
     """
     raise NotImplementedError("runs in kernels only")
 
 
 @overload(list_events)
-def _of_its_kind(x, m, columns, listed, amounts, n):
+def _of_its_kind(x, m, columns, left, listed, amounts, n):
     return _list_bits if x.dtype == types.uint64 else _list_numbers
 
 
-def _list_numbers(x, m, columns, listed, amounts, n):
+def _list_numbers(x, m, columns, left, listed, amounts, n):
     whole = columns // 64 * 64
     for k in range(0, whole, 64):
         word = nonzero64(x, m, k)
         while word:
             at = k + first(word)
-            listed[n] = at
+            listed[n] = left + at
             amounts[n] = x[m, at]
             word &= word - ONE
             n += 1
     for k in range(whole, columns):
-        listed[n] = k  # without a branch: what is zero is overwritten
+        listed[n] = left + k  # without a branch: what is zero is overwritten
         amounts[n] = x[m, k]
         n += int(x[m, k] != 0)
     return n
 
 
-def _list_bits(x, m, columns, listed, amounts, n):
+def _list_bits(x, m, columns, left, listed, amounts, n):
     for w in range(x.shape[1]):
         word = x[m, w]
         while word:
-            listed[n] = 64 * w + first(word)
+            listed[n] = left + 64 * w + first(word)
             amounts[n] = np.float32(1)
             word &= word - ONE
             n += 1
@@ -81,31 +83,41 @@ def list_tile(a, b, x, columns, listed, amounts, ends):
     """The events of the rows a..b, row after row: those of row m end at ends[m - a]; how many there are."""
     n = 0
     for m in range(a, b):
-        n = list_events(x, m, columns, listed, amounts, n)
+        n = list_events(x, m, columns, 0, listed, amounts, n)
         ends[m - a] = n
     return n
+
+
+@inner
+def sum_row(m, left, at, begin, end, panels, base, stride, out, listed, amounts, edge):
+    """out[m, left:] = base[m, left:] + the sum of the rows of a panel, which begins at `at`, listed in begin..end."""
+    wide = out.shape[1] - left
+    if wide >= LANES:
+        store(out, m, left, _sum(load(LANES, base, m * stride, left), at, begin, end, panels, listed, amounts))
+    else:
+        for i in range(wide):
+            edge[0, i] = base[m * stride, left + i]
+        store(edge, 0, 0, _sum(load(LANES, edge, 0, 0), at, begin, end, panels, listed, amounts))
+        for i in range(wide):
+            out[m, left + i] = edge[0, i]
+
+
+@inner
+def _sum(total, at, begin, end, panels, listed, amounts):
+    for j in range(begin, end):
+        total = fma(splat(LANES, amounts[j]), load(LANES, panels, at + listed[j], 0), total)
+    return total
 
 
 @kernel
 def sum_tile(a, b, columns, panels, base, stride, out, listed, amounts, ends, edge):
     """out[m] = base[m] + the sum of the panels' rows that are listed for m, for m in a..b."""
-    width = out.shape[1]
-    for left in range(0, width, LANES):
-        at, whole, start = left // LANES * columns, left + LANES <= width, 0
+    for left in range(0, out.shape[1], LANES):
+        begin = 0
         for m in range(a, b):
-            if not whole:
-                for i in range(width - left):
-                    edge[0, i] = base[m * stride, left + i]
-            total = load(LANES, base, m * stride, left) if whole else load(LANES, edge, 0, 0)
-            for j in range(start, ends[m - a]):
-                total = fma(splat(LANES, amounts[j]), load(LANES, panels, at + listed[j], 0), total)
-            start = ends[m - a]
-            if whole:
-                store(out, m, left, total)
-            else:
-                store(edge, 0, 0, total)
-                for i in range(width - left):
-                    out[m, left + i] = edge[0, i]
+            end = ends[m - a]
+            sum_row(m, left, left // LANES * columns, begin, end, panels, base, stride, out, listed, amounts, edge)
+            begin = end
 
 
 @kernel
@@ -146,22 +158,31 @@ def forward(lo, hi, x, columns, panels, base, stride, out, listed, amounts, ends
 
 
 @kernel
-def by_column(x, a, b, columns, start, index, values, listed, amounts, ends):
-    """The events of the rows a..b sorted by column: those of column k end at start[k] of index (row - a) and values."""
-    n = list_tile(a, b, x, columns, listed, amounts, ends)
+def by_column(rows, columns, start, index, values, listed, amounts, ends):
+    """The events listed for so many rows, sorted by column: those of column k end at start[k] of index (the row) and
+    values."""
     start[:] = 0
-    for j in range(n):
+    for j in range(ends[rows - 1]):
         start[listed[j] + 1] += 1
     for k in range(columns):
         start[k + 1] += start[k]
     begin = 0
-    for m in range(a, b):
-        for j in range(begin, ends[m - a]):
+    for m in range(rows):
+        for j in range(begin, ends[m]):
             k = listed[j]
-            index[start[k]] = m - a
+            index[start[k]] = m
             values[start[k]] = amounts[j]
             start[k] += 1
-        begin = ends[m - a]
+        begin = ends[m]
+
+
+@inner
+def add_to(totals, k, packed, shift, begin, end, index, values):
+    """totals[k] += the rows of packed that index lists in begin..end, so many rows further on, times values."""
+    total = load(LANES, totals, k, 0)
+    for j in range(begin, end):
+        total = fma(splat(LANES, values[j]), load(LANES, packed, shift + index[j], 0), total)
+    store(totals, k, 0, total)
 
 
 @kernel
@@ -176,7 +197,8 @@ def weight_gradient(lo, hi, x, columns, g, out, totals, packed, start, index, va
     totals[:] = 0
     for a in range(0, g.shape[0], tile):
         b = min(a + tile, g.shape[0])
-        by_column(x, a, b, columns, start, index, values, listed, amounts, ends)
+        list_tile(a, b, x, columns, listed, amounts, ends)
+        by_column(b - a, columns, start, index, values, listed, amounts, ends)
         for left in range(lo, hi, LANES):
             at, wide = (left - lo) // LANES * columns, min(LANES, hi - left)
             for m in range(a, b):
@@ -185,10 +207,7 @@ def weight_gradient(lo, hi, x, columns, g, out, totals, packed, start, index, va
             begin = 0
             for k in range(columns):
                 if start[k] > begin:
-                    total = load(LANES, totals, at + k, 0)
-                    for j in range(begin, start[k]):
-                        total = fma(splat(LANES, values[j]), load(LANES, packed, index[j], 0), total)
-                    store(totals, at + k, 0, total)
+                    add_to(totals, at + k, packed, 0, begin, start[k], index, values)
                 begin = start[k]
     for left in range(lo, hi, LANES):
         at = (left - lo) // LANES * columns

@@ -1,0 +1,48 @@
+"""A convolution that is quick on spikes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.spikes import convolution
+
+
+class Conv2d(nn.Conv2d):
+    """torch's convolution of pictures, whose cost follows the spikes: y[o] = b[o] + sum over c of w[o, c] * x[c].
+
+    Drop-in for `torch.nn.Conv2d` (same arguments, same state_dict). x [N, C, H, W] -> [N, C', H', W']. On CPU and in
+    float32 it measures the share of inputs that are not zero: below about a quarter only the weights that spikes meet
+    are added up, and of spikes only the bits are kept for backward; above it the convolution is torch's. Forward and
+    weight gradient decide for themselves. Groups, dilation, padding modes other than zeros, an even kernel with
+    padding "same", autocast and torch.compile have torch's too. Results differ from torch's only by the order of sums.
+
+    >>> import torch, ranvier
+    >>> ranvier.Conv2d(2, 32, 3, padding=1)(torch.zeros(8, 2, 34, 34)).shape
+    torch.Size([8, 32, 34, 34])
+    """
+
+    def forward(self, input: Tensor) -> Any:
+        padding = self._sides()
+        if padding is None or torch.compiler.is_compiling() or torch.is_autocast_enabled(input.device.type):
+            return super().forward(input)
+        if convolution.serves(input, self.weight, padding):
+            share, bits = convolution.look(input)
+            if share <= convolution.BACKWARD:
+                return convolution.convolution(input, bits, share, self.weight, self.bias, self.stride, padding)
+        return super().forward(input)
+
+    def _sides(self) -> tuple[int, ...] | None:
+        """Zeros above and below, left and right; None if this is no convolution that events can do."""
+        if self.groups != 1 or set(self.dilation) != {1} or self.padding_mode != "zeros":
+            return None
+        if self.padding == "same":
+            return tuple(k // 2 for k in self.kernel_size) if all(k % 2 for k in self.kernel_size) else None
+        return (0, 0) if self.padding == "valid" else self.padding  # type: ignore[return-value]
+
+    def explain(self, x: Tensor) -> str:
+        """Which way the convolution of inputs like x goes."""
+        padding = self._sides()
+        if padding is None:
+            return "dense: events are for convolutions without groups, dilation or padding that is not zeros on both sides"
+        return convolution.explain(x, self.weight, padding)

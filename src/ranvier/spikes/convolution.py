@@ -1,0 +1,226 @@
+"""A convolution whose cost follows the number of events.
+
+What `product` is for linear maps: where few inputs are not zero, only what they select of the weight is added up;
+elsewhere the convolution is torch's. The density is measured, forward and backward decide separately, and inputs may be
+spikes or any numbers. Of inputs that are spikes only the bits are kept for backward. The gradient of the input, whose
+factors are both dense, stays torch's.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ranvier.machines import memory
+from ranvier.machines.memory import empty, scratch
+from ranvier.machines.threads import spread
+from ranvier.spikes import bits as spikes_bits
+from ranvier.spikes import product
+
+FORWARD, BACKWARD = 0.25, 0.4  # densities below which events win, forward the sooner; `python benchmarks/run.py sparse`
+FORWARD_TILE, BACKWARD_TILE = 256, 512  # pixels listed at once: of the output, of the input
+Pair = Sequence[int]
+
+
+class Window(NamedTuple):
+    """What the outputs of a convolution see; all are (height, width)."""
+
+    inputs: tuple[int, int]
+    outputs: tuple[int, int]
+    taps: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+    @property
+    def before(self) -> tuple[int, int]:
+        """Zeros above and to the left of the outputs in their frame."""
+        return (self.taps[0] - 1) // self.stride[0], (self.taps[1] - 1) // self.stride[1]
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Size of the frame of a picture, wide enough for every place that a tap reaches from an input."""
+        sides = zip(self.inputs, self.outputs, self.stride, self.padding, self.before, strict=True)
+        rows, columns = (max((n - 1 + p) // s, m - 1) + 1 + z for n, m, s, p, z in sides)
+        return rows, columns
+
+
+def window(x: Pair, weight: Pair, stride: Pair, padding: Pair) -> Window:
+    """What the outputs see, from the shapes of pictures and weight."""
+    given = x[2:], weight[2:], stride, padding
+    inputs, taps, stride, padding = ((a, b) for a, b in given)
+    high, wide = ((n + 2 * p - k) // s + 1 for n, k, s, p in zip(inputs, taps, stride, padding, strict=True))
+    return Window(inputs, (high, wide), taps, stride, padding)
+
+
+def last(x: Tensor) -> bool:
+    """Whether pictures have their channels last in memory, and strides that say so."""
+    return x.stride(1) == 1 and x.stride(3) == x.shape[1] and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def pixels(x: Tensor) -> Tensor:
+    """Pictures [N, C, H, W] as pixels [N H W, C], one after the other in memory."""
+    return memory.contiguous(x.permute(0, 2, 3, 1)).view(-1, x.shape[1])
+
+
+def serves(x: Tensor, weight: Tensor, padding: Pair) -> bool:
+    """Whether the event-driven path may be taken for pictures x and a weight."""
+    if x.dim() != 4 or x.shape[1] != weight.shape[1] or weight.dtype != x.dtype or len(weight) < product.NARROW:
+        return False
+    fits = (n + 2 * p >= k for n, k, p in zip(x.shape[2:], weight.shape[2:], padding, strict=True))
+    return product.serves(x) and all(fits)
+
+
+class Seen(NamedTuple):
+    """The share of pictures [N, C, H, W] that is not zero, and their bits [N H W, words(C)] if they hold spikes."""
+
+    share: float
+    bits: Tensor | None
+
+
+@torch.no_grad()
+def look(x: Tensor) -> Seen:
+    """What there is to know of pictures [N, C, H, W]; of dense ones, only a guess from a sample."""
+    in_memory = x.permute(0, 2, 3, 1) if last(x) else x
+    if product.dense(in_memory):
+        return Seen(1.0, None)
+    size = x.shape[2] * x.shape[3]
+    bits, events, spikes = spikes_bits.packed(in_memory.reshape(-1, x.shape[1] if last(x) else size))
+    if spikes and not last(x):
+        bits = spikes_bits.pixels(bits, x.shape[1], size)
+    return Seen(events / x.numel(), bits if spikes else None)
+
+
+def explain(x: Tensor, weight: Tensor, padding: Pair) -> str:
+    """How a convolution with such a weight treats pictures like x, and why."""
+    if not serves(x, weight, padding):
+        return f"dense: events are for float32 on the CPU, {product.SMALL:,} inputs and {product.NARROW} outputs or more"
+    share = look(x).share
+    if share > BACKWARD:
+        return f"dense: more than {BACKWARD:.0%} of the inputs are not zero"
+    way = "by events" if share <= FORWARD else "dense, weight gradient by events"
+    return f"cpu: {way}, {share:.1%} of the inputs are not zero"
+
+
+@torch.library.custom_op("ranvier::convolution", mutates_args=())
+def convolution(
+    x: Tensor,
+    bits: Tensor | None,
+    share: float,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+) -> Tensor:
+    """Pictures x [N, C, H, W], of which a share is not zero, and a weight [N', C, kh, kw] -> [N, N', H', W'].
+
+    Given the bits of x, they are all that is kept of it.
+    """
+    if share > FORWARD:
+        return functional.conv2d(x, weight, bias, tuple(stride), tuple(padding))
+    seen = window(x.shape, weight.shape, stride, padding)
+    out = _by_events(pixels(x) if bits is None else bits, len(x), seen, weight, bias)
+    y = out.view(len(x), *seen.outputs, len(weight)).permute(0, 3, 1, 2)
+    return y if last(x) or last(weight) else memory.contiguous(y)
+
+
+def _by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The outputs of so many pictures, pixels or their bits x [N H W, C], as pixels [N H' W', N']."""
+    from ranvier.spikes import convolution_kernels
+
+    (width, channels), (rows, columns), high = (window.inputs[1], weight.shape[1]), window.outputs, window.taps[0]
+    tile = max(1, FORWARD_TILE // columns)
+    out = empty((count * rows * columns, len(weight)), torch.float32)
+    base = torch.zeros(1, len(weight)) if bias is None else bias.detach().view(1, -1)
+    packed = product.panels(weight.permute(0, 3, 2, 1).flatten(1))
+    given = product.rows(x), channels, window, packed.numpy(), base.numpy(), out.numpy()
+
+    def work(lo: int, hi: int) -> None:
+        lists = product.lists("listed", tile * width * high, channels)
+        ends = scratch("ends", (tile, width + 1), torch.int32).numpy()
+        convolution_kernels.forward(lo, hi, *given, *lists, ends, product.edge())
+
+    spread(work, count * rows, tile, len(out) * packed.numel() > 1 << 26)
+    return out
+
+
+@torch.library.custom_op("ranvier::convolution_weight_gradient", mutates_args=())
+def weight_gradient(
+    x: Tensor, shape: Sequence[int], g: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
+) -> Tensor:
+    """The gradient of the weight [N', C, kh, kw] from g [N, N', H', W'] and pictures of that shape, or their bits."""
+    from ranvier.spikes import convolution_kernels
+
+    seen = window(shape, weight.shape, stride, padding)
+    channels, width, lanes = shape[1], seen.inputs[1], convolution_kernels.LANES
+    taps, kinds = seen.taps[0] * seen.taps[1], seen.stride[0] * seen.stride[1]
+    tile = max(1, BACKWARD_TILE * kinds // width)
+    out = torch.empty(len(weight), seen.taps[1], seen.taps[0], channels)
+    inputs = pixels(x) if x.dtype == torch.float32 else x
+    given = product.rows(inputs), channels, seen, seen.before, seen.frame, tile, pixels(g).numpy(), out.flatten(1).numpy()
+    framed = _frame_rows(shape[0] * seen.inputs[0], tile, seen) * seen.frame[1]
+
+    def work(lo: int, hi: int) -> None:
+        totals = scratch("totals", (-(-len(weight) // lanes) * taps * (hi - lo), lanes), torch.float32).numpy()
+        packed = scratch("packed", (framed, lanes), torch.float32).numpy()
+        places = scratch("places", (tile * width,), torch.int32).numpy()
+        start = scratch("starts", (kinds * channels + 1,), torch.int32).numpy()
+        sorted_, listed = (product.lists(name, tile * width, channels) for name in ("sorted", "listed"))
+        ends = scratch("ends", (tile * width,), torch.int32).numpy()
+        convolution_kernels.weight_gradient(lo, hi, *given, totals, packed, places, start, *sorted_, *listed, ends)
+
+    spread(work, channels, -(-channels // torch.get_num_threads()), g.numel() * channels * taps > 1 << 26)
+    return torch.empty_like(weight).copy_(out.permute(0, 3, 2, 1))
+
+
+def _frame_rows(rows: int, tile: int, window: Window) -> int:
+    """How many rows of the stacked frames a tile of rows of pictures sees at most."""
+    first = np.arange(0, rows, tile)
+    seen = [
+        row // window.inputs[0] * window.frame[0] + (row % window.inputs[0] + window.padding[0]) // window.stride[0]
+        for row in (first, np.minimum(first + tile, rows) - 1)
+    ]
+    return int((seen[1] - seen[0]).max()) + window.before[0] + 1
+
+
+@convolution.register_fake
+def _(x, bits, share, weight, bias, stride, padding):  # type: ignore[no-untyped-def]
+    y = x.new_empty(len(x), len(weight), *window(x.shape, weight.shape, stride, padding).outputs)
+    return y.contiguous(memory_format=torch.channels_last) if last(x) or last(weight) else y
+
+
+@weight_gradient.register_fake
+def _(x, shape, g, weight, stride, padding):  # type: ignore[no-untyped-def]
+    return torch.empty_like(weight)
+
+
+def _remember(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    x, bits, _, weight, _, *ctx.moves = inputs
+    ctx.shape, ctx.last = x.shape, last(x)
+    ctx.save_for_backward(x if bits is None else bits, weight)
+
+
+def _backward(ctx: Any, g: Tensor) -> tuple:
+    x, weight = ctx.saved_tensors
+    wanted = ctx.needs_input_grad
+    return (
+        _input_gradient(ctx, g, weight) if wanted[0] else None,
+        None,
+        None,
+        weight_gradient(x, ctx.shape, g, weight, *ctx.moves) if wanted[3] else None,
+        g.sum((0, 2, 3)) if wanted[4] else None,
+        None,
+        None,
+    )
+
+
+def _input_gradient(ctx: Any, g: Tensor, weight: Tensor) -> Tensor:
+    """torch's, which looks at the shape of the input only."""
+    like = torch.empty(ctx.shape, memory_format=torch.channels_last if ctx.last else torch.contiguous_format)
+    others = None, *ctx.moves, (1, 1), False, (0, 0), 1, (True, False, False)
+    return torch.ops.aten.convolution_backward(g, like, weight, *others)[0]
+
+
+convolution.register_autograd(_backward, setup_context=_remember)

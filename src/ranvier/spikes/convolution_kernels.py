@@ -1,0 +1,155 @@
+"""Convolutions of pictures that are mostly zero, channels last: add up only what an event selects.
+
+Forward, the events that a row of outputs sees are listed once, column by column of the picture and in each from the top
+tap to the bottom one. The window of an output is then one piece of that list, and the next output's the same list, some
+columns on, with the weight moved back by as many: no matrix of windows is made, and an event is listed kh / sh times
+instead of kh kw / (sh sw).
+
+Backward, a weight's gradient is the sum of what stands at the outputs that its events reach. Rows of outputs are laid
+into a frame of zeros, so that the outputs a tap reaches from the events of a channel are that channel's list, moved by
+one number; with a stride, events are sorted by their place within it too, since each place meets taps of its own.
+
+Traffic per event: kh kw / (sh sw) rows of a panel, LANES numbers each, from the second cache, forward and backward;
+the dense convolution does as many multiplications for every input. Each picture (or its bits) is read kh times, what is
+written is written once. See `product_kernels` for panels and for the rate; the crossover is that of the product.
+"""
+
+from ranvier.spikes.product_kernels import LANES, add_to, by_column, inner, kernel, list_events, sum_row
+from ranvier.spikes.vector import load, store
+
+
+@kernel
+def list_rows(a, b, x, channels, window, listed, amounts, ends):
+    """The events that the rows a..b of outputs see: those of a row's column c end at ends[row - a, c + 1].
+
+    Of N pictures there are N H' rows of outputs; x [N H W, C] or its bits. An event of column c, tap k and channel i is
+    listed as (c kh + k) C + i.
+    """
+    height, width = window.inputs
+    taps = window.taps[0]
+    n = 0
+    for row in range(a, b):
+        picture, top = row // window.outputs[0], row % window.outputs[0] * window.stride[0] - window.padding[0]
+        ends[row - a, 0] = n
+        for c in range(width):
+            for k in range(max(0, -top), min(taps, height - top)):
+                at = (picture * height + top + k) * width + c
+                n = list_events(x, at, channels, (c * taps + k) * channels, listed, amounts, n)
+            ends[row - a, c + 1] = n
+
+
+@kernel
+def forward(lo, hi, x, channels, window, panels, base, out, listed, amounts, ends, edge):
+    """out[p] = base + sum over the taps (j, i) and channels of weight[:, c, i, j] x[the pixel under the tap, c].
+
+    For the outputs p of the rows lo..hi of N H'. x [N H W, C] or its bits, panels of the weight [N', kw kh C], base
+    [1, N'], out [N H' W', N']. Scratch: listed, amounts [tile * W kh C + 1]; ends [tile, W + 1]; edge [4, LANES].
+    """
+    width, columns, tile = window.inputs[1], window.outputs[1], ends.shape[0]
+    column = window.taps[0] * channels  # rows of a panel for each column of taps
+    for a in range(lo, hi, tile):
+        b = min(a + tile, hi)
+        list_rows(a, b, x, channels, window, listed, amounts, ends)
+        for left in range(0, out.shape[1], LANES):
+            panel = left // LANES * window.taps[1] * column
+            for row in range(a, b):
+                for j in range(columns):
+                    start = j * window.stride[1] - window.padding[1]
+                    begin = ends[row - a, min(max(0, start), width)]
+                    end = ends[row - a, min(max(0, start + window.taps[1]), width)]
+                    at = panel - start * column
+                    sum_row(row * columns + j, left, at, begin, end, panels, base, 0, out, listed, amounts, edge)
+
+
+@inner
+def frame_row(row, window, frame):
+    """The first of the stacked frames' rows in which the events of row `row` of N H are seen."""
+    height = window.inputs[0]
+    return row // height * frame[0] + (row % height + window.padding[0]) // window.stride[0]
+
+
+@kernel
+def fill_frame(first, last, left, g, window, before, frame, framed):
+    """The rows first..last of the stacked frames, [rows * columns, LANES]: g [N H' W', N'] from column `left`, zeros."""
+    rows, columns = frame
+    height, width = window.outputs
+    wide = min(LANES, g.shape[1] - left)
+    for row in range(first, last):
+        picture, i = row // rows, row % rows - before[0]
+        to, at = (row - first) * columns, (picture * height + i) * width - before[1]
+        for j in range(columns):
+            if i < 0 or i >= height or j < before[1] or j >= before[1] + width:
+                framed[to + j] = 0
+            elif wide == LANES:
+                store(framed, to + j, 0, load(LANES, g, at + j, left))
+            else:
+                framed[to + j, :wide] = g[at + j, left:]
+
+
+@kernel
+def sort_rows(a, b, x, channels, window, frame, places, start, index, values, listed, amounts, ends):
+    """The events of the rows a..b of N H by their place within the stride and their channel: where each is in a frame
+    that begins with the row of a, and its amount. start, index, values as `by_column` gives them."""
+    width, origin = window.inputs[1], frame_row(a, window, frame)
+    n, pixel = 0, 0
+    for row in range(a, b):
+        down = (row % window.inputs[0] + window.padding[0]) % window.stride[0]
+        place = (frame_row(row, window, frame) - origin) * frame[1]
+        for c in range(width):
+            across = (c + window.padding[1]) % window.stride[1]
+            kind = down * window.stride[1] + across
+            n = list_events(x, row * width + c, channels, kind * channels, listed, amounts, n)
+            places[pixel] = place + (c + window.padding[1]) // window.stride[1]
+            ends[pixel] = n
+            pixel += 1
+    by_column(pixel, start.shape[0] - 1, start, index, values, listed, amounts, ends)
+    for j in range(n):
+        index[j] = places[index[j]]
+
+
+@inner
+def add_taps(totals, to, share, kind, window, before, frame, framed, begin, end, index, values):
+    """Add what the events begin..end, of one channel and one place within the stride, give to each of their taps."""
+    down, across = kind // window.stride[1], kind % window.stride[1]
+    for up in range(before[0] + 1):
+        i = down + up * window.stride[0]
+        for back in range(before[1] + 1):
+            j = across + back * window.stride[1]
+            if i < window.taps[0] and j < window.taps[1]:
+                shift = (before[0] - up) * frame[1] + before[1] - back
+                add_to(totals, to + (j * window.taps[0] + i) * share, framed, shift, begin, end, index, values)
+
+
+@kernel
+def weight_gradient(
+    lo, hi, x, channels, window, before, frame, tile, g, out,
+    totals, framed, places, start, index, values, listed, amounts, ends,
+):  # fmt: skip
+    """out[n, j, i, c] = sum over the outputs p of g[p, n] x[the pixel under tap (i, j) of p, c], for c in lo..hi.
+
+    x [N H W, C] or its bits, g [N H' W', N'], out [N', kw kh C]. Scratch, for tiles of so many rows of inputs: totals
+    [panels * kw kh (hi - lo), LANES]; framed [rows * columns, LANES]; places, ends [tile * W]; start [sh sw C + 1];
+    index, values, listed, amounts [tile * W C + 1].
+    """
+    share, rows = hi - lo, x.shape[0] // window.inputs[1]
+    taps = window.taps[0] * window.taps[1]
+    totals[:] = 0
+    for a in range(0, rows, tile):
+        b = min(a + tile, rows)
+        sort_rows(a, b, x, channels, window, frame, places, start, index, values, listed, amounts, ends)
+        first, last = frame_row(a, window, frame), frame_row(b - 1, window, frame) + before[0] + 1
+        for left in range(0, g.shape[1], LANES):
+            fill_frame(first, last, left, g, window, before, frame, framed)
+            panel = left // LANES * taps * share
+            for kind in range(window.stride[0] * window.stride[1]):
+                for c in range(lo, hi):
+                    k = kind * channels + c
+                    begin, end, to = start[k - 1] if k else 0, start[k], panel + c - lo
+                    if end > begin:
+                        add_taps(totals, to, share, kind, window, before, frame, framed, begin, end, index, values)
+    for left in range(0, g.shape[1], LANES):
+        panel = left // LANES * taps * share
+        for tap in range(taps):
+            for n in range(min(LANES, g.shape[1] - left)):
+                for c in range(share):
+                    out[left + n, tap * channels + lo + c] = totals[panel + tap * share + c, n]
