@@ -77,8 +77,7 @@ def convolve(inputs: int, outputs: int, side: int, share: float, repeats: int) -
     x_last, g_last = (v.contiguous(memory_format=torch.channels_last) for v in (x, g))
     y, true = ours(x_last), dense(x)
     assert (y - true).norm() <= 1e-6 * true.norm(), "forward differs"
-    bits, one = convolution.look(x_last).bits, (1, 1)
-    assert bits is not None
+    bits, one = convolution.look(x_last)[0], (1, 1)
 
     def torchs(layer, x, g):
         given = [outputs], one, one, one, False, (0, 0), 1, (False, True, False)

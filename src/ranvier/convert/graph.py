@@ -12,12 +12,14 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ranvier.convert.spiking import QCFS
+from ranvier.nn.convolution import Conv2d
+from ranvier.nn.linear import Linear
 
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVS = (nn.Conv1d, nn.Conv2d, Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _FUSE: dict[type, Callable[..., nn.Module]] = {
     **dict.fromkeys(_CONVS, fuse_conv_bn_eval),
-    nn.Linear: fuse_linear_bn_eval,
+    **dict.fromkeys((nn.Linear, Linear), fuse_linear_bn_eval),
 }
 
 
@@ -60,7 +62,7 @@ MAXIMA: dict[Any, Callable[[Any, tuple, dict], nn.Module]] = {
 
 # Affine in the values that flow through, so the mean over time of what they give is what they give of the mean.
 LINEAR = {
-    nn.Linear, *_CONVS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Bilinear, *_NORMS,
+    nn.Linear, Linear, *_CONVS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Bilinear, *_NORMS,
     nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
     nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
     nn.Upsample, nn.PixelShuffle, nn.ChannelShuffle, nn.ZeroPad2d,
@@ -104,7 +106,7 @@ WHY_NOT = {
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, QCFS) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (QCFS, Linear, Conv2d)) or super().is_leaf_module(m, module_qualified_name)
 
 
 def traced(model: nn.Module) -> fx.GraphModule:

@@ -12,7 +12,7 @@ class Conv2d(nn.Conv2d):
     """torch's convolution of pictures, whose cost follows the spikes: y[o] = b[o] + sum over c of w[o, c] * x[c].
 
     Drop-in for `torch.nn.Conv2d` (same arguments, same state_dict). x [N, C, H, W] -> [N, C', H', W']. On CPU and in
-    float32 it measures the share of inputs that are not zero: below about a quarter only the weights that spikes meet
+    float32 it measures the share of inputs that are not zero: below three tenths only the weights that spikes meet
     are added up, and of spikes only the bits are kept for backward; above it the convolution is torch's. Forward and
     weight gradient decide for themselves. Groups, dilation, padding modes other than zeros, an even kernel with
     padding "same", autocast and torch.compile have torch's too. Results differ from torch's only by the order of sums.
@@ -26,10 +26,11 @@ class Conv2d(nn.Conv2d):
         padding = self._sides()
         if padding is None or torch.compiler.is_compiling() or torch.is_autocast_enabled(input.device.type):
             return super().forward(input)
-        if convolution.serves(input, self.weight, padding):
-            share, bits = convolution.look(input)
+        if convolution.serves(input, self.weight, self.stride, padding):
+            bits, share, spikes = convolution.look(input)
             if share <= convolution.BACKWARD:
-                return convolution.convolution(input, bits, share, self.weight, self.bias, self.stride, padding)
+                known = bits if spikes else None
+                return convolution.convolution(input, known, share, self.weight, self.bias, self.stride, padding)
         return super().forward(input)
 
     def _sides(self) -> tuple[int, ...] | None:
@@ -45,4 +46,4 @@ class Conv2d(nn.Conv2d):
         padding = self._sides()
         if padding is None:
             return "dense: events are for convolutions without groups, dilation or padding that is not zeros on both sides"
-        return convolution.explain(x, self.weight, padding)
+        return convolution.explain(x, self.weight, self.stride, padding)

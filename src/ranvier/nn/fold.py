@@ -4,13 +4,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ranvier.nn.convolution import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.temporal import Temporal, check_sequence
 
 # Plain modules that give the same for the same input, whatever tick it is: on input that is constant in time
 # (x.expand(T, ...), stride 0 on axis 0) they run once.
 _SAME_EVERY_TICK = (
-    Linear, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU, nn.GELU,
+    Linear, nn.Linear, nn.Conv1d, Conv2d, nn.Conv2d, nn.Conv3d, nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU, nn.GELU,
     nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveAvgPool2d,
 )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn.convolution import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.temporal import Temporal, here
 
@@ -163,7 +164,7 @@ class Explanation:
         return "\n".join(f"{p:<{wide[0]}}  {layer:<{wide[1]}}  {why}" for p, layer, why in self.rows)
 
 
-def _note(book: Book, path: str, layer: Linear, given: tuple) -> None:
+def _note(book: Book, path: str, layer: Linear | Conv2d, given: tuple) -> None:
     book.notes.append((path, layer, layer.explain(given[0])))
 
 
@@ -171,7 +172,7 @@ def explain(net: nn.Module, x: Any) -> Explanation:
     """Run the network once and tell, layer by layer, which machine carried it and why."""
     with torch.no_grad(), _open(net) as book, ExitStack() as hooks:
         for path, module in net.named_modules():
-            if isinstance(module, Linear):
+            if isinstance(module, (Linear, Conv2d)):
                 note = partial(_note, book, path)
                 hooks.callback(module.register_forward_pre_hook(note).remove)
         net(x)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.machines import choose
+from ranvier.nn.convolution import Conv2d
 from ranvier.nn.fold import fold, temporal
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.norm import ThresholdBatchNorm2d
@@ -130,7 +131,7 @@ def _stage(modules: Sequence[nn.Module], k: int) -> Stage | None:
         k += 1
         return modules[k - 1]
 
-    convolution, norm = take(nn.Conv2d), take(*NORMS)
+    convolution, norm = take(nn.Conv2d, Conv2d), take(*NORMS)
     neuron = modules[k] if k < len(modules) else None
     if not isinstance(neuron, Neuron) or len(neuron.inputs) != 1 or not _plain(neuron):
         return None

@@ -20,7 +20,8 @@ from ranvier.machines.threads import spread
 from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import product
 
-FORWARD, BACKWARD = 0.25, 0.4  # densities below which events win, forward the sooner; `python benchmarks/run.py sparse`
+FORWARD, BACKWARD = 0.3, 0.4  # densities below which events win, backward the longer; `python benchmarks/run.py sparse`
+SHALLOW = 64  # numbers under a window below which the dense convolution is quick enough
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # pixels listed at once: of the output, of the input
 Pair = Sequence[int]
 
@@ -65,39 +66,40 @@ def pixels(x: Tensor) -> Tensor:
     return memory.contiguous(x.permute(0, 2, 3, 1)).view(-1, x.shape[1])
 
 
-def serves(x: Tensor, weight: Tensor, padding: Pair) -> bool:
+def serves(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> bool:
     """Whether the event-driven path may be taken for pictures x and a weight."""
-    if x.dim() != 4 or x.shape[1] != weight.shape[1] or weight.dtype != x.dtype or len(weight) < product.NARROW:
+    if x.dim() != 4 or x.shape[1] != weight.shape[1] or weight.dtype != x.dtype:
         return False
-    fits = (n + 2 * p >= k for n, k, p in zip(x.shape[2:], weight.shape[2:], padding, strict=True))
-    return product.serves(x) and all(fits)
+    if len(weight) < product.NARROW or weight[0].numel() < SHALLOW or not product.serves(x):
+        return False
+    sides = zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True)
+    return all(s <= k <= n + 2 * p for n, k, s, p in sides)  # every input is seen, and there are outputs
 
 
-class Seen(NamedTuple):
-    """The share of pictures [N, C, H, W] that is not zero, and their bits [N H W, words(C)] if they hold spikes."""
+@torch.library.custom_op("ranvier::look_at_pictures", mutates_args=())
+def look(x: Tensor) -> tuple[Tensor, float, bool]:
+    """The bits [N H W, words(C)] of pictures x [N, C, H, W], the share that is not zero, and whether they say all.
 
-    share: float
-    bits: Tensor | None
-
-
-@torch.no_grad()
-def look(x: Tensor) -> Seen:
-    """What there is to know of pictures [N, C, H, W]; of dense ones, only a guess from a sample."""
-    in_memory = x.permute(0, 2, 3, 1) if last(x) else x
-    if product.dense(in_memory):
-        return Seen(1.0, None)
-    size = x.shape[2] * x.shape[3]
-    bits, events, spikes = spikes_bits.packed(in_memory.reshape(-1, x.shape[1] if last(x) else size))
-    if spikes and not last(x):
-        bits = spikes_bits.pixels(bits, x.shape[1], size)
-    return Seen(events / x.numel(), bits if spikes else None)
+    Of pictures that a sample shows to be dense there are none, nor of those that hold anything but 0 and 1.
+    """
+    _, channels, height, width = x.shape
+    flat = x.permute(0, 2, 3, 1) if last(x) else x
+    if product.dense(flat):
+        return torch.empty(0, dtype=torch.int64), 1.0, False
+    bits, events, spikes = spikes_bits.packed(flat.reshape(-1, channels if last(x) else height * width))
+    if not spikes:
+        bits = torch.empty(0, dtype=torch.int64)
+    elif not last(x):
+        bits = spikes_bits.pixels(bits, channels, height * width)
+    return bits, events / x.numel(), spikes
 
 
-def explain(x: Tensor, weight: Tensor, padding: Pair) -> str:
+def explain(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> str:
     """How a convolution with such a weight treats pictures like x, and why."""
-    if not serves(x, weight, padding):
-        return f"dense: events are for float32 on the CPU, {product.SMALL:,} inputs and {product.NARROW} outputs or more"
-    share = look(x).share
+    if not serves(x, weight, stride, padding):
+        least = f"{product.SMALL:,} inputs, {SHALLOW} of them under a window, and {product.NARROW} outputs"
+        return f"dense: events are for float32 on the CPU, {least} or more, and strides that leave no input out"
+    share = look(x)[1]
     if share > BACKWARD:
         return f"dense: more than {BACKWARD:.0%} of the inputs are not zero"
     way = "by events" if share <= FORWARD else "dense, weight gradient by events"
@@ -154,25 +156,29 @@ def weight_gradient(
     from ranvier.spikes import convolution_kernels
 
     seen = window(shape, weight.shape, stride, padding)
-    channels, width, lanes = shape[1], seen.inputs[1], convolution_kernels.LANES
-    taps, kinds = seen.taps[0] * seen.taps[1], seen.stride[0] * seen.stride[1]
+    channels, (height, width), lanes = shape[1], seen.inputs, convolution_kernels.LANES
+    depth, kinds, rows = weight[0].numel(), seen.stride[0] * seen.stride[1], shape[0] * height
     tile = max(1, BACKWARD_TILE * kinds // width)
-    out = torch.empty(len(weight), seen.taps[1], seen.taps[0], channels)
+    parts = torch.get_num_threads() if g.numel() * depth > 1 << 26 else 1
+    part = max(1, -(-rows // (parts * tile))) * tile  # what each thread takes, to a sum of its own
+    out = torch.empty(max(1, -(-rows // part)), len(weight), depth)
     inputs = pixels(x) if x.dtype == torch.float32 else x
-    given = product.rows(inputs), channels, seen, seen.before, seen.frame, tile, pixels(g).numpy(), out.flatten(1).numpy()
-    framed = _frame_rows(shape[0] * seen.inputs[0], tile, seen) * seen.frame[1]
+    given = product.rows(inputs), channels, seen, seen.before, seen.frame, tile, pixels(g).numpy()
+    framed = _frame_rows(rows, tile, seen) * seen.frame[1]
 
     def work(lo: int, hi: int) -> None:
-        totals = scratch("totals", (-(-len(weight) // lanes) * taps * (hi - lo), lanes), torch.float32).numpy()
+        totals = scratch("totals", (-(-len(weight) // lanes) * depth, lanes), torch.float32).numpy()
         packed = scratch("packed", (framed, lanes), torch.float32).numpy()
         places = scratch("places", (tile * width,), torch.int32).numpy()
         start = scratch("starts", (kinds * channels + 1,), torch.int32).numpy()
         sorted_, listed = (product.lists(name, tile * width, channels) for name in ("sorted", "listed"))
         ends = scratch("ends", (tile * width,), torch.int32).numpy()
-        convolution_kernels.weight_gradient(lo, hi, *given, totals, packed, places, start, *sorted_, *listed, ends)
+        room = totals, packed, places, start, *sorted_, *listed, ends
+        convolution_kernels.weight_gradient(lo, hi, *given, out[lo // part].numpy(), *room)
 
-    spread(work, channels, -(-channels // torch.get_num_threads()), g.numel() * channels * taps > 1 << 26)
-    return torch.empty_like(weight).copy_(out.permute(0, 3, 2, 1))
+    spread(work, rows, part, parts > 1)
+    total = out.sum(0) if len(out) > 1 else out[0]
+    return torch.empty_like(weight).copy_(total.unflatten(1, (*seen.taps[::-1], channels)).permute(0, 3, 2, 1))
 
 
 def _frame_rows(rows: int, tile: int, window: Window) -> int:

@@ -14,7 +14,7 @@ the dense convolution does as many multiplications for every input. Each picture
 written is written once. See `product_kernels` for panels and for the rate; the crossover is that of the product.
 """
 
-from ranvier.spikes.product_kernels import LANES, add_to, by_column, inner, kernel, list_events, sum_row
+from ranvier.spikes.product_kernels import LANES, add_to, by_column, inner, kernel, list_events, sum_row, unpack_columns
 from ranvier.spikes.vector import load, store
 
 
@@ -108,7 +108,7 @@ def sort_rows(a, b, x, channels, window, frame, places, start, index, values, li
 
 
 @inner
-def add_taps(totals, to, share, kind, window, before, frame, framed, begin, end, index, values):
+def add_taps(totals, to, channels, kind, window, before, frame, framed, begin, end, index, values):
     """Add what the events begin..end, of one channel and one place within the stride, give to each of their taps."""
     down, across = kind // window.stride[1], kind % window.stride[1]
     for up in range(before[0] + 1):
@@ -117,7 +117,7 @@ def add_taps(totals, to, share, kind, window, before, frame, framed, begin, end,
             j = across + back * window.stride[1]
             if i < window.taps[0] and j < window.taps[1]:
                 shift = (before[0] - up) * frame[1] + before[1] - back
-                add_to(totals, to + (j * window.taps[0] + i) * share, framed, shift, begin, end, index, values)
+                add_to(totals, to + (j * window.taps[0] + i) * channels, framed, shift, begin, end, index, values)
 
 
 @kernel
@@ -125,31 +125,25 @@ def weight_gradient(
     lo, hi, x, channels, window, before, frame, tile, g, out,
     totals, framed, places, start, index, values, listed, amounts, ends,
 ):  # fmt: skip
-    """out[n, j, i, c] = sum over the outputs p of g[p, n] x[the pixel under tap (i, j) of p, c], for c in lo..hi.
+    """out[n, j, i, c] = sum over the outputs p of g[p, n] x[the pixel under tap (i, j) of p, c], x of the rows lo..hi.
 
-    x [N H W, C] or its bits, g [N H' W', N'], out [N', kw kh C]. Scratch, for tiles of so many rows of inputs: totals
-    [panels * kw kh (hi - lo), LANES]; framed [rows * columns, LANES]; places, ends [tile * W]; start [sh sw C + 1];
-    index, values, listed, amounts [tile * W C + 1].
+    x [N H W, C] or its bits has N H rows; g [N H' W', N'], out [N', kw kh C]. Scratch, for tiles of so many rows: totals
+    [panels * kw kh C, LANES]; framed [rows * columns, LANES]; places, ends [tile * W]; start [sh sw C + 1]; index,
+    values, listed, amounts [tile * W C + 1].
     """
-    share, rows = hi - lo, x.shape[0] // window.inputs[1]
-    taps = window.taps[0] * window.taps[1]
+    depth = window.taps[0] * window.taps[1] * channels
     totals[:] = 0
-    for a in range(0, rows, tile):
-        b = min(a + tile, rows)
+    for a in range(lo, hi, tile):
+        b = min(a + tile, hi)
         sort_rows(a, b, x, channels, window, frame, places, start, index, values, listed, amounts, ends)
         first, last = frame_row(a, window, frame), frame_row(b - 1, window, frame) + before[0] + 1
         for left in range(0, g.shape[1], LANES):
             fill_frame(first, last, left, g, window, before, frame, framed)
-            panel = left // LANES * taps * share
             for kind in range(window.stride[0] * window.stride[1]):
-                for c in range(lo, hi):
-                    k = kind * channels + c
-                    begin, end, to = start[k - 1] if k else 0, start[k], panel + c - lo
+                for c in range(channels):
+                    k, to = kind * channels + c, left // LANES * depth + c
+                    begin, end = start[k - 1] if k else 0, start[k]
                     if end > begin:
-                        add_taps(totals, to, share, kind, window, before, frame, framed, begin, end, index, values)
+                        add_taps(totals, to, channels, kind, window, before, frame, framed, begin, end, index, values)
     for left in range(0, g.shape[1], LANES):
-        panel = left // LANES * taps * share
-        for tap in range(taps):
-            for n in range(min(LANES, g.shape[1] - left)):
-                for c in range(share):
-                    out[left + n, tap * channels + lo + c] = totals[panel + tap * share + c, n]
+        unpack_columns(totals, left // LANES * depth, left, out)

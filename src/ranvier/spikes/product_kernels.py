@@ -79,6 +79,16 @@ def pack_columns(matrix, panels):
 
 
 @kernel
+def unpack_columns(panels, at, left, out):
+    """The panel that begins at row `at`, back in the rows of a matrix: out[left + i, k] = panels[at + k, i]."""
+    rows, columns = out.shape
+    for near in range(0, columns, 16):
+        for i in range(min(LANES, rows - left)):
+            for k in range(near, min(columns, near + 16)):
+                out[left + i, k] = panels[at + k, i]
+
+
+@kernel
 def list_tile(a, b, x, columns, listed, amounts, ends):
     """The events of the rows a..b, row after row: those of row m end at ends[m - a]; how many there are."""
     n = 0
@@ -210,8 +220,4 @@ def weight_gradient(lo, hi, x, columns, g, out, totals, packed, start, index, va
                     add_to(totals, at + k, packed, 0, begin, start[k], index, values)
                 begin = start[k]
     for left in range(lo, hi, LANES):
-        at = (left - lo) // LANES * columns
-        for near in range(0, columns, 16):
-            for i in range(min(LANES, hi - left)):
-                for k in range(near, min(columns, near + 16)):
-                    out[left + i, k] = totals[at + k, i]
+        unpack_columns(totals, (left - lo) // LANES * columns, left, out)
