@@ -1,4 +1,4 @@
-"""Event-driven products and convolutions against torch's dense ones: forward and weight gradient, by density (1 thread).
+"""Products and convolutions by events against torch's dense ones: forward and weight gradient, by density (1 thread).
 
 Limit: the dense product at the measured matrix rate; the input is read once either way.
 """
@@ -11,7 +11,7 @@ import ranvier
 from ranvier.spikes import convolution, product
 
 SIZES = [(6400, 512, 512), (6400, 700, 256), (3200, 784, 512)]
-PICTURES = [(32, 64, 28), (64, 64, 28), (64, 128, 14), (128, 256, 14)]  # channels, channels of the output, pixels a side
+PICTURES = [(32, 64, 28), (64, 64, 28), (64, 128, 14), (128, 256, 14)]  # channels in, channels out, pixels a side
 COUNT = 256  # pictures: 8 ticks of a batch of 32
 
 
@@ -58,11 +58,14 @@ def products(quick: bool) -> None:
 
 
 def convolutions(quick: bool) -> None:
-    """3 x 3, stride 1, padding 1. torch's convolution in either layout of memory, of which the quicker is the measure;
-    ours with channels last, packing and what is found out about the input within the time."""
-    print("| channels, side | density | forward dense ms | last | events ms | ratio ", end="")
-    print("| gradient dense ms | last | events ms | ratio | step dense ms | events ms | ratio |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+    """3 x 3, stride 1, padding 1. torch's convolution in the quicker of the two layouts of memory; ours with channels last,
+    what is found out about the input and the packing of the weight within the time."""
+    print(
+        "| channels, side | density | forward dense ms | events ms | ratio | gradient dense ms | events ms | ratio ",
+        end="",
+    )
+    print("| step dense ms | events ms | ratio |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for inputs, outputs, side in PICTURES[2:3] if quick else PICTURES:
         for share in (0.05,) if quick else (0.02, 0.05, 0.1, 0.2):
             convolve(inputs, outputs, side, share, 3 if quick else 5)
@@ -91,7 +94,9 @@ def convolve(inputs: int, outputs: int, side: int, share: float, repeats: int) -
 
     assert (events() - torchs(dense, x, g)).norm() <= 1e-5 * events().norm(), "gradient differs"
     a, b, c, d, e, f, h, i = interleaved(
-        *(torch.no_grad()(lambda layer=layer, x=x: layer(x)) for layer, x in ((dense, x), (dense_last, x_last), (ours, x_last))),
+        torch.no_grad()(lambda: dense(x)),
+        torch.no_grad()(lambda: dense_last(x_last)),
+        torch.no_grad()(lambda: ours(x_last)),
         lambda: torchs(dense, x, g),
         lambda: torchs(dense_last, x_last, g_last),
         events,
@@ -100,12 +105,10 @@ def convolve(inputs: int, outputs: int, side: int, share: float, repeats: int) -
         repeats=repeats,
         warmup=1,
     )
+    dense_ms, events_ms = ([1e3 * v for v in found] for found in ((min(a, b), min(d, e), h), (c, f, i)))
     if share <= 0.05:
-        guard("a convolution by events", c / min(a, b), 1)
-        guard("its weight gradient by events", f / min(d, e), 1)
-    print(
-        f"| {inputs} to {outputs}, {side} | {share} | {a * 1e3:.0f} | {b * 1e3:.0f} | {c * 1e3:.0f} | {min(a, b) / c:.1f}x "
-        f"| {d * 1e3:.0f} | {e * 1e3:.0f} | {f * 1e3:.0f} | {min(d, e) / f:.1f}x "
-        f"| {h * 1e3:.0f} | {i * 1e3:.0f} | {h / i:.1f}x |",
-        flush=True,
-    )
+        guard("a convolution by events", events_ms[0] / dense_ms[0], 1)
+        guard("its weight gradient by events", events_ms[1] / dense_ms[1], 1)
+    pairs = zip(dense_ms, events_ms, strict=True)
+    print(f"| {inputs} to {outputs}, {side} | {share} |", end="")
+    print(*(f" {old:.0f} | {new:.0f} | {old / new:.1f}x |" for old, new in pairs), sep="", flush=True)

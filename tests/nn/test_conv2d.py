@@ -12,7 +12,7 @@ def pictures(share, *shape):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.35, 0.6, 1.0])
-@pytest.mark.parametrize("given", [{"padding": 1}, {"padding": "same", "bias": False}, {"stride": 2, "padding": "valid"}])
+@pytest.mark.parametrize("given", [{"padding": 1}, {"padding": "same", "bias": False}, {"stride": 2}])
 def test_the_layer_is_torchs(share, given):
     torch.manual_seed(0)
     ours, torchs = rv.Conv2d(40, 65, 3, **given), nn.Conv2d(40, 65, 3, **given)
@@ -63,7 +63,7 @@ def test_explain():
     told = {share: layer.explain(pictures(share, 8, 40, 16, 16)) for share in (0.05, 0.35, 0.45, 1.0)}
     assert told[0.05].startswith("cpu: by events, ") and told[0.35].startswith("cpu: dense, weight gradient by events")
     assert told[0.45] == told[1.0] == "dense: more than 40% of the inputs are not zero"
-    assert "numbers" not in layer.explain(torch.rand(2, 40, 4, 4)) and "65,536" in layer.explain(torch.rand(2, 40, 4, 4))
+    assert "65,536 inputs" in layer.explain(pictures(0.05, 2, 40, 4, 4))
     net = rv.Sequential(rv.Conv2d(40, 64, 3), nn.BatchNorm2d(64), rv.LIF())
     assert "by events" in str(rv.explain(net, pictures(0.05, 2, 4, 40, 16, 16))).splitlines()[0]
 

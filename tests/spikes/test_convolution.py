@@ -45,9 +45,7 @@ def agree(x, weight, bias, g, stride, padding):
     seed=st.integers(0, 99),
     **pairs,
 )
-def test_convolutions_by_events(
-    inputs, outputs, count, share, graded, last, seed, taps, stride, padding, more
-):
+def test_convolutions_by_events(inputs, outputs, count, share, graded, last, seed, taps, stride, padding, more):
     size = [max(1, k - 2 * p) + n for k, p, n in zip(taps, padding, more, strict=True)]
     x = pictures((count, inputs, *size), share, seed, graded, last[0])
     weight, bias = torch.randn(outputs, inputs, *taps), torch.randn(outputs)

@@ -45,5 +45,7 @@ class Conv2d(nn.Conv2d):
         """Which way the convolution of inputs like x goes."""
         padding = self._sides()
         if padding is None:
-            return "dense: events are for convolutions without groups, dilation or padding that is not zeros on both sides"
+            return (
+                "dense: events are for convolutions without groups, dilation or padding that is not zeros on both sides"
+            )
         return convolution.explain(x, self.weight, self.stride, padding)

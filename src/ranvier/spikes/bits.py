@@ -75,7 +75,7 @@ def transpose(bits: Tensor, columns: int) -> Tensor:
 
 
 def pixels(bits: Tensor, channels: int, size: int) -> Tensor:
-    """The bits of channels of so many pixels, [N channels, words(size)], as those of pixels, [N size, words(channels)]."""
+    """Bits of channels of `size` pixels, [N channels, words(size)], as bits of pixels, [N size, words(channels)]."""
     from ranvier.spikes import bits_kernels
 
     _check(bits, size)
