@@ -58,14 +58,11 @@ def products(quick: bool) -> None:
 
 
 def convolutions(quick: bool) -> None:
-    """3 x 3, stride 1, padding 1. torch's convolution in the quicker of the two layouts of memory; ours with channels last,
-    what is found out about the input and the packing of the weight within the time."""
-    print(
-        "| channels, side | density | forward dense ms | events ms | ratio | gradient dense ms | events ms | ratio ",
-        end="",
-    )
-    print("| step dense ms | events ms | ratio |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    """3 x 3, stride 1, padding 1. torch's convolution in the quicker layout of memory, ours with channels last; that
+    the input is looked at and the weight packed is within the time."""
+    said = (f"{what} dense ms | events ms | ratio |" for what in ("forward", "gradient", "step"))
+    print("| channels, side | density |", *said)
+    print("|---" * 11 + "|")
     for inputs, outputs, side in PICTURES[2:3] if quick else PICTURES:
         for share in (0.05,) if quick else (0.02, 0.05, 0.1, 0.2):
             convolve(inputs, outputs, side, share, 3 if quick else 5)

@@ -37,19 +37,24 @@ def _of_its_kind(x, m, columns, left, listed, amounts, n):
 
 
 def _list_numbers(x, m, columns, left, listed, amounts, n):
-    whole = columns // 64 * 64
-    for k in range(0, whole, 64):
-        word = nonzero64(x, m, k)
-        while word:
-            at = k + first(word)
-            listed[n] = left + at
-            amounts[n] = x[m, at]
-            word &= word - ONE
-            n += 1
-    for k in range(whole, columns):
-        listed[n] = left + k  # without a branch: what is zero is overwritten
-        amounts[n] = x[m, k]
-        n += int(x[m, k] != 0)
+    for k in range(0, columns, 64):
+        rest = columns - k
+        if m * columns + k + 64 <= x.size:  # the last word of a row looks into the next one, if there is one
+            word = nonzero64(x, m, k)
+            if rest < 64:
+                word &= (ONE << np.uint64(rest)) - ONE
+            while word:
+                at = k + first(word)
+                listed[n] = left + at
+                amounts[n] = x[m, at]
+                word &= word - ONE
+                n += 1
+        else:
+            for at in range(k, columns):
+                if x[m, at] != 0:
+                    listed[n] = left + at
+                    amounts[n] = x[m, at]
+                    n += 1
     return n
 
 
