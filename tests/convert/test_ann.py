@@ -92,6 +92,15 @@ def test_batch_norm_is_folded_and_the_model_untouched(pictures):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
+def test_layers_that_are_quick_on_spikes_are_followed(pictures):
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5))
+    quick = nn.Sequential(ranvier.Conv2d(1, 4, 3), *plain[1:4], ranvier.Linear(64, 5))
+    quick.load_state_dict(plain.state_dict())
+    x = shown(pictures, 4)
+    assert torch.equal(convert(quick.eval(), pictures)(x), convert(plain.eval(), pictures)(x))
+
+
 def test_a_norm_that_cannot_be_folded_stays_and_is_right(pictures):
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(48, 4))
     model(pictures)
