@@ -135,7 +135,7 @@ def _by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tens
     (width, channels), (rows, columns), high = (window.inputs[1], weight.shape[1]), window.outputs, window.taps[0]
     tile = max(1, FORWARD_TILE // columns)
     out = empty((count * rows * columns, len(weight)), torch.float32)
-    base = torch.zeros(1, len(weight)) if bias is None else bias.detach().view(1, -1)
+    base = torch.zeros(1, len(weight)) if bias is None else bias.reshape(1, -1).contiguous()
     packed = product.panels(weight.permute(0, 3, 2, 1).flatten(1))
     given = product.rows(x), channels, window, packed.numpy(), base.numpy(), out.numpy()
 
