@@ -30,9 +30,10 @@ def agree(x, weight, bias, g, stride, padding):
     y = convolution.convolution(factors[0], bits if spikes else None, 0.0, *factors[1:], stride, padding)
     doubles = [v.double().requires_grad_() for v in (x, weight, bias)]
     true = functional.conv2d(*doubles, stride, padding)
-    assert (y - true).norm() <= 1e-6 * true.norm()
+    cancel = 1e-7 * max(x.norm(), weight.norm(), g.numel() ** 0.5)  # of few sums, all may come to nearly nothing
+    assert (y - true).norm() <= 1e-6 * true.norm() + cancel * weight.norm()
     for a, b in zip(torch.autograd.grad(y, factors, g), torch.autograd.grad(true, doubles, g.double()), strict=True):
-        assert (a - b).norm() <= 1e-5 * b.norm()
+        assert (a - b).norm() <= 1e-5 * b.norm() + cancel * g.norm()
 
 
 @given(
