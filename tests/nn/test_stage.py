@@ -68,7 +68,7 @@ def test_float32_spikes_are_equal():
     torch.manual_seed(0)
     (y, *grads), (z, *others) = both(NETS["norm and greatest"], 2 * torch.rand(5, 3, 2, 9, 11), torch.float32)
     assert y.dtype == torch.float32 and torch.equal(y, z) and 0.1 < y.mean() < 0.9
-    torch.testing.assert_close(grads, others, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(grads, others, rtol=1e-4, atol=5e-4)  # sums of thousands of terms
 
 
 def kept(net, x):

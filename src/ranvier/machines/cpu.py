@@ -4,6 +4,7 @@ Forward moves 4 bytes in and 4 out per neuron and tick; backward reads the input
 states (8 bytes in, 4 out). Both should run at the speed of memory; see `benchmarks/run.py neuron`.
 """
 
+import hashlib
 import logging
 import math
 import time
@@ -176,9 +177,16 @@ def composed(name: str, dtype: torch.dtype, *parts: str) -> ModuleType:
 
 @cache
 def loops(room: str, file: str) -> str:
-    """The text of a file of further loops from its first ruled line on: the imports above are a module's own."""
-    line = f"# {'-' * 64}"
-    return line + (resources.files(room) / file).read_text().partition(line)[2]
+    """The text of a file of further loops from its first ruled line on: the imports above are a module's own.
+
+    It says which edition of the room's kernels it calls, so that compiled code does not outlive them.
+    """
+    line, texts = (
+        f"# {'-' * 64}",
+        {f.name: f.read_text() for f in resources.files(room).iterdir() if f.name[-3:] == ".py"},
+    )
+    edition = hashlib.sha256("".join(texts[name] for name in sorted(texts)).encode()).hexdigest()[:16]
+    return f"# {room}, edition {edition}\n{line}{texts[file].partition(line)[2]}"
 
 
 def per_neuron(params: Sequence[Tensor]) -> tuple[bool, ...]:
