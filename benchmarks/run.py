@@ -1,4 +1,8 @@
-"""python benchmarks/run.py NAME [--quick]: run one benchmark; `all` runs each. See benchmarks/RESULTS.md."""
+"""python benchmarks/run.py NAME [--quick]: run one benchmark; `all` runs each. See benchmarks/RESULTS.md.
+
+neuron, recurrent, net, conv and framework are measured beside other libraries (cases.py): --case, --threads and
+--rounds measure a part of such a family.
+"""
 
 import argparse
 import importlib
@@ -9,21 +13,30 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's idle threads must not take the core
 sys.path.insert(0, str(Path(__file__).parent))
 
-NOT_BENCHMARKS = {"run", "measure", "peers", "conv_nets", "stdp_peers"}
+MODULES = ("adex", "fit", "neuron", "parallel", "rate", "sparse", "stdp")
 
 
 def main() -> None:
-    names = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in NOT_BENCHMARKS)
+    import turns
+    from cases import CASES, FAMILIES
+    from measure import header
+
+    names = sorted({*MODULES, *FAMILIES})
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=[*names, "all"], help="what to measure")
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: a check that nothing collapsed")
+    parser.add_argument("--case", choices=CASES, help="only this case of the family")
+    parser.add_argument("--threads", type=int, default=0, help="only with so many threads (else 1, then 2)")
+    parser.add_argument("--rounds", type=int, default=0, help="turns of every library")
     asked = parser.parse_args()
-    from measure import header
-
+    part = {"case": asked.case, "threads": asked.threads, "rounds": asked.rounds}
     print(header())
     for name in names if asked.name == "all" else [asked.name]:
         print(f"\n## {name}")
-        importlib.import_module(name).main(quick=asked.quick)
+        if name in MODULES and not any(part.values()):
+            importlib.import_module(name).main(quick=asked.quick)
+        if name in FAMILIES and not (asked.quick and name in MODULES):
+            turns.main(name, asked.quick, **part)
 
 
 if __name__ == "__main__":
