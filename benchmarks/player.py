@@ -38,14 +38,13 @@ def say(**found: object) -> None:
 
 
 def turn(step: Callable) -> dict[str, float]:
-    """One step to settle in, then several: the medians."""
-    step()
-    seen, cpu, start = [], time.process_time(), time.perf_counter()
+    """Several steps, and the medians; the first only settles in, unless it is so long that it is all there is."""
+    seen, start = [], time.perf_counter()
     while not seen or (time.perf_counter() - start < LEAST and len(seen) < MOST):
-        seen.append(step()[:2])
-    cpu = (time.process_time() - cpu) / len(seen)
-    forward, backward = (statistics.median(column) for column in zip(*seen, strict=True))
-    return {"forward": forward, "backward": backward, "cpu": cpu}
+        cpu = time.process_time()
+        seen.append((*step()[:2], time.process_time() - cpu))
+    columns = zip(*(seen[1:] or seen), strict=True)
+    return dict(zip(("forward", "backward", "cpu"), map(statistics.median, columns), strict=True))
 
 
 def main(library: str, case: str, threads: int) -> None:

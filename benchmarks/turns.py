@@ -24,15 +24,21 @@ KEPT = HERE / "table.json"
 OURS = ("ranvier", "loop", "limit")
 ALL = ("ranvier", "spikingjelly", "snntorch", "norse", "sinabs", "rockpool", "spyx", "loop", "limit")
 
-# Of the evidence, how much must agree with the plain loop's; and why not all of it.
-AGREES: dict[str, int] = {"ranvier": 3, "loop": 3, "spikingjelly": 3, "sinabs": 1, "norse": 1}
+# How much of the evidence must agree with the plain loop's, and why not all of it.
+AGREES: dict[str, int] = {"ranvier": 3, "loop": 3, "spikingjelly": 3, "sinabs": 1, "norse": 1, "norse, recurrent": 0}
 WHY = {
     "snntorch": "resets a tick later",
     "norse": "its own slope",
+    "norse, recurrent": "resets to zero, its own slope",
     "sinabs": "gradient through the reset",
     "rockpool": "a current before the membrane, its own slope",
     "spyx": "fires and resets a tick later",
 }
+
+
+def of(table: dict[str, Any], library: str, case: str, default: Any) -> Any:
+    """What a table says of a library, or of a library in this family."""
+    return table.get(f"{library}, {case.split(',')[0]}", table.get(library, default))
 
 
 class Player:
@@ -71,9 +77,11 @@ class Player:
         self.process.wait()
 
 
-def play(case: str, threads: int, rounds: int, libraries: tuple[str, ...] = ALL) -> dict[str, dict[str, Any]]:
-    """Figures of every library on a case, or the reason why there are none."""
-    found: dict[str, dict[str, Any]] = {name: {} for name in libraries}
+def play(
+    case: str, threads: int, seconds: float, libraries: tuple[str, ...], hold: bool = False
+) -> dict[str, dict[str, Any]]:
+    """What every library says of itself on a case and how its turns went, or the reason why there are none."""
+    found: dict[str, dict[str, Any]] = {}
     players: list[Player] = []
     for name in libraries:
         try:
@@ -87,59 +95,89 @@ def play(case: str, threads: int, rounds: int, libraries: tuple[str, ...] = ALL)
             found[player.library] = {"missing": str(problem)}
             players.remove(player)
     check(case, found)
-    for _ in range(rounds):
+    if hold:
+        print("ready; Enter begins the turns", flush=True)
+        sys.stdin.readline()
+    start = time.perf_counter()
+    rounds = 0
+    while not rounds or (time.perf_counter() - start) * (rounds + 1) / rounds < seconds:
         for player in players:
             player.play()
+        rounds += 1
     for player in players:
         player.end()
-        columns = {key: statistics.median(t[key] for t in player.turns) for key in player.turns[0]}
-        seconds = statistics.median(t["forward"] + t["backward"] for t in player.turns)
-        found[player.library] |= {**columns, "seconds": seconds}
-    return found
+        found[player.library]["turns"] = player.turns
+    return {name: found[name] for name in libraries}
+
+
+def figures(row: dict[str, Any]) -> dict[str, float]:
+    """Medians over the turns; `seconds` is forward and backward."""
+    columns = {key: statistics.median(turn[key] for turn in row["turns"]) for key in row["turns"][0]}
+    return columns | {"seconds": statistics.median(turn["forward"] + turn["backward"] for turn in row["turns"])}
 
 
 def check(case: str, found: dict[str, dict[str, Any]]) -> None:
     """Refuse to time what differs from the plain loop where it should not."""
     judge = found.get("loop", {}).get("evidence", [])
     for name, row in found.items():
-        pairs = zip(row.get("evidence", [])[: AGREES.get(name, 0)], judge, strict=False)
+        pairs = zip(row.get("evidence", [])[: of(AGREES, name, case, 0)], judge, strict=False)
         worst = max((abs(a - b) / abs(b) for a, b in pairs), default=0.0)
         if worst > CASES[case].tolerance:
             raise SystemExit(f"{name} does not agree with the plain loop on {case}: {row['evidence']} and {judge}")
 
 
-def main(family: str, quick: bool = False, case: str = "", threads: int = 0, rounds: int = 0) -> None:
-    """Measure the cases of a family and print their tables; unless quick, keep them in table.json and draw them."""
+def main(
+    family: str,
+    quick: bool = False,
+    case: str = "",
+    threads: int = 0,
+    seconds: float = 60,
+    libraries: str = "",
+    hold: bool = False,
+) -> None:
+    """Measure the cases of a family and print their tables; unless quick, keep them in table.json, for `chart`.
+
+    seconds: of turns, per case and number of threads. libraries: only these, added to what table.json holds. hold: when
+    all are ready, wait for a line of input, so that the machine can be made quiet for the turns alone.
+    """
+    names = tuple(libraries.split(",")) if libraries else OURS if quick else ALL
     for name in [case] if case else FAMILIES[family]:
         for count in [threads] if threads else [1] if quick else [1, 2]:
-            found = play(name, count, rounds or (1 if quick else 7), ("ranvier", "loop", "limit") if quick else ALL)
-            print(table(name, count, found), flush=True)
+            found = play(name, count, 0 if quick else seconds, names, hold)
             if not quick:
-                keep(name, count, found)
-    if not quick:
-        from chart import draw
-
-        draw(json.loads(KEPT.read_text()), HERE / "table.svg")
+                found = keep(name, count, found, join=bool(libraries))
+            print(table(name, count, found), flush=True)
 
 
 def table(case: str, threads: int, found: dict[str, dict[str, Any]]) -> str:
-    """Markdown: milliseconds, ratios to ours and to the limit, memory."""
-    ours, limit = (found.get(name, {}).get("seconds") for name in ("ranvier", "limit"))
+    """Markdown: milliseconds, how many times ours and the limit, memory."""
+    times = {name: figures(row) for name, row in found.items() if "turns" in row}
+    ours, limit = (times.get(name, {}).get("seconds") for name in ("ranvier", "limit"))
     lines = [f"\n{case}; {threads} thread{'s' * (threads > 1)}\n"]
-    lines += ["| library | forward ms | backward ms | both ms | / ranvier | / limit | peak MiB | evidence |"]
+    lines += ["| library | forward ms | backward ms | both ms | of ranvier | of the limit | peak MiB | evidence |"]
     lines += ["|---|---|---|---|---|---|---|---|"]
     for name, row in found.items():
-        if "missing" in row:
+        if name not in times:
             lines.append(f"| {name} | - | - | - | - | - | - | {row['missing']} |")
             continue
-        times = " | ".join(f"{1e3 * row[key]:.3g}" for key in ("forward", "backward", "seconds"))
-        ratios = " | ".join(f"{row['seconds'] / to:.2f}" if to else "-" for to in (ours, limit))
-        evidence = ", ".join(f"{v:.4g}" for v in row["evidence"]) + (f" ({WHY[name]})" if name in WHY else "")
-        lines.append(f"| {name} | {times} | {ratios} | {row['peak']:.0f} | {evidence} |")
+        shown = " | ".join(f"{1e3 * times[name][key]:.3g}" for key in ("forward", "backward", "seconds"))
+        ratios = " | ".join(f"{times[name]['seconds'] / to:.2f}" if to else "-" for to in (ours, limit))
+        evidence = ", ".join(f"{v:.4g}" for v in row["evidence"])
+        why = of(WHY, name, case, "")
+        lines.append(f"| {name} | {shown} | {ratios} | {row['peak']:.0f} | {evidence}{why and f' ({why})'} |")
     return "\n".join(lines)
 
 
-def keep(case: str, threads: int, found: dict[str, dict[str, Any]]) -> None:
+def keep(case: str, threads: int, found: dict[str, dict[str, Any]], join: bool) -> dict[str, dict[str, Any]]:
+    """Write table.json; joined to what it holds, a library has its turns of both."""
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    kept.setdefault(case, {})[str(threads)] = {"when": f"{header()} {time.strftime('%H:%M')}", "libraries": found}
-    KEPT.write_text(json.dumps({name: kept[name] for name in CASES if name in kept}, indent=1) + "\n")
+    row = kept.setdefault(case, {}).setdefault(str(threads), {"libraries": {}})
+    if join:
+        before = row["libraries"]
+        for name in found.keys() & before.keys():
+            if "turns" in found[name]:
+                found[name]["turns"] += before[name].get("turns", [])
+        found = {name: (before | found)[name] for name in ALL if name in before | found}
+    row |= {"when": f"{header()} {time.strftime('%H:%M')}", "libraries": found}
+    KEPT.write_text(json.dumps({name: kept[name] for name in CASES if name in kept}) + "\n")
+    return found
