@@ -88,8 +88,8 @@ def build(case: Case, unroll: int) -> tuple[Any, Callable]:
 
 def ready(name: str, case: Case, threads: int) -> Callable[[], tuple[float, float, Callable]]:
     """A step: seconds forward and backward, and how to see what came out."""
-    one = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    os.environ["XLA_FLAGS"] = one if threads == 1 else f"intra_op_parallelism_threads={threads}"  # before the import
+    many = "true" if threads > 1 else "false"  # to be said before the import
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={many} intra_op_parallelism_threads={threads}"
     command = [sys.executable, __file__, next(k for k, v in CASES.items() if v == case)]
     chosen = subprocess.run(command, capture_output=True, text=True, check=True)  # apart: memory is measured here
     return compiled(case, int(chosen.stdout))

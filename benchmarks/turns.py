@@ -41,20 +41,11 @@ def of(table: dict[str, Any], library: str, case: str, default: Any) -> Any:
     return table.get(f"{library}, {case.split(',')[0]}", table.get(library, default))
 
 
-class Player:
-    """A library on a case, in a child that waits for its turns."""
+class Child:
+    """A process that says a line of JSON when it is ready, and another for every turn."""
 
-    def __init__(self, library: str, case: str, threads: int):
-        self.library, self.turns = library, []
-        self.errors = tempfile.TemporaryFile("w+")
-        interpreter = Path(sys.executable) if library in OURS else python(library)
-        if not interpreter.exists():
-            raise FileNotFoundError(f"not installed: python benchmarks/peers.py {library}")
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-        environment = {**os.environ, **dict.fromkeys(names, str(threads)), "THP_MEM_ALLOC_ENABLE": "1"}
-        if library not in OURS:
-            environment.pop("PYTHONPATH", None)
-        command = [str(interpreter), str(HERE / "player.py"), library, case, str(threads)]
+    def __init__(self, name: str, command: list[str], environment: dict[str, str]):
+        self.name, self.turns, self.errors = name, [], tempfile.TemporaryFile("w+")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
         self.process = subprocess.Popen(command, env=environment, text=True, **pipes)
 
@@ -77,23 +68,37 @@ class Player:
         self.process.wait()
 
 
+def player(library: str, case: str, threads: int) -> Child:
+    """A library on a case."""
+    interpreter = Path(sys.executable) if library in OURS else python(library)
+    if not interpreter.exists():
+        raise FileNotFoundError(f"not installed: python benchmarks/peers.py {library}")
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    environment = {**os.environ, **dict.fromkeys(names, str(threads)), "THP_MEM_ALLOC_ENABLE": "1"}
+    if library not in OURS:
+        environment.pop("PYTHONPATH", None)
+    if library != "ranvier":  # torch's own loops are quicker on several threads if these do not sleep
+        environment.pop("OMP_WAIT_POLICY", None)
+    return Child(library, [str(interpreter), str(HERE / "player.py"), library, case, str(threads)], environment)
+
+
 def play(
     case: str, threads: int, seconds: float, libraries: tuple[str, ...], hold: bool = False
 ) -> dict[str, dict[str, Any]]:
     """What every library says of itself on a case and how its turns went, or the reason why there are none."""
     found: dict[str, dict[str, Any]] = {}
-    players: list[Player] = []
+    players: list[Child] = []
     for name in libraries:
         try:
-            players.append(Player(name, case, threads))
+            players.append(player(name, case, threads))
         except FileNotFoundError as problem:
             found[name] = {"missing": str(problem)}
-    for player in tuple(players):
+    for one in tuple(players):
         try:
-            found[player.library] = player.hear()
+            found[one.name] = one.hear()
         except RuntimeError as problem:
-            found[player.library] = {"missing": str(problem)}
-            players.remove(player)
+            found[one.name] = {"missing": str(problem)}
+            players.remove(one)
     check(case, found)
     if hold:
         print("ready; Enter begins the turns", flush=True)
@@ -101,12 +106,12 @@ def play(
     start = time.perf_counter()
     rounds = 0
     while not rounds or (time.perf_counter() - start) * (rounds + 1) / rounds < seconds:
-        for player in players:
-            player.play()
+        for one in players:
+            one.play()
         rounds += 1
-    for player in players:
-        player.end()
-        found[player.library]["turns"] = player.turns
+    for one in players:
+        one.end()
+        found[one.name]["turns"] = one.turns
     return {name: found[name] for name in libraries}
 
 
