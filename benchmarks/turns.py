@@ -86,19 +86,7 @@ def play(
     case: str, threads: int, seconds: float, libraries: tuple[str, ...], hold: bool = False
 ) -> dict[str, dict[str, Any]]:
     """What every library says of itself on a case and how its turns went, or the reason why there are none."""
-    found: dict[str, dict[str, Any]] = {}
-    players: list[Child] = []
-    for name in libraries:
-        try:
-            players.append(player(name, case, threads))
-        except FileNotFoundError as problem:
-            found[name] = {"missing": str(problem)}
-    for one in tuple(players):
-        try:
-            found[one.name] = one.hear()
-        except RuntimeError as problem:
-            found[one.name] = {"missing": str(problem)}
-            players.remove(one)
+    players, found = begin(case, threads, libraries)
     check(case, found)
     if hold:
         print("ready; Enter begins the turns", flush=True)
@@ -115,10 +103,35 @@ def play(
     return {name: found[name] for name in libraries}
 
 
+def begin(case: str, threads: int, libraries: tuple[str, ...]) -> tuple[list[Child], dict[str, dict[str, Any]]]:
+    """Start the libraries, all at once, or one by one where threads of one that spin would keep another's waiting."""
+    started: list[Child] = []
+    found: dict[str, dict[str, Any]] = {}
+
+    def hear(one: Child) -> None:
+        try:
+            found[one.name] = one.hear()
+        except RuntimeError as problem:
+            found[one.name] = {"missing": str(problem)}
+
+    for name in libraries:
+        try:
+            started.append(player(name, case, threads))
+        except FileNotFoundError as problem:
+            found[name] = {"missing": str(problem)}
+            continue
+        if threads > 1:
+            hear(started[-1])
+    for one in started if threads == 1 else ():
+        hear(one)
+    return [one for one in started if "missing" not in found[one.name]], found
+
+
 def figures(row: dict[str, Any]) -> dict[str, float]:
-    """Medians over the turns; `seconds` is forward and backward."""
-    columns = {key: statistics.median(turn[key] for turn in row["turns"]) for key in row["turns"][0]}
-    return columns | {"seconds": statistics.median(turn["forward"] + turn["backward"] for turn in row["turns"])}
+    """Medians over the turns, of which the first only settles in; `seconds` is forward and backward."""
+    turns = row["turns"][1:] or row["turns"]
+    columns = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
+    return columns | {"seconds": statistics.median(turn["forward"] + turn["backward"] for turn in turns)}
 
 
 def check(case: str, found: dict[str, dict[str, Any]]) -> None:
