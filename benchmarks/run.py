@@ -1,4 +1,8 @@
-"""python benchmarks/run.py NAME [--quick]: run one benchmark; `all` runs each. See benchmarks/RESULTS.md."""
+"""python benchmarks/run.py NAME [--quick]: run one benchmark; `all` runs each. See benchmarks/RESULTS.md.
+
+neuron, recurrent, net, conv and framework are measured beside other libraries (cases.py): --case, --threads and
+--libraries measure a part of such a family.
+"""
 
 import argparse
 import importlib
@@ -9,21 +13,32 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's idle threads must not take the core
 sys.path.insert(0, str(Path(__file__).parent))
 
-NOT_BENCHMARKS = {"run", "measure", "peers", "conv_nets", "stdp_peers"}
+MODULES = ("adex", "fit", "gpu", "neuron", "parallel", "rate", "recipes", "sparse", "stdp", "chart")
 
 
 def main() -> None:
-    names = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in NOT_BENCHMARKS)
+    import turns
+    from cases import CASES, FAMILIES
+    from measure import header
+
+    names = [*FAMILIES, *(name for name in MODULES if name not in FAMILIES)]  # chart draws what has been measured
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=[*names, "all"], help="what to measure")
     parser.add_argument("--quick", action="store_true", help="small sizes, few repeats: a check that nothing collapsed")
+    parser.add_argument("--case", choices=CASES, help="only this case of the family")
+    parser.add_argument("--threads", type=int, default=0, help="only with so many threads (else 1, then 2)")
+    parser.add_argument("--seconds", type=float, default=60, help="of turns, per case and number of threads")
+    parser.add_argument("--libraries", default="", help="only these, separated by commas")
+    parser.add_argument("--hold", action="store_true", help="when all libraries are ready, wait for Enter")
     asked = parser.parse_args()
-    from measure import header
-
+    part = {"case": asked.case, "threads": asked.threads, "libraries": asked.libraries}
     print(header())
     for name in names if asked.name == "all" else [asked.name]:
         print(f"\n## {name}")
-        importlib.import_module(name).main(quick=asked.quick)
+        if name in MODULES and not any(part.values()):
+            importlib.import_module(name).main(quick=asked.quick)
+        if name in FAMILIES and not (asked.quick and name in MODULES):
+            turns.main(name, asked.quick, seconds=asked.seconds, hold=asked.hold, **part)
 
 
 if __name__ == "__main__":
