@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.compat.spikingjelly import functional
-from ranvier.compat.spikingjelly.memory import MemoryModule, MultiStepModule, StepModule
+from ranvier.compat.spikingjelly.memory import Container, MemoryModule, MultiStepModule
 
 
 def _single(container: nn.Module, *children: nn.Module) -> None:
@@ -19,7 +19,7 @@ def _single(container: nn.Module, *children: nn.Module) -> None:
             )
 
 
-class MultiStepContainer(MultiStepModule, nn.Sequential):
+class MultiStepContainer(Container, MultiStepModule, nn.Sequential):
     """Layers run one tick after the other: x [T, N, ...]."""
 
     def __init__(self, *args: Any):
@@ -30,7 +30,7 @@ class MultiStepContainer(MultiStepModule, nn.Sequential):
         return functional.multi_step_forward(x_seq, super().forward)
 
 
-class SeqToANNContainer(MultiStepModule, nn.Sequential):
+class SeqToANNContainer(Container, MultiStepModule, nn.Sequential):
     """Layers without memory run once, time folded into the batch: x [T, N, ...]."""
 
     def __init__(self, *args: Any):
@@ -41,7 +41,7 @@ class SeqToANNContainer(MultiStepModule, nn.Sequential):
         return functional.seq_to_ann_forward(x_seq, super().forward)
 
 
-class TLastMultiStepContainer(MultiStepModule, nn.Sequential):
+class TLastMultiStepContainer(Container, MultiStepModule, nn.Sequential):
     """`MultiStepContainer` for x [N, ..., T]."""
 
     def __init__(self, *args: Any):
@@ -52,7 +52,7 @@ class TLastMultiStepContainer(MultiStepModule, nn.Sequential):
         return functional.t_last_multi_step_forward(x_seq, super().forward)
 
 
-class TLastSeqToANNContainer(MultiStepModule, nn.Sequential):
+class TLastSeqToANNContainer(Container, MultiStepModule, nn.Sequential):
     """`SeqToANNContainer` for x [N, ..., T]."""
 
     def __init__(self, *args: Any):
@@ -63,7 +63,7 @@ class TLastSeqToANNContainer(MultiStepModule, nn.Sequential):
         return functional.t_last_seq_to_ann_forward(x_seq, super().forward)
 
 
-class StepModeContainer(StepModule, nn.Sequential):
+class StepModeContainer(Container, nn.Sequential):
     """Layers in sequence: "s" one tick; "m" tick by tick if they have memory (stateful), folded if not."""
 
     def __init__(self, stateful: bool, *args: Any, step_mode: str = "s"):
@@ -80,7 +80,7 @@ class StepModeContainer(StepModule, nn.Sequential):
         return run(x, super().forward)
 
 
-class _Returning(MemoryModule):
+class _Returning(Container, MemoryModule):
     """Its last output is a memory."""
 
     def __init__(self, sub_module: nn.Module, step_mode: str):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.compat.spikingjelly.memory import MemoryModule, StepModule
+from ranvier.compat.spikingjelly.memory import Container, MemoryModule, StepModule
 from ranvier.compat.spikingjelly.wrappers import folded
 
 
@@ -26,23 +26,12 @@ def detach_net(net: nn.Module) -> None:
 
 def set_step_mode(net: nn.Module, step_mode: str) -> None:
     """Set the step mode of every module that has it; what stands inside a container keeps "s"."""
-    from ranvier.compat.spikingjelly import containers
-
-    closed = (
-        containers.MultiStepContainer,
-        containers.SeqToANNContainer,
-        containers.TLastMultiStepContainer,
-        containers.TLastSeqToANNContainer,
-        containers.StepModeContainer,
-        containers.ElementWiseRecurrentContainer,
-        containers.LinearRecurrentContainer,
-    )
-    inner = {m for c in net.modules() if isinstance(c, closed) for m in c.modules() if m is not c}
+    inner = {m for c in net.modules() if isinstance(c, Container) for m in c.modules() if m is not c}
     for module in net.modules():
         if isinstance(module, StepModule) and module not in inner:
             if step_mode in module.supported_step_mode():
                 module.step_mode = step_mode
-            elif not isinstance(module, closed):
+            elif not isinstance(module, Container):
                 raise ValueError(
                     f"set_step_mode: {type(module).__name__} has step modes {module.supported_step_mode()}, not "
                     f'"{step_mode}"'

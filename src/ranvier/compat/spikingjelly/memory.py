@@ -52,6 +52,10 @@ class MultiStepModule(StepModule):
         StepModule.step_mode.fset(self, value)  # type: ignore[misc]
 
 
+class Container(StepModule):
+    """What stands within goes tick by tick: `set_step_mode` does not reach it."""
+
+
 class MemoryModule(StepModule, nn.Module):
     """A module whose memories stay between calls until `reset()`. They are no parameters and not in its state_dict."""
 
