@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -96,3 +97,16 @@ def test_a_cache_that_cannot_be_written(tmp_path):
     env = {**os.environ, "RANVIER_CACHE": str(blocked / "below")}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, check=True)
     assert "cannot be written" in done.stderr and done.stdout.strip()
+
+
+@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+def test_a_gradient_that_is_the_same_at_every_tick(machine):
+    """As means over time give it: it is not spread over memory."""
+    layer, back, found = rv.LIF(), torch.rand(2, 7).expand(5, 2, 7), []
+    for name in (machine, "reference"):
+        torch.manual_seed(0)
+        x = torch.rand(5, 2, 7, requires_grad=True)
+        with rv.machine(name):
+            layer(x).backward(back)
+        found.append(x.grad)
+    torch.testing.assert_close(*found)

@@ -125,7 +125,7 @@ def _adjoint_row(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool], graph
     arguments = "inputs, before, params, g_outputs, carry, g_inputs, g_params"
     row = _row(rule, "adjoint_row", arguments, graph, wide)
     for k in range(outputs):
-        row.array(f"g{k}", f"g_outputs[{k}][t, lo:hi]")
+        row.array(f"g{k}", f"g_outputs[{k}][min(t, len(g_outputs[{k}]) - 1), lo:hi]")
     for k in range(states):
         row.array(f"g{outputs + k}", f"carry[{k}, :w]")
         row.write(k, f"carry[{k}, :w]")
@@ -243,7 +243,10 @@ def backward(
     g_final: Tensor,
     wanted: tuple[bool, ...],
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N]."""
+    """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N].
+
+    g_outputs [T, N] each, or [1, N] if it is the same at every tick.
+    """
     (steps, neurons), dtype = inputs[0].shape, initial.dtype
     code = module(rule, dtype, per_neuron(params), wanted)
     g_inputs = [empty((steps, neurons), dtype) for want in wanted[: len(inputs)] if want]

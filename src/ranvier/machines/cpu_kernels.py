@@ -206,7 +206,8 @@ def backward(lo, hi, width, steps, segment, inputs, initial, params, g_outputs, 
              marks, trail, carry):  # fmt: skip
     """Walk the neurons lo..hi back through time: their states are computed again, tile by tile, into cache.
 
-    inputs, g_outputs, g_inputs: tuples of [T, N]; initial, g_final, g_initial [S, N]; g_params [P, N], added to.
+    inputs, g_outputs, g_inputs: tuples of [T, N], but [1, N] for a gradient of outputs that is the same at every tick;
+    initial, g_final, g_initial [S, N]; g_params [P, N], added to.
     Scratch: marks [segments, S, width], the states at the start of each segment; trail [segment or 2, S, width],
     the states within one segment; carry [S, width].
     """

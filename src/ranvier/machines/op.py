@@ -69,12 +69,13 @@ def scan_backward(
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of the wanted inputs, of the initial state, of the wanted parameters."""
     x, s, p = _flat(inputs, initial, params)
-    steps, neurons = x[0].shape
+    neurons = x[0].shape[1]
     if x[0].numel() == 0:
         rows = x[0].new_zeros(sum(wanted[len(x) :]), neurons)
         g_inputs, g_initial = [torch.zeros_like(x[0]) for want in wanted[: len(x)] if want], grads[-1].clone()
     else:
-        g = [contiguous(y).view(steps, neurons) for y in grads[:-1]]
+        still = [machine == "cpu" and y.stride(0) == 0 for y in grads[:-1]]  # as a mean over time gives it
+        g = [contiguous(y[:1] if one else y).view(-1, neurons) for y, one in zip(grads[:-1], still, strict=True)]
         g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
         g_inputs, g_initial, rows = _kernels(machine).backward(rules[rule], x, s, p, g, g_final, tuple(wanted))
     like = inputs[0]
