@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -177,7 +178,10 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(("blow", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_killed_run_resumes_to_the_same_weights(whole, tmp_path, blow, status):
     command = [sys.executable, "-m", "ranvier", *LONG, "--out", "run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    # what a shell runs in the background ignores SIGINT, and so would its children
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=tmp_path, text=True, preexec_fn=heeds, **pipes)
     folder = Folder(tmp_path / "run")
     while not (folder.metrics.exists() and len(folder.read_metrics()) > 4):
         assert process.poll() is None, process.communicate()
