@@ -1,7 +1,7 @@
 """A rule, traced: the one object every machine works from."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -95,6 +95,13 @@ class Rule:
     def adjoint(self, wanted: tuple[str, ...]) -> Graph:
         """arguments and output gradients -> gradients of `wanted`."""
         return adjoint(self.step, wanted, self.slope)
+
+    def backward(self, wanted: Sequence[bool]) -> Graph:
+        """arguments and output gradients -> gradients of all states before, then of the inputs and parameters that
+        are wanted."""
+        names, first, last = self.arguments, len(self.inputs), len(self.inputs) + len(self.states)
+        asked = [n for n, want in zip((*names[:first], *names[last:]), wanted, strict=True) if want]
+        return self.adjoint((*names[first:last], *asked))
 
     def retraced(self, adjoint: Graph) -> list[int]:
         """The states, by their place, that an adjoint must see again: those it reads, and those they come from.

@@ -113,13 +113,6 @@ def _advance_row(rule: Rule, wide: Sequence[bool], adjoint: Graph) -> str:
     return row.text()
 
 
-def _adjoint(rule: Rule, wanted: Sequence[bool]) -> Graph:
-    """Arguments and output gradients -> gradients of all states before, and of the wanted inputs and parameters."""
-    inputs, states, names = len(rule.inputs), len(rule.states), rule.arguments
-    asked = [n for n, want in zip((*names[:inputs], *names[inputs + states :]), wanted, strict=True) if want]
-    return rule.adjoint((*names[inputs : inputs + states], *asked))
-
-
 def _adjoint_row(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool], graph: Graph) -> str:
     inputs, outputs, states = len(rule.inputs), len(rule.outputs), len(rule.states)
     arguments = "inputs, before, params, g_outputs, carry, g_inputs, g_params"
@@ -156,7 +149,7 @@ def module(
         if wanted is None:
             rows = [_forward_row(rule, wide)]
         else:
-            adjoint = _adjoint(rule, wanted)
+            adjoint = rule.backward(wanted)
             rows = [_advance_row(rule, wide, adjoint), _adjoint_row(rule, wide, wanted, adjoint)]
         _modules[at] = _module(rule.name, "\n\n".join(rows), dtype, more)
     return _modules[at]
@@ -164,7 +157,7 @@ def module(
 
 @cache
 def _module(name: str, rows: str, dtype: torch.dtype, more: str) -> ModuleType:
-    return composed(name, dtype, f"# {'-' * 64} the rows of {name}\n{rows}{more}")
+    return composed(name, dtype, f"# {'-' * 64} the rows of {name}\n{rows}", *([more] if more else []))
 
 
 def composed(name: str, dtype: torch.dtype, *parts: str) -> ModuleType:
@@ -181,10 +174,8 @@ def loops(room: str, file: str) -> str:
 
     It says which edition of the room's kernels it calls, so that compiled code does not outlive them.
     """
-    line, texts = (
-        f"# {'-' * 64}",
-        {f.name: f.read_text() for f in resources.files(room).iterdir() if f.name[-3:] == ".py"},
-    )
+    line = f"# {'-' * 64}"
+    texts = {f.name: f.read_text() for f in resources.files(room).iterdir() if f.name.endswith(".py")}
     edition = hashlib.sha256("".join(texts[name] for name in sorted(texts)).encode()).hexdigest()[:16]
     return f"# {room}, edition {edition}\n{line}{texts[file].partition(line)[2]}"
 

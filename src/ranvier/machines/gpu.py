@@ -55,8 +55,7 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
     i, s, o = len(rule.inputs), len(rule.states), len(rule.outputs)
     names = rule.arguments
     given = {"inputs": names[:i], "state": names[i : i + s], "params": names[i + s :]}
-    asked = [n for n, want in zip((*names[:i], *names[i + s :]), wanted, strict=True) if want]
-    graph = rule.adjoint((*given["state"], *asked))
+    graph = rule.backward(wanted)
     n_inputs = sum(wanted[:i])
     seeds = {"g_outputs": [f"g{k}" for k in range(o)], "carry": [f"g{o + k}" for k in range(s)]}
     gradients = graph.outputs[:s], graph.outputs[s : s + n_inputs], graph.outputs[s + n_inputs :]
@@ -83,8 +82,8 @@ def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...], more: str =
         kernels = (resources.files("ranvier.machines") / "gpu_kernels.py").read_text()
         if dtype == torch.float64:
             kernels = kernels.replace("REAL = tl.constexpr(tl.float32)", "REAL = tl.constexpr(tl.float64)")
-        text = f"{kernels}\n\n# {'-' * 64} the ticks of {rule.name}\n{_print(rule, wanted)}{more}"
-        _modules[at] = load(f"{rule.name}_gpu", text)
+        ticks = f"# {'-' * 64} the ticks of {rule.name}\n{_print(rule, wanted)}"
+        _modules[at] = load(f"{rule.name}_gpu", "\n\n".join((kernels, ticks, more)))
     return _modules[at]
 
 

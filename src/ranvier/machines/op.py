@@ -39,8 +39,13 @@ def _flat(inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -
     steps, shape, dtype = inputs[0].shape[0], inputs[0].shape[1:], initial.dtype
     neurons = math.prod(shape)
     rows = [contiguous(x).view(steps, neurons) for x in inputs]
+    return rows, initial.reshape(-1, neurons).contiguous(), flat_params(params, shape, dtype)
+
+
+def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
+    """Parameters as the kernels take them: [1] where one number serves all, else one for each of `shape`, in a row."""
     wide = [p.to(dtype) if p.dim() == 0 else p.to(dtype).expand(shape) for p in params]
-    return rows, initial.reshape(-1, neurons).contiguous(), [p.reshape(-1).contiguous() for p in wide]
+    return [p.reshape(-1).contiguous() for p in wide]
 
 
 @torch.library.custom_op("ranvier::scan", mutates_args=())

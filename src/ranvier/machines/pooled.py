@@ -82,12 +82,10 @@ def _backward_rows(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool], sti
     output = _row(rule, "tile_output", "z", rule.step.keeping(rule.outputs), wide, still)
     output.write(0, "z[:w]")
     advance = _row(rule, "tile_advance", "after", rule.advance, wide, still)
-    names, states = rule.arguments, len(rule.states)
+    states = len(rule.states)
     for k in range(states):
         advance.write(k, f"after[{k}, :w]")
-    asked = [n for n, want in zip((names[0], *names[1 + states :]), wanted, strict=True) if want]
-    graph = rule.adjoint((*names[1 : 1 + states], *asked))
-    adjoint = _row(rule, "tile_adjoint", "g_z, carry, g_x, g_params", graph, wide, still)
+    adjoint = _row(rule, "tile_adjoint", "g_z, carry, g_x, g_params", rule.backward(wanted), wide, still)
     adjoint.array("g0", "g_z[:w]")
     for k in range(states):
         adjoint.array(f"g{1 + k}", f"carry[{k}, :w]")

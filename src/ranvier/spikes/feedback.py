@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ranvier.derive.rule import Rule
 from ranvier.machines import op
-from ranvier.spikes import bits, product
+from ranvier.spikes import bits, feedback_cpu, product
 
-FEW = 1 << 18  # numbers that the states of one segment of eight samples may take: the second cache, and some more
+FEW = 1 << 18  # numbers that the states of one segment of a tile may take: the second cache, and some more
 WIDEST = {"cpu": math.inf, "gpu": 512}  # neurons; see `feedback_gpu.block`
 
 
@@ -27,14 +27,12 @@ def _kernels(machine: str) -> Any:
         from ranvier.spikes import feedback_gpu  # Triton is imported where it is used
 
         return feedback_gpu
-    from ranvier.spikes import feedback_cpu
-
     return feedback_cpu
 
 
 def _segment(steps: int, states: int, neurons: int) -> int:
     """Ticks whose states are held at once: all if they are few, else about sqrt(T)."""
-    few = steps * states * neurons * (8 if neurons <= 512 else 16) <= FEW
+    few = steps * states * neurons * feedback_cpu.together(neurons) <= FEW
     return max(1, steps if few else math.isqrt(max(steps - 1, 0)) + 1)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ranvier.derive.rule import Rule
-from ranvier.machines import cpu
+from ranvier.machines import cpu, op
 from ranvier.machines.memory import empty, scratch
 from ranvier.machines.threads import spread
 from ranvier.spikes import product
@@ -18,18 +18,17 @@ WORTH = 1 << 17  # numbers from which threads share the batch
 
 
 def _loops() -> str:
-    return "\n\n" + cpu.loops("ranvier.spikes", "feedback_cpu_kernels.py")
+    return cpu.loops("ranvier.spikes", "feedback_cpu_kernels.py")
 
 
-def _tile(neurons: int) -> int:
+def together(neurons: int) -> int:
     """Samples carried together: enough that a row of the weight serves several, few enough that they stay in cache."""
     return 8 if neurons <= 512 else 16
 
 
 def _ready(params: Sequence[Tensor], x: Tensor, dtype: torch.dtype) -> tuple[tuple[bool, ...], tuple]:
     """Which parameters are per neuron, and all of them as the kernels take them."""
-    wide = [p.to(dtype) if p.dim() == 0 else p.to(dtype).expand(x.shape[1:]) for p in params]
-    flat = [p.reshape(-1).contiguous() for p in wide]
+    flat = op.flat_params(params, x.shape[1:], dtype)
     return cpu.per_neuron(flat), tuple(p.numpy() for p in flat)
 
 
@@ -58,7 +57,7 @@ def forward(
     arrays = (product.FORWARD, current, begin, _columns(weight.to(dtype)).numpy(), s, numbers, _flat(outputs),
               outputs[0].numpy(), u.numpy(), _flat([u]), final.view(states, -1).numpy(),
               marks.view(len(marks), states, -1).numpy())  # fmt: skip
-    tile = min(_tile(neurons), batch)
+    tile = min(together(neurons), batch)
 
     def work(lo: int, hi: int) -> None:
         two = scratch("feedback", (2, states, tile * neurons), dtype).numpy()
@@ -84,7 +83,7 @@ def backward(
     arrays = (_flat([u]), marks.view(len(marks), states, -1).numpy(), numbers, _columns(weight.to(dtype).t()).numpy(),
               g_outputs[0].numpy(), g_z.numpy(), _flat([g_z, *g_outputs[1:]]), g_final, g_u.numpy(), _flat([g_u]),
               g_initial.view(states, -1).numpy(), g_params.numpy())  # fmt: skip
-    tile = min(_tile(neurons), batch)
+    tile = min(together(neurons), batch)
 
     def work(lo: int, hi: int) -> None:
         trail = scratch("trail", (segment, states, tile * neurons), dtype).numpy()

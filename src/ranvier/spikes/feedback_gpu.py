@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ranvier.derive.rule import Rule
-from ranvier.machines import cpu, gpu
+from ranvier.machines import cpu, gpu, op
 
 CHUNK_BYTES = 32 << 10  # of the weight; two chunks wait in shared memory, of which small cards have 99 KB
 
@@ -53,7 +53,7 @@ def _tf32(dtype: torch.dtype) -> bool:
 
 def kernels(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...]) -> ModuleType:
     """The kernels of a rule, with those of `feedback_gpu_kernels.py`, for these gradients."""
-    return gpu.module(rule, dtype, wanted, more="\n\n" + cpu.loops("ranvier.spikes", "feedback_gpu_kernels.py"))
+    return gpu.module(rule, dtype, wanted, more=cpu.loops("ranvier.spikes", "feedback_gpu_kernels.py"))
 
 
 def _product(weight: Tensor, dtype: torch.dtype) -> torch.dtype:
@@ -64,8 +64,8 @@ def _product(weight: Tensor, dtype: torch.dtype) -> torch.dtype:
 
 def _ready(params: Sequence[Tensor], neurons: int, dtype: torch.dtype) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
     """Parameters to one number or one per neuron, and which is which."""
-    flat = [p.to(dtype) if p.dim() == 0 else p.to(dtype).expand(neurons) for p in params]
-    return tuple(p.reshape(-1).contiguous() for p in flat), tuple(int(p.numel() != 1) for p in flat)
+    flat = op.flat_params(params, (neurons,), dtype)
+    return tuple(flat), tuple(map(int, cpu.per_neuron(flat)))
 
 
 def forward(
