@@ -7,14 +7,20 @@ import ranvier as rv
 
 
 def test_each_tensor_is_counted_once_and_parameters_not_at_all():
-    net = rv.Sequential(nn.Linear(4, 8), rv.LIF(), nn.Linear(8, 2), rv.LI())
+    net = rv.Sequential(rv.Recurrent(rv.LIF(), 4), nn.ReLU(), nn.Linear(4, 8), rv.LIF(), nn.Dropout(), rv.LI())
     kept = rv.memory(net, torch.rand(10, 3, 4))
     sizes = {path: size for path, _, size, _ in kept.rows}
-    assert sizes["1"] == 4 * (10 * 3 * 8 + 3 * 8)  # the neuron's input and initial state
-    assert sizes["2"] == 4 * 10 * 3 * 8  # the spikes
-    assert "0" not in sizes  # its input is the net's
-    assert kept.total == sum(sizes.values())
+    assert sizes["1"] == 4 * 10 * 3 * 4  # what it gave
+    assert sizes["2-3"] == 4 * (10 * 3 * 8 + 3 * 8)  # the neuron's input and initial state
     assert "float32 [10, 3, 8]" in str(kept) and str(kept).splitlines()[-1].startswith("together")
+    assert kept.total == sum(sizes.values())
+
+
+def test_spikes_are_handed_on_as_bits():
+    net = rv.Sequential(nn.Linear(40, 300), rv.LIF(), rv.Linear(300, 7), rv.LI())
+    first, second = rv.memory(net, torch.rand(50, 8, 40)).rows
+    assert first[0] == "0-1" and first[3].startswith("float32 [50, 8, 300]")
+    assert second[1] == "Linear, LI" and second[3].startswith("int64 [400, 5], float32 [50, 8, 7]")
 
 
 def test_spikes_are_kept_as_bits():
@@ -28,7 +34,8 @@ def test_a_stage_keeps_what_the_convolution_gave_and_its_output():
     kept = rv.memory(
         rv.Sequential(*stage, nn.Flatten(), nn.Linear(8 * 13 * 13, 10), rv.LI()), torch.rand(4, 2, 1, 28, 28)
     )
-    (row,) = [r for r in kept.rows if r[1] == "Sequential"]
+    row = next(r for r in kept.rows if r[0] == "0-3")
+    assert row[1] == "Conv2d, BatchNorm2d, LIF, AvgPool2d"
     assert "float32 [8, 8, 26, 26]" in row[3] and row[2] < 4 * 8 * 8 * 26 * 26 * 1.5
 
 

@@ -58,8 +58,8 @@ def test_gradients_by_the_events_of_what_comes_back(dense, monkeypatch):
     ours.load_state_dict(torchs.state_dict())
     x = torch.randn(20, 60, 65) if dense else (torch.rand(20, 60, 65) < 0.4).float()
     back = torch.randn(20, 60, 300) * (torch.rand(20, 60, 300) < 0.1)
-    taken, by_events = [], product._by_events
-    monkeypatch.setattr(product, "_by_events", lambda rows, *more: taken.append(rows.shape) or by_events(rows, *more))
+    taken, add_events = [], product.add_events
+    monkeypatch.setattr(product, "add_events", lambda rows, *more: taken.append(rows.shape) or add_events(rows, *more))
     for layer in (ours, torchs):
         one = x.clone().requires_grad_()
         results.append(torch.autograd.grad(layer(one), [one, *layer.parameters()], back))
@@ -116,3 +116,9 @@ def test_on_machines_with_shorter_vectors():
         "assert torch.allclose(layer.weight.grad, 2 * y.t() @ x, atol=1e-3)"
     )
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "NUMBA_CPU_NAME": "haswell"}, check=True)
+
+
+@pytest.mark.parametrize("columns", [690, 710, 1])
+def test_a_wrong_width_is_refused(columns):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        rv.Linear(700, 64)((torch.rand(100, 20, columns) < 0.05).float())

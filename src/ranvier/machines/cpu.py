@@ -201,12 +201,16 @@ def _arrays(tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple:
 
 
 def forward(
-    rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]
+    rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor], into: Sequence[Tensor] = ()
 ) -> tuple[list[Tensor], Tensor]:
-    """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
+    """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N].
+
+    into: where the outputs shall be, if they have a place already.
+    """
     (steps, neurons), dtype = inputs[0].shape, initial.dtype
     code = module(rule, dtype, per_neuron(params))
-    outputs, final = [empty((steps, neurons), dtype) for _ in rule.outputs], torch.empty_like(initial)
+    outputs = list(into) or [empty((steps, neurons), dtype) for _ in rule.outputs]
+    final = torch.empty_like(initial)
     x, s, p, y, f = (
         _arrays(inputs, dtype),
         initial.numpy(),
@@ -233,14 +237,16 @@ def backward(
     g_outputs: Sequence[Tensor],
     g_final: Tensor,
     wanted: tuple[bool, ...],
+    into: Sequence[Tensor] = (),
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N].
 
-    g_outputs [T, N] each, or [1, N] if it is the same at every tick.
+    g_outputs [T, N] each, or [1, N] if it is the same at every tick. into: where the first of these shall be, if they
+    have a place already.
     """
     (steps, neurons), dtype = inputs[0].shape, initial.dtype
     code = module(rule, dtype, per_neuron(params), wanted)
-    g_inputs = [empty((steps, neurons), dtype) for want in wanted[: len(inputs)] if want]
+    g_inputs = list(into) or [empty((steps, neurons), dtype) for want in wanted[: len(inputs)] if want]
     g_initial = torch.empty_like(initial)
     g_params = torch.zeros(sum(wanted[len(inputs) :]), neurons, dtype=dtype)
     x, s, p = _arrays(inputs, dtype), initial.numpy(), _arrays(params, dtype)

@@ -106,6 +106,7 @@ def _(
 
 
 def _remember(ctx: Any, inputs: tuple, output: Any) -> None:
+    ctx.set_materialize_grads(False)
     xs, initial, params, ctx.rule, ctx.machine = inputs
     ctx.counts = len(xs), len(params)
     ctx.save_for_backward(*xs, initial, *params)
@@ -130,6 +131,23 @@ def no_second_derivative(ctx: Any, *grads: Any) -> None:
         "the fused kernels give first derivatives only; for second ones run the forward pass "
         'inside `with ranvier.machine("reference"):`'
     )
+
+
+class _Once(torch.autograd.Function):
+    """A gradient that cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, *depends: Tensor | None) -> Tensor:
+        return g.view_as(g)
+
+    backward = staticmethod(no_second_derivative)
+
+
+def first_derivatives(found: Sequence[Tensor | None], depends: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """Gradients that depend on these tensors, made to say so if somebody differentiates again."""
+    if not torch.is_grad_enabled():
+        return tuple(found)
+    return tuple(None if g is None else _Once.apply(g, *depends) for g in found)
 
 
 scan.register_autograd(_backward, setup_context=_remember)

@@ -1,13 +1,16 @@
 """What a network keeps in memory between its forward and its backward pass."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ranvier.nn.sequential import Sequential
-from ranvier.nn.stage import Stage, stages
+from ranvier.nn.sequential import Sequential, stages
+from ranvier.nn.stage import Stage
+from ranvier.nn.temporal import here
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,6 @@ class Kept:
         return "\n".join(f"{p:<{a}}  {t:<{b}}  {s:>{c}}  {w}".rstrip() for p, t, s, w in lines)
 
 
-def staged(net: nn.Sequential) -> list[nn.Module]:
-    """The layers that run as parts of a stage."""
-    return [m for stage in stages(list(net)) if isinstance(stage, Stage) for m in stage.layers]
-
-
 def _said(size: float) -> str:
     for unit in ("B", "KB", "MB"):
         if size < 1000:
@@ -46,49 +44,64 @@ def memory(net: nn.Module, x: Any) -> Kept:
     """Run the network once, with gradients, and tell what each layer keeps for the backward pass.
 
     x: what the network takes, as in `net(x)`. A tensor that two layers keep is counted where it is kept first;
-    parameters and x itself, which lie in memory anyway, are not counted. What a convolution, norm, neuron and pool keep
-    that run as one stage is told of the `Sequential` they stand in.
+    parameters and x itself, which lie in memory anyway, are not counted. Layers that run as one stage of a `Sequential`
+    are told of together.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF())
     >>> print(ranvier.memory(net, torch.rand(10, 2, 4)))
-    1         LIF  704 B  float32 [10, 2, 8], float32 [1, 2, 8]
-    together       704 B
+    0-1       Linear, LIF  704 B  float32 [10, 2, 8], float32 [1, 16]
+    together               704 B
     """
     given = x if isinstance(x, (tuple, list)) else (x,)
     seen = {
         v.untyped_storage().data_ptr() for v in (*net.parameters(), *net.buffers(), *given) if isinstance(v, Tensor)
     }
-    within: list[str] = []
-    kept: dict[str, list[Tensor]] = {}
+    paths = {module: path for path, module in net.named_modules()}
+    within: list[tuple[str, str]] = []  # path and type of what is running
+    kept: dict[tuple[str, str], list[Tensor]] = {}
 
     def keep(v: Tensor) -> Tensor:
         at = v.untyped_storage().data_ptr()
         if at not in seen and v.untyped_storage().nbytes():
             seen.add(at)
-            kept.setdefault(within[-1] if within else "", []).append(v)
+            kept.setdefault(within[-1], []).append(v)
         return v
 
-    hooks, together = [], {m for s in net.modules() if isinstance(s, Sequential) for m in staged(s)}
-    for path, module in net.named_modules():
-        if module in together:
-            continue  # a stage whose layers are watched runs them one by one
-        hooks.append(module.register_forward_pre_hook(lambda m, a, path=path: within.append(path)))
-        hooks.append(module.register_forward_hook(lambda m, a, y: within.pop() and None, always_call=True))
+    @contextmanager
+    def running(stage: Stage) -> Iterator[None]:
+        first, *_, last = (paths[m] for m in stage.layers)
+        within.append((f"{first}-{last.rpartition('.')[2]}", ", ".join(type(m).__name__ for m in stage.layers)))
+        try:
+            yield
+        finally:
+            within.pop()
+
+    def enter(module: nn.Module, _: Any) -> None:
+        within.append((paths[module] or "(the network)", type(module).__name__))
+
+    def leave(*_: Any) -> None:
+        within.pop()
+
+    together = {m for s in net.modules() if isinstance(s, Sequential) for k in stages(list(s)) for m in layers(k)}
+    hooks = []
+    for module in paths.keys() - together:  # a stage whose layers are watched runs them one by one
+        hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
+    here.stage = running
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda v: v):
             y = net(x)
     finally:
+        del here.stage
         for hook in hooks:
             hook.remove()
     del y
-    modules = dict(net.named_modules())
-    return Kept(
-        tuple(
-            (path or "(the network)", type(modules[path]).__name__, _bytes(vs), ", ".join(map(_shape, vs)))
-            for path, vs in kept.items()
-        )
-    )
+    return Kept(tuple((*which, _bytes(vs), ", ".join(map(_shape, vs))) for which, vs in kept.items()))
+
+
+def layers(part: nn.Module | Stage) -> Sequence[nn.Module]:
+    """Of a stage its layers, of a module by itself none."""
+    return part.layers if isinstance(part, Stage) else ()
 
 
 def _bytes(tensors: list[Tensor]) -> int:

@@ -10,8 +10,7 @@ from ranvier.derive.rule import Rule
 from ranvier.machines import op, pooled
 from ranvier.machines.pooled import Pictures
 from ranvier.nn.neuron import Neuron
-
-DTYPES = (torch.float32, torch.float64)
+from ranvier.nn.stage import begin
 
 
 def one_pass(y: Tensor, norm: Any, neuron: Neuron, kind: str, window: int, steps: int, batch: int) -> Tensor:
@@ -22,10 +21,8 @@ def one_pass(y: Tensor, norm: Any, neuron: Neuron, kind: str, window: int, steps
     _, channels, height, width = y.shape
     size = Pictures(steps, batch, height, width, channels, window, kind)
     like = y[:1].detach()
-    neuron._inputs(like.unsqueeze(0))  # parameters that do not fit the pictures are refused
-    begin = [v[0] for v in neuron.initial(like).values()]
-    initial = torch.stack(begin) if begin else like.new_empty(0, *like.shape[1:])
-    params = [getattr(neuron, k).to(y.dtype) for k in neuron.params]
+    initial, params = begin(neuron, like)
+    initial = initial[:, 0]  # the same for every picture
     rule, known, weight, bias = neuron.bound(()), None, None, None
     if norm is not None:
         rule, known = rule.scaled, statistics(norm, y, steps * batch // len(y))
@@ -86,20 +83,8 @@ class _OnePass(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple:
         with torch.no_grad():
             found = _gradients(ctx, grads[0])
-        if torch.is_grad_enabled():  # somebody will differentiate again: tell them then
-            found = tuple(None if g is None else _Once.apply(g, *ctx.saved_tensors) for g in found)
-        g_y, g_initial, g_weight, g_bias, *g_params = found
+        g_y, g_initial, g_weight, g_bias, *g_params = op.first_derivatives(found, ctx.saved_tensors)
         return g_y, g_initial, g_weight, g_bias, None, None, None, *g_params
-
-
-class _Once(torch.autograd.Function):
-    """A gradient that cannot be differentiated."""
-
-    @staticmethod
-    def forward(ctx: Any, g: Tensor, *depends: Tensor | None) -> Tensor:
-        return g.view_as(g)
-
-    backward = staticmethod(op.no_second_derivative)
 
 
 def _gradients(ctx: Any, g_z: Tensor) -> tuple[Tensor | None, ...]:

@@ -1,13 +1,31 @@
 """Layers one after the other."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from torch import nn
 
 from ranvier.nn.fold import Fold, fold, temporal
-from ranvier.nn.stage import Stage, stages
+from ranvier.nn.stage import Stage
+from ranvier.nn.stage_driven import DrivenStage
+from ranvier.nn.stage_pictures import PictureStage
+from ranvier.nn.temporal import here
 
 __all__ = ["Fold", "Sequential", "fold", "temporal"]
+
+STAGES = (PictureStage, DrivenStage)
+
+
+def stages(modules: Sequence[nn.Module]) -> list[nn.Module | Stage]:
+    """Layers in a row, those that make a stage put together."""
+    found: list[nn.Module | Stage] = []
+    rest = list(modules)
+    while rest:
+        one = next(filter(None, (kind.begin(rest) for kind in STAGES)), None)
+        found.append(one or rest[0])
+        del rest[: len(one.layers) if one else 1]
+    return found
 
 
 class Sequential(nn.Sequential):
@@ -21,11 +39,11 @@ class Sequential(nn.Sequential):
     """
 
     def forward(self, x: Any) -> Any:  # type: ignore[override]
-        layers = stages(list(self))
-        for k, layer in enumerate(layers):
+        layers, watched = stages(list(self)), getattr(here, "stage", nullcontext)
+        for layer, behind in zip(layers, [*layers[1:], None], strict=True):
             if isinstance(layer, Stage):
-                behind = layers[k + 1] if k + 1 < len(layers) else None
-                x = layer(x, onward=isinstance(behind, Stage) and behind.convolution is not None)
+                with watched(layer):
+                    x = layer(x, behind.takes if isinstance(behind, Stage) else "plain")
             else:
                 x = layer(x) if temporal(layer) else fold(layer, x)
         return x

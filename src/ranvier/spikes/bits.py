@@ -28,11 +28,11 @@ def view(bits: Tensor) -> np.ndarray:
     return bits.numpy().view(np.uint64)
 
 
-def packed(x: Tensor) -> Packed:
-    """The bits of a float32 matrix x [M, K], in one pass."""
+def packed(x: Tensor, into: Tensor | None = None) -> Packed:
+    """The bits of a float32 matrix x [M, K], in one pass; written to `into` [M, words] if that is given."""
     from ranvier.spikes import bits_kernels
 
-    bits = torch.empty(len(x), words(x.shape[1]), dtype=torch.int64)
+    bits = torch.empty(len(x), words(x.shape[1]), dtype=torch.int64) if into is None else into
     events, spikes = bits_kernels.pack(x.contiguous().numpy(), view(bits))
     return Packed(bits, events, spikes)
 

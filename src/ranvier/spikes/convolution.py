@@ -21,6 +21,7 @@ from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import product
 
 FORWARD, BACKWARD = 0.3, 0.4  # densities below which events win, backward the longer; `python benchmarks/run.py sparse`
+NARROW = 32  # outputs below which most lanes of a panel would be empty
 SHALLOW = 64  # numbers under a window below which the dense convolution is quick enough
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # pixels listed at once: of the output, of the input
 Pair = Sequence[int]
@@ -70,7 +71,7 @@ def serves(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> bool:
     """Whether the event-driven path may be taken for pictures x and a weight."""
     if x.dim() != 4 or x.shape[1] != weight.shape[1] or weight.dtype != x.dtype:
         return False
-    if len(weight) < product.NARROW or weight[0].numel() < SHALLOW or not product.serves(x):
+    if len(weight) < NARROW or weight[0].numel() < SHALLOW or not product.serves(x):
         return False
     sides = zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True)
     return all(s <= k <= n + 2 * p for n, k, s, p in sides)  # every input is seen, and there are outputs
@@ -97,7 +98,7 @@ def look(x: Tensor) -> tuple[Tensor, float, bool]:
 def explain(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> str:
     """How a convolution with such a weight treats pictures like x, and why."""
     if not serves(x, weight, stride, padding):
-        least = f"{product.SMALL:,} inputs, {SHALLOW} of them under a window, and {product.NARROW} outputs"
+        least = f"{product.SMALL:,} inputs, {SHALLOW} of them under a window, and {NARROW} outputs"
         return f"dense: events are for float32 on the CPU, {least} or more, and strides that leave no input out"
     share = look(x)[1]
     if share > BACKWARD:

@@ -106,6 +106,7 @@ def _(
 
 def _remember(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
     _, z, _, params, weight, bias, ctx.rule, ctx.machine = inputs
+    ctx.set_materialize_grads(False)  # nothing comes back to u, which is as large as the output
     *outputs, _, marks, u, packed = output
     ctx.biased = bias is not None
     y = packed if _packs(op.rules[ctx.rule], u.dtype, ctx.machine) else outputs[0]

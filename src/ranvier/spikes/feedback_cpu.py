@@ -78,7 +78,7 @@ def backward(
     code = cpu.module(rule, dtype, wide, (True, *wanted), more=_loops())
     g_outputs = [g.to(dtype).contiguous() for g in grads[:-1]]
     g_final = grads[-1].to(dtype).contiguous().view(states, -1).numpy()
-    g_z, g_u = empty(u.shape, dtype), empty(u.shape, dtype)
+    g_z, g_u = torch.empty(1, batch, neurons, dtype=dtype), empty(u.shape, dtype)
     g_initial, g_params = torch.empty_like(marks[0]), torch.zeros(sum(wanted), batch * neurons, dtype=dtype)
     arrays = (_flat([u]), marks.view(len(marks), states, -1).numpy(), numbers, _columns(weight.to(dtype).t()).numpy(),
               g_outputs[0].numpy(), g_z.numpy(), _flat([g_z, *g_outputs[1:]]), g_final, g_u.numpy(), _flat([g_u]),

@@ -7,6 +7,7 @@ Of inputs that are spikes only the bits are kept for backward. The gradient that
 compact surrogate left most of it zero, the input's gradient and the weight's go by its events.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from ranvier.spikes import bits as spikes_bits
 FORWARD, BACKWARD = 0.25, 0.2  # densities below which events win; see `python benchmarks/run.py sparse`
 SAMPLE = 2048  # numbers looked at to tell dense input, at no cost
 SMALL = 1 << 16  # inputs below which the dense product is done before events are counted
-NARROW = 32  # outputs below which most lanes of a panel would be empty
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # rows listed at once
+UNPACKED = 2048  # rows of bits that become numbers at once
 
 
 def serves(x: Tensor) -> bool:
@@ -56,10 +57,10 @@ def bits_of(x: Tensor) -> Tensor | None:
     return bits if spikes.item() else None
 
 
-def explain(x: Tensor, width: int) -> str:
-    """How a layer of so many outputs multiplies inputs like x, and why."""
-    if not serves(x) or width < NARROW:
-        return f"dense: events are for float32 on the CPU, {SMALL:,} inputs and {NARROW} outputs or more"
+def explain(x: Tensor) -> str:
+    """How a layer multiplies inputs like x, and why."""
+    if not serves(x):
+        return f"dense: events are for float32 on the CPU and {SMALL:,} inputs or more"
     share = density(x)
     if share > FORWARD:
         return f"dense: more than {FORWARD:.0%} of the inputs are not zero"
@@ -84,45 +85,71 @@ def _(x: Tensor) -> tuple[Tensor, Tensor]:
 @torch.library.custom_op("ranvier::linear", mutates_args=())
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x [*, K], weight [N, K], bias [N] -> x weight^T + bias [*, N]."""
-    if not serves(x) or len(weight) < NARROW or weight.dtype != x.dtype or density(x) > FORWARD:
-        return _dense(x, weight, bias)
-    return _by_events(x.reshape(-1, x.shape[-1]).contiguous(), weight, bias).view(*x.shape[:-1], len(weight))
+    if x.device.type != "cpu" or weight.dtype != x.dtype:
+        return torch.nn.functional.linear(x, weight, bias)
+    return _whole(x, x.reshape(-1, x.shape[-1]).contiguous(), weight, bias)
 
 
 @torch.library.custom_op("ranvier::spike_linear", mutates_args=())
 def spike_linear(x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`linear` for spikes x [*, K] whose bits [M, words] are known, and are all that is kept of them."""
-    if len(weight) < NARROW or _share(bits, x.shape[-1]) > FORWARD:
-        return _dense(x, weight, bias)
-    return _by_events(bits, weight, bias).view(*x.shape[:-1], len(weight))
+    return _whole(x, bits, weight, bias)
 
 
-def _dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """torch's product, on memory that was used before if it is large."""
-    if x.device.type != "cpu" or weight.dtype != x.dtype:
-        return torch.nn.functional.linear(x, weight, bias)
-    rows, out = x.reshape(-1, x.shape[-1]), empty((*x.shape[:-1], len(weight)), x.dtype)
-    flat = out.view(-1, len(weight))
-    torch.mm(rows, weight.t(), out=flat) if bias is None else torch.addmm(bias, rows, weight.t(), out=flat)
+def _whole(x: Tensor, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    out = empty((*x.shape[:-1], len(weight)), weight.dtype)
+    multiplier(rows, x.shape[-1], weight, bias)(rows, out.view(-1, len(weight)))
     return out
 
 
-def _share(bits: Tensor, columns: int) -> float:
-    return spikes_bits.count(bits) / max(1, len(bits) * columns)
+def multiplier(
+    x: Tensor, columns: int, weight: Tensor, bias: Tensor | None = None, few: float | None = None
+) -> Callable[[Tensor, Tensor], None]:
+    """What puts x weight^T + bias of rows of x, numbers [M, columns] or bits, into memory [M, N].
+
+    By events, if few of the whole x are any (few: their share, if it is known already), else by torch's product.
+    """
+    if (share(x, columns) if few is None else few) <= FORWARD:
+        packed = panels(weight, slim(len(weight)))
+        base = torch.zeros(1, len(weight)) if bias is None else bias.view(1, -1)
+        return lambda rows, out: add_events(rows, packed, columns, base, out)
+
+    def dense(rows: Tensor, out: Tensor) -> None:
+        for of, part in _numbers(rows, columns, weight.dtype):
+            to = out[of]
+            torch.mm(part, weight.t(), out=to) if bias is None else torch.addmm(bias, part, weight.t(), out=to)
+
+    return dense
 
 
-def _by_events(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    out = empty((len(rows), len(weight)), weight.dtype)
-    base = torch.zeros(1, len(weight)) if bias is None else bias.view(1, -1)
-    add_events(rows, panels(weight), weight.shape[1], base, out)
-    return out
+def _numbers(rows: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+    """Rows as numbers [M, columns]: of bits there are never more than UNPACKED rows at a time."""
+    step = UNPACKED if rows.dtype == torch.int64 else max(1, len(rows))
+    for lo in range(0, max(1, len(rows)), step):
+        of = slice(lo, lo + step)
+        yield of, spikes_bits.unpack(rows[of], columns, dtype) if rows.dtype == torch.int64 else rows
 
 
-def panels(weight: Tensor) -> Tensor:
-    """A weight [N, K] as the kernels want it: LANES of its outputs side by side [N / LANES * K, LANES]."""
+def share(x: Tensor, columns: int) -> float:
+    """The share of events among numbers [M, columns], or bits [M, words] of so many columns."""
+    if x.dtype == torch.int64:
+        return spikes_bits.count(x) / max(1, len(x) * columns)
+    return density(x) if serves(x) else 1.0
+
+
+def slim(width: int) -> bool:
+    """Whether so many outputs make one panel that is not full."""
     from ranvier.spikes import product_kernels
 
-    packed = empty((-(-len(weight) // product_kernels.LANES) * weight.shape[1], product_kernels.LANES), weight.dtype)
+    return width < product_kernels.SLIM
+
+
+def panels(weight: Tensor, slim: bool = False) -> Tensor:
+    """A weight [N, K] as the kernels want it: LANES, or SLIM, of its outputs side by side [N / lanes * K, lanes]."""
+    from ranvier.spikes import product_kernels
+
+    lanes = product_kernels.SLIM if slim else product_kernels.LANES
+    packed = empty((-(-len(weight) // lanes) * weight.shape[1], lanes), weight.dtype)
     product_kernels.pack_columns(weight.contiguous().numpy(), packed.numpy())
     return packed
 
@@ -138,9 +165,10 @@ def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tenso
 
     given = rows(x), columns, panels.numpy(), base.contiguous().numpy(), int(len(base) != 1), out.numpy()
     tile = min(FORWARD_TILE, max(1, len(x)))
+    kernel = product_kernels.forward_slim if panels.shape[1] == product_kernels.SLIM else product_kernels.forward
 
     def work(lo: int, hi: int) -> None:
-        product_kernels.forward(lo, hi, *given, *tile_scratch(tile, columns))
+        kernel(lo, hi, *given, *tile_scratch(tile, columns))
 
     spread(work, len(x), FORWARD_TILE, len(x) * columns > 1 << 20)
 
@@ -163,27 +191,73 @@ def lists(name: str, tile: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     return scratch(name, size, torch.int32).numpy(), scratch(name, size, torch.float32).numpy()
 
 
-def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
-    """g^T x [N, K] by the events of x, numbers [M, K] or bits of so many columns, and g [M, N]."""
+class Gradient:
+    """The gradient g^T x [N, K] of a weight, of which rows of x, numbers [M, K] or bits, and of g [M, N] add up.
+
+    Rows may go by the events of x, by those of g, or by torch's product, as their shares of events, `few` and `few_g`,
+    make quicker; what is asked of one gradient must not change from rows to rows.
+    """
+
+    def __init__(self, width: int, columns: int, few: float, few_g: float = 1.0):
+        self.shape, self.by_x = (width, columns), few <= BACKWARD
+        self.by_g = not self.by_x and few_g <= BACKWARD
+        self.sum: Tensor | None = None
+
+    def add(self, x: Tensor, g: Tensor) -> None:
+        if self.by_x:
+            self.sum = _add_events(self.sum, x, g, self.shape[1])
+            return
+        for of, part in _numbers(x, self.shape[1], g.dtype):
+            if self.by_g:
+                self.sum = _add_events(self.sum, g[of], part, self.shape[0])
+            elif self.sum is not None:
+                self.sum.addmm_(g[of].t(), part)
+            elif self.shape[1] < self.shape[0]:  # a product of few rows is quicker than one of few columns
+                self.sum = (part.t() @ g[of]).t().contiguous()
+            else:
+                self.sum = g[of].t() @ part
+
+    def total(self) -> Tensor:
+        """[N, K]."""
+        from ranvier.spikes import product_kernels
+
+        assert self.sum is not None, "nothing was added"
+        if not (self.by_x or self.by_g):
+            return self.sum
+        out = torch.empty(self.shape if self.by_x else self.shape[::-1])
+        product_kernels.unpack_panels(self.sum.numpy(), out.numpy())
+        return out if self.by_x else out.t().contiguous()
+
+
+def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int) -> Tensor:
+    """The panels of g^T x by the events of x, numbers [M, K] or bits, added to those there are."""
     from ranvier.spikes import product_kernels
 
-    columns = x.shape[1] if columns is None else columns
-    lanes, width = product_kernels.LANES, g.shape[1]
-    out = torch.empty(width, columns)
-    given = rows(x), columns, g.numpy(), out.numpy()
+    width = g.shape[1]
+    side = product_kernels.SLIM if slim(width) else product_kernels.LANES
+    if sums is None:
+        sums = torch.zeros(-(-width // side) * columns, side)
+    given = rows(x), columns, g.numpy(), sums.numpy()
     tile = min(BACKWARD_TILE, max(1, len(x)))
+    kernel = product_kernels.add_gradient_slim if slim(width) else product_kernels.add_gradient
 
     def work(lo: int, hi: int) -> None:
-        totals = scratch("totals", (-(-(hi - lo) // lanes) * columns, lanes), torch.float32).numpy()
-        packed = scratch("packed", (tile, lanes), torch.float32).numpy()
+        packed = scratch("packed", (tile, side), torch.float32).numpy()
         start = scratch("starts", (columns + 1,), torch.int32).numpy()
         by_row = tile_scratch(tile, columns)[:3]
         by_column = lists("sorted", tile, columns)
-        product_kernels.weight_gradient(lo, hi, *given, totals, packed, start, *by_column, *by_row)
+        kernel(lo, hi, *given, packed, start, *by_column, *by_row)
 
-    share = -(-width // lanes // torch.get_num_threads()) * lanes  # each thread its own columns of the result
-    spread(work, width, max(lanes, share), len(x) * columns > 1 << 20)
-    return out
+    part = -(-width // side // torch.get_num_threads()) * side  # each thread its own columns of the result
+    spread(work, width, max(side, part), len(x) * columns > 1 << 20)
+    return sums
+
+
+def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
+    """g^T x [N, K] by the events of x, numbers [M, K] or bits of so many columns, and g [M, N]."""
+    found = Gradient(g.shape[1], x.shape[1] if columns is None else columns, few=0.0)
+    found.add(x, g)
+    return found.total()
 
 
 @linear.register_fake
@@ -200,12 +274,12 @@ def _(x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def linear_backward(x: Tensor, weight: Tensor, g: Tensor, wanted: list[bool]) -> list[Tensor]:
     """Gradients of the wanted among x, weight, bias. x [*, K] holds numbers, or bits [M, words] beside g [*, N]."""
     columns, g_rows = weight.shape[1], g.reshape(-1, g.shape[-1]).contiguous()
-    few = density(g_rows) if serves(g_rows) else 1.0  # behind a neuron with a compact surrogate most are zero
+    few = share(g_rows, g_rows.shape[1])  # behind a neuron with a compact surrogate most are zero
     found = []
     if wanted[0]:
-        sparse = few <= FORWARD and columns >= NARROW
-        g_x = _by_events(g_rows, weight.t(), None) if sparse else _dense(g_rows, weight.t(), None)
-        found.append(g_x.view(*g.shape[:-1], columns))
+        size = (*g.shape[:-1], columns)
+        found.append(empty(size, g.dtype) if g.device.type == "cpu" else g.new_empty(size))
+        multiplier(g_rows, len(weight), weight.t(), None, few)(g_rows, found[0].view(-1, columns))
     if wanted[1]:
         found.append(gradient(x.reshape(-1, x.shape[-1]).contiguous(), g_rows, columns, few))
     if wanted[2]:
@@ -213,19 +287,11 @@ def linear_backward(x: Tensor, weight: Tensor, g: Tensor, wanted: list[bool]) ->
     return found
 
 
-def gradient(x: Tensor, g: Tensor, columns: int, few: float = 1.0) -> Tensor:
-    """g^T x [N, K], by the events of x where they are few, or by those of g, of which a share of `few` is not zero."""
-    bits = x.dtype == torch.int64
-    if g.dtype == torch.float32 and g.shape[1] >= NARROW:
-        share = _share(x, columns) if bits else density(x) if serves(x) else 1.0
-        if share <= BACKWARD:
-            return weight_gradient(x, g, columns)
-    x = spikes_bits.unpack(x, columns, g.dtype) if bits else x
-    if few <= BACKWARD and columns >= NARROW:
-        return weight_gradient(g, x).t().contiguous()
-    if columns < g.shape[1]:  # a product of few rows is quicker than one of few columns
-        return (x.t() @ g).t().contiguous()
-    return g.t() @ x
+def gradient(x: Tensor, g: Tensor, columns: int, few_g: float = 1.0) -> Tensor:
+    """g^T x [N, K], by the events of x, numbers or bits, where they are few, or by those of g, whose share is few_g."""
+    found = Gradient(g.shape[1], columns, share(x, columns) if g.dtype == torch.float32 else 1.0, few_g)
+    found.add(x, g)
+    return found.total()
 
 
 @linear_backward.register_fake

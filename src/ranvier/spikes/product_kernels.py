@@ -7,6 +7,8 @@ bits, which the pass that counts them has packed, 64 a word.
 
 Traffic per row: its K inputs once (or K bits), and N numbers of a panel per event instead of per input. A row from the
 second cache comes at a quarter to a half of the multipliers' rate: the crossover lies near a density of 0.3.
+
+A factor of fewer than SLIM columns is one panel of SLIM, which fits the first cache: nothing is sorted there.
 """
 
 import numpy as np
@@ -19,7 +21,7 @@ from ranvier.spikes.vector import LANES, first, fma, load, nonzero64, splat, sto
 kernel = njit(nogil=True, error_model="numpy", cache=True)
 inner = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)  # called a few times per row, or more
 ONE = np.uint64(1)
-QUARTER = LANES // 4
+QUARTER, SLIM = LANES // 4, 32
 
 
 def list_events(x, m, columns, left, listed, amounts, n):
@@ -71,10 +73,11 @@ def _list_bits(x, m, columns, left, listed, amounts, n):
 
 @kernel
 def pack_columns(matrix, panels):
-    """Panels of the rows of a weight [N, K], as a layer keeps it: panels[c K + k, i] = matrix[c LANES + i, k]."""
+    """Panels of the rows of a weight [N, K], as a layer keeps it: panels[c K + k, i] = matrix[c lanes + i, k]."""
     rows, columns = matrix.shape
-    for left in range(0, rows, LANES):
-        at, wide = left // LANES * columns, min(LANES, rows - left)
+    lanes = panels.shape[1]
+    for left in range(0, rows, lanes):
+        at, wide = left // lanes * columns, min(lanes, rows - left)
         panel = panels[at : at + columns]
         for near in range(0, columns, 16):  # a cache line of each row at a time
             for i in range(wide):
@@ -88,7 +91,7 @@ def unpack_columns(panels, at, left, out):
     """The panel that begins at row `at`, back in the rows of a matrix: out[left + i, k] = panels[at + k, i]."""
     rows, columns = out.shape
     for near in range(0, columns, 16):
-        for i in range(min(LANES, rows - left)):
+        for i in range(min(panels.shape[1], rows - left)):
             for k in range(near, min(columns, near + 16)):
                 out[left + i, k] = panels[at + k, i]
 
@@ -173,6 +176,23 @@ def forward(lo, hi, x, columns, panels, base, stride, out, listed, amounts, ends
 
 
 @kernel
+def forward_slim(lo, hi, x, columns, panel, base, stride, out, listed, amounts, ends, edge):
+    """`forward` for one panel [K, SLIM] that is not full."""
+    for a in range(lo, hi, ends.shape[0]):
+        b = min(a + ends.shape[0], hi)
+        list_tile(a, b, x, columns, listed, amounts, ends)
+        begin = 0
+        for m in range(a, b):
+            total = zeros(SLIM)
+            for j in range(begin, ends[m - a]):
+                total = fma(splat(SLIM, amounts[j]), load(SLIM, panel, listed[j], 0), total)
+            begin = ends[m - a]
+            store(edge, 0, 0, total)
+            for i in range(out.shape[1]):
+                out[m, i] = base[m * stride, i] + edge[0, i]
+
+
+@kernel
 def by_column(rows, columns, start, index, values, listed, amounts, ends):
     """The events listed for so many rows, sorted by column: those of column k end at start[k] of index (the row) and
     values."""
@@ -201,21 +221,20 @@ def add_to(totals, k, packed, shift, begin, end, index, values):
 
 
 @kernel
-def weight_gradient(lo, hi, x, columns, g, out, totals, packed, start, index, values, listed, amounts, ends):
-    """out[n, k] = sum over m of x[m, k] g[m, n] for n in lo..hi, lo a multiple of LANES: x as in `forward`, g [M, N].
+def add_gradient(lo, hi, x, columns, g, totals, packed, start, index, values, listed, amounts, ends):
+    """totals += the panels of x^T g for the columns lo..hi of g, lo a multiple of LANES: x as in `forward`, g [M, N].
 
     Rows are taken in tiles: their events are sorted by column, so that a row of the result is summed in one go.
-    Scratch: totals [panels of lo..hi * K, LANES]; packed [tile, LANES]; start [K + 1]; index, values, listed, amounts
+    totals [panels * K, LANES]. Scratch: packed [tile, LANES]; start [K + 1]; index, values, listed, amounts
     [tile * K + 1]; ends [tile].
     """
     tile = ends.shape[0]
-    totals[:] = 0
     for a in range(0, g.shape[0], tile):
         b = min(a + tile, g.shape[0])
         list_tile(a, b, x, columns, listed, amounts, ends)
         by_column(b - a, columns, start, index, values, listed, amounts, ends)
         for left in range(lo, hi, LANES):
-            at, wide = (left - lo) // LANES * columns, min(LANES, hi - left)
+            at, wide = left // LANES * columns, min(LANES, hi - left)
             for m in range(a, b):
                 for i in range(wide):
                     packed[m - a, i] = g[m, left + i]
@@ -224,5 +243,28 @@ def weight_gradient(lo, hi, x, columns, g, out, totals, packed, start, index, va
                 if start[k] > begin:
                     add_to(totals, at + k, packed, 0, begin, start[k], index, values)
                 begin = start[k]
-    for left in range(lo, hi, LANES):
-        unpack_columns(totals, (left - lo) // LANES * columns, left, out)
+
+
+@kernel
+def add_gradient_slim(lo, hi, x, columns, g, totals, packed, start, index, values, listed, amounts, ends):
+    """`add_gradient` for one panel [K, SLIM] that is not full: lo is 0, hi its width."""
+    tile = ends.shape[0]
+    for a in range(0, g.shape[0], tile):
+        b = min(a + tile, g.shape[0])
+        list_tile(a, b, x, columns, listed, amounts, ends)
+        begin = 0
+        for m in range(a, b):
+            for i in range(hi):
+                packed[0, i] = g[m, i]
+            row = load(SLIM, packed, 0, 0)
+            for j in range(begin, ends[m - a]):
+                store(totals, listed[j], 0, fma(splat(SLIM, amounts[j]), row, load(SLIM, totals, listed[j], 0)))
+            begin = ends[m - a]
+
+
+@kernel
+def unpack_panels(panels, out):
+    """All panels, back in the rows of a matrix [N, K]."""
+    rows, columns = out.shape
+    for left in range(0, rows, panels.shape[1]):
+        unpack_columns(panels, left // panels.shape[1] * columns, left, out)

@@ -9,7 +9,9 @@ from torch import nn
 import ranvier as rv
 from ranvier.machines import pooled
 from ranvier.machines.pooled import Pictures
-from ranvier.nn.stage import Stage, stages
+from ranvier.nn.sequential import stages
+from ranvier.nn.stage import Stage
+from ranvier.nn.stage_pictures import PictureStage
 
 
 def lif(**given):
@@ -116,13 +118,13 @@ def test_threads_agree():
 
 def test_what_makes_a_stage():
     conv, norm, neuron, pool = NETS["norm and greatest"]()
-    assert [type(s) for s in stages([conv, norm, neuron, pool])] == [Stage]
+    assert [type(s) for s in stages([conv, norm, neuron, pool])] == [PictureStage]
     assert stages([nn.Flatten(), neuron]) and not any(isinstance(s, Stage) for s in stages([nn.Flatten(), neuron]))
     assert [type(s) for s in stages([conv, norm, nn.ReLU(), neuron, pool])] == [
         nn.Conv2d,
         nn.BatchNorm2d,
         nn.ReLU,
-        Stage,
+        PictureStage,
     ]
     assert not any(isinstance(s, Stage) for s in stages([conv, rv.TimedLIF()]))  # more than one input
 
@@ -146,8 +148,8 @@ def test_long_sequences_run_one_by_one(monkeypatch):
     torch.manual_seed(0)
     net, x = rv.Sequential(*NETS["norm and greatest"]()).eval(), 2 * torch.rand(4, 2, 2, 9, 11)
     y = net(x)
-    monkeypatch.setattr("ranvier.nn.stage.TRAIL", 4)
-    monkeypatch.setattr("ranvier.nn.stage.one_pass", None)
+    monkeypatch.setattr("ranvier.nn.stage_pictures.TRAIL", 4)
+    monkeypatch.setattr("ranvier.nn.stage_pictures.one_pass", None)
     torch.testing.assert_close(net(x), y)
 
 

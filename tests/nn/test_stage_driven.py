@@ -1,0 +1,157 @@
+"""A linear layer and its neurons, chunk of time by chunk of time: the same as one after the other."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import ranvier as rv
+from everything import NEURONS
+from ranvier.nn.sequential import stages
+from ranvier.nn.stage_driven import DrivenStage
+from ranvier.spikes import driven, product
+
+ONE_INPUT = [c for c in NEURONS if stages([nn.Linear(2, 2), c()])[0].__class__ is DrivenStage]
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    """Several chunks, by events where they are few, even for what a test has time for."""
+    monkeypatch.setattr(driven, "CHUNK", 1 << 8)
+    monkeypatch.setattr(driven, "ROWS", 8)
+    monkeypatch.setattr(product, "SMALL", 1)
+
+
+def both(net, x, still_gradient=False):
+    """Output and gradients of the stage, and of the layers one after the other, from the same weights."""
+    found = []
+    for one, machine in ((net, "cpu"), (copy.deepcopy(net), "reference")):
+        given = x.clone().requires_grad_()
+        with rv.machine(machine):
+            y = one(given)
+        generator = torch.Generator().manual_seed(2)
+        like = y[:1] if still_gradient else y
+        y.backward(torch.rand(like.shape, generator=generator, dtype=y.dtype).expand(y.shape))
+        found.append((y.detach(), given.grad, [p.grad for p in one.parameters()]))
+    return found
+
+
+def spikes(density, *shape):
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(0)) < density).float()
+
+
+def test_most_neurons_can_be_driven():
+    assert len(ONE_INPUT) > 25
+
+
+@pytest.mark.parametrize("kind", ONE_INPUT, ids=lambda c: c.__name__)
+def test_every_neuron(kind):
+    torch.manual_seed(0)
+    one, other = both(rv.Sequential(nn.Linear(5, 11), kind()), 3 * torch.rand(13, 3, 5))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("linear", [nn.Linear, rv.Linear], ids=["dense", "events"])
+@pytest.mark.parametrize("width", [1, 7, 31, 63, 65, 300])
+@pytest.mark.parametrize("density", [0.0, 0.05, 0.22, 1.0])
+def test_odd_widths_and_densities(linear, width, density):
+    torch.manual_seed(0)
+    net = rv.Sequential(linear(70, width), rv.LIF(), linear(width, 5, bias=False), rv.LIF(threshold=0.3), rv.LI())
+    (y, *grads), (z, *others) = both(net, spikes(density, 12, 3, 70))
+    assert torch.equal(y, z)
+    torch.testing.assert_close(grads, others, rtol=1e-4, atol=1e-5)
+
+
+def test_learned_parameters_and_a_gradient_that_is_the_same_at_every_tick():
+    torch.manual_seed(0)
+    lif = rv.LIF(learn=("beta", "threshold"), shape=9)
+    net = rv.Sequential(rv.Linear(40, 9), lif, rv.Linear(9, 4), rv.LI(learn="beta")).double()
+    x = 2 * torch.rand(23, 3, 40, dtype=torch.float64)
+    torch.testing.assert_close(*both(net, x, still_gradient=True), rtol=1e-9, atol=1e-10)
+
+
+def test_compact_surrogates_send_few_gradients_back():
+    torch.manual_seed(0)
+    lif = rv.LIF(surrogate=rv.surrogate.boxcar(0.1))
+    one, other = both(
+        rv.Sequential(rv.Linear(64, 80), lif, rv.Linear(80, 33), copy.deepcopy(lif)), spikes(0.5, 20, 4, 64)
+    )
+    assert torch.equal(one[0], other[0])
+    torch.testing.assert_close(one[1:], other[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_graded_input():
+    torch.manual_seed(0)
+    x = spikes(0.1, 12, 3, 70) * torch.rand(12, 3, 70)
+    (y, *grads), (z, *others) = both(rv.Sequential(rv.Linear(70, 40), rv.LIF()), x)
+    assert torch.equal(y, z)
+    torch.testing.assert_close(grads, others, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["hooked", "still", "two axes of features", "one sample, one tick", "half"])
+def test_what_a_stage_cannot_do_is_done_one_by_one(kind):
+    torch.manual_seed(0)
+    net, x = rv.Sequential(rv.Linear(6, 8), rv.LIF(), rv.Linear(8, 3), rv.LI()).double(), torch.rand(9, 2, 6).double()
+    if kind == "hooked":
+        seen = []
+        net[2].register_forward_hook(lambda m, a, y: seen.append(a[0].shape))
+    elif kind == "still":
+        x = x[:1].expand(9, 2, 6)
+    elif kind == "two axes of features":
+        x = torch.rand(9, 2, 4, 6).double()
+    elif kind == "one sample, one tick":
+        x = x[:1, :1]
+    else:
+        net, x = net.bfloat16(), x.bfloat16()
+        y = net(x)
+        assert y.dtype == torch.bfloat16 and y.shape == (9, 2, 3)
+        return
+    torch.testing.assert_close(*both(net, x), rtol=1e-9, atol=1e-10)
+    assert kind != "hooked" or seen == [(18, 8)] * 2
+
+
+def test_the_verbs_see_single_layers():
+    net = rv.Sequential(rv.Linear(6, 8), rv.LIF(), rv.Linear(8, 3), rv.LI())
+    x = torch.rand(9, 2, 6)
+    assert {path: v.shape for path, v in rv.record(net, x, "v").items()} == {"1": (9, 2, 8), "3": (9, 2, 3)}
+    torch.testing.assert_close(rv.record(net, x, "z")["3"], net(x))
+
+
+def test_without_gradients_nothing_is_kept():
+    net = rv.Sequential(rv.Linear(6, 8), rv.LIF())
+    x = torch.rand(9, 2, 6)
+    with torch.no_grad():
+        y = net(x)
+    assert not y.requires_grad and torch.equal(y, net(x).detach())
+
+
+def test_second_derivatives_are_refused():
+    x = torch.rand(9, 2, 6, requires_grad=True)
+    (g,) = torch.autograd.grad(rv.Sequential(nn.Linear(6, 8), rv.LIF())(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        g.sum().backward()
+
+
+def test_wrong_widths_say_so():
+    net = rv.Sequential(rv.Linear(6, 8), rv.LIF(), rv.Linear(9, 3), rv.LIF())
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        net(torch.rand(9, 2, 6))
+    with pytest.raises(ValueError, match="'beta' has shape"):
+        rv.Sequential(nn.Linear(6, 8), rv.LIF(beta=torch.rand(7)))(torch.rand(9, 2, 6))
+
+
+def test_threads_agree():
+    net = rv.Sequential(rv.Linear(300, 130), rv.LIF(), rv.Linear(130, 10), rv.LI())
+    x, threads, found = spikes(0.1, 40, 32, 300), torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 2):
+            torch.set_num_threads(count)
+            net.zero_grad()
+            y = net(x)
+            y.square().sum().backward()
+            found.append((y.detach(), [p.grad.clone() for p in net.parameters()]))
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(found[1][1], found[2][1], strict=True))
