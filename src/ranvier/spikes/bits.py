@@ -9,6 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ranvier.machines.threads import spread
+
+WORTH = 1 << 20  # numbers that threads share
+
 
 class Packed(NamedTuple):
     """The bits of a matrix, how many are set, and whether they say all (no number but 0 and 1 was there)."""
@@ -33,8 +37,13 @@ def packed(x: Tensor, into: Tensor | None = None) -> Packed:
     from ranvier.spikes import bits_kernels
 
     bits = torch.empty(len(x), words(x.shape[1]), dtype=torch.int64) if into is None else into
-    events, spikes = bits_kernels.pack(x.contiguous().numpy(), view(bits))
-    return Packed(bits, events, spikes)
+    numbers, whole, found = x.contiguous().numpy(), view(bits), []
+
+    def work(lo: int, hi: int) -> None:
+        found.append(bits_kernels.pack(numbers[lo:hi], whole[lo:hi]))
+
+    spread(work, len(x), max(1, len(x) // 8), x.numel() > WORTH)
+    return Packed(bits, sum(events for events, _ in found), all(spikes for _, spikes in found))
 
 
 def pack(x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from ranvier.machines.memory import contiguous, empty, scratch
 from ranvier.spikes import bits, product
 
 CHUNK = 1 << 18  # numbers of u that pass at once: a megabyte, so that map and neurons find it in cache
+SHARED = 1 << 22  # the same where threads share the work: they wait for each other at every step
 ROWS = 2048  # at least, of a dense product, which arranges the whole weight anew each time
 
 
@@ -52,7 +53,8 @@ def driven(
 
 def _chunks(steps: int, batch: int, neurons: int, dense: bool) -> list[slice]:
     """Ticks that pass together."""
-    rows = max(CHUNK // max(1, neurons), ROWS if dense else 1)
+    most = CHUNK if torch.get_num_threads() == 1 else SHARED
+    rows = max(most // max(1, neurons), ROWS if dense else 1)
     ticks = max(1, rows // max(1, batch), math.isqrt(steps))  # a state is kept for each chunk
     return [slice(t, min(t + ticks, steps)) for t in range(0, steps, ticks)]
 
@@ -117,11 +119,12 @@ def _gradients(ctx: Any, g_y: Tensor) -> tuple[Tensor | None, ...]:
         _, g_state, more = cpu.backward(ctx.rule, here, marks[k], flat, given, g_state, (True, *learns), into=[g_u])
         g_params += more
         g_u = g_u.view(-1, neurons)
-        few = product.share(g_u, neurons) if ctx.events else 1.0
+        if g_weight is None:
+            few = product.share(g_u, neurons) if ctx.events else 1.0
+            g_weight = product.Gradient(neurons, columns, ctx.few, few)
         if g_x is not None:
             product.multiplier(g_u, neurons, weight.t(), None, few)(g_u, g_x[ticks].view(-1, columns))
         if weighs:
-            g_weight = g_weight or product.Gradient(neurons, columns, ctx.few, few)
             g_weight.add(rows[of], g_u)
         if g_bias is not None:
             g_bias += g_u.sum(0)

@@ -22,6 +22,7 @@ FORWARD, BACKWARD = 0.25, 0.2  # densities below which events win; see `python b
 SAMPLE = 2048  # numbers looked at to tell dense input, at no cost
 SMALL = 1 << 16  # inputs below which the dense product is done before events are counted
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # rows listed at once
+WORTH = 1 << 18  # inputs that threads share
 UNPACKED = 2048  # rows of bits that become numbers at once
 
 
@@ -107,7 +108,8 @@ def multiplier(
 ) -> Callable[[Tensor, Tensor], None]:
     """What puts x weight^T + bias of rows of x, numbers [M, columns] or bits, into memory [M, N].
 
-    By events, if few of the whole x are any (few: their share, if it is known already), else by torch's product.
+    By events, if few of the whole x are any (few: their share, if it is known already), else by torch's product. Valid
+    until this thread makes the next one.
     """
     if (share(x, columns) if few is None else few) <= FORWARD:
         packed = panels(weight, slim(len(weight)))
@@ -145,11 +147,14 @@ def slim(width: int) -> bool:
 
 
 def panels(weight: Tensor, slim: bool = False) -> Tensor:
-    """A weight [N, K] as the kernels want it: LANES, or SLIM, of its outputs side by side [N / lanes * K, lanes]."""
+    """A weight [N, K] as the kernels want it: LANES, or SLIM, of its outputs side by side [N / lanes * K, lanes].
+
+    Scratch of this thread: valid until the next call.
+    """
     from ranvier.spikes import product_kernels
 
     lanes = product_kernels.SLIM if slim else product_kernels.LANES
-    packed = empty((-(-len(weight) // lanes) * weight.shape[1], lanes), weight.dtype)
+    packed = scratch("panels", (-(-len(weight) // lanes) * weight.shape[1], lanes), weight.dtype)
     product_kernels.pack_columns(weight.contiguous().numpy(), packed.numpy())
     return packed
 
@@ -170,7 +175,7 @@ def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tenso
     def work(lo: int, hi: int) -> None:
         kernel(lo, hi, *given, *tile_scratch(tile, columns))
 
-    spread(work, len(x), FORWARD_TILE, len(x) * columns > 1 << 20)
+    spread(work, len(x), FORWARD_TILE, len(x) * columns > WORTH)
 
 
 def tile_scratch(tile: int, columns: int) -> tuple[np.ndarray, ...]:
@@ -195,7 +200,7 @@ class Gradient:
     """The gradient g^T x [N, K] of a weight, of which rows of x, numbers [M, K] or bits, and of g [M, N] add up.
 
     Rows may go by the events of x, by those of g, or by torch's product, as their shares of events, `few` and `few_g`,
-    make quicker; what is asked of one gradient must not change from rows to rows.
+    make quicker. A thread makes one after the other.
     """
 
     def __init__(self, width: int, columns: int, few: float, few_g: float = 1.0):
@@ -236,7 +241,7 @@ def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int) -> Tens
     width = g.shape[1]
     side = product_kernels.SLIM if slim(width) else product_kernels.LANES
     if sums is None:
-        sums = torch.zeros(-(-width // side) * columns, side)
+        sums = scratch("sums", (-(-width // side) * columns, side), torch.float32).zero_()
     given = rows(x), columns, g.numpy(), sums.numpy()
     tile = min(BACKWARD_TILE, max(1, len(x)))
     kernel = product_kernels.add_gradient_slim if slim(width) else product_kernels.add_gradient
@@ -249,7 +254,7 @@ def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int) -> Tens
         kernel(lo, hi, *given, packed, start, *by_column, *by_row)
 
     part = -(-width // side // torch.get_num_threads()) * side  # each thread its own columns of the result
-    spread(work, width, max(side, part), len(x) * columns > 1 << 20)
+    spread(work, width, max(side, part), len(x) * columns > WORTH)
     return sums
 
 

@@ -22,6 +22,7 @@ kernel = njit(nogil=True, error_model="numpy", cache=True)
 inner = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)  # called a few times per row, or more
 ONE = np.uint64(1)
 QUARTER, SLIM = LANES // 4, 32
+LINE = 16  # numbers of a cache line
 
 
 def list_events(x, m, columns, left, listed, amounts, n):
@@ -75,14 +76,17 @@ def _list_bits(x, m, columns, left, listed, amounts, n):
 def pack_columns(matrix, panels):
     """Panels of the rows of a weight [N, K], as a layer keeps it: panels[c K + k, i] = matrix[c lanes + i, k]."""
     rows, columns = matrix.shape
-    lanes = panels.shape[1]
+    lanes, whole = panels.shape[1], columns // LINE * LINE
     for left in range(0, rows, lanes):
         at, wide = left // lanes * columns, min(lanes, rows - left)
         panel = panels[at : at + columns]
-        for near in range(0, columns, 16):  # a cache line of each row at a time
+        for near in range(0, whole, LINE):
             for i in range(wide):
-                for k in range(near, min(columns, near + 16)):
-                    panel[k, i] = matrix[left + i, k]
+                for k in range(LINE):
+                    panel[near + k, i] = matrix[left + i, near + k]
+        for i in range(wide):
+            for k in range(whole, columns):
+                panel[k, i] = matrix[left + i, k]
         panel[:, wide:] = 0
 
 
@@ -90,10 +94,14 @@ def pack_columns(matrix, panels):
 def unpack_columns(panels, at, left, out):
     """The panel that begins at row `at`, back in the rows of a matrix: out[left + i, k] = panels[at + k, i]."""
     rows, columns = out.shape
-    for near in range(0, columns, 16):
-        for i in range(min(panels.shape[1], rows - left)):
-            for k in range(near, min(columns, near + 16)):
-                out[left + i, k] = panels[at + k, i]
+    wide, whole = min(panels.shape[1], rows - left), columns // LINE * LINE
+    for near in range(0, whole, LINE):
+        for i in range(wide):
+            for k in range(LINE):
+                out[left + i, near + k] = panels[at + near + k, i]
+    for i in range(wide):
+        for k in range(whole, columns):
+            out[left + i, k] = panels[at + k, i]
 
 
 @kernel
