@@ -71,6 +71,29 @@ def test_learned_parameters_and_a_gradient_that_is_the_same_at_every_tick():
     torch.testing.assert_close(*both(net, x, still_gradient=True), rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("neuron", [rv.LIF, rv.ALIF], ids=["LIF", "ALIF"])
+@pytest.mark.parametrize(("features", "neurons", "batch"), [(70, 33, 5), (40, 1, 3), (65, 130, 9)])
+@pytest.mark.parametrize("still", [True, False], ids=["the same gradient at every tick", "any gradient"])
+def test_spikes_that_return(neuron, features, neurons, batch, still):
+    torch.manual_seed(0)
+    layer = rv.Recurrent(neuron(learn="beta", shape=neurons), neurons)
+    net = rv.Sequential(rv.Linear(features, neurons), layer, *(() if still else (rv.Linear(neurons, 4), rv.LI())))
+    (y, *grads), (z, *others) = both(net, 2 * spikes(0.4, 21, batch, features), still)
+    torch.testing.assert_close(y, z, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(grads, others, rtol=1e-4, atol=1e-5)
+
+
+def test_of_recurrent_neurons_too_nothing_is_hidden():
+    net, seen = rv.Sequential(rv.Linear(6, 8), rv.Recurrent(rv.LIF(), 8)), []
+    x = torch.rand(9, 2, 6)
+    y = net(x)
+    net[1].neuron.register_forward_hook(lambda *_: seen.append(1))
+    torch.testing.assert_close(net(x), y)
+    torch.testing.assert_close(rv.record(net, x, "z")["1"], y)
+    (row,) = rv.memory(rv.Sequential(rv.Linear(6, 8), rv.Recurrent(rv.LIF(), 8)), x).rows
+    assert row[:2] == ("0-1", "Linear, Recurrent") and row[3].startswith("float32 [9, 2, 8], int64 [18, 1]")
+
+
 def test_compact_surrogates_send_few_gradients_back():
     torch.manual_seed(0)
     lif = rv.LIF(surrogate=rv.surrogate.boxcar(0.1))

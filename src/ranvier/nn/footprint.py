@@ -1,6 +1,6 @@
 """What a network keeps in memory between its forward and its backward pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -99,9 +99,9 @@ def memory(net: nn.Module, x: Any) -> Kept:
     return Kept(tuple((*which, _bytes(vs), ", ".join(map(_shape, vs))) for which, vs in kept.items()))
 
 
-def layers(part: nn.Module | Stage) -> Sequence[nn.Module]:
-    """Of a stage its layers, of a module by itself none."""
-    return part.layers if isinstance(part, Stage) else ()
+def layers(part: nn.Module | Stage) -> list[nn.Module]:
+    """Of a stage its layers and all within, of a module by itself none."""
+    return [m for layer in part.layers for m in layer.modules()] if isinstance(part, Stage) else []
 
 
 def _bytes(tensors: list[Tensor]) -> int:

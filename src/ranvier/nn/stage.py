@@ -42,7 +42,7 @@ def unwatched(layers: Sequence[nn.Module]) -> bool:
     return (
         not torch.compiler.is_compiling()
         and getattr(here, "book", None) is None  # the verbs see every layer by itself
-        and not any(getattr(m, hooks) for m in layers for hooks in HOOKS)
+        and not any(getattr(m, hooks) for layer in layers for m in layer.modules() for hooks in HOOKS)
     )
 
 

@@ -26,15 +26,9 @@ def together(neurons: int) -> int:
     return 8 if neurons <= 512 else 16
 
 
-def _ready(params: Sequence[Tensor], x: Tensor, dtype: torch.dtype) -> tuple[tuple[bool, ...], tuple]:
-    """Which parameters are per neuron, and all of them as the kernels take them."""
-    flat = op.flat_params(params, x.shape[1:], dtype)
-    return cpu.per_neuron(flat), tuple(p.numpy() for p in flat)
-
-
-def _columns(weight: Tensor) -> Tensor:
+def columns(weight: Tensor) -> Tensor:
     """A weight [N, K] as the kernels add up its columns: panels in float32, transposed in float64."""
-    return product.panels(weight) if weight.dtype == torch.float32 else weight.t().contiguous()
+    return product.panels(weight, name="back") if weight.dtype == torch.float32 else weight.t().contiguous()
 
 
 def _flat(sequences: Sequence[Tensor]) -> tuple:
@@ -47,16 +41,28 @@ def forward(
     segment: int,
 ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:  # fmt: skip
     """Outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N]; see `ranvier::feedback`."""
-    (steps, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
+    dtype = initial.dtype
     outputs, u = [empty(x.shape, dtype) for _ in rule.outputs], empty(x.shape, dtype)
-    marks, final = initial.new_empty(-(-steps // segment), *initial.shape), torch.empty_like(initial)
-    wide, numbers = _ready(params, x, dtype)
-    code = cpu.module(rule, dtype, wide, more=_loops())
-    current = (x.to(dtype) if bias is None else x.to(dtype) + bias.to(dtype)).numpy()
-    begin, s = z.to(dtype).contiguous().numpy(), initial.view(states, -1).numpy()
-    arrays = (product.FORWARD, current, begin, _columns(weight.to(dtype)).numpy(), s, numbers, _flat(outputs),
-              outputs[0].numpy(), u.numpy(), _flat([u]), final.view(states, -1).numpy(),
-              marks.view(len(marks), states, -1).numpy())  # fmt: skip
+    marks, final = initial.new_empty(-(-len(x) // segment), *initial.shape), torch.empty_like(initial)
+    current, flat = (
+        x.to(dtype) if bias is None else x.to(dtype) + bias.to(dtype),
+        op.flat_params(params, x.shape[1:], dtype),
+    )
+    begin, back = z.to(dtype).contiguous(), columns(weight.to(dtype))
+    carry(rule, current, begin, initial, flat, back, segment, outputs, u, final, marks)
+    return outputs, final, marks, u
+
+
+def carry(
+    rule: Rule, x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], columns: Tensor, segment: int,
+    outputs: Sequence[Tensor], u: Tensor, final: Tensor, marks: Tensor,
+) -> None:  # fmt: skip
+    """The same with a place for all that is found; u may be that of x. params and columns as the kernels take them."""
+    (_, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
+    code = cpu.module(rule, dtype, cpu.per_neuron(params), more=_loops())
+    arrays = (product.FORWARD, x.numpy(), z.numpy(), columns.numpy(), initial.view(states, -1).numpy(),
+              tuple(p.numpy() for p in params), _flat(outputs), outputs[0].numpy(), u.numpy(), _flat([u]),
+              final.view(states, -1).numpy(), marks.view(len(marks), states, -1).numpy())  # fmt: skip
     tile = min(together(neurons), batch)
 
     def work(lo: int, hi: int) -> None:
@@ -65,7 +71,6 @@ def forward(
         cpu.timed(rule.name, code.feedback_forward, lo, hi, segment, *arrays, *around)
 
     spread(work, batch, tile, x.numel() >= WORTH)
-    return outputs, final, marks, u
 
 
 def backward(
@@ -73,16 +78,29 @@ def backward(
     wanted: Sequence[bool], segment: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of u [T, B, N], of the initial state [S, B, N], of the wanted parameters [P, B, N]."""
+    (_, batch, neurons), dtype = u.shape, marks.dtype
+    *g_outputs, g_final = (g.to(dtype).contiguous() for g in grads)
+    g_u, flat, back = empty(u.shape, dtype), op.flat_params(params, u.shape[1:], dtype), columns(weight.to(dtype).t())
+    after = torch.zeros(batch, neurons, dtype=dtype)
+    g_initial, g_params = carry_back(rule, u, marks, flat, back, g_outputs, after, g_final, wanted, segment, g_u)
+    return g_u, g_initial.view(marks.shape[1:]), g_params.view(-1, batch, neurons)
+
+
+def carry_back(
+    rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], columns: Tensor, g_outputs: Sequence[Tensor],
+    g_after: Tensor, g_final: Tensor, wanted: Sequence[bool], segment: int, g_u: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The same with a place for the gradient of u; g_after [B, N] comes back to the last output. -> gradients of the
+    state before [S, B N], of the wanted parameters [P, B N]."""
     (_, batch, neurons), states, dtype = u.shape, len(rule.states), marks.dtype
-    wide, numbers = _ready(params, u, dtype)
-    code = cpu.module(rule, dtype, wide, (True, *wanted), more=_loops())
-    g_outputs = [g.to(dtype).contiguous() for g in grads[:-1]]
-    g_final = grads[-1].to(dtype).contiguous().view(states, -1).numpy()
-    g_z, g_u = torch.empty(1, batch, neurons, dtype=dtype), empty(u.shape, dtype)
-    g_initial, g_params = torch.empty_like(marks[0]), torch.zeros(sum(wanted), batch * neurons, dtype=dtype)
-    arrays = (_flat([u]), marks.view(len(marks), states, -1).numpy(), numbers, _columns(weight.to(dtype).t()).numpy(),
-              g_outputs[0].numpy(), g_z.numpy(), _flat([g_z, *g_outputs[1:]]), g_final, g_u.numpy(), _flat([g_u]),
-              g_initial.view(states, -1).numpy(), g_params.numpy())  # fmt: skip
+    code = cpu.module(rule, dtype, cpu.per_neuron(params), (True, *wanted), more=_loops())
+    g_z = torch.empty(1, batch, neurons, dtype=dtype)
+    g_initial = torch.empty(states, batch * neurons, dtype=dtype)
+    g_params = torch.zeros(sum(wanted), batch * neurons, dtype=dtype)
+    arrays = (_flat([u]), marks.view(len(marks), states, -1).numpy(), tuple(p.numpy() for p in params), columns.numpy(),
+              g_outputs[0].numpy(), g_after.numpy(), g_z.numpy(), _flat([g_z, *g_outputs[1:]]),
+              g_final.view(states, -1).numpy(), g_u.numpy(), _flat([g_u]), g_initial.numpy(),
+              g_params.numpy())  # fmt: skip
     tile = min(together(neurons), batch)
 
     def work(lo: int, hi: int) -> None:
@@ -92,4 +110,4 @@ def backward(
         cpu.timed(rule.name, code.feedback_backward, lo, hi, segment, *arrays, *around)
 
     spread(work, batch, tile, u.numel() >= WORTH)
-    return g_u, g_initial, g_params.view(-1, batch, neurons)
+    return g_initial, g_params

@@ -72,13 +72,14 @@ def feedback_forward(lo, hi, segment, few, x, z, weight, initial, params, ys, y,
 
 
 @kernel
-def feedback_backward(lo, hi, segment, us, marks, params, weight, g_y, g_z, g_zs, g_final, g_u, g_us, g_initial,
-                      g_params, trail, carry, listed, amounts, ends, edge):  # fmt: skip
+def feedback_backward(lo, hi, segment, us, marks, params, weight, g_y, g_after, g_z, g_zs, g_final, g_u, g_us,
+                      g_initial, g_params, trail, carry, listed, amounts, ends, edge):  # fmt: skip
     """Back through time for the samples lo..hi: g_z[t] = g_y[t] + g_u[t + 1] weight, then the adjoint gives g_u[t].
 
-    g_y, g_u [T, B, N]; g_z [1, B, N], of the tick at hand; g_zs: tuple of the gradients of all outputs [T, B N], of
-    which g_z views the first as [1, B N]; g_us: tuple of g_u as [T, B N]; g_final, g_initial [S, B N]; g_params
-    [P, B N], added to. Scratch: trail [segment, S, R N], carry [S, R N], and a tile's.
+    g_y, g_u [T, B, N]; g_after [B, N] comes back to the output of the last tick; g_z [1, B, N], of the tick at hand;
+    g_zs: tuple of the gradients of all outputs [T, B N], of which g_z views the first as [1, B N]; g_us: tuple of g_u
+    as [T, B N]; g_final, g_initial [S, B N]; g_params [P, B N], added to. Scratch: trail [segment, S, R N], carry
+    [S, R N], and a tile's.
     """
     steps, _, neurons = g_u.shape
     tile = ends.shape[0]
@@ -96,6 +97,6 @@ def feedback_backward(lo, hi, segment, us, marks, params, weight, g_y, g_z, g_zs
                 else:
                     for i in range(a, b):
                         for n in range(neurons):
-                            g_z[0, i, n] = g_y[t, i, n]
+                            g_z[0, i, n] = g_y[t, i, n] + g_after[i, n]
                 adjoint_row(t, left, right, us, trail[t - start], params, g_zs, carry, g_us, g_params)
         write(g_initial, carry, left, right)

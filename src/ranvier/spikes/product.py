@@ -146,15 +146,15 @@ def slim(width: int) -> bool:
     return width < product_kernels.SLIM
 
 
-def panels(weight: Tensor, slim: bool = False) -> Tensor:
+def panels(weight: Tensor, slim: bool = False, name: str = "panels") -> Tensor:
     """A weight [N, K] as the kernels want it: LANES, or SLIM, of its outputs side by side [N / lanes * K, lanes].
 
-    Scratch of this thread: valid until the next call.
+    Scratch of this thread: valid until the next call with the same name.
     """
     from ranvier.spikes import product_kernels
 
     lanes = product_kernels.SLIM if slim else product_kernels.LANES
-    packed = scratch("panels", (-(-len(weight) // lanes) * weight.shape[1], lanes), weight.dtype)
+    packed = scratch(name, (-(-len(weight) // lanes) * weight.shape[1], lanes), weight.dtype)
     product_kernels.pack_columns(weight.contiguous().numpy(), packed.numpy())
     return packed
 
@@ -200,21 +200,21 @@ class Gradient:
     """The gradient g^T x [N, K] of a weight, of which rows of x, numbers [M, K] or bits, and of g [M, N] add up.
 
     Rows may go by the events of x, by those of g, or by torch's product, as their shares of events, `few` and `few_g`,
-    make quicker. A thread makes one after the other.
+    make quicker. A thread makes those of one name one after the other.
     """
 
-    def __init__(self, width: int, columns: int, few: float, few_g: float = 1.0):
-        self.shape, self.by_x = (width, columns), few <= BACKWARD
+    def __init__(self, width: int, columns: int, few: float, few_g: float = 1.0, name: str = "sums"):
+        self.shape, self.by_x, self.name = (width, columns), few <= BACKWARD, name
         self.by_g = not self.by_x and few_g <= BACKWARD
         self.sum: Tensor | None = None
 
     def add(self, x: Tensor, g: Tensor) -> None:
         if self.by_x:
-            self.sum = _add_events(self.sum, x, g, self.shape[1])
+            self.sum = _add_events(self.sum, x, g, self.shape[1], self.name)
             return
         for of, part in _numbers(x, self.shape[1], g.dtype):
             if self.by_g:
-                self.sum = _add_events(self.sum, g[of], part, self.shape[0])
+                self.sum = _add_events(self.sum, g[of], part, self.shape[0], self.name)
             elif self.sum is not None:
                 self.sum.addmm_(g[of].t(), part)
             elif self.shape[1] < self.shape[0]:  # a product of few rows is quicker than one of few columns
@@ -234,14 +234,14 @@ class Gradient:
         return out if self.by_x else out.t().contiguous()
 
 
-def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int) -> Tensor:
+def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int, name: str) -> Tensor:
     """The panels of g^T x by the events of x, numbers [M, K] or bits, added to those there are."""
     from ranvier.spikes import product_kernels
 
     width = g.shape[1]
     side = product_kernels.SLIM if slim(width) else product_kernels.LANES
     if sums is None:
-        sums = scratch("sums", (-(-width // side) * columns, side), torch.float32).zero_()
+        sums = scratch(name, (-(-width // side) * columns, side), torch.float32).zero_()
     given = rows(x), columns, g.numpy(), sums.numpy()
     tile = min(BACKWARD_TILE, max(1, len(x)))
     kernel = product_kernels.add_gradient_slim if slim(width) else product_kernels.add_gradient
