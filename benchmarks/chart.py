@@ -6,7 +6,7 @@ from typing import Any
 
 from turns import KEPT, figures
 
-SHOWN = ("ranvier", "spikingjelly", "snntorch", "norse", "sinabs", "rockpool", "spyx", "loop")
+SHOWN = ("ranvier", "spikingjelly", "snntorch", "norse", "sinabs", "rockpool", "spyx", "jaxpike", "loop")
 NAMES = {"loop": "plain loop"}
 
 

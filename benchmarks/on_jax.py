@@ -1,4 +1,4 @@
-"""The layers of a case in the words of Spyx, on JAX: linear layers over the whole sequence, neurons by a scan."""
+"""The layers of a case in the words of libraries on JAX: linear layers over the whole sequence, neurons by a scan."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import numpy as np
 from cases import CASES, Case, Layer, draw, layers
 
 RATE = 0.01  # steps of SGD
-UNROLL = (1, 4)  # ticks in a turn of a compiled loop: the faster is taken
+UNROLL = (1, 4, 8)  # ticks in a turn of a compiled loop: the fastest is taken
 
 
 def through(node: Any, x: Any, unroll: int) -> Any:
@@ -32,8 +32,8 @@ def folded(x: Any, *plain: Callable) -> Any:
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
-def build(case: Case, unroll: int) -> tuple[Any, Callable]:
-    """The modules with parameters, and the function (modules, x) -> y. Pictures have their channels last."""
+def spyx(case: Case, unroll: int) -> tuple[Any, Callable]:
+    """Parameters, and the function (parameters, x) -> y. Pictures have their channels last."""
     import jax.numpy as jnp
     import spyx.nn as sn
     from flax import nnx
@@ -76,49 +76,87 @@ def build(case: Case, unroll: int) -> tuple[Any, Callable]:
     for layer in layers(case):
         made.append((layer, words[layer.kind][0](layer)))
 
-    def forward(modules: Any, x: Any) -> Any:
-        rest = list(modules)
+    modules = nnx.List([module for _, own in made for module in own])
+    graph, params, others = nnx.split(modules, lambda path, v: isinstance(v, nnx.Param) and path[-1] != "beta", ...)
+
+    def forward(params: Any, x: Any) -> Any:
+        rest = list(nnx.merge(graph, params, others, copy=True))
         for layer, own in made:
             x = words[layer.kind][1](x, *rest[: len(own)])
             del rest[: len(own)]
         return x
 
-    return nnx.List([module for _, own in made for module in own]), forward
+    return params, forward
+
+
+def jaxpike(case: Case, unroll: int) -> tuple[Any, Callable]:
+    """The same. It scales input by 1 - beta, so its thresholds and slopes are scaled too, and its readout back."""
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+    import jaxpike as jp
+
+    scale, key = 1 - case.beta, jax.random.key(0)
+    tau = float(-1 / np.log(case.beta))
+    words: dict[str, Callable[[Layer], Any]] = {
+        "linear": lambda layer: jp.Dense(*layer.weights[0].T.shape, key=key, use_bias=len(layer.weights) == 2),
+        "lif": lambda layer: jp.LIF(tau, threshold=scale, surrogate=jp.ATan(2 / scale)),
+        "readout": lambda layer: jp.LeakyIntegrator(tau),
+    }
+    if lacking := {layer.kind for layer in layers(case)} - words.keys():
+        why = "batch norm" if "conv" in lacking else f"{', '.join(sorted(lacking))} as a layer"
+        raise NotImplementedError(f"has no {why}")
+    net = jp.Sequential(*(words[layer.kind](layer) for layer in layers(case)))
+
+    def weights(net: Any) -> list[Any]:
+        found = [(one.weight, one.bias) for one in net.layers if isinstance(one, jp.Dense)]
+        return [w for pair in found for w in pair if w is not None]
+
+    back = scale if layers(case)[-1].kind == "readout" else 1.0
+
+    def forward(params: Any, x: Any) -> Any:
+        whole = eqx.tree_at(weights, net, params) if params else net
+        return jp.unroll(whole, x, scan_unroll=unroll)[0] / back
+
+    return [jnp.asarray(w) for layer in layers(case) for w in layer.weights], forward
+
+
+BUILD = {"spyx": spyx, "jaxpike": jaxpike}
 
 
 def ready(name: str, case: Case, threads: int) -> Callable[[], tuple[float, float, Callable]]:
     """A step: seconds forward and backward, and how to see what came out."""
     many = "true" if threads > 1 else "false"  # to be said before the import
     os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={many} intra_op_parallelism_threads={threads}"
-    command = [sys.executable, __file__, next(k for k, v in CASES.items() if v == case)]
-    chosen = subprocess.run(command, capture_output=True, text=True, check=True)  # apart: memory is measured here
-    return compiled(case, int(chosen.stdout))
+    command = [sys.executable, __file__, name, next(k for k, v in CASES.items() if v == case)]
+    chosen = subprocess.run(command, capture_output=True, text=True)  # apart: memory is measured here
+    if chosen.returncode:
+        raise RuntimeError((chosen.stderr.strip().splitlines() or ["no answer"])[-1])
+    return compiled(name, case, int(chosen.stdout))
 
 
-def faster(case: Case) -> int:
+def fastest(name: str, case: Case) -> int:
     """Of UNROLL."""
 
     def seconds(unroll: int) -> float:
-        step = compiled(case, unroll)
+        step = compiled(name, case, unroll)
         return min(sum(step()[:2]) for _ in range(3))
 
     return min(UNROLL, key=seconds)
 
 
-def compiled(case: Case, unroll: int) -> Callable[[], tuple[float, float, Callable]]:
+def compiled(name: str, case: Case, unroll: int) -> Callable[[], tuple[float, float, Callable]]:
     import jax
     import jax.numpy as jnp
     import optax
-    from flax import nnx
 
     x, labels, given = draw(case)
     x, given = (a if a is None or len(case.shape) < 3 else np.moveaxis(a, 2, -1) for a in (x, given))
     x, labels, given = (a if a is None else jnp.asarray(a) for a in (x, labels, given))
-    modules, network = build(case, unroll)
-    graph, params, rest = nnx.split(modules, lambda path, v: isinstance(v, nnx.Param) and path[-1] != "beta", ...)
+    params, network = BUILD[name](case, unroll)
 
     def forward(params: Any, x: Any) -> tuple[Any, Any]:
-        y = network(nnx.merge(graph, params, rest, copy=True), x)
+        y = network(params, x)
         if case.loss == "crossentropy":
             return optax.softmax_cross_entropy_with_integer_labels(y.mean(0), labels).mean(), y
         return y.sum(), y
@@ -148,4 +186,4 @@ def compiled(case: Case, unroll: int) -> Callable[[], tuple[float, float, Callab
 
 
 if __name__ == "__main__":
-    print(faster(CASES[sys.argv[1]]))
+    print(fastest(sys.argv[1], CASES[sys.argv[2]]))

@@ -20,6 +20,7 @@ PEERS: dict[str, list[str]] = {
     "bindsnet": ["--no-deps", "bindsnet", "scipy"],
     "pytorch_spiking": ["--no-deps", "pytorch-spiking"],
     "spyx": ["spyx"],  # on JAX: it brings all it needs
+    "jaxpike": ["jaxpike"],  # the same
 }
 
 

@@ -50,7 +50,7 @@ def turn(step: Callable) -> dict[str, float]:
 
 def main(library: str, case: str, threads: int) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])  # XLA takes more than it is told to
-    if library == "spyx":
+    if library in ("spyx", "jaxpike"):
         from on_jax import ready
     elif library == "limit":
         from limit import ready

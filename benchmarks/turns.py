@@ -22,10 +22,18 @@ from peers import python
 HERE = Path(__file__).parent
 KEPT = HERE / "table.json"
 OURS = ("ranvier", "loop", "limit")
-ALL = ("ranvier", "spikingjelly", "snntorch", "norse", "sinabs", "rockpool", "spyx", "loop", "limit")
+ALL = ("ranvier", "spikingjelly", "snntorch", "norse", "sinabs", "rockpool", "spyx", "jaxpike", "loop", "limit")
 
 # How much of the evidence must agree with the plain loop's, and why not all of it.
-AGREES: dict[str, int] = {"ranvier": 3, "loop": 3, "spikingjelly": 3, "sinabs": 1, "norse": 1, "norse, recurrent": 0}
+AGREES: dict[str, int] = {
+    "ranvier": 3,
+    "loop": 3,
+    "spikingjelly": 3,
+    "sinabs": 1,
+    "jaxpike": 1,
+    "norse": 1,
+    "norse, recurrent": 0,
+}
 WHY = {
     "snntorch": "resets a tick later",
     "norse": "its own slope",
@@ -33,6 +41,7 @@ WHY = {
     "sinabs": "gradient through the reset",
     "rockpool": "a current before the membrane, its own slope",
     "spyx": "fires and resets a tick later",
+    "jaxpike": "gradient through the reset",
 }
 
 

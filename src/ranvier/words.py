@@ -50,30 +50,50 @@ def gated(gate: Callable[[Any], Any]) -> Iterator[None]:
 class _Spike(torch.autograd.Function):
     """A step whose derivative is the slope that was in force when it ran."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, u: Tensor, fires: Tensor, slope: Callable | None) -> Tensor:
-        ctx.save_for_backward(u)
-        ctx.slope = slope
+    def forward(u: Tensor, fires: Tensor, slope: Callable | None) -> Tensor:
         return fires.to(u.dtype)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        u, _, ctx.slope = inputs
+        ctx.save_for_backward(u)
+        ctx.save_for_forward(u)
+
+    @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _Spike.jvp(ctx, *grads), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
         if ctx.slope is None:
             raise RuntimeError("spike: no slope is in force; call the rule through its neuron, or `with sloped(...)`")
         (u,) = ctx.saved_tensors
-        return grads[0] * ctx.slope(u), None, None
+        return tangents[0] * ctx.slope(u)
 
 
 class _Inject(torch.autograd.Function):
     """The value of one tensor, the derivative of another."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, model: Tensor, measured: Tensor) -> Tensor:
+    def forward(model: Tensor, measured: Tensor) -> Tensor:
         return measured.to(model.dtype).expand_as(model).clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0], None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        return tangents[0].clone()
 
 
 def _tensor_where(condition: Any, a: Any, b: Any) -> Tensor:

@@ -123,6 +123,28 @@ def test_a_plain_torch_sequential_works(name):
 
 
 @every_layer
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, on the first jvp
+def test_torch_func_sees_every_layer(name):
+    layer, x, _ = made(name, 5, 2, 0)
+    if isinstance(x, tuple):
+        pytest.skip("takes several inputs")
+
+    def size(x):
+        y = layer(x)
+        return (y[0] if isinstance(y, tuple) else y).square().sum()
+
+    leaf = x.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(size(leaf), leaf)
+    torch.testing.assert_close(torch.func.grad(size)(x), wanted)
+    along = torch.func.jvp(size, (x,), (torch.ones_like(x),))[1]
+    torch.testing.assert_close(along, wanted.sum(), rtol=1e-4, atol=1e-4)
+    several = torch.stack([x, 2 * x, x.flip(0)])
+    same(torch.func.vmap(layer)(several), torch.stack([layer(one) for one in several]), False)
+    each = torch.func.vmap(torch.func.grad(size))(several)
+    torch.testing.assert_close(each[0], wanted)
+
+
+@every_layer
 def test_no_tick_and_no_sample(name):
     layer, x, _ = made(name, 4, 3, 0)
     for index in (slice(0, 0), (slice(None), slice(0, 0))):

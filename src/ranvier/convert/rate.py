@@ -38,10 +38,21 @@ _RULES = {(rectify, traced): _rule(rectify, traced) for rectify in (False, True)
 class _Rectified(torch.autograd.Function):
     """The spikes of relu(x), with the derivative of relu: one pass over memory each way."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, spikes: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(x: Tensor, spikes: Tensor) -> Tensor:
         return spikes
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return tangents[0] * (x > 0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

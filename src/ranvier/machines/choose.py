@@ -52,6 +52,11 @@ class Choice:
     reason: str
 
 
+def transformed() -> bool:
+    """Whether torch.func runs this (grad, vmap, ...), which sees through torch operations only."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
 def choose(like: Tensor) -> Choice:
     """The machine for tensors like this one."""
     device = like.device.type
@@ -64,7 +69,11 @@ def choose(like: Tensor) -> Choice:
                 f"machine({name!r}) serves {' and '.join(serves)} tensors, but this one is on {device}; "
                 f"move it, or leave out `with machine({name!r})`"
             )
+        if transformed() and name != "reference":
+            raise ValueError(f"machine({name!r}) does not serve torch.func, which sees through torch operations only")
         return Choice(name, f"asked for by machine({name!r})")
+    if transformed():
+        return Choice("reference", f"torch.func sees through torch operations only: {NAMES['reference']}")
     for name, serves in SERVES.items():
         if serves and device in serves:
             return Choice(name, f"{device} tensors: {NAMES[name]}")
@@ -98,5 +107,5 @@ def carry(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params:
         return [y.to(inputs[0].dtype) for y in outputs], after
     initial = torch.stack(list(state)) if state else inputs[0].new_empty((0, *inputs[0].shape[1:]))
     rule, params = _once(rule, params, initial.dtype)
-    *outputs, final = op.scan(list(inputs), initial, list(params), rule.key, chosen.machine)
+    *outputs, final = op.carry(list(inputs), initial, list(params), rule.key, chosen.machine)
     return outputs, list(final.unbind(0))

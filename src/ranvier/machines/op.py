@@ -1,11 +1,12 @@
 """The torch operator: a rule carried through time by a kernel, with its derivative.
 
 One pair, `ranvier::scan` and `ranvier::scan_backward`, serves every rule; a rule is named by its key. Only the inputs,
-the initial state and the parameters are kept for backward.
+the initial state and the parameters are kept for backward. Through torch's dispatcher a custom operator takes half as
+long again for a small layer; `carry` goes that way only where operators are traced.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 from ranvier.derive.rule import Rule
 from ranvier.machines import cpu
 from ranvier.machines.memory import contiguous
+
+PLAIN = (Tensor, torch.nn.Parameter)
 
 rules: dict[str, Rule] = {}
 
@@ -48,8 +51,14 @@ def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dty
     return [p.reshape(-1).contiguous() for p in wide]
 
 
-@torch.library.custom_op("ranvier::scan", mutates_args=())
-def scan(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
+def carry(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
+    """The same as `scan`."""
+    if torch.compiler.is_compiling() or any(type(t) not in PLAIN for t in (*inputs, initial, *params)):
+        return scan(inputs, initial, params, rule, machine)
+    return list(_Scan.apply(rule, machine, len(inputs), *inputs, initial, *params))
+
+
+def _forward(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
     """inputs [T, B, *F] each, initial [S, B, *F], params broadcastable to [*F] -> outputs [T, B, *F], ..., final."""
     like = inputs[0]
     if like.numel() == 0:
@@ -61,14 +70,16 @@ def scan(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str,
     return [*(y.view(like.shape).to(like.dtype) for y in outputs), final.view(initial.shape)]
 
 
+scan = torch.library.custom_op("ranvier::scan", _forward, mutates_args=())
+
+
 @scan.register_fake
 def _(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
     new = [torch.empty_like(inputs[0], memory_format=torch.contiguous_format) for _ in rules[rule].outputs]
     return [*new, torch.empty_like(initial, memory_format=torch.contiguous_format)]
 
 
-@torch.library.custom_op("ranvier::scan_backward", mutates_args=())
-def scan_backward(
+def _gradients(
     inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str,
     machine: str,
 ) -> list[Tensor]:  # fmt: skip
@@ -92,6 +103,9 @@ def scan_backward(
     ]
 
 
+scan_backward = torch.library.custom_op("ranvier::scan_backward", _gradients, mutates_args=())
+
+
 @scan_backward.register_fake
 def _(
     inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str,
@@ -106,24 +120,48 @@ def _(
 
 
 def _remember(ctx: Any, inputs: tuple, output: Any) -> None:
+    xs, initial, params, rule, machine = inputs
+    _keep(ctx, rule, machine, len(xs), *xs, initial, *params)
+
+
+def _keep(ctx: Any, rule: str, machine: str, count: int, *tensors: Tensor) -> None:
     ctx.set_materialize_grads(False)
-    xs, initial, params, ctx.rule, ctx.machine = inputs
-    ctx.counts = len(xs), len(params)
-    ctx.save_for_backward(*xs, initial, *params)
+    ctx.rule, ctx.machine, ctx.count = rule, machine, count
+    ctx.save_for_backward(*tensors)
+
+
+def _back(ctx: Any, grads: Sequence[Tensor | None], needs: Sequence[bool], gradients: Callable) -> list[Tensor | None]:
+    """Of all tensors that were kept: inputs, initial state, parameters, of which some need one."""
+    n = ctx.count
+    xs, initial, params = list(ctx.saved_tensors[:n]), ctx.saved_tensors[n], list(ctx.saved_tensors[n + 1 :])
+    wanted = [*needs[:n], *needs[n + 1 :]]
+    likes = [xs[0]] * (len(grads) - 1) + [initial]
+    given = [torch.zeros_like(like) if g is None else g for g, like in zip(grads, likes, strict=True)]
+    found = iter(gradients(xs, initial, params, given, wanted, ctx.rule, ctx.machine))
+    return [next(found) if want or at == n else None for at, want in enumerate(needs)]
 
 
 def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
-    n, m = ctx.counts
-    saved = ctx.saved_tensors
-    xs, initial, params = list(saved[:n]), saved[n], list(saved[n + 1 :])
-    needs = ctx.needs_input_grad
-    wanted = [*(bool(w) for w in needs[0]), *(bool(w) for w in needs[2])] if m else [bool(w) for w in needs[0]]
-    likes = [xs[0]] * (len(grads) - 1) + [initial]
-    given = [torch.zeros_like(like) if g is None else g for g, like in zip(grads, likes, strict=True)]
-    found = iter(scan_backward(xs, initial, params, given, wanted, ctx.rule, ctx.machine))
-    g_inputs = [next(found) if want else None for want in wanted[:n]]
-    g_initial = next(found)
-    return g_inputs, g_initial, [next(found) if want else None for want in wanted[n:]], None, None
+    of_inputs, of_initial, of_params, *_ = ctx.needs_input_grad
+    n = ctx.count
+    needs = [*map(bool, of_inputs), bool(of_initial), *(map(bool, of_params) if of_params else ())]
+    found = _back(ctx, grads, needs, scan_backward)
+    return found[:n], found[n], found[n + 1 :], None, None
+
+
+class _Scan(torch.autograd.Function):
+    """`scan` without the dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, rule: str, machine: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        _keep(ctx, rule, machine, count, *tensors)
+        return tuple(_forward(list(tensors[:count]), tensors[count], list(tensors[count + 1 :]), rule, machine))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        with torch.no_grad():
+            found = _back(ctx, grads, ctx.needs_input_grad[3:], _gradients)
+        return None, None, None, *first_derivatives(found, ctx.saved_tensors)
 
 
 def no_second_derivative(ctx: Any, *grads: Any) -> None:

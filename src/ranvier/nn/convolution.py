@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.machines import choose
 from ranvier.spikes import convolution
 
 
@@ -15,7 +16,8 @@ class Conv2d(nn.Conv2d):
     float32 it measures the share of inputs that are not zero: below three tenths only the weights that spikes meet
     are added up, and of spikes only the bits are kept for backward; above it the convolution is torch's. Forward and
     weight gradient decide for themselves. Groups, dilation, padding modes other than zeros, an even kernel with
-    padding "same", autocast and torch.compile have torch's too. Results differ from torch's only by the order of sums.
+    padding "same", autocast, torch.compile and torch.func have torch's too. Results differ from torch's only by the
+    order of sums.
 
     >>> import torch, ranvier
     >>> ranvier.Conv2d(2, 32, 3, padding=1)(torch.zeros(8, 2, 34, 34)).shape
@@ -24,7 +26,8 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Any:
         padding = self._sides()
-        if padding is None or torch.compiler.is_compiling() or torch.is_autocast_enabled(input.device.type):
+        traced = torch.compiler.is_compiling() or choose.transformed()
+        if padding is None or traced or torch.is_autocast_enabled(input.device.type):
             return super().forward(input)
         if convolution.serves(input, self.weight, self.stride, padding):
             bits, share, spikes = convolution.look(input)

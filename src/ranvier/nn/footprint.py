@@ -1,5 +1,6 @@
 """What a network keeps in memory between its forward and its backward pass."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def memory(net: nn.Module, x: Any) -> Kept:
         for hook in hooks:
             hook.remove()
     del y
-    return Kept(tuple((*which, _bytes(vs), ", ".join(map(_shape, vs))) for which, vs in kept.items()))
+    return Kept(tuple((*which, _bytes(vs), _shapes(vs)) for which, vs in kept.items()))
 
 
 def layers(part: nn.Module | Stage) -> list[nn.Module]:
@@ -108,5 +109,6 @@ def _bytes(tensors: list[Tensor]) -> int:
     return sum(v.untyped_storage().nbytes() for v in tensors)
 
 
-def _shape(v: Tensor) -> str:
-    return f"{str(v.dtype).removeprefix('torch.')} {list(v.shape)}"
+def _shapes(tensors: list[Tensor]) -> str:
+    counts = Counter(f"{str(v.dtype).removeprefix('torch.')} {list(v.shape)}" for v in tensors)
+    return ", ".join(what if count == 1 else f"{count} x {what}" for what, count in counts.items())

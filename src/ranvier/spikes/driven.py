@@ -48,7 +48,8 @@ def driven(
     events of x."""
     known = x.bits if isinstance(x, Handed) else product.bits_of(x) if events else None
     given = x.carrier if isinstance(x, Handed) else x
-    keep = torch.is_grad_enabled()
+    asked = any(v is not None and v.requires_grad for v in (given, weight, bias, initial, *learned))
+    keep = torch.is_grad_enabled() and asked
     y, packed = _Driven.apply(given, known, weight, bias, initial, rule, kind, events, hand, keep, *learned)
     return Handed(packed, y) if hand else y
 
@@ -56,7 +57,7 @@ def driven(
 def _chunks(steps: int, batch: int, neurons: int, dense: bool) -> list[slice]:
     """Ticks that pass together."""
     most = CHUNK if torch.get_num_threads() == 1 else SHARED
-    rows = max(most // max(1, neurons), max(ROWS, neurons // 2) if dense else 1)
+    rows = max(most // max(1, neurons), max(ROWS, neurons // 4) if dense else 1)
     ticks = max(1, rows // max(1, batch), math.isqrt(steps))  # a state is kept for each chunk
     return [slice(t, min(t + ticks, steps)) for t in range(0, steps, ticks)]
 
