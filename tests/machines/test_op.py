@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.data import DataLoader, TensorDataset
 
 import ranvier as rv
@@ -22,6 +23,18 @@ def test_opcheck():
     plain = [p.detach() for p in params]
     arguments = ([x.detach()], initial, plain, grads, [True, True, False], key, "cpu")
     torch.library.opcheck(torch.ops.ranvier.scan_backward.default, arguments)
+
+
+def test_the_operator_and_the_short_road_to_it_give_the_same():
+    layer, x = rv.LIF(learn=("beta",)), torch.rand(5, 2, 3)
+    traced = make_fx(layer)(x)
+    assert any(node.target is torch.ops.ranvier.scan.default for node in traced.graph.nodes)
+    found = []
+    for way in (layer, traced):
+        leaf = x.clone().requires_grad_()
+        y = way(leaf)
+        found.append((y, *torch.autograd.grad(y.square().sum(), [leaf])))
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
 
 
 def test_two_threads_at_once():

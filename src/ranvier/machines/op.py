@@ -53,7 +53,8 @@ def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dty
 
 def carry(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
     """The same as `scan`."""
-    if torch.compiler.is_compiling() or any(type(t) not in PLAIN for t in (*inputs, initial, *params)):
+    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()  # type: ignore
+    if traced or any(type(t) not in PLAIN for t in (*inputs, initial, *params)):
         return scan(inputs, initial, params, rule, machine)
     return list(_Scan.apply(rule, machine, len(inputs), *inputs, initial, *params))
 

@@ -72,7 +72,7 @@ class Recipe:
         self, parameters: Iterable[nn.Parameter], updates: int
     ) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler]:
         """AdamW whose learning rate rises, then falls as a cosine over `updates` updates."""
-        adamw = optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        adamw = optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
         # OneCycleLR needs room to rise: with a handful of updates in all, rise during half of them
         rise = 0.1 if updates > 20 else 0.5
         return adamw, optim.lr_scheduler.OneCycleLR(adamw, self.lr, total_steps=max(updates, 2), pct_start=rise)
