@@ -113,7 +113,7 @@ def _tensor_pair(function: Callable) -> Callable:
 
 
 # What each word means on tensors. The adjoint of each stands in derive/adjoint.py, its Numba and Triton
-# meaning in machines/cpu_kernels.py and machines/gpu_kernels.py; a test holds the four tables together.
+# meaning in machines/cpu_words.py and machines/gpu_kernels.py; a test holds the four tables together.
 EAGER: dict[str, Callable] = {
     "spike": lambda u: _Spike.apply(u, u >= 0, _current()[0]),
     "spike_strict": lambda u: _Spike.apply(u, u > 0, _current()[0]),

@@ -84,9 +84,9 @@ def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[boo
     row = Rows(name, arguments, graph)
     names = iter(rule.arguments)
     for k in range(len(rule.inputs)):
-        row.array(next(names), f"inputs[{k}][t, lo:hi]")
+        row.array(next(names), f"row(inputs[{k}], t, lo, hi)")
     for k in range(len(rule.states)):
-        row.array(next(names), f"before[{k}, :w]")
+        row.array(next(names), f"row(before, {k}, 0, w)")
     for k, w in enumerate(wide):
         if w:
             row.array(next(names), f"params[{k}][lo:hi]")
@@ -98,9 +98,9 @@ def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[boo
 def _forward_row(rule: Rule, wide: Sequence[bool]) -> str:
     row = _row(rule, "forward_row", "inputs, before, params, outputs, after", rule.step, wide)
     for k in range(len(rule.outputs)):
-        row.write(k, f"outputs[{k}][t, lo:hi]")
+        row.write(k, f"row(outputs[{k}], t, lo, hi)")
     for k in range(len(rule.states)):
-        row.write(len(rule.outputs) + k, f"after[{k}, :w]")
+        row.write(len(rule.outputs) + k, f"row(after, {k}, 0, w)")
     return row.text()
 
 
@@ -109,7 +109,7 @@ def _advance_row(rule: Rule, wide: Sequence[bool], adjoint: Graph) -> str:
     graph = rule.step.keeping([rule.after[k] for k in seen])
     row = _row(rule, "advance_row", "inputs, before, params, after", graph, wide)
     for j, k in enumerate(seen):
-        row.write(j, f"after[{k}, :w]")
+        row.write(j, f"row(after, {k}, 0, w)")
     return row.text()
 
 
@@ -118,14 +118,14 @@ def _adjoint_row(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool], graph
     arguments = "inputs, before, params, g_outputs, carry, g_inputs, g_params"
     row = _row(rule, "adjoint_row", arguments, graph, wide)
     for k in range(outputs):
-        row.array(f"g{k}", f"g_outputs[{k}][min(t, len(g_outputs[{k}]) - 1), lo:hi]")
+        row.array(f"g{k}", f"row(g_outputs[{k}], min(t, len(g_outputs[{k}]) - 1), lo, hi)")
     for k in range(states):
-        row.array(f"g{outputs + k}", f"carry[{k}, :w]")
-        row.write(k, f"carry[{k}, :w]")
+        row.array(f"g{outputs + k}", f"row(carry, {k}, 0, w)")
+        row.write(k, f"row(carry, {k}, 0, w)")
     for j in range(sum(wanted[:inputs])):
-        row.write(states + j, f"g_inputs[{j}][t, lo:hi]")
+        row.write(states + j, f"row(g_inputs[{j}], t, lo, hi)")
     for j in range(sum(wanted[inputs:])):
-        row.write(states + sum(wanted[:inputs]) + j, f"g_params[{j}, lo:hi]", add=True)
+        row.write(states + sum(wanted[:inputs]) + j, f"row(g_params, {j}, lo, hi)", add=True)
     return row.text()
 
 
@@ -162,10 +162,19 @@ def _module(name: str, rows: str, dtype: torch.dtype, more: str) -> ModuleType:
 
 def composed(name: str, dtype: torch.dtype, *parts: str) -> ModuleType:
     """A module of the common kernels in a precision, and the parts behind them."""
-    kernels = (resources.files("ranvier.machines") / "cpu_kernels.py").read_text()
-    if dtype == torch.float64:
-        kernels = kernels.replace("real = np.float32", "real = np.float64")
-    return load(name, "\n\n".join((kernels, *parts)))
+    words = _words(dtype).__name__
+    kernels = _text("cpu_kernels.py").replace("ranvier.machines.cpu_words", words)
+    return load(name, "\n\n".join((kernels, f"from {words} import *", *parts)))
+
+
+@cache
+def _words(dtype: torch.dtype) -> ModuleType:
+    text = _text("cpu_words.py")
+    return load("words", text if dtype == torch.float32 else text.replace("real = np.float32", "real = np.float64"))
+
+
+def _text(file: str) -> str:
+    return (resources.files("ranvier.machines") / file).read_text()
 
 
 @cache

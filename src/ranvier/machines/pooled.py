@@ -59,9 +59,9 @@ class Pictures:
 def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[bool], still: bool) -> Rows:
     row = Rows(name, f"at, x, before, params, {arguments}", graph)
     names = iter(rule.arguments)
-    row.array(next(names), f"x[{'0' if still else 't'}, lo:hi]")
+    row.array(next(names), f"row(x, {'0' if still else 't'}, lo, hi)")
     for k in range(len(rule.states)):
-        row.array(next(names), f"before[{k}, :w]")
+        row.array(next(names), f"row(before, {k}, 0, w)")
     for k, w in enumerate(wide):
         if w:
             row.array(next(names), f"params[{k}][at : at + w]")
@@ -74,7 +74,7 @@ def _forward_rows(rule: Rule, wide: Sequence[bool], still: bool) -> list[str]:
     forward = _row(rule, "tile_forward", "z, after", rule.step, wide, still)
     forward.write(0, "z[:w]")
     for k in range(len(rule.states)):
-        forward.write(1 + k, f"after[{k}, :w]")
+        forward.write(1 + k, f"row(after, {k}, 0, w)")
     return [forward.text()]
 
 
@@ -84,16 +84,16 @@ def _backward_rows(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool], sti
     advance = _row(rule, "tile_advance", "after", rule.advance, wide, still)
     states = len(rule.states)
     for k in range(states):
-        advance.write(k, f"after[{k}, :w]")
+        advance.write(k, f"row(after, {k}, 0, w)")
     adjoint = _row(rule, "tile_adjoint", "g_z, carry, g_x, g_params", rule.backward(wanted), wide, still)
     adjoint.array("g0", "g_z[:w]")
     for k in range(states):
-        adjoint.array(f"g{1 + k}", f"carry[{k}, :w]")
-        adjoint.write(k, f"carry[{k}, :w]")
+        adjoint.array(f"g{1 + k}", f"row(carry, {k}, 0, w)")
+        adjoint.write(k, f"row(carry, {k}, 0, w)")
     if wanted[0]:
-        adjoint.write(states, f"g_x[{'0' if still else 't'}, lo:hi]", add=still)
+        adjoint.write(states, f"row(g_x, {'0' if still else 't'}, lo, hi)", add=still)
     for j in range(sum(wanted[1:])):
-        adjoint.write(states + wanted[0] + j, f"g_params[{j}, at : at + w]", add=True)
+        adjoint.write(states + wanted[0] + j, f"row(g_params, {j}, at, at + w)", add=True)
     return [output.text(), advance.text(), adjoint.text()]
 
 

@@ -10,7 +10,8 @@ Axes: T ticks, B samples, N neurons, S states, R samples of a tile.
 import numpy as np
 
 # In the module of a rule these are its own; what stands above the next line is left out there.
-from ranvier.machines.cpu_kernels import adjoint_row, forward_row, kernel, read, real, retrace, write
+from ranvier.machines.cpu_kernels import adjoint_row, advance_row, forward_row, kernel
+from ranvier.machines.cpu_words import read, real, write
 
 # ---------------------------------------------------------------- the product of a tile
 if real is np.float32:
@@ -90,7 +91,8 @@ def feedback_backward(lo, hi, segment, us, marks, params, weight, g_y, g_after, 
         for m in range(marks.shape[0] - 1, -1, -1):
             start, end = m * segment, min((m + 1) * segment, steps)
             read(trail[0], marks[m], left, right)
-            retrace(start, end - start - 1, left, right, us, params, trail)
+            for k in range(end - start - 1):
+                advance_row(start + k, left, right, us, trail[k], params, trail[k + 1])
             for t in range(end - 1, start - 1, -1):
                 if t + 1 < steps:
                     multiply(a, b, g_u[t + 1], weight, g_y[t], g_z[0], listed, amounts, ends, edge)

@@ -1,0 +1,168 @@
+"""What the words of a rule mean to Numba, and how its rows lie in memory: compiled once for all rules.
+
+The text of this file is loaded once for each precision (see `cpu.py`).
+"""
+
+import math
+import operator
+
+import numpy as np
+from llvmlite import ir
+from numba import njit
+from numba.core import errors, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
+
+real = np.float32
+word = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)
+called = njit(nogil=True, error_model="numpy", cache=True)
+
+
+# ---------------------------------------------------------------- the words
+const, div, absolute, floor, nearest = real, operator.truediv, abs, np.floor, np.rint
+
+
+@word
+def spike(u):
+    return real(1) if u >= real(0) else real(0)
+
+
+@word
+def spike_strict(u):
+    return real(1) if u > real(0) else real(0)
+
+
+@word
+def same(a):
+    return a
+
+
+@word
+def inject(model, measured):
+    return measured
+
+
+@word
+def where(condition, a, b):
+    return a if condition else b
+
+
+@word
+def negate(condition):
+    return not condition
+
+
+if real is np.float32:
+
+    @word
+    def exp(a):
+        # e^a = 2 2^(n - 1) e^r, r in [-ln2/2, ln2/2]: a polynomial vectorises, libm's call does not; error below 1e-7
+        n = np.floor(a * real(1.44269504) + real(0.5))
+        r = (a - n * real(0.693359375)) - n * real(-2.12194440e-4)
+        p = real(1.9875691500e-4)
+        p = p * r + real(1.3981999507e-3)
+        p = p * r + real(8.3334519073e-3)
+        p = p * r + real(4.1665795894e-2)
+        p = p * r + real(1.6666665459e-1)
+        p = p * r + real(5.0000001201e-1)
+        p = p * r * r + r + real(1)
+        half = np.int32((np.int32(n) + np.int32(126)) << np.int32(23)).view(np.float32)
+        y = p * half * real(2)
+        y = real(0) if a < real(-86.6) else y  # the smallest normal numbers, and beyond
+        return real(np.inf) if a > real(88.722) else y
+
+    @word
+    def tanh(a):
+        s = a * a
+        near = a * (real(1) + s * (real(-1 / 3) + s * (real(2 / 15) + s * (real(-17 / 315) + s * real(62 / 2835)))))
+        far = real(1) - real(2) / (exp(real(2) * a) + real(1))
+        return near if abs(a) < real(0.3) else far
+else:
+
+    @word
+    def exp(a):
+        return math.exp(a)
+
+    @word
+    def tanh(a):
+        return math.tanh(a)
+
+
+@word
+def log(a):
+    return real(math.log(a))
+
+
+@word
+def sqrt(a):
+    return real(math.sqrt(a))
+
+
+@word
+def sigmoid(a):
+    return real(1) / (real(1) + exp(-a))
+
+
+@word
+def softplus(a):
+    return max(a, real(0)) + real(math.log1p(exp(-abs(a))))
+
+
+@word
+def sign(a):
+    return real(a > 0) - real(a < 0)
+
+
+@word
+def minimum(a, b):
+    return a if a < b else b
+
+
+@word
+def maximum(a, b):
+    return a if a > b else b
+
+
+@word
+def clamp(a, low, high):
+    return min(max(a, low), high)
+
+
+# ---------------------------------------------------------------- rows and tiles: C-contiguous, with two axes
+@intrinsic
+def row(typing, array, k, lo, hi):
+    """array[k, lo:hi], not checked: a slice of Numba's asks for bounds, and takes it four times as long to compile.
+
+    Where the row begins is hidden from LLVM by an empty line of assembly: else it asks once, for all ticks together,
+    whether rows overlap, finds that those of a trail do, and takes the loop that is not vectorised.
+    """
+    if not isinstance(array, types.Array) or (array.ndim, array.layout) != (2, "C"):
+        raise errors.TypingError(f"a row of a C-contiguous array with two axes was wanted, got one of {array}")
+    part = types.Array(array.dtype, 1, "C", readonly=not array.mutable)
+
+    def code(context, build, signature, given):
+        whole, k, lo, hi = make_array(array)(context, build, given[0]), *given[1:]
+        at = build.add(build.mul(k, build.extract_value(whole.shape, 1)), lo)
+        at = build.asm(ir.FunctionType(at.type, [at.type]), "", "=r,0", [at], side_effect=False)
+        out, size = make_array(part)(context, build), whole.itemsize
+        data = build.gep(whole.data, [at])
+        populate_array(out, data=data, shape=[build.sub(hi, lo)], strides=[size], itemsize=size, meminfo=None)
+        return out._getvalue()
+
+    return part(array, types.intp, types.intp, types.intp), code
+
+
+@called
+def read(tile, whole, lo, hi):
+    """tile [S, W] = whole [S, lo:hi]."""
+    for k in range(whole.shape[0]):
+        for n in range(hi - lo):
+            tile[k, n] = whole[k, lo + n]
+
+
+@called
+def write(whole, tile, lo, hi):
+    """whole [S, lo:hi] = tile [S, W]."""
+    for k in range(whole.shape[0]):
+        for n in range(hi - lo):
+            whole[k, lo + n] = tile[k, n]
