@@ -92,19 +92,14 @@ def test_every_neuron_agrees_with_the_reference(neuron, machine, dtype):
         compare(layer, machine, steps, shape, dtype)
 
 
+@pytest.mark.slow  # a kernel for each; `test_words.py` has their slopes in one
 @pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("machine", ["cpu", "gpu"])
 @pytest.mark.parametrize("name", sorted(rv.surrogate.SURROGATES))
-def test_every_surrogate_agrees_with_the_reference(name, machine):
-    compare(rv.LIF(surrogate=rv.surrogate.SURROGATES[name](), learn="beta"), machine, 9, (2, 33), torch.float32)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("machine", ["cpu", "gpu"])
-@pytest.mark.parametrize("name", sorted(rv.surrogate.SURROGATES))
-def test_every_surrogate_agrees_in_float64(name, machine):
-    layer = rv.LIF(surrogate=rv.surrogate.SURROGATES[name](), learn="beta").double()
-    compare(layer, machine, 9, (2, 33), torch.float64)
+def test_every_surrogate_agrees_with_the_reference(name, machine, dtype):
+    layer = rv.LIF(surrogate=rv.surrogate.SURROGATES[name](), learn="beta").to(dtype)
+    compare(layer, machine, 9, (2, 33), dtype)
 
 
 @pytest.mark.usefixtures("poisoned")
@@ -122,7 +117,7 @@ ADEX = {
 
 
 @pytest.mark.usefixtures("poisoned")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("machine", ["cpu", "gpu"])
 @pytest.mark.parametrize("name", ADEX)
 def test_adex_with_every_term_on_agrees_with_the_reference(name, machine, dtype):

@@ -76,6 +76,19 @@ def test_words_and_their_derivatives(machine, dtype):
             )
 
 
+@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+def test_every_surrogate_has_its_slope(machine):
+    """In whole neurons: `test_agreement.py`, among the slow checks."""
+    slopes = {name: make() for name, make in rv.surrogate.SURROGATES.items()}
+    layer, u = neuron_of(*slopes.values()), torch.linspace(-2, 2, 33).reshape(1, 1, -1)
+    with rv.machine("reference"):
+        true = layer(u)
+    with rv.machine(machine):
+        fast = layer(u)
+    for name, y, z in zip(slopes, true, fast, strict=True):
+        torch.testing.assert_close(z, y, rtol=1e-5, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+
+
 def test_exponential_at_its_ends():
     x = torch.tensor([-200.0, -104.0, -87.5, 0.0, 87.9, 88.5, 89.0, torch.inf, -torch.inf, torch.nan]).reshape(1, 1, -1)
     y = neuron_of(words.exp)(x)
