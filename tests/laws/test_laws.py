@@ -125,7 +125,7 @@ def test_a_plain_torch_sequential_works(name):
 @every_layer
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, on the first jvp
 def test_torch_func_sees_every_layer(name):
-    layer, x, _ = made(name, 3, 2, 0)
+    layer, x, _ = made(name, 5, 2, 0)
     if isinstance(x, tuple):
         pytest.skip("takes several inputs")
 

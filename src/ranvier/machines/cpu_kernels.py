@@ -9,10 +9,9 @@ Axes: T ticks, N neurons (batch and features together), S states, P parameters w
 
 from numba import njit
 
-from ranvier.machines.cpu_words import read, write  # in the module of a rule: those of its precision, and all words
+from ranvier.machines.cpu_words import kernel, read, write  # in a rule's module: of its precision, and all words
 
 compiled = njit(nogil=True, error_model="numpy", inline="always")  # inlined before types are inferred: compiles sooner
-kernel = njit(nogil=True, error_model="numpy", cache=True)
 
 
 # ---------------------------------------------------------------- the rows: printed from the rule
@@ -50,7 +49,7 @@ def backward(lo, hi, width, steps, segment, inputs, initial, params, g_outputs, 
 
     inputs, g_outputs, g_inputs: tuples of [T, N], but [1, N] for a gradient of outputs that is the same at every tick;
     initial, g_final, g_initial [S, N]; g_params [P, N], added to.
-    Scratch: marks [segments, S, width], the states at the start of each segment; trail [segment or 2, S, width],
+    Scratch: marks [segments, S, width], the states at the start of each but the last; trail [segment or 2, S, width],
     the states within one segment; carry [S, width].
     """
     last, rows = marks.shape[0] - 1, trail.shape[0]
@@ -61,9 +60,9 @@ def backward(lo, hi, width, steps, segment, inputs, initial, params, g_outputs, 
         for k in range(2 * last + 1):  # to the last segment, marking where each begins, and back again
             m, back = min(k, 2 * last - k), k >= last
             start, end = m * segment, min((m + 1) * segment, steps)
-            if k <= last:
+            if k < last:
                 read(marks[m], trail[0], 0, b - a)
-            else:
+            elif k > last:
                 read(trail[0], marks[m], 0, b - a)
             for j in range(end - start - back):
                 advance_row(start + j, a, b, inputs, trail[j % rows], params, trail[(j + 1) % rows])

@@ -15,7 +15,7 @@ from numba.np.arrayobj import make_array, populate_array
 
 real = np.float32
 word = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)
-called = njit(nogil=True, error_model="numpy", cache=True)
+kernel = njit(nogil=True, error_model="numpy", cache=True)
 
 
 # ---------------------------------------------------------------- the words
@@ -131,7 +131,7 @@ def clamp(a, low, high):
 # ---------------------------------------------------------------- rows and tiles: C-contiguous, with two axes
 @intrinsic
 def row(typing, array, k, lo, hi):
-    """array[k, lo:hi], not checked: a slice of Numba's asks for bounds, and takes it four times as long to compile.
+    """array[k, lo:hi], not checked: a slice of Numba's asks for bounds, and takes longer to compile.
 
     Where the row begins is hidden from LLVM by an empty line of assembly: else it asks once, for all ticks together,
     whether rows overlap, finds that those of a trail do, and takes the loop that is not vectorised.
@@ -152,7 +152,7 @@ def row(typing, array, k, lo, hi):
     return part(array, types.intp, types.intp, types.intp), code
 
 
-@called
+@kernel
 def read(tile, whole, lo, hi):
     """tile [S, W] = whole [S, lo:hi]."""
     for k in range(whole.shape[0]):
@@ -160,7 +160,7 @@ def read(tile, whole, lo, hi):
             tile[k, n] = whole[k, lo + n]
 
 
-@called
+@kernel
 def write(whole, tile, lo, hi):
     """whole [S, lo:hi] = tile [S, W]."""
     for k in range(whole.shape[0]):

@@ -7,8 +7,8 @@ its spikes of one tick never leave the cache, only what the pool makes of them i
 window reaches give nothing and get no gradient.
 """
 
-from ranvier.machines.cpu_kernels import compiled, kernel
-from ranvier.machines.cpu_words import read, real
+from ranvier.machines.cpu_kernels import compiled
+from ranvier.machines.cpu_words import kernel, read, real
 
 # ---------------------------------------------------------------- the rows: printed from the rule
 

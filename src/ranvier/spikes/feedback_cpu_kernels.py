@@ -10,8 +10,8 @@ Axes: T ticks, B samples, N neurons, S states, R samples of a tile.
 import numpy as np
 
 # In the module of a rule these are its own; what stands above the next line is left out there.
-from ranvier.machines.cpu_kernels import adjoint_row, advance_row, forward_row, kernel
-from ranvier.machines.cpu_words import read, real, write
+from ranvier.machines.cpu_kernels import adjoint_row, advance_row, forward_row
+from ranvier.machines.cpu_words import kernel, read, real, write
 
 # ---------------------------------------------------------------- the product of a tile
 if real is np.float32:
