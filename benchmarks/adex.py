@@ -10,14 +10,14 @@ import ranvier as rv
 
 
 def one(steps: int, neurons: int, repeats: int) -> list[tuple[str, float, float]]:
-    """(machine, forward, backward) in nanoseconds per neuron and tick, after checking that the machines agree."""
+    """(backend, forward, backward) in nanoseconds per neuron and step, after checking that the backends agree."""
     neuron = rv.AdEx(refractory=True, learn=("c_mem", "tau_w"))
     torch.manual_seed(0)
     x = torch.rand(steps, 1, neurons) * (torch.rand(steps, 1, neurons) > 0.5) * 2.5
     g, rows, results = torch.rand_like(x), [], {}
-    for machine in ("reference", "cpu"):
+    for backend in ("reference", "numba"):
         given = x.clone().requires_grad_()
-        with rv.machine(machine):
+        with rv.backend(backend):
             z = neuron(given)
 
             def forward(given=given):
@@ -29,19 +29,19 @@ def one(steps: int, neurons: int, repeats: int) -> list[tuple[str, float, float]
                 neuron(given).backward(g)
 
             both()
-            results[machine] = z.detach(), given.grad
+            results[backend] = z.detach(), given.grad
             ahead = timed(forward, repeats)
-            rows.append((machine, ahead, timed(both, repeats) - ahead))
-    (z, g_x), (fast_z, fast_g) = results["reference"], results["cpu"]
+            rows.append((backend, ahead, timed(both, repeats) - ahead))
+    (z, g_x), (fast_z, fast_g) = results["reference"], results["numba"]
     if not torch.equal(z, fast_z) or not torch.allclose(g_x, fast_g, rtol=1e-3, atol=1e-5 * g_x.abs().max().item()):
-        raise SystemExit("adex: the machines disagree, so nothing is timed")
+        raise SystemExit("adex: the backends disagree, so nothing is timed")
     scale = 1e9 / (steps * neurons)
     return [(name, a * scale, b * scale) for name, a, b in rows]
 
 
 def main(quick: bool = False) -> None:
     torch.set_num_threads(1)
-    print("AdEx, all terms, refractory, two parameters learned; T = 100, one thread; ns of CPU per neuron and tick")
+    print("AdEx, all terms, refractory, two parameters learned; T = 100, one thread; ns of CPU per neuron and step")
     print(f"{'neurons':>8}  {'':<12}{'forward':>10}{'backward':>10}{'both':>10}")
     for neurons in (1024,) if quick else (1024, 4096, 16384, 65536):
         rows = one(100, neurons, 3)

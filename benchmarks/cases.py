@@ -29,7 +29,7 @@ class Case:
 
 
 # conv and framework have the decay 1/2 of the benchmarks they come from. Weights ("gain" is the last number of a layer,
-# in units of 1 / sqrt(inputs)) are such that a tenth or so of the neurons spike at a tick.
+# in units of 1 / sqrt(inputs)) are such that a tenth or so of the neurons spike at a step.
 _NET = (("linear", 512, True, 1.2), ("lif",), ("linear", 10, True, 1.0), ("readout",))
 _RECURRENT = (("recurrent", 256, 1.5, 0.5), ("linear", 20, True, 1.0), ("readout",))
 _CONV = (

@@ -1,6 +1,6 @@
 """Training with the data in memory, beside a plain torch DataLoader and beside Spyx's compiled loop: time of an update.
 
-Spyx's own setting for spoken digits: 128 channels, two hidden layers of 128 leaky neurons, 20 readouts, 128 ticks,
+Spyx's own setting for spoken digits: 128 channels, two hidden layers of 128 leaky neurons, 20 readouts, 128 steps,
 batches of 128, Adam; 2,048 random recordings at one bit a spike. Spyx runs all batches of an epoch in one compiled
 program (jax.lax.scan over batches that were staged before). One thread each; the median epoch after the first.
 """

@@ -1,6 +1,6 @@
-"""On a GPU: a recurrent layer in one kernel next to tick by tick, and LIF next to a copy of the same bytes.
+"""On a GPU: a recurrent layer in one kernel next to step by step, and LIF next to a copy of the same bytes.
 
-Tick by tick is also played from a CUDA graph, so that Python's share is told from the chip's. All three have just given
+Step by step is also played from a CUDA graph, so that Python's share is told from the chip's. All three have just given
 the same spikes.
 """
 
@@ -23,7 +23,7 @@ def main(quick: bool = False) -> None:
 
 
 def recurrent(steps: int, repeats: int) -> None:
-    print("| product | batch | neurons | forward ms: one kernel | by ticks | in a graph | training: one | by ticks |")
+    print("| product | batch | neurons | forward ms: one kernel | by steps | in a graph | training: one | by steps |")
     print("|---|---|---|---|---|---|---|---|")
     for product in ("highest", "high"):
         torch.set_float32_matmul_precision(product)
@@ -34,7 +34,7 @@ def recurrent(steps: int, repeats: int) -> None:
                 with torch.no_grad():
                     one, forward = layer(x), median(lambda m=layer, x=x: m(x), repeats)
                 training = median(lambda m=layer, x=x: m(x).sum().backward(), repeats)
-                with ticks():
+                with steps():
                     with torch.no_grad():
                         moved = (layer(x) != one).float().mean().item()
                         slow, graph = median(lambda m=layer, x=x: m(x), repeats), played(layer, x, repeats)
@@ -45,7 +45,7 @@ def recurrent(steps: int, repeats: int) -> None:
                     raise SystemExit(f"the layers differ in {moved:.1%} of their spikes")
 
 
-class ticks:
+class steps:
     """No width is carried in one operator within this block."""
 
     def __enter__(self) -> None:

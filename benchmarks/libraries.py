@@ -27,7 +27,7 @@ class Library:
     linear: type[nn.Linear] = nn.Linear
 
 
-class Ticks(nn.Module):
+class Steps(nn.Module):
     """A cell (x_t, state) -> (y_t, state) through time. By unbind: with x[t] backward is quadratic in time."""
 
     def __init__(self, cell: Callable, start: Callable[[Tensor], Any] = torch.zeros_like, *parts: nn.Module):
@@ -73,7 +73,7 @@ def membrane(beta: float, features: Any) -> nn.Module:
         v = torch.add(x_t, v, alpha=beta)
         return v, v
 
-    return Ticks(cell)
+    return Steps(cell)
 
 
 def ranvier() -> Library:
@@ -107,7 +107,7 @@ def spikingjelly() -> Library:
             z = lif(x_t + feedback(z))
             return z, z
 
-        return [product(weight), Ticks(cell, start, lif, feedback)]
+        return [product(weight), Steps(cell, start, lif, feedback)]
 
     # its own readout indexes x[t]
     return Library(lambda beta, features: Whole(node(beta, "m"), reset="reset"), membrane, recurrent)
@@ -117,7 +117,7 @@ def snntorch() -> Library:
     import snntorch as snn
 
     def lif(beta: float, features: Any = ()) -> nn.Module:
-        return Ticks(snn.Leaky(beta=beta, spike_grad=snn.surrogate.atan(alpha=2.0)))
+        return Steps(snn.Leaky(beta=beta, spike_grad=snn.surrogate.atan(alpha=2.0)))
 
     def readout(beta: float, features: Any) -> nn.Module:
         leaky = snn.Leaky(beta=beta, reset_mechanism="none")
@@ -126,7 +126,7 @@ def snntorch() -> Library:
             _, v = leaky(x_t, v)
             return v, v
 
-        return Ticks(cell, torch.zeros_like, leaky)
+        return Steps(cell, torch.zeros_like, leaky)
 
     def recurrent(beta: float, weight: Tensor, back: Tensor) -> list[nn.Module]:
         node = snn.RLeaky(beta=beta, linear_features=len(back), spike_grad=snn.surrogate.atan(alpha=2.0))
@@ -136,7 +136,7 @@ def snntorch() -> Library:
             z, v = node(x_t, *state)
             return z, (z, v)
 
-        return [product(weight), Ticks(cell, lambda x_t: (torch.zeros_like(x_t), torch.zeros_like(x_t)), node)]
+        return [product(weight), Steps(cell, lambda x_t: (torch.zeros_like(x_t), torch.zeros_like(x_t)), node)]
 
     return Library(lif, readout, recurrent)
 
@@ -147,19 +147,19 @@ def norse() -> Library:
     from norse.torch.functional.reset import reset_subtract
 
     def settings(kind: Any, beta: float, **more: Any) -> Any:
-        leak = torch.tensor(1000.0 * (1 - beta))  # per second, and a tick is a millisecond
+        leak = torch.tensor(1000.0 * (1 - beta))  # per second, and a step is a millisecond
         return kind(tau_mem_inv=leak, alpha=torch.tensor(10.0), v_th=torch.tensor(1 - beta), **more)
 
     def lif(beta: float, features: Any = ()) -> nn.Module:
         cell = nt.LIFBoxCell(settings(nt.LIFBoxParameters, beta, reset_method=reset_subtract))
-        return Ticks(cell, lambda x_t: None)
+        return Steps(cell, lambda x_t: None)
 
     def readout(beta: float, features: Any) -> nn.Module:
         cell = nt.LIBoxCell(nt.LIBoxParameters(tau_mem_inv=torch.tensor(1000.0 * (1 - beta))))
-        return Whole(Ticks(cell, lambda x_t: None), lambda y: y / (1 - beta))
+        return Whole(Steps(cell, lambda x_t: None), lambda y: y / (1 - beta))
 
     def recurrent(beta: float, weight: Tensor, back: Tensor) -> list[nn.Module]:
-        p = settings(nt.LIFParameters, beta, tau_syn_inv=torch.tensor(1000.0))  # a current that is gone after its tick
+        p = settings(nt.LIFParameters, beta, tau_syn_inv=torch.tensor(1000.0))  # a current that is gone after its step
         w, r = nn.Parameter(weight.clone()), nn.Parameter(back.clone())
         layer = nt.LIFRecurrent(*weight.t().shape, p, input_weights=w, recurrent_weights=r, autapses=True)
         return [Whole(layer, lambda y: y[0])]
@@ -168,7 +168,7 @@ def norse() -> Library:
 
 
 def sinabs() -> Library:
-    """Its layers remember from call to call: given tick by tick, backward is not quadratic in time."""
+    """Its layers remember from call to call: given step by step, backward is not quadratic in time."""
     import sinabs.activation as activation
     import sinabs.layers as layers
 
@@ -180,15 +180,15 @@ def sinabs() -> Library:
         made.tau_mem.requires_grad_(False)
         return made
 
-    def by_ticks(layer: Any, cell: Callable, *parts: nn.Module) -> nn.Module:
+    def by_steps(layer: Any, cell: Callable, *parts: nn.Module) -> nn.Module:
         def start(x_t: Tensor) -> Tensor:
             layer.reset_states()
             return torch.zeros_like(x_t)
 
-        return Ticks(cell, start, layer, *parts)
+        return Steps(cell, start, layer, *parts)
 
     def alone(layer: Any) -> nn.Module:
-        return by_ticks(layer, lambda x_t, z: (layer(x_t.unsqueeze(1)).squeeze(1), z))
+        return by_steps(layer, lambda x_t, z: (layer(x_t.unsqueeze(1)).squeeze(1), z))
 
     def readout(beta: float, features: Any) -> nn.Module:
         leak = layers.ExpLeak(tau(beta))
@@ -202,13 +202,13 @@ def sinabs() -> Library:
             z = lif((x_t + feedback(z)).unsqueeze(1)).squeeze(1)
             return z, z
 
-        return [product(weight), by_ticks(lif, cell, feedback)]
+        return [product(weight), by_steps(lif, cell, feedback)]
 
     return Library(lambda beta, features: alone(node(beta)), readout, recurrent)
 
 
 def rockpool() -> Library:
-    """Its LIF has a current before the membrane; it halves at a tick, so that it adds up to the input."""
+    """Its LIF has a current before the membrane; it halves at a step, so that it adds up to the input."""
     from rockpool.nn.modules import ExpSynTorch, LIFTorch
     from rockpool.parameters import Constant
 
@@ -219,7 +219,7 @@ def rockpool() -> Library:
             max_spikes_per_dt=one, **more,
         )  # fmt: skip
         if "w_rec" not in more:
-            del layer.w_rec  # it would multiply by this matrix of zeros at every tick, and backwards
+            del layer.w_rec  # it would multiply by this matrix of zeros at every step, and backwards
         return Whole(layer, lambda y: y[0], "reset_state")
 
     def lif(beta: float, features: tuple[int, ...]) -> nn.Module:
@@ -274,10 +274,10 @@ def loop() -> Library:
             z, v = fire(torch.add(x_t + feedback(state[0]), state[1], alpha=beta))
             return z, (z, v)
 
-        return [product(weight), Ticks(cell, lambda x_t: (torch.zeros_like(x_t), torch.zeros_like(x_t)), feedback)]
+        return [product(weight), Steps(cell, lambda x_t: (torch.zeros_like(x_t), torch.zeros_like(x_t)), feedback)]
 
     def lif(beta: float, features: Any) -> nn.Module:
-        return Ticks(lambda x_t, v: fire(torch.add(x_t, v, alpha=beta)))
+        return Steps(lambda x_t, v: fire(torch.add(x_t, v, alpha=beta)))
 
     return Library(lif, membrane, recurrent)
 

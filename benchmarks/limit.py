@@ -26,7 +26,7 @@ def ready(name: str, case: Case, threads: int) -> Callable[[], tuple[float, floa
 
 def work(case: Case, layer: Layer, first: bool) -> tuple[Callable, Callable]:
     """Forward and backward of a layer; the first layer's input wants no gradient unless it is all there is."""
-    rows, ticks = case.steps * case.batch, range(case.steps)
+    rows, steps = case.steps * case.batch, range(case.steps)
 
     if layer.kind == "conv":
         x = torch.rand(rows, *layer.before).contiguous(memory_format=torch.channels_last)
@@ -53,15 +53,15 @@ def work(case: Case, layer: Layer, first: bool) -> tuple[Callable, Callable]:
             if layer.kind == "recurrent":
                 g.t() @ g
 
-        by_tick = g.view(case.steps, case.batch, -1)
+        by_step = g.view(case.steps, case.batch, -1)
 
         def feedback() -> None:
             if layer.kind == "recurrent":
-                for t in ticks:
-                    functional.linear(by_tick[t], torch.from_numpy(layer.weights[1]))
+                for t in steps:
+                    functional.linear(by_step[t], torch.from_numpy(layer.weights[1]))
 
         return forward, backward
-    if layer.kind == "lif":  # 8 bytes a neuron and tick forward: its input, its spikes; 12 backward
+    if layer.kind == "lif":  # 8 bytes a neuron and step forward: its input, its spikes; 12 backward
         count = rows * torch.Size(layer.after).numel()
         a, b = torch.rand(count * 3 // 2), torch.rand(count * 3 // 2)
         return lambda: b[:count].copy_(a[:count]), lambda: b.copy_(a)

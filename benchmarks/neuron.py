@@ -1,6 +1,6 @@
 """LIF alone: forward, and forward with backward, against the eager reference and a copy of the same bytes.
 
-Traffic per neuron and tick (float32): forward 4 bytes in and 4 out; backward 8 in (input, output gradient) and 4 out.
+Traffic per neuron and step (float32): forward 4 bytes in and 4 out; backward 8 in (input, output gradient) and 4 out.
 """
 
 import torch
@@ -15,9 +15,9 @@ SIZES = [(100, (64, 1024)), (16, (32, 64, 32, 32))]
 def agree(layer, x, g):
     """Nothing is timed that does not agree with the reference."""
     results = []
-    for machine in ("reference", "gpu" if x.is_cuda else "cpu"):
+    for backend in ("reference", "triton" if x.is_cuda else "numba"):
         one = x.clone().requires_grad_()
-        with rv.machine(machine):
+        with rv.backend(backend):
             y = layer(one)
         results.append((y, *torch.autograd.grad(y, [one, *layer.parameters()], g)))
     (y, gx, *gp), (z, hx, *hp) = results
@@ -57,7 +57,7 @@ def main(quick: bool = False) -> None:
                 rows += [(f"forward+backward{', learned' if learn else ''}", both, 20)]
                 for name, run, traffic in rows:
                     copied, fused = (t / count * 1e9 for t in interleaved(copy, run, repeats=repeats))
-                    with rv.machine("reference"):
+                    with rv.backend("reference"):
                         eager = median(run, 3 if count < 1e7 and not quick else 1, 1) / count * 1e9
                     limit = copied * traffic / 8
                     guard(f"LIF {name}", fused / limit, WORST)

@@ -11,18 +11,18 @@ import numpy as np
 from cases import CASES, Case, Layer, draw, layers
 
 RATE = 0.01  # steps of SGD
-UNROLL = (1, 4, 8)  # ticks in a turn of a compiled loop: the fastest is taken
+UNROLL = (1, 4, 8)  # steps in a turn of a compiled loop: the fastest is taken
 
 
 def through(node: Any, x: Any, unroll: int) -> Any:
-    """A neuron through time as `spyx.nn.run` does it, but with several ticks in a turn of the loop."""
+    """A neuron through time as `spyx.nn.run` does it, but with several steps in a turn of the loop."""
     import jax
 
-    def tick(state: Any, x_t: Any) -> tuple[Any, Any]:
+    def step(state: Any, x_t: Any) -> tuple[Any, Any]:
         y, state = node(x_t, state)
         return state, y
 
-    return jax.lax.scan(tick, node.initial_state(x.shape[1]), x, unroll=unroll)[1]
+    return jax.lax.scan(step, node.initial_state(x.shape[1]), x, unroll=unroll)[1]
 
 
 def folded(x: Any, *plain: Callable) -> Any:

@@ -46,7 +46,7 @@ def agree(name: str, ours: nn.Module, theirs: nn.Module, x: Tensor, first: Tenso
         a, b = ours(x).transpose(0, 1), theirs(first)
     if name == "SpikingActivation":
         wrong = ((a - b).abs() > 0.5 / DT).float().mean().item()
-        assert wrong < 1e-3 and ((a.sum(1) - b.sum(1)).abs() * DT).max() < 1.5, f"{name}: {wrong:.2%} of ticks differ"
+        assert wrong < 1e-3 and ((a.sum(1) - b.sum(1)).abs() * DT).max() < 1.5, f"{name}: {wrong:.2%} of steps differ"
     else:
         assert (a - b).abs().max() < 1e-4, f"{name}: levels differ by {(a - b).abs().max():.2g}"
 
@@ -89,7 +89,7 @@ def table(steps: int, quick: bool) -> None:
         for backward in (False, True):
             runs: list[Callable[[], object]] = [partial(turn, several[0], x, g, backward)]
             runs += [partial(turn, layer, first, g_first, backward) for layer in several[1:]]
-            slow = name == "Lowpass" and backward and not quick  # the peer's graph of 1,000 ticks takes seconds
+            slow = name == "Lowpass" and backward and not quick  # the peer's graph of 1,000 steps takes seconds
             times = interleaved(*runs, repeats=3 if slow else 15, warmup=1, settle=0 if slow else 2)
             shown = [f"{1e3 * t:.2f}" for t in times] + ["not installed"] * (3 - len(times))
             ratio = f"{times[2] / times[0]:.1f}x, compat {times[2] / times[1]:.1f}x" if len(times) == 3 else ""

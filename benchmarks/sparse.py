@@ -12,7 +12,7 @@ from ranvier.spikes import convolution, product
 
 SIZES = [(6400, 512, 512), (6400, 700, 256), (3200, 784, 512)]
 PICTURES = [(32, 64, 28), (64, 64, 28), (64, 128, 14), (128, 256, 14)]  # channels in, channels out, pixels a side
-COUNT = 256  # pictures: 8 ticks of a batch of 32
+COUNT = 256  # pictures: 8 steps of a batch of 32
 
 
 def main(quick: bool = False) -> None:

@@ -15,7 +15,7 @@ from ranvier import TracedLIF
 from ranvier.plasticity import Contest, apply, stdp
 from ranvier.spikes.product import linear
 
-KEEP = 1 - 1 / 20.0  # of membranes and traces, per tick
+KEEP = 1 - 1 / 20.0  # of membranes and traces, per step
 LIF = TracedLIF(beta=KEEP, update="exponential")
 SCRIPT = str(Path(__file__).with_name("stdp_peers.py"))
 

@@ -35,12 +35,12 @@ AGREES: dict[str, int] = {
     "norse, recurrent": 0,
 }
 WHY = {
-    "snntorch": "resets a tick later",
+    "snntorch": "resets a step later",
     "norse": "its own slope",
     "norse, recurrent": "resets to zero, its own slope",
     "sinabs": "gradient through the reset",
     "rockpool": "a current before the membrane, its own slope",
-    "spyx": "fires and resets a tick later",
+    "spyx": "fires and resets a step later",
     "jaxpike": "gradient through the reset",
 }
 

@@ -12,7 +12,7 @@ from torch import nn
 import ranvier as rv
 from ranvier import plot
 
-TICKS = 15  # per digit
+STEPS = 15  # per digit
 
 
 def main() -> None:
@@ -24,17 +24,17 @@ def main() -> None:
     for _ in range(15):
         for batch in torch.randperm(len(x)).split(64):
             optimiser.zero_grad()
-            loss(net(x[batch].expand(TICKS, -1, -1)), labels[batch]).backward()
+            loss(net(x[batch].expand(STEPS, -1, -1)), labels[batch]).backward()
             optimiser.step()
     test = splits.test
     shown = torch.stack([test.x[test.labels == digit][1].flatten() for digit in range(10)])  # one of each
-    current = shown.repeat_interleave(TICKS, 0).unsqueeze(1)  # [T, 1, 64]
+    current = shown.repeat_interleave(STEPS, 0).unsqueeze(1)  # [T, 1, 64]
     spikes, membranes = rv.record(net, current, "z")["1"][:, 0], net(current)[:, 0].detach()
     figure, axes = plt.subplots(
         3, 1, figsize=(9, 4.6), sharex=True, height_ratios=[0.9, 3, 1.6], layout="constrained", facecolor="white"
     )
     for digit, pixels in enumerate(shown):
-        box = (digit * TICKS + 4, digit * TICKS + TICKS - 4, 0, 1)
+        box = (digit * STEPS + 4, digit * STEPS + STEPS - 4, 0, 1)
         axes[0].imshow(pixels.view(8, 8), cmap="gray_r", extent=box, aspect="auto")
     axes[0].set(ylim=(0, 1))
     axes[0].axis("off")
@@ -42,10 +42,10 @@ def main() -> None:
     axes[1].set(ylabel="neuron", xlabel="")
     for digit in range(10):
         axes[2].plot(membranes[:, digit], lw=1.2)
-        at = digit * TICKS + TICKS - 3
+        at = digit * STEPS + STEPS - 3
         winner = int(membranes[at].argmax())
         axes[2].annotate(str(winner), (at, membranes[at, winner]), ha="center", va="bottom", fontsize=11, weight="bold")
-    axes[2].set(ylabel="readout", xlabel="tick", xlim=(-0.5, 10 * TICKS - 0.5))
+    axes[2].set(ylabel="readout", xlabel="step", xlim=(-0.5, 10 * STEPS - 0.5))
     axes[2].spines[["top", "right"]].set_visible(False)
     figure.savefig(Path(__file__).with_name("raster.png"), dpi=130)
 

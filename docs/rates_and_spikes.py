@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ranvier as rv
-from ranvier.convert import MeanOverTime, SpikingActivation, rate_penalty, ticks_of
+from ranvier.convert import MeanOverTime, SpikingActivation, rate_penalty, steps_of
 from ranvier.data import load
 
 HERE = Path(__file__).parent
-TICKS, TARGET = 10, 20.0  # how long a picture is shown; Hz
+STEPS, TARGET = 10, 20.0  # how long a picture is shown; Hz
 
 
 class LastLevel(nn.Module):
-    """A low-pass filter, read after the last tick."""
+    """A low-pass filter, read after the last step."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         current = self.hidden(x)
-        z = self.spikes(current.expand(TICKS, *current.shape))
+        z = self.spikes(current.expand(STEPS, *current.shape))
         return self.out(self.pool(z)), z
 
 
@@ -84,7 +84,7 @@ def measure(epochs: int) -> dict[str, dict[str, float]]:
     rates = train(begin(dt=1.0, aware=False, pool=MeanOverTime()), x, labels, epochs)
     rows["rates, no spikes"] = test(rates, *seen, spikes=False)
     for dt in (1.0, 0.1, 0.01, 0.001):
-        with ticks_of(rates, dt):
+        with steps_of(rates, dt):
             rows[f"swapped to spikes, dt = {dt:g}"] = test(rates, *seen)
     aware = dict(dt=0.01, aware=True, pool=MeanOverTime())
     rows["spiking-aware, dt = 0.01"] = test(train(begin(**aware), x, labels, epochs), *seen)
@@ -113,7 +113,7 @@ def draw(rows: dict[str, dict[str, float]], path: Path) -> None:
     ax.axhline(rows["rates, no spikes"]["accuracy"], color="0.6", linestyle=":", label="rates, no spikes")
     ax.plot(0.01, rows["spiking-aware, dt = 0.01"]["accuracy"], "s", label="spiking-aware training")
     ax.plot(0.01, rows["the same, read by a low-pass filter"]["accuracy"], "^", label="with a low-pass filter")
-    ax.set(xlabel="dt, seconds of a tick (10 ticks a picture)", ylabel="test accuracy, %", ylim=(0, 100))
+    ax.set(xlabel="dt, seconds of a step (10 steps a picture)", ylabel="test accuracy, %", ylim=(0, 100))
     ax.legend(loc="lower right", frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
     plt.rcParams["svg.hashsalt"] = "ranvier"

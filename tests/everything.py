@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import ranvier as rv
-from ranvier.nn.ticks import Whole
+from ranvier.nn.length import Whole
 
 NEURONS = sorted(
     {v for v in vars(rv).values() if inspect.isclass(v) and issubclass(v, rv.Neuron) and v is not rv.Neuron},
@@ -34,16 +34,16 @@ BUILT: dict[str, Example] = {
     "Delay": Example(lambda: rv.Delay(torch.tensor([0, 2, 3]))),
     "DelayedLinear": Example(lambda: rv.DelayedLinear(3, 3, longest=4), exact=False),
     "DropConnectLinear": Example(lambda: rv.DropConnectLinear(3, 3), exact=False),
-    "EffectiveBatchNorm1d": Example(lambda: rv.EffectiveBatchNorm1d(3, steps=9), exact=False),
-    "EffectiveBatchNorm2d": Example(lambda: rv.EffectiveBatchNorm2d(2, steps=9), IMAGE, exact=False),
-    "EffectiveBatchNorm3d": Example(lambda: rv.EffectiveBatchNorm3d(2, steps=9), VOLUME, exact=False),
+    "TemporalEffectiveBatchNorm1d": Example(lambda: rv.TemporalEffectiveBatchNorm1d(3, steps=9), exact=False),
+    "TemporalEffectiveBatchNorm2d": Example(lambda: rv.TemporalEffectiveBatchNorm2d(2, steps=9), IMAGE, exact=False),
+    "TemporalEffectiveBatchNorm3d": Example(lambda: rv.TemporalEffectiveBatchNorm3d(2, steps=9), VOLUME, exact=False),
     "ElementwiseRecurrent": Example(lambda: rv.ElementwiseRecurrent(rv.LIF())),
     "GatedLIF": Example(lambda: rv.GatedLIF(steps=9)),
     "LearnedDelay": Example(lambda: rv.LearnedDelay(3, longest=4)),
     "LinearRecurrent": Example(lambda: rv.LinearRecurrent(rv.LIF(), 3, 3), exact=False),
     "MaskedPSN": Example(lambda: rv.MaskedPSN(order=3, steps=9), exact=False),
     "NeuNorm": Example(lambda: rv.NeuNorm(*IMAGE), IMAGE, exact=False),
-    "DelayedRecurrent": Example(lambda: rv.DelayedRecurrent(rv.DelayedLIF(emit="after"), 3), exact=False),
+    "FireFirstRecurrent": Example(lambda: rv.FireFirstRecurrent(rv.FireFirstLIF(emit="after"), 3), exact=False),
     "Recurrent": Example(lambda: rv.Recurrent(rv.ALIF(), 3), exact=False),
     "SlidingPSN": Example(lambda: rv.SlidingPSN(order=3), exact=False),
     "ThresholdBatchNorm1d": Example(lambda: rv.ThresholdBatchNorm1d(3), exact=False),
@@ -60,7 +60,7 @@ def _examples() -> dict[str, Example]:
     for name, c in sorted(vars(rv).items()):
         abstract = (rv.Temporal, rv.Neuron)
         if inspect.isclass(c) and issubclass(c, Whole):
-            continue  # it sees all ticks at once, so it neither streams nor respects the order of time, and says so
+            continue  # it sees all steps at once, so it neither streams nor respects the order of time, and says so
         if inspect.isclass(c) and issubclass(c, rv.Temporal) and c not in abstract and name not in found:
             found[name] = BUILT[name] if name in BUILT else Example(c)
     return found

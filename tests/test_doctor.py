@@ -59,19 +59,19 @@ def test_gradient_through_time():
     late = examine(net_of(rv.LIF()), x=torch.rand(40, 16, 6))
     assert late.layers[0].through_time > 1e-3
 
-    def last_tick(y, labels):
+    def last_step(y, labels):
         return nn.functional.cross_entropy(y[-1], labels)
 
     net = net_of(rv.LIF(beta=0.3))
     net[3] = rv.LI(beta=0.3)
     x = torch.rand(40, 16, 6)
-    diagnosis = diagnose(net, x, torch.randint(3, (16,)), last_tick)
+    diagnosis = diagnose(net, x, torch.randint(3, (16,)), last_step)
     assert "gradient vanishes through time" in found(diagnosis)
 
     torch.manual_seed(0)
     wild = rv.Recurrent(rv.LIF(beta=0.9, surrogate=rv.surrogate.straight_through()), 24)
     nn.init.normal_(wild.feedback.weight, 0.0, 1.0)
-    diagnosis = diagnose(net_of(wild), x, torch.randint(3, (16,)), last_tick)
+    diagnosis = diagnose(net_of(wild), x, torch.randint(3, (16,)), last_step)
     assert found(diagnosis) & {"gradient explodes through time", "not finite"}
 
 

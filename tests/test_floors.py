@@ -12,10 +12,10 @@ import ranvier
 ROOT = Path(ranvier.__file__).parent
 # From the ground up. Rooms of one floor are neighbours and do not know each other.
 FLOORS = [
-    {"words", "units"},
+    {"ops", "units"},
     {"surrogate", "primitive"},
     {"derive"},
-    {"machines"},
+    {"backends"},
     {"spikes"},
     {"nn"},
     {"train", "data", "plasticity", "hardware", "convert"},

@@ -59,7 +59,7 @@ def test_bad_arrays_are_refused(ax):
         plot.raster(torch.ones(5), ax)
     with pytest.raises(ValueError, match=r"wanted \[T, N\]"):
         plot.traces(torch.ones(5, 2, 3), ax)
-    with pytest.raises(ValueError, match="spikes per tick"):
+    with pytest.raises(ValueError, match="spikes per step"):
         plot.histogram(torch.tensor([0.5, 1.5]), ax)
     with pytest.raises(ValueError, match=r"wanted \[C, C\] counts"):
         plot.confusion(torch.ones(2, 3), ax)

@@ -84,15 +84,15 @@ def evaluate(run: Run, data: Data = None) -> None:
     folder.read_weights(net)
     answers = evaluation.evaluate(plan, net, splits.test)
     for layer, rates in answers.rates.items():
-        out.print(f"{layer}: {rates.mean():.3f} spikes per tick, {len(rates):,} neurons", style="dim")
+        out.print(f"{layer}: {rates.mean():.3f} spikes per step, {len(rates):,} neurons", style="dim")
     out.print(f"test accuracy [bold]{answers.accuracy:.2%}[/] ({answers.correct} of {len(answers.labels)})")
 
 
 def explain(recipe: RecipeName, settings: Settings = None, data: Data = None) -> None:
-    """Tell, layer by layer, which machine would run a recipe's net here, and why."""
+    """Tell, layer by layer, which backend would run a recipe's net here, and why."""
     from torch import Generator
 
-    from ranvier.nn.memory import explain as explain_net
+    from ranvier.nn.verbs import explain as explain_net
 
     plan = _recipe(recipe, _pairs(settings))
     splits, net = _prepare(plan, data)
@@ -151,7 +151,7 @@ def convert(
     data: Annotated[str, typer.Option(metavar="SET", help="What it was trained on: digits, mnist, fashion-mnist.")],
     weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Its weights, as safetensors.")] = None,
     folder: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the data set lies.")] = None,
-    ticks: Annotated[str, typer.Option(metavar="T,T,...", help="Where accuracy is told.")] = "8,16,32,64,128",
+    steps: Annotated[str, typer.Option(metavar="T,T,...", help="Where accuracy is told.")] = "8,16,32,64,128",
     samples: Annotated[int, typer.Option(help="Training samples to calibrate by.")] = 512,
     test: Annotated[int | None, typer.Option(help="Test samples to compare on; else all.")] = None,
     balance: Annotated[str, typer.Option(help="Threshold of a neuron: max or percentile of its ReLU.")] = "percentile",
@@ -160,7 +160,7 @@ def convert(
 ) -> None:
     """Make a trained torch network a spiking one, and tell what that costs.
 
-    Every ReLU becomes a neuron; accuracy is told against the number of ticks, and the error of each layer.
+    Every ReLU becomes a neuron; accuracy is told against the number of steps, and the error of each layer.
 
     Example: ranvier convert net.py:build --weights net.safetensors --data digits --out converted
     """
@@ -168,7 +168,7 @@ def convert(
     from ranvier.convert import convert as make_spiking
     from ranvier.data import load
 
-    points, built = command.points(ticks), command.find(model)
+    points, built = command.points(steps), command.find(model)
     splits = load(data, folder)
     shown, x, labels = splits.train.x[:samples], splits.test.x[:test], splits.test.labels[:test]
     command.check_fits(built, data, shown[:2])
@@ -176,7 +176,7 @@ def convert(
         command.read_weights(built, weights)
     spiking = make_spiking(built, shown, balance=balance, percentile=percentile)
     with Progress(console=err, transient=True) as bar:
-        task = bar.add_task(f"{len(x):,} pictures, {max(points)} ticks", total=len(x))
+        task = bar.add_task(f"{len(x):,} pictures, {max(points)} steps", total=len(x))
         found = report(spiking, built, x, labels, points, seen=lambda count: bar.advance(task, count))
     typer.echo(str(found))
     if weights is None:

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 from ranvier.train.regularise import spiking_layers
 
-ALWAYS = 0.9  # spikes per tick from which a neuron says nothing any more
+ALWAYS = 0.9  # spikes per step from which a neuron says nothing any more
 
 
 @dataclass(frozen=True)
 class Vitals:
     """One spiking layer over one batch.
 
-    rate: spikes per neuron and tick; silent: share of neurons without a spike in the whole batch; saturated: share that
-    fires in more than 90 % of all ticks; drift: rate in the last third of the ticks over that in the first; gradient:
-    norm of the loss's gradient at the layer's input; through_time: that norm per tick in the first third over the last
+    rate: spikes per neuron and step; silent: share of neurons without a spike in the whole batch; saturated: share that
+    fires in more than 90 % of all steps; drift: rate in the last third of the steps over that in the first; gradient:
+    norm of the loss's gradient at the layer's input; through_time: that norm per step in the first third over the last
     (None without a loss); depth: `gradient` over that of the last spiking layer; finite: no NaN or inf in it.
     """
 
@@ -56,28 +56,28 @@ CHECKS = (
     Check("not finite", lambda v: not v.finite, "NaN or inf in its output or gradient",
           "lower the learning rate, clip gradients, look for NaN in the data and for divisions by zero"),
     Check("dead", lambda v: v.silent >= 0.99, "{silent:.0%} of its neurons never fire",
-          "raise the weights before it or normalise them (BatchNorm), lower threshold, raise beta, show more ticks; "
+          "raise the weights before it or normalise them (BatchNorm), lower threshold, raise beta, show more steps; "
           "train.regularise.silence pulls it up"),
     Check("mostly silent", lambda v: 0.5 <= v.silent < 0.99, "{silent:.0%} of its neurons never fire",
           "fewer neurons would do, or a little train.regularise.silence"),
-    Check("saturated", lambda v: v.saturated >= 0.3, "{saturated:.0%} of its neurons fire in nearly every tick",
+    Check("saturated", lambda v: v.saturated >= 0.3, "{saturated:.0%} of its neurons fire in nearly every step",
           "lower the weights before it or the input's scale, raise threshold, lower beta; "
           "train.regularise.sparsity holds it down"),
     Check("firing drifts up", lambda v: v.silent < 0.99 and v.drift > 3,
-          "its last ticks have {drift:.1f} times the firing of its first",
-          "the membrane is still charging: show more ticks, lower beta, or leave the first ticks out of the loss"),
+          "its last steps have {drift:.1f} times the firing of its first",
+          "the membrane is still charging: show more steps, lower beta, or leave the first steps out of the loss"),
     Check("firing drifts down", lambda v: v.silent < 0.99 and v.drift < 1 / 3,
-          "its last ticks have {drift:.2f} times the firing of its first",
+          "its last steps have {drift:.2f} times the firing of its first",
           "activity dies away: raise beta or the weights, or weaken adaptation and inhibition"),
     Check("no gradient", lambda v: v.finite and _has(v.gradient, lambda g: g == 0), "no gradient reaches it",
           "a layer behind it is dead, or membranes are far from threshold: use a wider surrogate, "
           "such as surrogate.atan(2.0), and see to the layers behind it first"),
     Check("gradient vanishes through time", lambda v: _has(v.through_time, lambda g: 0 < g < 1e-3),
-          "early ticks get {through_time:.0e} of the gradient of late ones",
-          "raise beta, use a wider surrogate, detach_reset=True, or a loss on every tick "
+          "early steps get {through_time:.0e} of the gradient of late ones",
+          "raise beta, use a wider surrogate, detach_reset=True, or a loss on every step "
           "(train.loss.temporal_crossentropy)"),
     Check("gradient explodes through time", lambda v: _has(v.through_time, lambda g: g > 1e3),
-          "early ticks get {through_time:.0e} times the gradient of late ones",
+          "early steps get {through_time:.0e} times the gradient of late ones",
           "detach_reset=True, smaller feedback weights, a lower surrogate, truncated backpropagation, clipped norms"),
     Check("gradient vanishes with depth", lambda v: _has(v.depth, lambda g: 0 < g < 1e-3),
           "it gets {depth:.0e} of the gradient of the last spiking layer",
@@ -138,7 +138,7 @@ def diagnose(net: nn.Module, x: Tensor, labels: Tensor | None = None, loss: Any 
     if (labels is None) != (loss is None):
         raise ValueError("doctor: pass both labels and loss, or neither")
     currents, spikes, value = _watched(net, layers, x, labels, loss)
-    norms = {path: _per_tick(current.grad) for path, current in currents.items()} if loss is not None else {}
+    norms = {path: _per_step(current.grad) for path, current in currents.items()} if loss is not None else {}
     last = float(norms[next(reversed(norms))].norm()) if norms else 0.0
     vitals = tuple(
         _vitals(path, type(layers[path]).__name__, spikes[path], norms.get(path), last)
@@ -195,8 +195,8 @@ def _watched(
     return currents, spikes, None if value is None else value.item()
 
 
-def _per_tick(grad: Tensor | None) -> Tensor:
-    """Norm of a gradient [T, ...] at each tick [T]."""
+def _per_step(grad: Tensor | None) -> Tensor:
+    """Norm of a gradient [T, ...] at each step [T]."""
     return torch.zeros(1) if grad is None else grad.detach().flatten(1).norm(dim=1)
 
 

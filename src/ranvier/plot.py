@@ -34,7 +34,7 @@ def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -
     # few ticks: strokes as wide as half a tick; many: as thin as can be seen
     look = {"colors": "C0", "linelengths": 0.75, "linewidths": min(16.0, max(0.8, 0.5 * points / len(z)))}
     ax.eventplot([np.flatnonzero(row) for row in z.T], **{**look, **style})
-    ax.set(xlim=(-0.6, len(z) - 0.4), ylim=(-0.8, z.shape[1] - 0.2), xlabel="tick", ylabel="neuron")
+    ax.set(xlim=(-0.6, len(z) - 0.4), ylim=(-0.8, z.shape[1] - 0.2), xlabel="step", ylabel="neuron")
     return ax
 
 
@@ -51,7 +51,7 @@ def traces(values: Any, ax: Axes | None = None, highlight: int | None = None) ->
         strong = highlight in (None, index)
         style = {"linewidth": 2.2, "zorder": 3} if strong else {"linewidth": 1.0, "color": "0.6", "alpha": 0.6}
         ax.plot(line, **style)
-    ax.set(xlabel="tick", ylabel="membrane", xlim=(0, max(1, len(v) - 1)))
+    ax.set(xlabel="step", ylabel="membrane", xlim=(0, max(1, len(v) - 1)))
     return ax
 
 
@@ -77,15 +77,15 @@ def curve(lines: Mapping[str, Sequence[float]], ax: Axes | None = None, label: s
 def histogram(rates: Any, ax: Axes | None = None, bins: int = 25) -> Axes:
     """How often neurons fire: the share of a layer's neurons at each rate.
 
-    rates `[N]`, spikes per tick in [0, 1], one a neuron. Silent neurons show as the first bar.
+    rates `[N]`, spikes per step in [0, 1], one a neuron. Silent neurons show as the first bar.
     """
     r = _array(rates).ravel()
     if not r.size or r.min() < 0 or r.max() > 1:
-        raise ValueError(f"histogram: rates are spikes per tick in [0, 1], one a neuron, got {r.size} values")
+        raise ValueError(f"histogram: rates are spikes per step in [0, 1], one a neuron, got {r.size} values")
     ax = ax or _new_axes()
     ax.hist(r, bins=bins, range=(0, 1), weights=np.full(r.size, 1 / r.size), color="C0")
     ax.axvline(r.mean(), color="C1", linewidth=1.4)
-    ax.set(xlabel="spikes per tick", ylabel="share of neurons", xlim=(0, 1))
+    ax.set(xlabel="spikes per step", ylabel="share of neurons", xlim=(0, 1))
     return ax
 
 

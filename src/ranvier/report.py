@@ -122,9 +122,9 @@ def _firing(story: Story, figure: Figure) -> None:
     grid = figure.subplots(max(1, len(rates)), 1, sharex=True, squeeze=False)
     for axes, (layer, rate) in zip(grid.flat, rates.items(), strict=False):
         plot.histogram(rate, axes)
-        axes.set(title=f"{layer}: {rate.mean():.2f} spikes per tick", xlabel="", ylabel="")
+        axes.set(title=f"{layer}: {rate.mean():.2f} spikes per step", xlabel="", ylabel="")
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    grid.flat[-1].set_xlabel("spikes per tick")
+    grid.flat[-1].set_xlabel("spikes per step")
 
 
 def _confused(story: Story, figure: Figure) -> None:

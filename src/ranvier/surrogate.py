@@ -2,7 +2,7 @@
 
 Each function here takes the shape parameters and gives back a `Surrogate`: call it on the distance to threshold
 u = v - threshold and it answers with the slope g(u). A slope is written in the words of a rule, so it is part of the
-derived backward pass of every machine.
+derived backward pass of every backend.
 
     >>> import torch, ranvier
     >>> g = ranvier.surrogate.superspike(10.0)
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ranvier import words as w
+from ranvier import ops as w
 
 
 @dataclass(frozen=True)
@@ -276,14 +276,14 @@ def scaled_superspike(alpha: float = 1.0) -> Surrogate:
 
 
 def custom(slope: Callable[[Any], Any], name: str = "custom") -> Surrogate:
-    """Your own slope: a function of u, written in `ranvier.words`.
+    """Your own slope: a function of u, written in `ranvier.ops`.
 
-    >>> from ranvier import surrogate, words
-    >>> surrogate.custom(lambda u: words.exp(-words.abs(u)))
+    >>> from ranvier import surrogate, ops
+    >>> surrogate.custom(lambda u: ops.exp(-ops.abs(u)))
     custom()
     """
     if not callable(slope):
-        raise TypeError(f"surrogate.custom: slope must be a function of u written in ranvier.words, got {slope!r}")
+        raise TypeError(f"surrogate.custom: slope must be a function of u written in ranvier.ops, got {slope!r}")
     return Surrogate(name, (), slope)
 
 

@@ -1,4 +1,4 @@
-"""From seconds to decays per tick."""
+"""From seconds to decays per step."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def decay(tau: float | Tensor, dt: float) -> float | Tensor:
-    """exp(-dt / tau): what is left after one tick of dt seconds of what decays with time constant tau seconds.
+    """exp(-dt / tau): what is left after one step of dt seconds of what decays with time constant tau seconds.
 
     >>> import ranvier
     >>> round(ranvier.decay(tau=20e-3, dt=1e-3), 4)

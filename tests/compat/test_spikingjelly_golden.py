@@ -13,8 +13,8 @@ from ranvier.compat.spikingjelly import encoding, functional, layer, neuron, sur
 
 @pytest.fixture(autouse=True)
 def _reference():
-    """The loop judges; that the kernels agree with it is tested in tests/nn and tests/machines."""
-    with ranvier.machine("reference"):
+    """The loop judges; that the kernels agree with it is tested in tests/nn and tests/backends."""
+    with ranvier.backend("reference"):
         yield
 
 

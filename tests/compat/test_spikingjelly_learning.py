@@ -26,7 +26,7 @@ def made(case, mode):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c['learner']} {c['params']}")
-def test_learners_tick_by_tick(case):
+def test_learners_step_by_step(case):
     net, learner = made(case, "s")
     rewards = [(torch.tensor(r),) for r in case["reward"]] if "reward" in case else [()] * len(case["x"])
     for x, spikes, reward, change in zip(case["x"], case["out_spikes"], rewards, case["delta_w"], strict=True):
@@ -41,7 +41,7 @@ def test_learners_tick_by_tick(case):
 
 
 @pytest.mark.parametrize("case", CASES[:2], ids=lambda c: str(c["params"]))
-def test_a_sequence_gives_the_sum_of_its_ticks_to_the_gradient(case):
+def test_a_sequence_gives_the_sum_of_its_steps_to_the_gradient(case):
     net, learner = made(case, "m")
     net(torch.tensor(case["x"]))
     assert learner.step(on_grad=True, scale=2.0) is None
@@ -122,7 +122,7 @@ def test_online_training_learns_from_traces():
         net.zero_grad()
         y = net(x_t)
         y.sum().backward()
-        # the readout learns from the trace of its input, whatever it saw at this tick
+        # the readout learns from the trace of its input, whatever it saw at this step
         torch.testing.assert_close(net[4].weight.grad, net[1].trace.sum(0).expand(2, 8))
     assert bool((net[0].weight.grad != 0).any())
     spikes = net[1].eval()
@@ -132,7 +132,7 @@ def test_online_training_learns_from_traces():
         functional.set_step_mode(neuron.SLTTLIFNode(), "m")
 
 
-def test_no_gradient_flows_from_tick_to_tick():
+def test_no_gradient_flows_from_step_to_step():
     node, x = neuron.SLTTLIFNode(), torch.rand(3, 2, 4, requires_grad=True)
     y = functional.multi_step_forward(x, node)
     y[-1].sum().backward()

@@ -105,7 +105,7 @@ def test_single_steps_equal_a_sequence_in_chunks_too(name):
     make, shape = REMEMBERING[name]
     x = 2 * torch.rand(6, *shape)
     found = []
-    with ranvier.machine("reference"):
+    with ranvier.backend("reference"):
         for run in (
             lambda module: functional.multi_step_forward(x, module),
             lambda module: functional.set_step_mode(module, "m") or module(x),

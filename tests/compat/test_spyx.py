@@ -55,12 +55,12 @@ def test_neurons(case, how):
     if how == "run":
         outputs, state = nn.run(neuron, x, start)
     else:
-        ticks = []
+        steps = []
         for x_t, wanted in zip(x, case["states"], strict=True):
             y, state = neuron(x_t, state)
             near(state.detach(), wanted, 1e-5)
-            ticks.append(y)
-        outputs = torch.stack(ticks)
+            steps.append(y)
+        outputs = torch.stack(steps)
     spiking = case["neuron"] != "LI"
     assert_close(outputs.detach(), torch.tensor(case["outputs"]), rtol=0, atol=0 if spiking else 1e-6)
     near(state.detach(), case["states"][-1], 1e-5)
@@ -332,17 +332,17 @@ def test_signatures(function):
     assert list(inspect.signature(function).parameters) == SIGNATURES[function].split()
 
 
-def test_sequential_runs_as_its_ticks():
+def test_sequential_runs_as_its_steps():
     torch.manual_seed(0)
     model = nn.Sequential(
         torch.nn.Linear(5, 6), nn.RCuBaLIF((6,)), nn.ActivityRegularization((6,)), torch.nn.Linear(6, 4), nn.LI((4,))
     )
     x = torch.randn(9, 3, 5)
     y, states = nn.run(model, x)
-    state, ticks = model.initial_state(3), []
+    state, steps = model.initial_state(3), []
     for x_t in x:
         y_t, state = model(x_t, state)
-        ticks.append(y_t)
-    assert_close(y, torch.stack(ticks))
+        steps.append(y_t)
+    assert_close(y, torch.stack(steps))
     assert_close(states[1], state[1])
     assert_close(nn.run(model, x.transpose(0, 1), batch_major=True)[0], y.transpose(0, 1))

@@ -37,9 +37,9 @@ def test_recorded_sets(loader, where, places, monkeypatch):
     still = made.val_epoch()
     assert still.obs.shape == (2, 4, 2, *places) and made.test_epoch().labels.tolist() == [[0, 1, 2, 3]]
     assert torch.equal(still.obs, made.prestage("val").obs) and (made.train_len, made.val_len) == (20, 10)
-    ticks = packed.unpack(still.obs[0], 12, axis=1)
-    assert torch.equal(ticks, given.validation[:4][0].transpose(0, 1))
-    assert np.array_equal(ticks, np.unpackbits(still.obs[0].numpy(), axis=1)[:, :12])
+    steps = packed.unpack(still.obs[0], 12, axis=1)
+    assert torch.equal(steps, given.validation[:4][0].transpose(0, 1))
+    assert np.array_equal(steps, np.unpackbits(still.obs[0].numpy(), axis=1)[:, :12])
     with pytest.raises(ValueError, match="must be one of"):
         made.prestage("validation")
     with pytest.raises(ValueError, match="not one batch of 8"):

@@ -61,13 +61,13 @@ def test_digits():
     torch.manual_seed(0)
     splits = load("digits")
     model = train(cnn(), *splits.train, epochs=30, rate=4e-3)
-    found = report(convert(model, splits.train.x[:512]), model, *splits.test, ticks=(4, 32, 128))
+    found = report(convert(model, splits.train.x[:512]), model, *splits.test, steps=(4, 32, 128))
     print(found)
     assert found.trained >= 0.975
     assert found.accuracy[32] > found.trained - 0.01 and found.accuracy[128] > found.trained - 0.003
 
     fewer = train(quantised(model, splits.train.x[:512], levels=4), *splits.train, epochs=5, rate=1e-3)
-    soon = report(convert(fewer, splits.train.x[:512]), fewer, *splits.test, ticks=(4, 8, 32))
+    soon = report(convert(fewer, splits.train.x[:512]), fewer, *splits.test, steps=(4, 8, 32))
     print(soon)
     assert soon.accuracy[4] > 0.96 and soon.accuracy[32] > found.trained - 0.01
 
@@ -91,6 +91,6 @@ def test_fashion_mnist_convolutions(fashion):
         right = torch.cat([model(x).argmax(1) for x in fashion.test.x.split(500)]) == fashion.test.labels
     assert right.float().mean() >= 0.9
     x, labels = (some[:1500] for some in fashion.test)
-    found = report(convert(model, fashion.train.x[:512]), model, x, labels, ticks=(32, 128))
+    found = report(convert(model, fashion.train.x[:512]), model, x, labels, steps=(32, 128))
     print(found)
     assert found.accuracy[32] > found.trained - 0.01 and found.accuracy[128] > found.trained - 0.005  # 7 of 1,500

@@ -42,8 +42,8 @@ def pictures():
     return torch.rand(64, 1, 6, 6, generator=torch.Generator().manual_seed(1))
 
 
-def shown(x, ticks):
-    return x.expand(ticks, *x.shape)
+def shown(x, steps):
+    return x.expand(steps, *x.shape)
 
 
 @pytest.mark.parametrize("balance", ("max", "percentile"))
@@ -74,7 +74,7 @@ def test_the_layers_before_the_first_neuron_run_once(pictures):
     assert list(seen.values()) == [64, 5 * 64]
 
 
-def test_chunks_join_and_ticks_stream(pictures):
+def test_chunks_join_and_steps_stream(pictures):
     spiking, x = convert(residual(), pictures), shown(pictures, 7)
     whole = spiking(x)
     first, state = ranvier.scan(spiking, x[:3])
@@ -151,7 +151,7 @@ def test_rectifiers_that_level_off_keep_their_ceiling():
         torch.testing.assert_close(spiking(shown(x, 600)).mean(0), x.clamp(max=6), atol=0.02, rtol=0)
 
 
-def test_quantised_networks_are_exact_after_as_many_ticks():
+def test_quantised_networks_are_exact_after_as_many_steps():
     torch.manual_seed(0)
     x = torch.rand(50, 4)
     model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
@@ -177,7 +177,7 @@ def test_rate_if_rounds_and_machines_agree():
     x = torch.rand(3, 5) * 2 - 0.5
     neuron = RateIF(torch.tensor([0.5, 1.0, 1.5, 2.0, 3.0]))
     z = neuron(shown(x, 16))
-    with ranvier.machine("reference"):
+    with ranvier.backend("reference"):
         assert torch.equal(z, neuron(shown(x, 16)))
     level = neuron.threshold
     wanted = (x / level).clamp(0, 1).mul(16).add(0.5).floor() / 16 * level
@@ -188,12 +188,12 @@ def test_report(pictures):
     model = residual()
     spiking = convert(model, pictures)
     labels = model(pictures).argmax(1)
-    found = report(spiking, model, pictures, labels, ticks=(4, 256), batch=20)
+    found = report(spiking, model, pictures, labels, steps=(4, 256), batch=20)
     assert found.trained == 1.0 and found.accuracy[256] > 0.93 and set(found.accuracy) == {4, 256}
     assert [k.name for k in found.layers] == ["relu", "relu_1", "relu_2"]
     for layer in found.layers:
         assert 0 <= layer.rate_error < 0.05 and 0 <= layer.dead < 0.5 and 0 <= layer.saturated < 0.1 < layer.spikes
-    assert "256 ticks" in str(found) and "rate error" in str(found)
+    assert "256 steps" in str(found) and "rate error" in str(found)
 
 
 def test_dead_channels_stay_silent():

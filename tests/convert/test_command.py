@@ -33,10 +33,10 @@ def model(tmp_path, monkeypatch):
 
 
 def test_converts_and_writes(model, tmp_path):
-    asked = "convert net.py:build --weights net.safetensors --data digits --ticks 4,16 --test 40 --out made"
+    asked = "convert net.py:build --weights net.safetensors --data digits --steps 4,16 --test 40 --out made"
     done = CliRunner().invoke(app, asked.split())
     assert done.exit_code == 0, done.output
-    assert "16 ticks" in done.output and "rate error" in done.output
+    assert "16 steps" in done.output and "rate error" in done.output
     found = json.loads((tmp_path / "made/report.json").read_text())
     assert set(found["accuracy"]) == {"4", "16"} and found["left"] == {}
     again = convert(model, torch.rand(8, 1, 8, 8))

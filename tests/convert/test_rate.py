@@ -10,7 +10,7 @@ from torch import nn
 
 import ranvier
 from ranvier import SpikingActivation
-from ranvier.convert import MeanOverTime, rate_penalty, sweep, ticks_of
+from ranvier.convert import MeanOverTime, rate_penalty, steps_of, sweep
 
 whole = st.integers(-3000, 3000)
 
@@ -39,7 +39,7 @@ def test_machines_agree(dtype, shape):
     x = (20 * torch.randn(shape, generator=torch.Generator().manual_seed(1))).to(dtype)
     layer = SpikingActivation(nn.ReLU(), 0.01, start=0.5)
     fused, state = ranvier.scan(layer, x)
-    with ranvier.machine("reference"):
+    with ranvier.backend("reference"):
         slow, slow_state = ranvier.scan(layer, x)
     assert fused.dtype == dtype and torch.equal(fused, slow) and torch.equal(state[""]["v"], slow_state[""]["v"])
 
@@ -117,7 +117,7 @@ def test_the_voltage_can_be_recorded():
     assert ranvier.record(layer, x, "v")[""].flatten().tolist() == [0.25, 0.5, 0.75]
 
 
-def test_no_ticks_give_no_spikes():
+def test_no_steps_give_no_spikes():
     assert SpikingActivation(torch.relu)(torch.zeros(0, 2, 3)).shape == (0, 2, 3)
 
 
@@ -131,7 +131,7 @@ def test_sweep_and_penalty():
     assert penalty.item() == 200.0
     penalty.backward()
     assert torch.equal(z.grad, torch.full((2, 1, 2), -10.0))
-    with pytest.raises(ValueError, match="no SpikingActivation"), ticks_of(nn.Linear(1, 1), 0.1):
+    with pytest.raises(ValueError, match="no SpikingActivation"), steps_of(nn.Linear(1, 1), 0.1):
         pass
 
 

@@ -37,7 +37,7 @@ def test_latency_rounds_halves_to_even():
     assert latency(torch.tensor([0.5]), 2).argmax(0).item() == 0  # 0.5 -> 0
 
 
-def test_one_tick_is_enough():
+def test_one_step_is_enough():
     for name, encode in ENCODINGS.items():
         assert encode(torch.full((2, 3), 0.5), 1).shape == (1, 2, 3), name
 

@@ -6,7 +6,7 @@ import torch
 import ranvier as rv
 from everything import NEURONS
 from ranvier import Neuron, Param, State
-from ranvier.words import exp, sigmoid, spike
+from ranvier.ops import exp, sigmoid, spike
 
 
 class Mixed(Neuron):
@@ -32,15 +32,15 @@ def test_the_parts_of_a_rule():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_same_as_in_every_tick(dtype):
+def test_same_as_in_every_step(dtype):
     torch.manual_seed(0)
     given = dict(tau=torch.rand(5) * 9 + 1, t0=torch.rand(3, 1), threshold=torch.tensor(0.9))
     neuron = Mixed(learn=("tau", "t0", "threshold"), **given)
     found = []
-    for machine in ("cpu", "reference"):
+    for backend in ("numba", "reference"):
         neuron.zero_grad()
         x = (3 * torch.rand(40, 2, 3, 5, generator=torch.Generator().manual_seed(1))).to(dtype).requires_grad_()
-        with rv.machine(machine):
+        with rv.backend(backend):
             y, state = rv.scan(neuron, x)
         (y.float().square().sum() + state[""]["w"].sum().float()).backward()
         found.append([y, x.grad, *(p.grad for p in neuron.parameters()), *state[""].values()])
@@ -50,7 +50,7 @@ def test_same_as_in_every_tick(dtype):
 
 
 def test_one_number_for_all_is_left_to_the_kernel():
-    from ranvier.machines.choose import _once
+    from ranvier.backends.choose import _once
 
     one, each = rv.Lowpass(0.02, 1e-3), rv.Lowpass(0.02, 1e-3, learn="tau", shape=7)
     for layer, whole in ((one, True), (each, False)):

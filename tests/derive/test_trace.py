@@ -7,7 +7,7 @@ import torch
 
 from ranvier import Neuron, Param, State
 from ranvier.derive.trace import RuleError
-from ranvier.words import clamp, exp, spike, where
+from ranvier.ops import clamp, exp, spike, where
 
 
 def build(function):
@@ -31,7 +31,7 @@ def ladder(x, v, k):
 CASES = {
     "if": (ladder, "where\\(condition, a, b\\)"),
     "torch": (lambda x, v, k: torch.exp(x), "torch.exp is not a word.*Known words: abs"),
-    "math": (lambda x, v, k: math.exp(x), "Use the words of ranvier.words"),
+    "math": (lambda x, v, k: math.exp(x), "Use the words of ranvier.ops"),
     "max": (lambda x, v, k: max(x, v), "cannot decide in Python"),
     "sum": (lambda x, v, k: sum(x), "one number per neuron"),
     "index": (lambda x, v, k: x[0], "one number per neuron"),

@@ -11,8 +11,8 @@ TAUS = dict(tau_mem=6e-6, tau_syn=6e-6, dt=1e-6)
 
 
 @pytest.fixture(autouse=True)
-def machine():
-    with rv.machine("reference"):
+def backend():
+    with rv.backend("reference"):
         yield
 
 
@@ -53,7 +53,7 @@ def test_records_on_the_grid():
     )
     near = hw.sample_bins(torch.tensor([1e-6, 3e-6]), v, 6, 1.1e-6, "nearest").flatten().tolist()
     assert near == [1, 1, 3, 3, 3, 3]
-    assert hw.record.ticks(30e-6, 1e-6) == 31
+    assert hw.record.steps(30e-6, 1e-6) == 31
 
 
 def test_the_same_seed_makes_the_same_chip_and_another_another():

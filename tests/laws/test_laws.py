@@ -53,11 +53,11 @@ def same(a, b, exact):
 def test_scan_is_repeated_step(name, steps, batch, seed):
     layer, x, exact = made(name, steps, batch, seed)
     y, after = layer.scan(x)
-    ticks, state = [], None
+    parts, state = [], None
     for t in range(steps):
         y_t, state = layer.step(part(x, t), state)
-        ticks.append(part(y_t, slice(None)) if isinstance(y_t, tuple) else y_t)
-    stacked = tuple(map(torch.stack, zip(*ticks, strict=True))) if isinstance(ticks[0], tuple) else torch.stack(ticks)
+        parts.append(part(y_t, slice(None)) if isinstance(y_t, tuple) else y_t)
+    stacked = tuple(map(torch.stack, zip(*parts, strict=True))) if isinstance(parts[0], tuple) else torch.stack(parts)
     same(y, stacked, exact)
     same(after, state, exact)
 
@@ -145,7 +145,7 @@ def test_torch_func_sees_every_layer(name):
 
 
 @every_layer
-def test_no_tick_and_no_sample(name):
+def test_no_step_and_no_sample(name):
     layer, x, _ = made(name, 4, 3, 0)
     for index in (slice(0, 0), (slice(None), slice(0, 0))):
         y, _ = layer.scan(part(x, index))

@@ -1,6 +1,6 @@
 """A surrogate gradient is no derivative of a step, so finite differences cannot check it. They can check the smooth
 twin: the same neuron whose spike is replaced by the function whose derivative is the surrogate. The adjoint under
-test is the derived one, the list of operations that every machine's kernel is printed from."""
+test is the derived one, the list of operations that every backend's kernel is printed from."""
 
 import math
 
@@ -9,7 +9,7 @@ import torch
 
 import ranvier as rv
 from everything import NEURONS, drive
-from ranvier import words
+from ranvier import ops
 from ranvier.derive.trace import Graph
 
 PRIMITIVES = {
@@ -66,7 +66,7 @@ ARITHMETIC = {
 def evaluate(graph: Graph, values, spike):
     """A graph on tensors, with `spike` for its spikes."""
     table = {
-        **words.EAGER,
+        **ops.EAGER,
         **ARITHMETIC,
         "spike": spike,
         "spike_strict": spike,
@@ -90,7 +90,7 @@ def primitive(surrogate):
 
 
 class Twin(torch.autograd.Function):
-    """One tick of a rule with smooth spikes; its derivative is the derived adjoint."""
+    """One step of a rule with smooth spikes; its derivative is the derived adjoint."""
 
     @staticmethod
     def forward(ctx, rule, spike, *values):
@@ -105,7 +105,7 @@ class Twin(torch.autograd.Function):
 
 
 def run(rule, spike, x, *rest):
-    """Two ticks, so that gradients flow through the states too."""
+    """Two steps, so that gradients flow through the states too."""
     states, params = rest[: len(rule.states)], rest[len(rule.states) :]
     outputs = []
     for x_t in x.unbind(0):

@@ -3,7 +3,7 @@ import torch
 from torch.testing import assert_close
 
 import ranvier as rv
-from ranvier.machines import linear
+from ranvier.backends import linear
 
 
 def grads(layer, x, v):
@@ -18,9 +18,9 @@ def grads(layer, x, v):
 @pytest.mark.parametrize("steps", [1, 2, 33, 300])
 @pytest.mark.parametrize(
     ("kind", "reference"),
-    [(rv.ParallelLIF, rv.DelayedLIF), (rv.AssociativeLIF, lambda **k: rv.AssociativeLIF(parallel=False, **k))],
+    [(rv.ParallelLIF, rv.FireFirstLIF), (rv.AssociativeLIF, lambda **k: rv.AssociativeLIF(parallel=False, **k))],
 )
-def test_parallel_gives_what_the_ticks_give(kind, reference, steps, dtype):
+def test_parallel_gives_what_the_steps_give(kind, reference, steps, dtype):
     torch.manual_seed(steps)
     x, v = torch.randn(steps, 3, 17, dtype=dtype) + 0.3, torch.randn(3, 17, dtype=dtype)
     settings = {
@@ -37,14 +37,14 @@ def test_parallel_gives_what_the_ticks_give(kind, reference, steps, dtype):
 
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_never_a_wrong_spike(rounds):
-    """Membranes exactly at the threshold, and more spikes than rounds: what cannot be known is carried by ticks."""
+    """Membranes exactly at the threshold, and more spikes than rounds: what cannot be known is carried by steps."""
     x = torch.randint(-2, 4, (60, 4, 50)) / 4.0  # multiples of a quarter often meet the threshold exactly
     x = x.to(torch.float32)
     layer = rv.ParallelLIF(beta=1.0, parallel=True, rounds=rounds)
-    assert torch.equal(layer(x), rv.DelayedLIF(beta=1.0)(x))
+    assert torch.equal(layer(x), rv.FireFirstLIF(beta=1.0)(x))
 
 
-def test_machine_chooses_ticks_on_a_cpu():
+def test_machine_chooses_steps_on_a_cpu():
     x = torch.rand(500, 1, 2)
     assert "Numba" in rv.AssociativeLIF().explain(x)
     assert "parallel over time" in rv.AssociativeLIF(parallel=True).explain(x)
@@ -57,11 +57,11 @@ def test_resonate_is_its_equation(parallel):
     damping, omega = torch.rand(4) + 0.05, torch.rand(4) * 3
     layer = rv.AssociativeResonate(damping=damping, omega=omega, dt=0.5, learn=("damping", "omega"), parallel=parallel)
     x = torch.randn(40, 2, 4)
-    s, ticks = torch.zeros(2, 4, dtype=torch.complex64), []
+    s, steps = torch.zeros(2, 4, dtype=torch.complex64), []
     for x_t in x:
         s = torch.exp(0.5 * torch.complex(-damping, omega)) * s + x_t
-        ticks.append(s)
-    wanted = torch.stack(ticks)
+        steps.append(s)
+    wanted = torch.stack(steps)
     assert_close(rv.record(layer, x, "im")[""].detach(), wanted.imag, rtol=1e-4, atol=1e-5)
     z, state = layer.scan(x)
     assert torch.equal(z.detach(), (wanted.real > 1.0).float())

@@ -70,9 +70,9 @@ def test_explain():
 
 def test_of_spikes_only_the_bits_are_kept():
     layer, x = rv.Conv2d(40, 64, 3), pictures(0.05, 8, 40, 16, 16)
-    (row,) = rv.memory(layer, x).rows
+    (row,) = rv.saved_memory(layer, x).rows
     assert row[3] == "int64 [2048, 1]"
-    assert not rv.memory(layer, 2 * x).rows  # not spikes: numbers, which are x itself
+    assert not rv.saved_memory(layer, 2 * x).rows  # not spikes: numbers, which are x itself
 
 
 def test_in_a_stage():

@@ -18,9 +18,9 @@ def sequence(*shape: int) -> torch.Tensor:
     ("make", "shape", "says"),
     [
         (lambda: rv.ThresholdBatchNorm2d(3), (4, 2, 3), r"\[T, B, C, H, W\]"),
-        (lambda: rv.EffectiveBatchNorm1d(3, steps=4), (4, 2, 3, 4, 4), r"\[T, B, C\] or"),
-        (lambda: rv.EffectiveBatchNorm1d(3, steps=3), (4, 2, 3), "reaches tick 4"),
-        (lambda: rv.BatchNormThroughTime1d(3, steps=3), (4, 2, 3), "reaches tick 4"),
+        (lambda: rv.TemporalEffectiveBatchNorm1d(3, steps=4), (4, 2, 3, 4, 4), r"\[T, B, C\] or"),
+        (lambda: rv.TemporalEffectiveBatchNorm1d(3, steps=3), (4, 2, 3), "reaches step 4"),
+        (lambda: rv.BatchNormThroughTime1d(3, steps=3), (4, 2, 3), "reaches step 4"),
         (lambda: rv.BatchNormThroughTime3d(3, steps=4), (4, 2, 3, 4, 4), r"\[T, B, C, D, H, W\]"),
         (lambda: rv.NeuNorm(2, 3, 3), (4, 1, 2, 4, 4), r"\[T, B, 2, 3, 3\]"),
         (lambda: rv.Dropout(1.0), (), r"\[0, 1\)"),
@@ -33,8 +33,8 @@ def sequence(*shape: int) -> torch.Tensor:
         (lambda: rv.LearnedDelay(3, longest=2, delay=3.0), (), "between 0 and longest=2"),
         (lambda: rv.LearnedDelay(3, kernel="cubic"), (), "gaussian"),
         (lambda: rv.DelayedLinear(3, 2), (4, 2, 5), r"\[T, B, 3\]"),
-        (lambda: rv.Voting(3), (4, 2, 10), "multiple of votes=3"),
-        (lambda: rv.Voting(0), (), "at least 1"),
+        (lambda: rv.GroupMean(3), (4, 2, 10), "multiple of votes=3"),
+        (lambda: rv.GroupMean(0), (), "at least 1"),
         (lambda: rv.SpikingSelfAttention(8, heads=3), (), "multiple of heads"),
         (lambda: rv.SpikingSelfAttention(8, heads=2), (4, 2, 8), r"\[T, B, 8, L\]"),
         (lambda: rv.QKAttention(8, kind="both"), (), "token"),
@@ -44,7 +44,7 @@ def sequence(*shape: int) -> torch.Tensor:
         (lambda: rv.MultiDimensionalAttention(4, 8, axes=()), (), "axes"),
         (lambda: rv.MultiDimensionalAttention(4, 8, kernel=5), (), "3 or 7"),
         (lambda: rv.MultiDimensionalAttention(4, 8), (4, 2, 3, 5, 5), r"\[T, B, 8, H, W\]"),
-        (lambda: rv.LinearRecurrent(rv.LIF(), 3, 2), (4, 2, 3), "got a tick of"),
+        (lambda: rv.LinearRecurrent(rv.LIF(), 3, 2), (4, 2, 3), "got a step of"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_layout(make, shape, says):
@@ -145,17 +145,17 @@ def test_returning_layers_take_modules_with_memory():
 def test_spiking_attention_streams(layer, shape):
     net, x = layer().eval(), 2 * sequence(*shape)
     y, after = rv.scan(net, x)
-    ticks, state = [], None
+    steps, state = [], None
     for x_t in x:
         y_t, state = rv.step(net, x_t, state)
-        ticks.append(y_t)
-    torch.testing.assert_close(torch.stack(ticks), y)
+        steps.append(y_t)
+    torch.testing.assert_close(torch.stack(steps), y)
     torch.testing.assert_close(state, after)
     net.train()(x).sum().backward()
     assert all(p.grad is not None for p in net.parameters())
 
 
-def test_attention_weights_ticks_between_0_and_1():
+def test_attention_weights_steps_between_0_and_1():
     x = sequence(4, 2, 8, 5, 5)
     for layer in (rv.TemporalAttention(4, reduction=2), rv.MultiDimensionalAttention(4, 8)):
         y = layer(x)

@@ -66,7 +66,7 @@ def test_a_state_of_another_batch_is_refused():
     layer = rv.LIF()
     _, state = layer.scan(torch.rand(4, 3, 2))
     with pytest.raises(
-        ValueError, match="state 'v' is \\(3, 2\\) but the input of a tick is \\(5, 2\\); pass state=None"
+        ValueError, match="state 'v' is \\(3, 2\\) but the input of a step is \\(5, 2\\); pass state=None"
     ):
         layer.step(torch.rand(5, 2), state)
     with pytest.raises(ValueError, match="state must be a dictionary of \\['v'\\], got \\['a'\\]"):
@@ -82,12 +82,12 @@ def test_two_inputs_and_two_outputs():
         @staticmethod
         def rule(push, pull, v):
             v = 0.9 * v + push - pull
-            z = rv.words.spike(v - 1.0)
+            z = rv.ops.spike(v - 1.0)
             return (z, v), v * (1.0 - z)
 
     push, pull = torch.rand(6, 2, 3), torch.rand(6, 2, 3) * 0.2
     z, v = Pair()((push, pull))
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         z_true, v_true = Pair()((push, pull))
     assert torch.equal(z, z_true) and torch.equal(v, v_true)
     with pytest.raises(ValueError, match="must have one shape"):
@@ -151,9 +151,9 @@ def test_inputs_of_any_layout():
 def test_second_derivatives_belong_to_the_reference():
     x = torch.rand(5, 2, 3, requires_grad=True)
     (g,) = torch.autograd.grad(rv.LIF()(x).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match='machine\\("reference"\\)'):
+    with pytest.raises(RuntimeError, match='backend\\("reference"\\)'):
         g.sum().backward()
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         y = rv.LIF()(x)
     (g,) = torch.autograd.grad(y.sum(), x, create_graph=True)
     g.sum().backward()

@@ -18,7 +18,7 @@ RULES = {
     "TernaryLIF": lambda: rv.TernaryLIF(reset="zero"),
     "IntegerLIF": lambda: rv.IntegerLIF(learn=("leak",)),
     "ResonateAndFire": lambda: rv.ResonateAndFire(learn=("damping", "turn")),
-    "Threshold": lambda: rv.Threshold(learn=("threshold",)),
+    "Heaviside": lambda: rv.Heaviside(learn=("threshold",)),
     "GatedLIF": lambda: rv.GatedLIF(steps=7),
     "Lowpass": lambda: rv.Lowpass(5e-3, learn=("tau", "level")),
     "Alpha": lambda: rv.Alpha(5e-3, learn=("tau",)),
@@ -42,10 +42,10 @@ def test_kernels_agree_with_reference(make):
     torch.manual_seed(0)
     layer = make()
     found = []
-    for machine in ("cpu", "reference"):
+    for backend in ("numba", "reference"):
         x = drive().requires_grad_()
         layer.zero_grad()
-        with rv.machine(machine):
+        with rv.backend(backend):
             y = layer(x)
             (y * torch.linspace(-1, 2, y.numel()).view_as(y)).sum().backward()
         found.append([y.detach(), x.grad, *(p.grad for p in layer.parameters())])
@@ -62,11 +62,11 @@ def test_chunks_join_and_steps_make_a_scan(make):
     second, state = layer.scan(x[3:], state)
     torch.testing.assert_close(torch.cat([first, second]), whole)
     torch.testing.assert_close(state, after)
-    ticks, state = [], None
+    steps, state = [], None
     for x_t in x:
         y_t, state = layer.step(x_t, state)
-        ticks.append(y_t)
-    torch.testing.assert_close(torch.stack(ticks), whole)
+        steps.append(y_t)
+    torch.testing.assert_close(torch.stack(steps), whole)
 
 
 @pytest.mark.parametrize("make", (RULES | PARALLEL).values(), ids=RULES | PARALLEL)
@@ -101,10 +101,10 @@ def test_sliding_psn_has_one_answer_by_either_method():
     assert torch.equal(rv.SlidingPSN(order=4)(x), rv.SlidingPSN(order=4, method="convolution")(x))
 
 
-def test_more_ticks_than_parameters_are_refused():
-    with pytest.raises(ValueError, match="reaches tick 7"):
+def test_more_steps_than_parameters_are_refused():
+    with pytest.raises(ValueError, match="reaches step 7"):
         rv.GatedLIF(steps=6)(drive())
-    with pytest.raises(ValueError, match="reaches tick 7"):
+    with pytest.raises(ValueError, match="reaches step 7"):
         rv.MaskedPSN(order=2, steps=6)(drive())
 
 

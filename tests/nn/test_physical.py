@@ -20,10 +20,10 @@ def drive(steps=60, neurons=4, dtype=torch.float32):
 
 def test_fused_equals_reference_with_every_term_on():
     results = []
-    for machine in ("reference", "cpu"):
+    for backend in ("reference", "numba"):
         neuron = rv.AdEx(refractory=True, learn=("c_mem", "tau_w", "v_leak"), shape=4, detach_reset=True)
         x = drive().requires_grad_()
-        with rv.machine(machine):
+        with rv.backend(backend):
             z = neuron(x)
         (z * torch.arange(60.0).reshape(-1, 1, 1)).sum().backward()
         results.append((z, x.grad, *(p.grad for p in neuron.parameters())))
@@ -34,7 +34,7 @@ def test_fused_equals_reference_with_every_term_on():
 
 @pytest.fixture
 def reference():
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         yield
 
 
@@ -79,7 +79,7 @@ def test_several_synapses_have_their_own_time_constants():
 def test_exponential_euler_is_exact_for_a_constant_current():
     neuron = rv.PhysicalLI(method="exponential", terms={"synapse": lambda x: x}, tau_mem=10e-3)
     v = neuron(torch.ones(50, 1, 1, dtype=torch.float64))[:, 0, 0]
-    t = torch.arange(50, dtype=torch.float64) * 1e-3  # the current acts one tick after the input
+    t = torch.arange(50, dtype=torch.float64) * 1e-3  # the current acts one step after the input
     torch.testing.assert_close(v, 1 - torch.exp(-t / 10e-3), rtol=1e-6, atol=1e-8)
 
 
@@ -118,7 +118,7 @@ def test_records_equal_to_the_model_change_nothing():
 
 
 @pytest.mark.usefixtures("reference")
-def test_silent_ticks_are_whole_and_robust_to_rounding():
+def test_silent_steps_are_whole_and_robust_to_rounding():
     for period, dt, silent in ((0.3, 0.1, 3), (31e-6, 1e-6, 31), (2.5e-3, 1e-3, 3), (0.1e-3, 1e-3, 1), (0.0, 1e-3, 0)):
         neuron = rv.PhysicalLIF(refractory=True, t_refractory=period, dt=dt, c_mem=dt, tau_syn=dt * 3)
         layer = rv.Refractory(rv.LIF(), period=period, dt=dt)
@@ -159,7 +159,7 @@ def test_silent_neurons_do_not_adapt_unless_the_order_is_the_originals():
 
 def test_copies_and_pickles():
     neuron = rv.AdEx(refractory=True)
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         for twin in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
             assert torch.equal(twin(drive()), neuron(drive()))
 

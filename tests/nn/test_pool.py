@@ -31,6 +31,6 @@ def test_in_a_net_and_refusals():
     with pytest.raises(ValueError, match="does not fit"):
         rv.SumPool(9)(torch.rand(1, 1, 4, 4))
     with pytest.raises(ValueError, match="multiple"):
-        rv.PopulationCode(4)(torch.rand(2, 6))
+        rv.PopulationReadout(4)(torch.rand(2, 6))
     with pytest.raises(ValueError):
-        rv.PopulationCode(0)
+        rv.PopulationReadout(0)

@@ -26,9 +26,9 @@ def small_chunks(monkeypatch):
 def both(net, x, still_gradient=False):
     """Output and gradients of the stage, and of the layers one after the other, from the same weights."""
     found = []
-    for one, machine in ((net, "cpu"), (copy.deepcopy(net), "reference")):
+    for one, backend in ((net, "numba"), (copy.deepcopy(net), "reference")):
         given = x.clone().requires_grad_()
-        with rv.machine(machine):
+        with rv.backend(backend):
             y = one(given)
         generator = torch.Generator().manual_seed(2)
         like = y[:1] if still_gradient else y
@@ -63,7 +63,7 @@ def test_odd_widths_and_densities(linear, width, density):
     torch.testing.assert_close(grads, others, rtol=1e-4, atol=1e-5)
 
 
-def test_learned_parameters_and_a_gradient_that_is_the_same_at_every_tick():
+def test_learned_parameters_and_a_gradient_that_is_the_same_at_every_step():
     torch.manual_seed(0)
     lif = rv.LIF(learn=("beta", "threshold"), shape=9)
     net = rv.Sequential(rv.Linear(40, 9), lif, rv.Linear(9, 4), rv.LI(learn="beta")).double()
@@ -73,7 +73,7 @@ def test_learned_parameters_and_a_gradient_that_is_the_same_at_every_tick():
 
 @pytest.mark.parametrize("neuron", [rv.LIF, rv.ALIF], ids=["LIF", "ALIF"])
 @pytest.mark.parametrize(("features", "neurons", "batch"), [(70, 33, 5), (40, 1, 3), (65, 130, 9)])
-@pytest.mark.parametrize("still", [True, False], ids=["the same gradient at every tick", "any gradient"])
+@pytest.mark.parametrize("still", [True, False], ids=["the same gradient at every step", "any gradient"])
 def test_spikes_that_return(neuron, features, neurons, batch, still):
     torch.manual_seed(0)
     layer = rv.Recurrent(neuron(learn="beta", shape=neurons), neurons)
@@ -90,7 +90,7 @@ def test_of_recurrent_neurons_too_nothing_is_hidden():
     net[1].neuron.register_forward_hook(lambda *_: seen.append(1))
     torch.testing.assert_close(net(x), y)
     torch.testing.assert_close(rv.record(net, x, "z")["1"], y)
-    (row,) = rv.memory(rv.Sequential(rv.Linear(6, 8), rv.Recurrent(rv.LIF(), 8)), x).rows
+    (row,) = rv.saved_memory(rv.Sequential(rv.Linear(6, 8), rv.Recurrent(rv.LIF(), 8)), x).rows
     assert row[:2] == ("0-1", "Linear, Recurrent") and row[3].startswith("float32 [9, 2, 8], int64 [18, 1]")
 
 
@@ -112,7 +112,7 @@ def test_graded_input():
     torch.testing.assert_close(grads, others, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["hooked", "still", "two axes of features", "one sample, one tick", "half"])
+@pytest.mark.parametrize("kind", ["hooked", "still", "two axes of features", "one sample, one step", "half"])
 def test_what_a_stage_cannot_do_is_done_one_by_one(kind):
     torch.manual_seed(0)
     net, x = rv.Sequential(rv.Linear(6, 8), rv.LIF(), rv.Linear(8, 3), rv.LI()).double(), torch.rand(9, 2, 6).double()
@@ -123,7 +123,7 @@ def test_what_a_stage_cannot_do_is_done_one_by_one(kind):
         x = x[:1].expand(9, 2, 6)
     elif kind == "two axes of features":
         x = torch.rand(9, 2, 4, 6).double()
-    elif kind == "one sample, one tick":
+    elif kind == "one sample, one step":
         x = x[:1, :1]
     else:
         net, x = net.bfloat16(), x.bfloat16()

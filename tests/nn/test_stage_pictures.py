@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import ranvier as rv
-from ranvier.machines import pooled
-from ranvier.machines.pooled import Pictures
+from ranvier.backends import pooled
+from ranvier.backends.pooled import Pictures
 from ranvier.nn.sequential import stages
 from ranvier.nn.stage import Stage
 from ranvier.nn.stage_pictures import PictureStage
@@ -39,9 +39,9 @@ def both(make, x, dtype=torch.float64, train=True):
     torch.manual_seed(1)
     fused = rv.Sequential(*make()).to(dtype).train(train)
     plain, found = copy.deepcopy(fused), []
-    for net, machine in ((fused, "cpu"), (plain, "reference")):
+    for net, backend in ((fused, "numba"), (plain, "reference")):
         given = x.to(dtype).clone().requires_grad_()
-        with rv.machine(machine):
+        with rv.backend(backend):
             y = net(given if len(x) > 1 else given.expand(5, *x.shape[1:]))
         y.backward(torch.rand(y.shape, generator=torch.Generator().manual_seed(2), dtype=dtype))
         found.append((y.detach(), given.grad, [p.grad for p in net.parameters()], list(net.buffers())))
@@ -93,7 +93,7 @@ def test_only_the_convolution_is_kept():
     full = 6 * 2 * 8 * 16 * 16 * 4
     net(x)  # compiled
     assert kept(net, x) < 1.5 * full
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         assert kept(net, x) > 3 * full
 
 
@@ -139,7 +139,7 @@ def test_what_it_cannot_do_in_one_pass_it_does_one_by_one():
         nn.MaxPool2d(2, padding=1),
     ):
         net = rv.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), lif(), pool).eval()
-        with rv.machine("reference"):
+        with rv.backend("reference"):
             y = net(x)
         torch.testing.assert_close(net(x), y)
 

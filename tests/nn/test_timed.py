@@ -76,7 +76,7 @@ def steepest_error(loss, parameters, every=1, step=1e-6):
 def test_gradient_against_finite_differences_of_the_same_model(readout):
     (w1, w2), (times, labels) = (tuple(w.requires_grad_() for w in weights())), samples(4)
     score = network(w1, w2, 0.25, readout)
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         loss = lambda: nn.functional.cross_entropy(score(times, w1, w2)[0], labels)  # noqa: E731
         assert steepest_error(loss, (w1, w2), every=13) < 1e-6
 
@@ -92,11 +92,11 @@ def test_time_constants_and_thresholds_are_learnable():
         a, b = lif(tuple(nn.functional.linear(h, w1) for h in rv.encode_times(times, 32, lif)))
         return (a * 0.3 + b).sum()
 
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         assert steepest_error(loss, lif.parameters()) < 1e-6
 
 
-def test_delays_are_learnable_over_many_ticks():
+def test_delays_are_learnable_over_many_steps():
     times, _ = samples(4)
     hidden, out = (kind(tau_mem=TAU_MEM, tau_syn=TAU_SYN, dt=0.25).double() for kind in (rv.TimedLIF, rv.TimedLI))
     delay = torch.tensor([0.0, 0.1, 0.3, 1.3, 2.2], dtype=torch.float64) + 0.017
@@ -107,7 +107,7 @@ def test_delays_are_learnable_over_many_ticks():
         x = tuple(weigh(h, w1) for h in late(rv.encode_times(times, 32, hidden)))
         return out(tuple(weigh(h, w2) for h in hidden(x))).mean(0).square().sum()
 
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         assert steepest_error(loss, [late.delay], step=1e-7) < 1e-6
         early = rv.encode_times(times, 32, hidden)
         a, _ = late(early)
@@ -129,20 +129,20 @@ def test_recurrent_gradients_are_exact_too():
         x = rv.encode_times(times, 32, layer.neuron)
         return rv.first_spike(layer(tuple(weigh(h, w1) for h in x))[0], layer.neuron).square().sum()
 
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         assert steepest_error(loss, [layer.feedback.weight], every=7) < 1e-6
 
 
 def test_the_tool_compares_both_gradients_layer_by_layer_and_tells_what_grazes():
     torch.manual_seed(1)
     sizes = (5, 20, 20, 3)
-    maps = [rv.Timed(nn.Linear(i, o, bias=False)) for i, o in itertools.pairwise(sizes)]
+    maps = [rv.TimedMap(nn.Linear(i, o, bias=False)) for i, o in itertools.pairwise(sizes)]
     nn.init.normal_(maps[0].module.weight, 2.0, 1.5)
     nn.init.normal_(maps[1].module.weight, 1.0, 1.0)
     net = rv.Sequential(maps[0], rv.TimedLIF(), maps[1], rv.TimedRecurrent(rv.TimedLIF(), 20), maps[2], rv.TimedLI())
     x = rv.encode_times(torch.rand(16, 5) * 30e-3, 50, net[1])
-    with rv.machine("reference"):
-        found = rv.gradients(net, x, lambda v: v.mean(0).square().sum())
+    with rv.backend("reference"):
+        found = rv.compare_gradients(net, x, lambda v: v.mean(0).square().sum())
     by_name = {row.name: row for row in found.rows}
     assert list(by_name) == ["0.module.weight", "2.module.weight", "3.feedback.weight", "4.module.weight"]
     assert by_name["4.module.weight"].cosine > 0.999  # no spike lies between it and the loss
@@ -151,20 +151,20 @@ def test_the_tool_compares_both_gradients_layer_by_layer_and_tells_what_grazes()
     assert "graze" in str(found) and all(p.grad is None for p in net.parameters())
     wide = copy.deepcopy(net)
     wide[1].settings["cut"] = 100.0  # then every rise is too slow for the guard
-    with rv.machine("reference"):
-        assert rv.gradients(wide, x, lambda v: v.mean()).grazing["1"] > 0.9
+    with rv.backend("reference"):
+        assert rv.compare_gradients(wide, x, lambda v: v.mean()).grazing["1"] > 0.9
     with pytest.raises(ValueError, match="TimedLIF"):
-        rv.gradients(rv.Sequential(nn.Linear(2, 2), rv.LIF()), torch.rand(3, 1, 2), torch.sum)
+        rv.compare_gradients(rv.Sequential(nn.Linear(2, 2), rv.LIF()), torch.rand(3, 1, 2), torch.sum)
 
 
 def test_kernel_equals_reference():
     torch.manual_seed(0)
     x = [torch.rand(40, 3, 7) * (torch.rand(40, 3, 7) > 0.8) * s for s in (1.5, 0.3)]
     results = []
-    for machine in ("reference", "cpu"):
+    for backend in ("reference", "numba"):
         lif = rv.TimedLIF()
         given = [h.clone().requires_grad_() for h in x]
-        with rv.machine(machine):
+        with rv.backend(backend):
             a, b = lif(tuple(given))
         (a.sum() + (b * torch.arange(40.0).reshape(-1, 1, 1)).sum()).backward()
         results.append((a, b, *(h.grad for h in given)))
@@ -181,7 +181,7 @@ def test_first_spike_is_exact_for_one_neuron():
     exact = -2 * torch.log((1 + torch.sqrt(1 - 4 / w)) / 2)
     (slope,) = torch.autograd.grad(exact, w)
     errors = []
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         for dt in (0.05, 0.005):
             lif = rv.TimedLIF(tau_mem=2.0, tau_syn=1.0, dt=dt)
             x = rv.encode_times(torch.zeros(1, 1, dtype=torch.float64), round(0.6 / dt), lif)
@@ -205,7 +205,7 @@ def test_equal_time_constants_are_the_limit():
 
 
 def test_grazing_spikes_give_large_but_finite_gradients():
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         gradients = []
         for cut in (1e-9, 0.1):
             lif = rv.TimedLIF(tau_mem=2.0, tau_syn=1.0, dt=0.01, cut=cut)
@@ -222,29 +222,29 @@ def test_surrogate_is_the_same_network():
     times, _ = samples(5)
     w1 = weights()[0].float()
     outs = []
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         for gradient in rv.nn.neurons.timed.GRADIENTS:
             lif = rv.TimedLIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN, dt=0.25, gradient=gradient)
             outs.append(lif(tuple(nn.functional.linear(h.float(), w1) for h in rv.encode_times(times, 32, lif))))
     assert torch.equal(outs[0][0], outs[1][0]) and torch.equal(outs[0][1], outs[1][1])
 
 
-def test_recurrent_spikes_arrive_one_tick_later():
+def test_recurrent_spikes_arrive_one_step_later():
     lif = rv.TimedLIF(tau_mem=2.0, tau_syn=1.0, dt=0.1)
     layer = rv.TimedRecurrent(lif, 2).double()
     with torch.no_grad():
         layer.feedback.weight.copy_(torch.tensor([[0.0, 0.0], [9.0, 0.0]]))  # neuron 0 drives neuron 1
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         x = rv.encode_times(torch.tensor([[0.0, 99.0]], dtype=torch.float64), 40, lif)
         a, _ = layer(tuple(9.0 * h for h in x))
         t = rv.first_spike(a, lif)[0]
-    assert abs((t[1] - t[0]) - (t[0] + 0.1)) < 1e-3  # the same response, one synapse and one tick later
+    assert abs((t[1] - t[0]) - (t[0] + 0.1)) < 1e-3  # the same response, one synapse and one step later
 
 
 def test_another_target_shares_its_time_constants():
     out = rv.TimedLI(tau_mem=3.0, tau_syn=0.5, dt=0.1, learn="tau_syn").double()
     lif = rv.TimedLIF(tau_mem=2.0, tau_syn=1.0, dt=0.1, to=out).double()
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         x = rv.encode_times(torch.zeros(1, 1, dtype=torch.float64), 40, lif)
         v = out(lif(tuple(9.0 * h for h in x)))
     v[-1].sum().backward()
@@ -267,7 +267,7 @@ def test_gradients_converge_to_those_of_the_continuous_network(readout):
         a, b = w1.clone().requires_grad_(), w2.clone().requires_grad_()
         score, counts = continuous.network(t, a, b, TAU_MEM, TAU_SYN, LAST, readout)
         truth.append((torch.autograd.grad(nn.functional.cross_entropy(score[None], y[None]), (a, b)), counts))
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         for dt in (1 / 20, 1 / 200):
             score = network(w1, w2, dt, readout)
             # a copy of the weights for every sample gives the gradient of each in one pass

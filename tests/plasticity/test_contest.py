@@ -8,7 +8,7 @@ from ranvier.plasticity import Contest, Trace, apply, hebb, name, normalise, vot
 
 
 def reference(net: Contest, spikes: torch.Tensor) -> torch.Tensor:
-    """The contest, tick by tick, in torch."""
+    """The contest, step by step, in torch."""
     beta, threshold, reset, refractory, inhibition, rise = net.constants
     plus, minus = net.rates
     (steps, batch, _), neurons = spikes.shape, len(net.theta)
@@ -95,7 +95,7 @@ def test_weights_stay_in_bounds_and_normalised():
 
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
 def test_rate_encoder_is_poisson(rate: float):
-    """Fano factor of the counts: 1 - p for independent ticks, which is 1 in the limit of short ticks."""
+    """Fano factor of the counts: 1 - p for independent steps, which is 1 in the limit of short steps."""
     counts = data.rate(torch.full((400, 50), rate), 200, generator=torch.Generator().manual_seed(1)).sum(0)
     assert counts.mean().item() == pytest.approx(200 * rate, rel=0.02)
     assert (counts.var() / counts.mean()).item() == pytest.approx(1 - rate, rel=0.05)
@@ -116,7 +116,7 @@ def test_names_and_votes():
         (lambda: Contest(4, 2).scan(torch.rand(3, 2, 4), {"v": torch.zeros(1, 2)}), "state=None"),
         (lambda: Contest(4, 2, beta=1.5), "beta"),
         (lambda: Contest(4, 2, reset=20.0), "reset"),
-        (lambda: Contest(4, 2, refractory=0.5), "whole ticks"),
+        (lambda: Contest(4, 2, refractory=0.5), "whole steps"),
     ],
 )
 def test_refuses(call, says: str):

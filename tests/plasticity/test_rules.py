@@ -1,4 +1,4 @@
-"""The rules over whole sequences against the same rules written tick by tick, synapse by synapse."""
+"""The rules over whole sequences against the same rules written step by step, synapse by synapse."""
 
 import json
 import math
@@ -47,7 +47,7 @@ V, V_MINUS, V_PLUS = (spikes(T, B, OUT, seed=s).mul(40).sub(70) for s in (5, 6, 
 
 
 def outer(post: torch.Tensor, pre: torch.Tensor) -> torch.Tensor:
-    """[B, OUT, IN] of one tick."""
+    """[B, OUT, IN] of one step."""
     return post.unsqueeze(-1) * pre.unsqueeze(-2)
 
 
@@ -77,7 +77,7 @@ def slow_pair(up: torch.Tensor | float, down: torch.Tensor | float) -> torch.Ten
     return sum(up * outer(POST[t], X[t]) - 0.5 * down * outer(Y[t], PRE[t]) for t in range(T))  # type: ignore
 
 
-# name: (the rule with a given reduction, its change per sample written tick by tick [B, OUT, IN])
+# name: (the rule with a given reduction, its change per sample written step by step [B, OUT, IN])
 RULES = {
     "additive": (lambda **k: pair(PRE, POST, X, Y, W, plus=1.0, minus=0.5, **k), lambda: slow_pair(1.0, 1.0)),
     "multiplicative": (
@@ -123,7 +123,7 @@ def test_sixteen_at_once_are_sixteen_single_runs_reduced_exactly(name: str):
     assert torch.equal(rule(reduction="mean"), each.mean(0))
 
 
-def test_fede_is_the_mean_of_the_ticks_and_skips_empty_ones():
+def test_fede_is_the_mean_of_the_steps_and_skips_empty_ones():
     x = X.clone()
     x[3] = 0.0
     each = torch.zeros(T, OUT, IN, dtype=torch.float64)
@@ -147,7 +147,7 @@ def test_fede_is_the_mean_of_the_ticks_and_skips_empty_ones():
     ids=lambda layer: f"{type(layer).__name__}",
 )  # fmt: skip
 def test_hebb_reaches_every_synapse(layer: nn.Module):
-    """A spike of one input and one output, one tick: only what connects them is eligible."""
+    """A spike of one input and one output, one step: only what connects them is eligible."""
     places = {"Conv1d": (2, 6), "Conv2d": (2, 6, 5), "Conv3d": (1, 4, 4, 4)}.get(type(layer).__name__, (5,))
     layer.requires_grad_(False)
     if getattr(layer, "bias", None) is not None:
@@ -210,7 +210,7 @@ def test_delays_lose_nothing():
 
 @pytest.mark.parametrize("dense", [0.6, 1.0])
 def test_convolutions_are_torchs_and_their_delays_lose_nothing(dense):
-    """Sustained input included: a spike at every tick, and a delay for every synapse."""
+    """Sustained input included: a spike at every step, and a delay for every synapse."""
     x = (torch.rand(12, 2, 2, 6, 5) < dense).float()
     delay = torch.randint(0, 4, (3, 2, 3, 3))
     layer = Conv2d(2, 3, 3, delay=delay, stride=(2, 1), padding=1)
@@ -280,7 +280,7 @@ def test_distributions_by_name():
     "case", json.loads((GOLDEN / "sj_learning.json").read_text())["cases"], ids=lambda c: c["learner"]
 )
 def test_spikingjelly_learners(case: dict):
-    """SpikingJelly 2.0.0: STDPLearner, tick by tick, and MSTDPLearner, which rewards the tick before."""
+    """SpikingJelly 2.0.0: STDPLearner, step by step, and MSTDPLearner, which rewards the step before."""
     x, z, w = (torch.tensor(case[k]) for k in ("x", "out_spikes", "weight"))
     taus, wanted = (case["params"]["tau_pre"], case["params"]["tau_post"]), torch.tensor(case["delta_w"])
     if case["learner"] == "MSTDPLearner":

@@ -1,4 +1,4 @@
-"""A task with late reward, learned by reward-modulated STDP with eligibility trace: XOR of two cues 20 ticks apart."""
+"""A task with late reward, learned by reward-modulated STDP with eligibility trace: XOR of two cues 20 steps apart."""
 
 import pytest
 import torch

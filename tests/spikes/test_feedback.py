@@ -1,25 +1,25 @@
-"""Recurrent layers in one operator, judged by the loop over ticks."""
+"""Recurrent layers in one operator, judged by the loop over steps."""
 
 import pytest
 import torch
 from torch import nn
 
 import ranvier as rv
-from ranvier.machines import gpu
+from ranvier.backends import triton_backend
 from ranvier.spikes import feedback, feedback_gpu
 
 
-def outcome(layer, machine, x, state, weights):
+def outcome(layer, backend, x, state, weights):
     x = x.clone().requires_grad_()
     state = {k: v.clone().requires_grad_() for k, v in state.items()}
-    with rv.machine(machine):
+    with rv.backend(backend):
         y, after, traces = layer.run(x, state, ("v",))
     values = [y, *(after[k] for k in sorted(after)), traces["v"]]
     total = sum((v * w).sum() for v, w in zip(values, weights, strict=True))
     return values, torch.autograd.grad(total, [x, *state.values(), *layer.parameters()], allow_unused=True)
 
 
-def compare(layer, machine, steps, batch, width, dtype=torch.float32, judge="reference", tolerance=1e-5):
+def compare(layer, backend, steps, batch, width, dtype=torch.float32, judge="reference", tolerance=1e-5):
     """Spikes equal to the judge's; final states, a trace and every gradient close."""
     x = torch.rand(steps, batch, width, dtype=dtype) * 1.5
     state = {k: torch.rand(batch, width, dtype=dtype) for k in ("z", *layer.neuron.states)}
@@ -27,7 +27,7 @@ def compare(layer, machine, steps, batch, width, dtype=torch.float32, judge="ref
     shapes = [x.shape, *(state[k].shape for k in sorted(state)), x.shape]
     weights = [torch.randn(s, dtype=dtype) for s in shapes]
     true, g_true = outcome(layer, judge, x, state, weights)
-    fast, g_fast = outcome(layer, machine, x, state, weights)
+    fast, g_fast = outcome(layer, backend, x, state, weights)
     assert torch.equal(true[0], fast[0]) or not layer.neuron.spiking
     for a, b in zip((*true, *g_true), (*fast, *g_fast), strict=True):
         a, b = (torch.zeros(()) if v is None else v for v in (a, b))
@@ -37,15 +37,15 @@ def compare(layer, machine, steps, batch, width, dtype=torch.float32, judge="ref
 
 
 @pytest.mark.usefixtures("poisoned")
-@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+@pytest.mark.parametrize("backend", ["numba", "triton"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("steps, batch, width, bias", [(1, 1, 1, False), (7, 3, 11, True), (13, 5, 33, False)])
 @pytest.mark.parametrize("few", [1 << 18, 64], ids=["one segment", "segments"])
-def test_recurrent_layers_agree_with_the_reference(steps, batch, width, bias, dtype, few, machine, monkeypatch):
+def test_recurrent_layers_agree_with_the_reference(steps, batch, width, bias, dtype, few, backend, monkeypatch):
     monkeypatch.setattr(feedback, "FEW", few)
     neuron = rv.ALIF(learn=("beta", "kappa"), beta=torch.rand(width) * 0.5 + 0.4)
     layer = rv.Recurrent(neuron, nn.Linear(width, width, bias=bias)).to(dtype)
-    compare(layer, machine, steps, batch, width, dtype, tolerance=1e-5 if dtype == torch.float32 else 1e-10)
+    compare(layer, backend, steps, batch, width, dtype, tolerance=1e-5 if dtype == torch.float32 else 1e-10)
 
 
 @pytest.mark.usefixtures("poisoned")
@@ -53,12 +53,12 @@ def test_recurrent_layers_agree_with_the_reference(steps, batch, width, bias, dt
 def test_any_neuron_with_one_input_on_the_gpu(neuron, monkeypatch):
     monkeypatch.setattr(feedback, "FEW", 64)
     layer = rv.Recurrent(neuron(learn=tuple(neuron().params)), nn.Linear(5, 5))
-    compare(layer, "gpu", 6, 3, 5)
+    compare(layer, "triton", 6, 3, 5)
 
 
 def test_several_blocks_of_the_batch(monkeypatch):
-    monkeypatch.setattr(gpu, "processors", lambda device: 3)
-    compare(rv.Recurrent(rv.LIF(learn="beta"), 5), "gpu", 4, 19, 5)
+    monkeypatch.setattr(triton_backend, "processors", lambda device: 3)
+    compare(rv.Recurrent(rv.LIF(learn="beta"), 5), "triton", 4, 19, 5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -73,41 +73,41 @@ def test_a_block_fits_the_smallest_card(width, batch, dtype):
 
 
 def test_half_weights_are_multiplied_as_they_are():
-    """The product is in float16; u, states and sums are in float32 on both machines. In backward g_u is rounded to
+    """The product is in float16; u, states and sums are in float32 on both backends. In backward g_u is rounded to
     float16 for the product, hence the tolerance."""
-    compare(rv.Recurrent(rv.ALIF(learn="beta"), 17).half(), "gpu", 5, 3, 17, torch.float16, "cpu", tolerance=2e-3)
+    compare(rv.Recurrent(rv.ALIF(learn="beta"), 17).half(), "triton", 5, 3, 17, torch.float16, "numba", tolerance=2e-3)
 
 
 def test_autocast_on_the_gpu_shortens_the_weight():
     layer, x = rv.Recurrent(rv.LIF(), 9), torch.rand(6, 2, 9) * 1.5
-    with rv.machine("gpu"), torch.autocast("cpu", torch.float16):
+    with rv.backend("triton"), torch.autocast("cpu", torch.float16):
         y = layer(x)
-    with rv.machine("gpu"), torch.no_grad():
+    with rv.backend("triton"), torch.no_grad():
         layer.feedback.weight.copy_(layer.feedback.weight.half())
         assert y.dtype == torch.float32 and torch.equal(y, layer(x))
 
 
 def test_a_rule_without_state():
     x = torch.rand(4, 2, 3) * 2
-    layer = rv.Recurrent(rv.Threshold(), 3)
-    with rv.machine("reference"):
+    layer = rv.Recurrent(rv.Heaviside(), 3)
+    with rv.backend("reference"):
         true = layer(x)
     assert torch.equal(layer(x), true)
 
 
-@pytest.mark.parametrize("machine", ["cpu", "gpu"])
-def test_the_operators(machine):
+@pytest.mark.parametrize("backend", ["numba", "triton"])
+def test_the_operators(backend):
     layer = rv.Recurrent(rv.LIF(learn="beta"), 3)
     key, params = layer.neuron.bound(()).key, [layer.neuron.beta, layer.neuron.threshold]
     x, z, initial = torch.rand(5, 2, 3, requires_grad=True), torch.zeros(2, 3), torch.zeros(1, 2, 3)
-    arguments = x, z, initial, params, layer.feedback.weight, None, key, machine
+    arguments = x, z, initial, params, layer.feedback.weight, None, key, backend
     torch.library.opcheck(torch.ops.ranvier.feedback.default, arguments)
 
 
 def test_explain():
     assert "one operator" in str(rv.explain(rv.Recurrent(rv.LIF(), 3), torch.rand(2, 2, 3)))
-    with rv.machine("gpu"):
+    with rv.backend("triton"):
         assert "a block of the batch per program" in str(rv.explain(rv.Recurrent(rv.LIF(), 3), torch.rand(2, 2, 3)))
         assert "up to 512 neurons" in str(rv.explain(rv.Recurrent(rv.LIF(), 513), torch.rand(1, 1, 513)))
     convolution = rv.Recurrent(rv.LIF(), nn.Conv2d(2, 2, 3, padding=1))
-    assert "tick by tick" in str(rv.explain(convolution, torch.rand(2, 2, 2, 4, 4)))
+    assert "step by step" in str(rv.explain(convolution, torch.rand(2, 2, 2, 4, 4)))

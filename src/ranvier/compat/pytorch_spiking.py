@@ -24,7 +24,7 @@ __version__ = "0.1.0"  # the release whose behaviour this follows
 
 
 def _last(x: Tensor) -> Tensor:
-    """The last tick of [T, B, N]; zeros [B, N] if there is none."""
+    """The last step of [T, B, N]; zeros [B, N] if there is none."""
     return x[-1] if len(x) else x.sum(0)
 
 

@@ -1,7 +1,7 @@
 """Between worlds: rates and spikes, trained networks and spiking ones."""
 
 from ranvier.convert.ann import Spiking, convert, quantised
-from ranvier.convert.rate import MeanOverTime, SpikingActivation, rate_penalty, sweep, ticks_of
+from ranvier.convert.rate import MeanOverTime, SpikingActivation, rate_penalty, steps_of, sweep
 from ranvier.convert.report import Layer, Report, report
 from ranvier.convert.spiking import QCFS, MaxOfRates, RateIF
 
@@ -18,6 +18,6 @@ __all__ = [
     "quantised",
     "rate_penalty",
     "report",
+    "steps_of",
     "sweep",
-    "ticks_of",
 ]

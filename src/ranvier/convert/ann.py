@@ -58,12 +58,12 @@ class Unfold(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, x: Tensor, ticks: int) -> Tensor:
-        return self.layer(x.unflatten(0, (ticks, -1))).flatten(0, 1)
+    def forward(self, x: Tensor, steps: int) -> Tensor:
+        return self.layer(x.unflatten(0, (steps, -1))).flatten(0, 1)
 
 
 class Spread(nn.Module):
-    """What is the same at every tick, [B, *features], given to all of them: [times B, *features]."""
+    """What is the same at every step, [B, *features], given to all of them: [times B, *features]."""
 
     def forward(self, x: Any, times: int) -> Any:
         return x if times == 1 or not isinstance(x, Tensor) else x.expand(times, *x.shape).flatten(0, 1)
@@ -84,11 +84,11 @@ class Spiking(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_sequence(self, x)
-        ticks = x.shape[0]
-        constant = self.once and ticks > 1 and x.stride(0) == 0
-        times = ticks if constant else 1
-        y = self.graph(x[0] if constant else x.flatten(0, 1), ranvier_times=times, ranvier_ticks=ticks)
-        return y.unflatten(0, (ticks, -1))
+        steps = x.shape[0]
+        constant = self.once and steps > 1 and x.stride(0) == 0
+        times = steps if constant else 1
+        y = self.graph(x[0] if constant else x.flatten(0, 1), ranvier_times=times, ranvier_steps=steps)
+        return y.unflatten(0, (steps, -1))
 
     def neurons(self) -> dict[str, RateIF]:
         """The spiking neurons, by the name of the rectifier each stands for."""
@@ -103,7 +103,7 @@ def convert(
 
     Batch normalisation is folded into the layers before it; max pooling becomes `MaxOfRates`; additions, averages and
     other linear maps stay as they are, since spikes bear their threshold as height. What cannot be converted stays in
-    place, sees every tick by itself, and is named with the reason in `.left`.
+    place, sees every step by itself, and is named with the reason in `.left`.
 
     model: any module [B, *features] -> [B, *outputs] that torch.fx can follow; it is copied. data: some hundred
     training samples [N, *features] (or batches of them) that show how strong each ReLU gets. balance: "max" or
@@ -185,7 +185,7 @@ def _spiking(net: fx.GraphModule, neurons: dict[str, RateIF]) -> Spiking:
 
 
 class _Weave:
-    """Puts time into a graph. `static` nodes are the same at every tick if the input is, `flowing` ones are not."""
+    """Puts time into a graph. `static` nodes are the same at every step if the input is, `flowing` ones are not."""
 
     def __init__(self, net: fx.GraphModule):
         self.net, self.graph, self.once = net, net.graph, True
@@ -201,7 +201,7 @@ class _Weave:
         net.add_submodule("spread", Spread())
         with self.graph.inserting_after(x):
             self.times = self.graph.placeholder("ranvier_times")
-            self.ticks = self.graph.placeholder("ranvier_ticks")
+            self.steps = self.graph.placeholder("ranvier_steps")
 
     def place(self, node: fx.Node, layer: nn.Module) -> None:
         """A temporal layer instead of the node."""
@@ -209,16 +209,16 @@ class _Weave:
         path = f"neurons.{node.name}"
         self.net.add_submodule(path, Unfold(layer))
         with self.graph.inserting_before(node):
-            new = self.graph.call_module(path, (node.all_input_nodes[0], self.ticks))
+            new = self.graph.call_module(path, (node.all_input_nodes[0], self.steps))
         node.replace_all_uses_with(new)
         self.graph.erase_node(node)
         self.flowing.add(new)
 
     def spread_inputs(self, node: fx.Node) -> None:
-        """Whatever goes into the node and is the same at every tick is given to every tick."""
+        """Whatever goes into the node and is the same at every step is given to every step."""
         for a in node.all_input_nodes:
             if a in self.shapes and any(b not in self.flowing for b in a.all_input_nodes):
-                self.once = False  # a number read off the input's shape, which would not be that of all ticks
+                self.once = False  # a number read off the input's shape, which would not be that of all steps
             elif a in self.static and a not in self.flowing:
                 with self.graph.inserting_before(node):
                     node.replace_input_with(a, self.graph.call_module("spread", (a, self.times)))

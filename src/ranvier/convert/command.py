@@ -66,12 +66,12 @@ def _shape(x: Tensor) -> str:
     return f"[B, {', '.join(map(str, x.shape[1:]))}]"
 
 
-def points(ticks: str) -> list[int]:
-    """Numbers of ticks, from "8,16,32"."""
+def points(steps: str) -> list[int]:
+    """Numbers of steps, from "8,16,32"."""
     try:
-        return [int(t) for t in ticks.split(",")]
+        return [int(t) for t in steps.split(",")]
     except ValueError:
-        raise ValueError(f"--ticks must be whole numbers with commas between, such as 8,16,32, got {ticks!r}") from None
+        raise ValueError(f"--steps must be whole numbers with commas between, such as 8,16,32, got {steps!r}") from None
 
 
 def write(folder: Path, spiking: nn.Module, found: Report) -> None:

@@ -94,12 +94,12 @@ WHY_NOT = {
     **dict.fromkeys(
         (nn.Softmax, nn.LogSoftmax, F.softmax, F.log_softmax, torch.softmax, torch.log_softmax, "softmax",
          "log_softmax"),
-        "it is no function of one tick; leave it out and apply it to the mean over time",
+        "it is no function of one step; leave it out and apply it to the mean over time",
     ),
     **dict.fromkeys(
         (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, F.layer_norm,
          F.group_norm),
-        "it divides by the spread of one tick's spikes, which is not that of the rates; train with BatchNorm",
+        "it divides by the spread of one step's spikes, which is not that of the rates; train with BatchNorm",
     ),
 }  # fmt: skip
 
@@ -173,7 +173,7 @@ def maximum(net: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def reason_left(net: fx.GraphModule, node: fx.Node, flowing: set[fx.Node]) -> str | None:
-    """Why a call cannot be carried by spikes; None if every tick by itself is right."""
+    """Why a call cannot be carried by spikes; None if every step by itself is right."""
     kind = kind_of(net, node)
     module = module_of(net, node)
     if isinstance(module, _NORMS) and module.running_mean is None:
@@ -184,7 +184,7 @@ def reason_left(net: fx.GraphModule, node: fx.Node, flowing: set[fx.Node]) -> st
         return None
     if kind in SCALED:
         return "a product of two rates is no rate of spikes"
-    return WHY_NOT.get(kind, "it is not known to be linear, a ReLU or a maximum, so it sees every tick by itself")
+    return WHY_NOT.get(kind, "it is not known to be linear, a ReLU or a maximum, so it sees every step by itself")
 
 
 class Watch(fx.Interpreter):

@@ -9,25 +9,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ranvier.backends import choose, op
+from ranvier.backends.buffers import empty_like
 from ranvier.derive.rule import Rule
-from ranvier.machines import choose, op
-from ranvier.machines.memory import empty_like
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
+from ranvier.ops import floor, inject, where
 from ranvier.surrogate import atan
-from ranvier.words import floor, inject, where
 
 
 def _rule(rectify: bool, traced: bool) -> Rule:
-    """The tick, on rates or (rectify) on what relu makes a rate of: then no tensor of rates is ever made."""
+    """The step, on rates or (rectify) on what relu makes a rate of: then no tensor of rates is ever made."""
 
-    def tick(x: Any, v: Any, dt: Any) -> tuple[tuple, tuple]:
+    def step(x: Any, v: Any, dt: Any) -> tuple[tuple, tuple]:
         rate = where(x <= 0.0, 0.0, x) if rectify else x  # written so that NaN stays NaN, as in torch
         v = v + rate * dt
         n = floor(v)
         v = v - n
         return ((n / dt, v) if traced else (n / dt,)), (v,)
 
-    rule = Rule("SpikingActivation", tick, atan(), ("x",), ("v",), ("dt",))
+    rule = Rule("SpikingActivation", step, atan(), ("x",), ("v",), ("dt",))
     op.register(rule)
     return rule
 
@@ -75,17 +75,17 @@ class SpikingActivation(Temporal):
 
     v = v + f(x) dt;  n = floor(v);  v = v - n;  gives n / dt.
 
-    Spikes are of height 1 / dt, several in a tick if the rate is above 1 / dt, and negative ones for negative rates.
+    Spikes are of height 1 / dt, several in a step if the rate is above 1 / dt, and negative ones for negative rates.
     Their sum times dt is within one of the sum of the rates times dt, for every neuron and every input: spikes and
     rates have the same mean over time, the better the longer.
 
     The derivative is that of f, as if rates had gone through (spiking-aware training): it reaches x and the
     parameters within f, as often as you differentiate. No gradient runs through v.
 
-    activation: any callable or module that gives a tensor of the shape of its input. dt: seconds of a tick, above 0;
-    it may be changed at any time. start: the voltage v before the first tick, a number or a tensor broadcastable to
+    activation: any callable or module that gives a tensor of the shape of its input. dt: seconds of a step, above 0;
+    it may be changed at any time. start: the voltage v before the first step, a number or a tensor broadcastable to
     [B, *features] with values in [0, 1); None draws it anew, uniformly, for every sequence, which makes the mean of
-    every tick the rate. aware: False trains on rates and swaps: `train()` gives f(x), `eval()` spikes. generator: where
+    every step the rate. aware: False trains on rates and swaps: `train()` gives f(x), `eval()` spikes. generator: where
     the draws come from, to make them repeatable.
 
     x [T, B, *features] -> [T, B, *features], in the dtype of x. Hunsberger & Eliasmith, Training spiking deep
@@ -117,7 +117,7 @@ class SpikingActivation(Temporal):
 
     @property
     def dt(self) -> float:
-        """Seconds of a tick."""
+        """Seconds of a step."""
         return self._dt
 
     @dt.setter
@@ -144,7 +144,7 @@ class SpikingActivation(Temporal):
         if self.training and not self.aware:
             return "torch: rates, no spikes, since aware=False and the module is in training"
         chosen = choose.choose(x)
-        return f"{chosen.machine}: {chosen.reason}"
+        return f"{chosen.backend}: {chosen.reason}"
 
     def _rates(self, x: Tensor) -> Tensor:
         rates = self.activation(x)
@@ -157,7 +157,7 @@ class SpikingActivation(Temporal):
         return rates
 
     def _begin(self, x: Tensor) -> Tensor:
-        """The voltage before the first tick [B, *features], never the tensor that was given."""
+        """The voltage before the first step [B, *features], never the tensor that was given."""
         shape, dtype = x.shape[1:], promoted(x.dtype)
         if self.start is None:
             return torch.rand(shape, dtype=dtype, device=x.device, generator=self.generator)
@@ -183,7 +183,7 @@ class SpikingActivation(Temporal):
 
 
 def voltage(given: Tensor | float) -> Tensor:
-    """Voltages before the first tick as a tensor of their own, checked."""
+    """Voltages before the first step as a tensor of their own, checked."""
     start = torch.as_tensor(given)
     if not start.is_floating_point():
         start = start.to(torch.get_default_dtype())
@@ -193,7 +193,7 @@ def voltage(given: Tensor | float) -> Tensor:
 
 
 class MeanOverTime(nn.Module):
-    """The mean over the ticks: x [T, B, *features] -> [B, *features]. After a `SpikingActivation`, rates in Hz.
+    """The mean over the steps: x [T, B, *features] -> [B, *features]. After a `SpikingActivation`, rates in Hz.
 
     >>> import torch, ranvier
     >>> ranvier.convert.MeanOverTime()(torch.tensor([0.0, 2.0, 4.0, 0.0]).reshape(4, 1, 1))
@@ -220,18 +220,18 @@ def rate_penalty(z: Tensor, target: float) -> Tensor:
 
 
 @contextmanager
-def ticks_of(net: nn.Module, dt: float) -> Iterator[nn.Module]:
-    """Within this block every `SpikingActivation` of the network has ticks of dt seconds.
+def steps_of(net: nn.Module, dt: float) -> Iterator[nn.Module]:
+    """Within this block every `SpikingActivation` of the network has steps of dt seconds.
 
     >>> import torch, ranvier
     >>> layer = ranvier.SpikingActivation(torch.relu, dt=0.001)
-    >>> with ranvier.convert.ticks_of(layer, 0.1):
+    >>> with ranvier.convert.steps_of(layer, 0.1):
     ...     print(layer.dt)
     0.1
     """
     layers = [m for m in net.modules() if isinstance(m, SpikingActivation)]
     if not layers:
-        raise ValueError("ticks_of: this network has no SpikingActivation, so it has no dt to change")
+        raise ValueError("steps_of: this network has no SpikingActivation, so it has no dt to change")
     before = [layer.dt for layer in layers]
     try:
         for layer in layers:
@@ -252,6 +252,6 @@ def sweep(net: nn.Module, dts: Sequence[float], score: Callable[[nn.Module], Any
     """
     found = {}
     for dt in dts:
-        with ticks_of(net, dt):
+        with steps_of(net, dt):
             found[dt] = score(net)
     return found

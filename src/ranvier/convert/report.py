@@ -1,4 +1,4 @@
-"""How well a converted network does what the trained one did: layer by layer, and against the number of ticks."""
+"""How well a converted network does what the trained one did: layer by layer, and against the number of steps."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from ranvier.convert.ann import Spiking
 from ranvier.convert.graph import Watch, traced
-from ranvier.nn.memory import scan
+from ranvier.nn.verbs import scan
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of neurons after the last tick.
+    """One layer of neurons after the last step.
 
     rate_error: mean |rate - ReLU| over mean ReLU; dead: share of neurons that never fired; saturated: share of
-    neurons, over all samples, that fired at every tick; spikes: per neuron and tick.
+    neurons, over all samples, that fired at every step; spikes: per neuron and step.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Report:
-    """Accuracies in [0, 1]: of the trained network, and {ticks: of the converted one}; its layers; what was left."""
+    """Accuracies in [0, 1]: of the trained network, and {steps: of the converted one}; its layers; what was left."""
 
     trained: float
     accuracy: dict[int, float]
@@ -39,10 +39,10 @@ class Report:
     def __str__(self) -> str:
         lines = [f"trained network       {self.trained:8.2%}"]
         lines += [
-            f"spikes, {t:4d} ticks    {a:8.2%}  {100 * (a - self.trained):+.2f} points"
+            f"spikes, {t:4d} steps    {a:8.2%}  {100 * (a - self.trained):+.2f} points"
             for t, a in self.accuracy.items()
         ]
-        lines += ["", f"{'layer':<16} {'rate error':>10} {'dead':>8} {'saturated':>10} {'spikes per tick':>16}"]
+        lines += ["", f"{'layer':<16} {'rate error':>10} {'dead':>8} {'saturated':>10} {'spikes per step':>16}"]
         for k in self.layers:
             lines.append(f"{k.name:<16} {k.rate_error:10.2%} {k.dead:8.2%} {k.saturated:10.2%} {k.spikes:16.3f}")
         lines += [f"left as it is: {name}: {why}" for name, why in self.left.items()]
@@ -59,16 +59,16 @@ class _Tally:
         self.off = self.rate = self.full = self.spikes = self.count = 0.0
 
     def add(self, z: Tensor, height: Tensor) -> None:
-        """z [T, B, *features], the next ticks of one batch, in spikes of this height."""
+        """z [T, B, *features], the next steps of one batch, in spikes of this height."""
         self.total, self.height = self.total + z.sum(0), height
 
-    def close(self, ticks: int, wanted: Tensor) -> None:
+    def close(self, steps: int, wanted: Tensor) -> None:
         """The end of one batch, whose ReLU gave `wanted` [B, *features]."""
         fired = (self.total / self.height).round()
-        self.off += (self.total / ticks - wanted).abs().sum().item()
+        self.off += (self.total / steps - wanted).abs().sum().item()
         self.rate += wanted.abs().sum().item()
-        self.full += (fired == ticks).sum().item()
-        self.spikes += fired.sum().item() / ticks
+        self.full += (fired == steps).sum().item()
+        self.spikes += fired.sum().item() / steps
         self.count += wanted.numel()
         self.ever = (fired > 0).any(0) | self.ever
         self.total = 0.0
@@ -85,18 +85,18 @@ def report(
     model: nn.Module,
     x: Tensor,
     labels: Tensor,
-    ticks: Sequence[int] = (8, 16, 32, 64, 128),
+    steps: Sequence[int] = (8, 16, 32, 64, 128),
     batch: int = 100,
     seen: Callable[[int], object] = lambda count: None,
 ) -> Report:
-    """Show pictures x [N, *features] to both networks and compare; labels [N]; ticks: where the spikes are counted.
+    """Show pictures x [N, *features] to both networks and compare; labels [N]; steps: where the spikes are counted.
 
     batch: how many are shown at once. seen(count): called after each batch with the number of pictures in it.
 
     >>> import torch, ranvier
     >>> from torch import nn
     >>> model, x = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(100, 3)
-    >>> found = ranvier.convert.report(ranvier.convert.convert(model, x), model, x, model(x).argmax(1), ticks=(64,))
+    >>> found = ranvier.convert.report(ranvier.convert.convert(model, x), model, x, model(x).argmax(1), steps=(64,))
     >>> found.trained
     1.0
     """
@@ -104,14 +104,14 @@ def report(
         raise ValueError(
             f"report: wanted x [N, *features] and labels [N], got {tuple(x.shape)} and {tuple(labels.shape)}"
         )
-    ticks = sorted(set(ticks))
-    if not ticks or ticks[0] < 1:
-        raise ValueError(f"report: ticks must be whole numbers above 0, got {ticks}")
+    steps = sorted(set(steps))
+    if not steps or steps[0] < 1:
+        raise ValueError(f"report: steps must be whole numbers above 0, got {steps}")
     spiking.eval()
     net = traced(model)
     tallies = {name: _Tally() for name in spiking.neurons()}
     wanted: dict[str, Tensor] = {}
-    right, right_at = 0, dict.fromkeys(ticks, 0)
+    right, right_at = 0, dict.fromkeys(steps, 0)
     hooks = [
         neuron.register_forward_hook(lambda m, i, z, tally=tallies[name]: tally.add(z, m.threshold))
         for name, neuron in spiking.neurons().items()
@@ -120,10 +120,10 @@ def report(
         for now, named in zip(x.split(batch), labels.split(batch), strict=True):
             scores: Any = Watch(net, set(tallies), wanted.__setitem__).run(now)
             right += int((scores.argmax(1) == named).sum())
-            for t, total in _totals(spiking, now, ticks):
+            for t, total in _totals(spiking, now, steps):
                 right_at[t] += int((total.argmax(1) == named).sum())
             for name, tally in tallies.items():
-                tally.close(ticks[-1], wanted[name])
+                tally.close(steps[-1], wanted[name])
             seen(len(now))
     finally:
         for hook in hooks:
@@ -132,10 +132,10 @@ def report(
     return Report(right / len(labels), {t: n / len(labels) for t, n in right_at.items()}, layers, spiking.left)
 
 
-def _totals(spiking: Spiking, x: Tensor, ticks: Sequence[int], chunk: int = 16) -> Iterator[tuple[int, Tensor]]:
-    """The sum of the outputs after each of these ticks, in chunks of time that fit in memory."""
+def _totals(spiking: Spiking, x: Tensor, steps: Sequence[int], chunk: int = 16) -> Iterator[tuple[int, Tensor]]:
+    """The sum of the outputs after each of these steps, in chunks of time that fit in memory."""
     total, state, done = torch.zeros(()), None, 0
-    for t in ticks:
+    for t in steps:
         while done < t:
             now = min(chunk, t - done)
             y, state = scan(spiking, x.expand(now, *x.shape), state)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
-from ranvier.words import inject, spike
+from ranvier.ops import inject, spike
 
 
 class RateIF(Neuron):
@@ -18,7 +18,7 @@ class RateIF(Neuron):
     v = v + x;  z = threshold where v >= threshold, else 0;  v = v - z;  gives z.
 
     x [T, B, *features] -> z of the same shape, spikes of the height of the threshold: the layers behind need no new
-    weights. v begins at half a threshold, so that after T ticks the mean is relu(x) *rounded* to a whole number of
+    weights. v begins at half a threshold, so that after T steps the mean is relu(x) *rounded* to a whole number of
     spikes; it cannot be above the threshold. threshold: a number, or a tensor broadcastable to the features.
     Rueckauer et al., Conversion of continuous-valued deep networks, 2017; Deng & Gu, Optimal conversion, 2021.
 
@@ -29,7 +29,7 @@ class RateIF(Neuron):
     """
 
     threshold = Param(1.0, "membrane at which a spike is fired, and the height of the spike", low=0.0)
-    begin = Param(0.5, "membrane before the first tick")
+    begin = Param(0.5, "membrane before the first step")
     v = State("begin", "membrane")
 
     @staticmethod
@@ -54,7 +54,7 @@ class _Total(Neuron):
 
 
 class _Change(Neuron):
-    """What the input has risen by since the last tick."""
+    """What the input has risen by since the last step."""
 
     last = State(0.0)
 
@@ -71,8 +71,8 @@ class MaxOfRates(Temporal):
 
     y[t] = pool(x[1] + ... + x[t]) - pool(x[1] + ... + x[t - 1]).
 
-    Pooling every tick by itself gives too much: two neurons that take turns would seem twice as fast. This is exact
-    at every tick, and spikes of one height stay spikes of that height (up to rounding).
+    Pooling every step by itself gives too much: two neurons that take turns would seem twice as fast. This is exact
+    at every step, and spikes of one height stay spikes of that height (up to rounding).
 
     pool: any function [B, *features] -> [B, *features'] with pool(a x) = a pool(x) for a > 0. x [T, B, *features].
 
@@ -101,7 +101,7 @@ class MaxOfRates(Temporal):
         return y, {"total": summed["total"], "best": risen["last"]}, {n: traces[n] for n in names}
 
     def _pooled(self, total: Tensor) -> Tensor:
-        """Every tick of [T, B, *features] pooled."""
+        """Every step of [T, B, *features] pooled."""
         pictures = total.flatten(0, 1)
         if pictures.dim() == 4 and pictures.shape[1] >= 8:  # torch pools such pictures four times as fast
             pictures = pictures.contiguous(memory_format=torch.channels_last)
@@ -112,11 +112,11 @@ class MaxOfRates(Temporal):
 
 
 class QCFS(nn.Module):
-    """Quantise, clip, floor, shift: a ReLU with `levels` steps, for training what will run in few ticks.
+    """Quantise, clip, floor, shift: a ReLU with `levels` steps, for training what will run in few steps.
 
     y = threshold / levels * clip(floor(x levels / threshold + 1/2), 0, levels), differentiated as the clipped ramp.
 
-    x of any shape; the threshold is trained. A `RateIF` gives the same after `levels` ticks of constant input. Bu et
+    x of any shape; the threshold is trained. A `RateIF` gives the same after `levels` steps of constant input. Bu et
     al., Optimal ANN-SNN conversion for high-accuracy and ultra-low-latency spiking neural networks, ICLR 2022.
 
     >>> import torch

@@ -52,9 +52,9 @@ def _wide(source: Tensor, x: Tensor, axis: int) -> list[int]:
 
 
 def jitter_time(spikes: Tensor, deviation: float, generator: Generator | None = None) -> Tensor:
-    """Every spike moved by a number of ticks drawn from a rounded normal law; one that leaves the window is lost.
+    """Every spike moved by a number of steps drawn from a rounded normal law; one that leaves the window is lost.
 
-    spikes `[T, B, *features]` in {0, 1} -> the same shape; spikes that meet become one. `deviation` >= 0 in ticks.
+    spikes `[T, B, *features]` in {0, 1} -> the same shape; spikes that meet become one. `deviation` >= 0 in steps.
 
     >>> z = torch.zeros(5, 1, 1)
     >>> z[2] = 1.0
@@ -62,13 +62,13 @@ def jitter_time(spikes: Tensor, deviation: float, generator: Generator | None = 
     tensor([0., 0., 1., 0., 0.])
     """
     if not 0.0 <= deviation < float("inf"):
-        raise ValueError(f"jitter_time: deviation is a number of ticks >= 0, got {deviation}")
+        raise ValueError(f"jitter_time: deviation is a number of steps >= 0, got {deviation}")
     where = spikes.nonzero()
     draws = torch.randn(len(where), generator=generator, device=spikes.device)
-    ticks = where[:, 0] + torch.round(draws * deviation).long()
-    stays = (ticks >= 0) & (ticks < len(spikes))
+    steps = where[:, 0] + torch.round(draws * deviation).long()
+    stays = (steps >= 0) & (steps < len(spikes))
     moved = torch.zeros_like(spikes)
-    moved[(ticks[stays], *where[stays, 1:].unbind(1))] = 1.0
+    moved[(steps[stays], *where[stays, 1:].unbind(1))] = 1.0
     return moved
 
 

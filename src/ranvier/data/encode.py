@@ -1,4 +1,4 @@
-"""From numbers to spikes: what a network is shown, tick by tick.
+"""From numbers to spikes: what a network is shown, step by step.
 
 Codes of time put a new time axis in front; codes of place, `angle` and `population`, a new axis of neurons at the end.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def constant(x: Tensor, steps: int) -> Tensor:
-    """The same current at every tick: `y[t] = x`.
+    """The same current at every step: `y[t] = x`.
 
     x `[B, *features]` -> `[T, B, *features]`, a view of x (stride 0 on time: no copy is made, and plain modules before
     the first neuron see it once instead of T times).
@@ -23,17 +23,17 @@ def constant(x: Tensor, steps: int) -> Tensor:
 
 
 def rate(x: Tensor, steps: int, max_rate: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-    """Bernoulli spikes, drawn anew at every tick: `P(y[t] = 1) = x * max_rate`.
+    """Bernoulli spikes, drawn anew at every step: `P(y[t] = 1) = x * max_rate`.
 
     x `[B, *features]` in [0, 1] -> `[T, B, *features]` float32 in {0, 1}. `max_rate` in [0, 1] is the chance of a spike
-    per tick where x is 1. `generator` (on x's device) makes the draw repeatable. ValueError outside these ranges.
+    per step where x is 1. `generator` (on x's device) makes the draw repeatable. ValueError outside these ranges.
 
     >>> rate(torch.tensor([[0.0, 1.0]]), steps=4).mean(0)
     tensor([[0., 1.]])
     """
     _refuse_bad_input("rate", x, steps)
     if not 0.0 <= max_rate <= 1.0:
-        raise ValueError(f"rate: max_rate is a chance per tick in [0, 1], got {max_rate}")
+        raise ValueError(f"rate: max_rate is a chance per step in [0, 1], got {max_rate}")
     chance = (x * max_rate).to(torch.float32)
     draw = torch.rand(steps, *x.shape, generator=generator, device=x.device, dtype=torch.float32)
     # rand is in [0, 1): "<" fires never at chance 0 and always at chance 1
@@ -41,9 +41,9 @@ def rate(x: Tensor, steps: int, max_rate: float = 1.0, generator: torch.Generato
 
 
 def latency(x: Tensor, steps: int, threshold: float = 0.01) -> Tensor:
-    """One spike each, the earlier the larger x: at tick `round((1 - x) * (T - 1))`, none where `x <= threshold`.
+    """One spike each, the earlier the larger x: at step `round((1 - x) * (T - 1))`, none where `x <= threshold`.
 
-    x `[B, *features]` in [0, 1] -> `[T, B, *features]` float32 in {0, 1}. Halves round to the even tick.
+    x `[B, *features]` in [0, 1] -> `[T, B, *features]` float32 in {0, 1}. Halves round to the even step.
     ValueError outside the ranges.
 
     >>> latency(torch.tensor([[1.0, 0.5, 0.0]]), steps=3).squeeze(1)
@@ -52,12 +52,12 @@ def latency(x: Tensor, steps: int, threshold: float = 0.01) -> Tensor:
             [0., 0., 0.]])
     """
     _refuse_bad_input("latency", x, steps)
-    tick = torch.round((1.0 - x) * (steps - 1)).to(torch.int64)
-    return _one_spike(torch.where(x > threshold, tick, -1), steps)
+    step = torch.round((1.0 - x) * (steps - 1)).to(torch.int64)
+    return _one_spike(torch.where(x > threshold, step, -1), steps)
 
 
 def phase(theta: Tensor, steps: int) -> Tensor:
-    """One spike each, at the tick that stands for an angle: `floor((theta + pi) / (2 pi) * T)`, held in [0, T - 1].
+    """One spike each, at the step that stands for an angle: `floor((theta + pi) / (2 pi) * T)`, held in [0, T - 1].
 
     theta `[B, *features]` in radians, from -pi to pi -> `[T, B, *features]` float32 in {0, 1}. `phase_of` goes back.
 
@@ -65,27 +65,27 @@ def phase(theta: Tensor, steps: int) -> Tensor:
     tensor([[0, 2, 3]])
     """
     _refuse_bad_input("phase", theta, steps, unit_range=False)
-    tick = torch.floor((theta + math.pi) / (2 * math.pi) * steps).clamp(0, steps - 1).to(torch.int64)
-    return _one_spike(tick, steps)
+    step = torch.floor((theta + math.pi) / (2 * math.pi) * steps).clamp(0, steps - 1).to(torch.int64)
+    return _one_spike(step, steps)
 
 
 def phase_of(spikes: Tensor) -> Tensor:
-    """The angle that spikes stand for: `2 pi c / T - pi`, where c is the mean tick of the spikes; 0 without a spike.
+    """The angle that spikes stand for: `2 pi c / T - pi`, where c is the mean step of the spikes; 0 without a spike.
 
     spikes `[T, B, *features]` -> `[B, *features]` in [-pi, pi).
 
     >>> phase_of(phase(torch.tensor([[-1.5, 0.0]]), steps=4))
     tensor([[-1.5708,  0.0000]])
     """
-    ticks = torch.arange(len(spikes), dtype=spikes.dtype, device=spikes.device).view(-1, *[1] * (spikes.dim() - 1))
+    steps = torch.arange(len(spikes), dtype=spikes.dtype, device=spikes.device).view(-1, *[1] * (spikes.dim() - 1))
     many = spikes.sum(0)
-    mean = (ticks * spikes).sum(0) / many.clamp(min=1)
+    mean = (steps * spikes).sum(0) / many.clamp(min=1)
     return torch.where(many > 0, 2 * math.pi * mean / len(spikes) - math.pi, 0.0)
 
 
 def delta(x: Tensor, threshold: float = 0.1) -> Tensor:
     """Send on change: a spike in the upper channel where a signal has risen by `threshold` since the last spike, in
-    the lower where it has fallen by it; at most one a tick. The signal's first value is where it starts from.
+    the lower where it has fallen by it; at most one a step. The signal's first value is where it starts from.
 
     x `[T, B, *features]` -> `[T, B, 2, *features]` float32 in {0, 1}: channel 0 up, channel 1 down. `threshold` > 0 in
     units of x. Lichtsteiner, Posch & Delbruck, IEEE JSSC 43, 2008.
@@ -146,9 +146,9 @@ def _places(name: str, x: Tensor, neurons: int, low: float, high: float) -> Tens
     return torch.linspace(low, high, neurons, dtype=x.dtype, device=x.device)
 
 
-def _one_spike(tick: Tensor, steps: int) -> Tensor:
-    """tick `[B, *features]` -> spikes `[T, B, *features]`; no spike where the tick is none of 0..T-1."""
-    return (tick == torch.arange(steps, device=tick.device).view(-1, *[1] * tick.ndim)).to(torch.float32)
+def _one_spike(step: Tensor, steps: int) -> Tensor:
+    """step `[B, *features]` -> spikes `[T, B, *features]`; no spike where the step is none of 0..T-1."""
+    return (step == torch.arange(steps, device=step.device).view(-1, *[1] * step.ndim)).to(torch.float32)
 
 
 def _refuse_bad_input(name: str, x: Tensor, steps: int, unit_range: bool = True) -> None:
@@ -156,7 +156,7 @@ def _refuse_bad_input(name: str, x: Tensor, steps: int, unit_range: bool = True)
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"{name}: x must be a floating-point tensor, got {got}; scale it to [0, 1] first")
     if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"{name}: steps is the number of ticks, a whole number >= 1, got {steps!r}")
+        raise ValueError(f"{name}: steps is the number of steps, a whole number >= 1, got {steps!r}")
     # written so that NaN fails too
     if unit_range and x.numel() and not bool(((x >= 0) & (x <= 1)).all()):
         low, high = x.min().item(), x.max().item()

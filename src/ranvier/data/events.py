@@ -1,4 +1,4 @@
-"""Recordings of spikes: the files of SHD, SSC and N-MNIST, read into memory at one bit a place and tick."""
+"""Recordings of spikes: the files of SHD, SSC and N-MNIST, read into memory at one bit a place and step."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -29,17 +29,17 @@ class Recording(NamedTuple):
 
 
 def frames(times: np.ndarray, places: np.ndarray, steps: int, width: int, dt: float) -> np.ndarray:
-    """1 where at least one event fell in the tick: times `[E]` in seconds, places `[E]` in 0..width-1 -> uint8
-    `[steps, width]`. Ticks last dt seconds; what comes before the first or after the last is left out.
+    """1 where at least one event fell in the step: times `[E]` in seconds, places `[E]` in 0..width-1 -> uint8
+    `[steps, width]`. Steps last dt seconds; what comes before the first or after the last is left out.
 
     >>> frames(np.array([0.0, 0.011, 0.012, 0.9]), np.array([0, 1, 1, 0]), steps=2, width=2, dt=0.01)
     array([[1, 0],
            [0, 1]], dtype=uint8)
     """
-    tick = np.floor(times / dt + 1e-6).astype(np.int64)  # at the edge of two ticks: of the second, rounded or not
-    kept = (tick >= 0) & (tick < steps)
+    step = np.floor(times / dt + 1e-6).astype(np.int64)  # at the edge of two steps: of the second, rounded or not
+    kept = (step >= 0) & (step < steps)
     made = np.zeros((steps, width), np.uint8)
-    made[tick[kept], places[kept]] = 1
+    made[step[kept], places[kept]] = 1
     return made
 
 
@@ -89,7 +89,7 @@ def shd(
     """Spiking Heidelberg Digits: spoken digits of two languages (20 classes) as spikes of a model cochlea.
 
     Batches are x `[T, B, channels]`, one bit a spike in memory: 700 channels joined to `channels`, the first `duration`
-    seconds in `steps` ticks. `validation` is that share of the training recordings. The files `shd_train.h5` and
+    seconds in `steps` steps. `validation` is that share of the training recordings. The files `shd_train.h5` and
     `shd_test.h5` are looked for in `folder`, then as `fashion_mnist` tells; FileNotFoundError says how to get them.
     Cramer et al., The Heidelberg spiking data sets, IEEE TNNLS 33, 2022.
     """
@@ -120,7 +120,7 @@ def nmnist(
     """N-MNIST: 70,000 handwritten digits, as an event camera sees them while it moves.
 
     Batches are x `[T, B, 2, 34, 34]` (polarity, rows, columns), one bit a spike in memory; the first movement, 100 ms,
-    in `steps` ticks. `share`: this part of the training recordings only. The folders `Train/0` to `Test/9` are looked
+    in `steps` steps. `share`: this part of the training recordings only. The folders `Train/0` to `Test/9` are looked
     for in `folder`, then as `data.fashion_mnist` tells; FileNotFoundError says how to get them.
     """
     _check(steps, validation)
@@ -142,7 +142,7 @@ def nmnist(
 
 def _check(steps: int, validation: float) -> None:
     if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be a whole number of ticks >= 1, got {steps!r}")
+        raise ValueError(f"steps must be a whole number of steps >= 1, got {steps!r}")
     if not 0.0 <= validation < 1.0:
         raise ValueError(f"validation must be a share of the training set in [0, 1), got {validation!r}")
 

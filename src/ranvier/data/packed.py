@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 
 
 def pack(spikes: Tensor, axis: int = 0) -> Tensor:
-    """Eight ticks to a byte, the first in the highest bit: an axis of T ticks becomes ceil(T / 8) bytes.
+    """Eight steps to a byte, the first in the highest bit: an axis of T steps becomes ceil(T / 8) bytes.
 
     spikes: any shape, nonzero is a spike -> uint8. The same layout as `numpy.packbits`.
 
@@ -23,14 +23,14 @@ def pack(spikes: Tensor, axis: int = 0) -> Tensor:
 
 
 def unpack(bytes_: Tensor, steps: int, axis: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """What was packed: uint8 with ceil(T / 8) bytes along `axis` -> T ticks of zeros and ones there.
+    """What was packed: uint8 with ceil(T / 8) bytes along `axis` -> T steps of zeros and ones there.
 
     >>> unpack(pack(torch.tensor([1.0, 0.0, 1.0])), steps=3)
     tensor([1., 0., 1.])
     """
     rows = bytes_.movedim(axis, 0)
     if len(rows) != -(-steps // 8):
-        raise ValueError(f"unpack: {steps} ticks take {-(-steps // 8)} bytes, but axis {axis} has {len(rows)}")
+        raise ValueError(f"unpack: {steps} steps take {-(-steps // 8)} bytes, but axis {axis} has {len(rows)}")
     spikes = torch.empty(steps, *rows.shape[1:], dtype=dtype, device=bytes_.device)
     for k in range(min(8, steps)):
         spikes[k::8] = (rows[: len(spikes[k::8])] >> (7 - k)) & 1
@@ -60,7 +60,7 @@ class Packed:
     def of_bytes(cls, bytes_: Tensor, labels: Tensor, steps: int) -> "Packed":
         """From spikes that are packed already: uint8 `[N, ceil(T / 8), *features]`."""
         if bytes_.shape[1] != -(-steps // 8):
-            raise ValueError(f"Packed: {steps} ticks take {-(-steps // 8)} bytes, but got {list(bytes_.shape)}")
+            raise ValueError(f"Packed: {steps} steps take {-(-steps // 8)} bytes, but got {list(bytes_.shape)}")
         new = cls.__new__(cls)
         new.steps, new.labels, new.bytes = steps, labels, bytes_
         return new

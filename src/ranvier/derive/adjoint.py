@@ -1,9 +1,9 @@
-"""The vector-Jacobian product of one tick: a graph, differentiated from back to front."""
+"""The vector-Jacobian product of one step: a graph, differentiated from back to front."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ranvier import words as w
+from ranvier import ops as w
 from ranvier.derive.trace import Graph, Operand, Symbol, Tracer
 
 
@@ -51,7 +51,7 @@ ADJOINT: dict[str, Callable[..., tuple]] = {
 def adjoint(graph: Graph, wanted: Sequence[str], slope: Callable[[Any], Any]) -> Graph:
     """A graph of the same inputs and one gradient per output (g0, g1, ...) whose outputs are the gradients of `wanted`.
 
-    It runs the tick again, so it needs nothing from the forward pass but that pass's inputs.
+    It runs the step again, so it needs nothing from the forward pass but that pass's inputs.
     """
     tracer = Tracer(ops=graph.ops)
     tracer.conditions = {

@@ -1,14 +1,14 @@
-"""What a rule makes of its parameters alone is the same in every tick: dear functions of them are computed once."""
+"""What a rule makes of its parameters alone is the same in every step: dear functions of them are computed once."""
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ranvier import words
+from ranvier import ops as meaning
 from ranvier.derive.trace import CONDITIONS, Graph, Op, Operand
 
-DEAR = {"div", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus"}  # worth a tensor of their own, read in every tick
+DEAR = {"div", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus"}  # worth a tensor of their own, read in every step
 
 _INFIX = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg,
@@ -23,7 +23,7 @@ def play(ops: Iterable[Op], given: Mapping[str, Any]) -> dict[str, Any]:
     for op in ops:
         args = [value(a, known) for a in op.args]
         infix = _INFIX.get(op.name)
-        known[op.out] = infix(*args) if infix else words._say(op.name, *args)
+        known[op.out] = infix(*args) if infix else meaning._apply(op.name, *args)
     return known
 
 
@@ -45,7 +45,7 @@ class Once:
 def split(graph: Graph, params: Sequence[str]) -> tuple[Once, tuple[Op, ...]] | None:
     """The dear operations on parameters with all that lead to them, and the other operations; None if there are none.
 
-    Cheap operations stay in the tick: one more number to read, and one more gradient to add up, would cost more.
+    Cheap operations stay in the step: one more number to read, and one more gradient to add up, would cost more.
     """
     alone = set(params)
     dear: set[Operand] = set()

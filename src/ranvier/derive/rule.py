@@ -1,4 +1,4 @@
-"""A rule, traced: the one object every machine works from."""
+"""A rule, traced: the one object every backend works from."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from ranvier.derive.trace import Graph, Operand, trace
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """One tick of a neuron.
+    """One step of a neuron.
 
     `function(*inputs, *states, *params)` gives `(outputs, states)`, two tuples, on tensors and on symbols alike;
     `slope` is the derivative of its spikes. Rules that say the same have the same `key`.
@@ -46,7 +46,7 @@ class Rule:
 
     @property
     def after(self) -> tuple[Operand, ...]:
-        """The states at the end of the tick."""
+        """The states at the end of the step."""
         return self._traced[1]
 
     @property
@@ -61,7 +61,7 @@ class Rule:
 
     @cached_property
     def scaled(self) -> "Rule":
-        """The same tick with (x - centre) scale + shift in place of its first input x: three more parameters."""
+        """The same step with (x - centre) scale + shift in place of its first input x: three more parameters."""
 
         def function(x: Any, *values: Any) -> tuple[tuple, tuple]:
             *others, centre, scale, shift = values
@@ -78,7 +78,7 @@ class Rule:
 
     @cached_property
     def once(self) -> "tuple[Once, Rule] | None":
-        """What need not be done in every tick, and the rule of the rest; None if that is nothing worth it."""
+        """What need not be done in every step, and the rule of the rest; None if that is nothing worth it."""
         places = len(self.inputs) + len(self.states)
         found = split(self.step, self.arguments[places:])
         if found is None:
@@ -86,11 +86,11 @@ class Rule:
         once, ops = found
         names = (*self.arguments[:places], *once.given)
 
-        def tick(*values: Any) -> tuple[tuple, tuple]:
+        def rest(*values: Any) -> tuple[tuple, tuple]:
             known = play(ops, dict(zip(names, values, strict=True)))
             return tuple(value(a, known) for a in self.outputs), tuple(value(a, known) for a in self.after)
 
-        return once, Rule(self.name, tick, self.slope, self.inputs, self.states, once.given)
+        return once, Rule(self.name, rest, self.slope, self.inputs, self.states, once.given)
 
     def adjoint(self, wanted: tuple[str, ...]) -> Graph:
         """arguments and output gradients -> gradients of `wanted`."""

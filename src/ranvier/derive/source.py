@@ -1,7 +1,7 @@
 """Print a graph as lines of Python, and load text as a module that lives in a file of its own.
 
 Numba and Triton read the same lines; what the functions in them mean (`spike`, `exp`, `const`, ...) is defined by
-the kernels' file of each machine, whose text goes into the module too. The file is named after the hash of its text
+the kernels' file of each backend, whose text goes into the module too. The file is named after the hash of its text
 and is kept, so both compilers' own caches on disk work, and anyone can open it and read what runs.
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ranvier import words
+from ranvier import ops
 
 Operand = str | float  # the name of a value, or a plain number
 
@@ -44,7 +44,7 @@ class Graph:
 
 
 class RuleError(TypeError):
-    """A rule says something that cannot be carried to every machine; shows the line and the cure."""
+    """A rule says something that cannot be carried to every backend; shows the line and the cure."""
 
 
 CONDITIONS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&", "or": "|", "not": "~"}
@@ -106,7 +106,7 @@ class Symbol:
             "Declare it as Param(...) or State(...), or compute it outside and convert it with float().",
         )
 
-    def __say__(self, word: str, *arguments: Any) -> "Symbol":
+    def __op__(self, word: str, *arguments: Any) -> "Symbol":
         operands = [self._operand(a, word) for a in arguments]
         conditional = [isinstance(a, Symbol) and a.name in self.tracer.conditions for a in operands]
         if word == "where":
@@ -122,8 +122,8 @@ class Symbol:
 
     def _binary(word: str, turned: bool = False) -> Callable:  # type: ignore
         if turned:
-            return lambda self, other: self.__say__(word, other, self)
-        return lambda self, other: self.__say__(word, self, other)
+            return lambda self, other: self.__op__(word, other, self)
+        return lambda self, other: self.__op__(word, self, other)
 
     __add__, __radd__ = _binary("add"), _binary("add", True)
     __sub__, __rsub__ = _binary("sub"), _binary("sub", True)
@@ -135,13 +135,13 @@ class Symbol:
     __hash__ = None  # type: ignore
 
     def __neg__(self) -> "Symbol":
-        return self.__say__("neg", self)
+        return self.__op__("neg", self)
 
     def __invert__(self) -> "Symbol":
-        return self.__say__("not", self)
+        return self.__op__("not", self)
 
     def __abs__(self) -> "Symbol":
-        return self.__say__("abs", self)
+        return self.__op__("abs", self)
 
     def __pow__(self, power: Any) -> "Symbol":
         if power == 2:
@@ -158,14 +158,14 @@ class Symbol:
         "Every neuron decides for itself: write where(condition, a, b), a & b, maximum(a, b).",
     )
     __float__ = __int__ = __index__ = _refuse(
-        "a value of a rule is not a Python number", "Use the words of ranvier.words (exp, log, ...), not those of math."
+        "a value of a rule is not a Python number", "Use the words of ranvier.ops (exp, log, ...), not those of math."
     )
     __getitem__ = __iter__ = __len__ = _refuse(
         "a value of a rule is one number per neuron; it has no axes",
         "Sums over neurons and products belong in a layer.",
     )
     __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __matmul__ = __rmatmul__ = __rpow__ = _refuse(
-        "this operator is not a word of a rule", "There are + - * / ** (2 or 3), comparisons, and ranvier.words."
+        "this operator is not a word of a rule", "There are + - * / ** (2 or 3), comparisons, and ranvier.ops."
     )
 
     def __getattr__(self, name: str) -> Any:
@@ -180,7 +180,7 @@ class Symbol:
 
 
 def _known() -> str:
-    return f"Known words: {', '.join(sorted(w for w in words.EAGER if w != 'spike_strict'))}."
+    return f"Known words: {', '.join(sorted(w for w in ops.EAGER if w != 'spike_strict'))}."
 
 
 def trace(function: Callable, inputs: Sequence[str]) -> tuple[tuple[Operand, ...], tuple[Operand, ...], Graph]:

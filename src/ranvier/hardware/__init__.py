@@ -16,7 +16,7 @@ from ranvier.hardware.record import (
 from ranvier.hardware.sparse import MaskedLinear, masked_linear
 from ranvier.hardware.substrate import Record, Substrate
 from ranvier.nn.neurons.physical import measuring
-from ranvier.words import inject
+from ranvier.ops import inject
 
 __all__ = [
     "BatchDropout",

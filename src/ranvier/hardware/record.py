@@ -1,4 +1,4 @@
-"""From recordings and values to grids of ticks, and back to numbers."""
+"""From recordings and values to grids of steps, and back to numbers."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def ticks(runtime: float, dt: float) -> int:
+def steps(runtime: float, dt: float) -> int:
     """Rows of a record of `runtime` seconds: ceil(runtime / dt) + 1; a quotient off by rounding counts as whole."""
     if not (dt > 0 and runtime >= 0):
         raise ValueError(f"wanted dt > 0 and runtime >= 0 in seconds, got {dt!r} and {runtime!r}")
@@ -34,7 +34,7 @@ def spike_bins(times: Tensor, batch: Tensor, neuron: Tensor, shape: tuple[int, i
 
 
 def sample_bins(times: Tensor, values: Tensor, steps: int, dt: float, mode: str = "linear") -> Tensor:
-    """Samples of a converter on the grid of ticks. times [S] in seconds, rising; values [S, B, N] -> [steps, B, N].
+    """Samples of a converter on the grid of steps. times [S] in seconds, rising; values [S, B, N] -> [steps, B, N].
 
     mode "linear" interpolates; "nearest" takes the closest sample. The first and last value are held outside.
 
@@ -64,7 +64,7 @@ def post_process(
     `from_first` takes each trace's first row as its offset.
     """
     if abs(shift) >= len(trace) > 0:
-        raise ValueError(f"post_process: shift {shift} is not below the {len(trace)} ticks of the trace")
+        raise ValueError(f"post_process: shift {shift} is not below the {len(trace)} steps of the trace")
     if shift > 0:
         trace = torch.cat([trace[shift:], trace[-1:].expand(shift, *trace.shape[1:])])
     elif shift < 0:

@@ -1,10 +1,10 @@
-"""Attention over ticks, channels and places of real-valued sequences."""
+"""Attention over steps, channels and places of real-valued sequences."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ranvier.nn.ticks import Whole
+from ranvier.nn.length import Whole
 
 
 class _Gate(nn.Module):
@@ -23,9 +23,9 @@ class _Gate(nn.Module):
 
 
 class TemporalAttention(Whole):
-    """Temporal-wise attention: every tick is weighted by what it and the others hold.
+    """Temporal-wise attention: every step is weighted by what it and the others hold.
 
-    y[t] = x[t] sigmoid(M(mean) + M(max))[t], mean and max of each tick over its features, M a net of two layers with
+    y[t] = x[t] sigmoid(M(mean) + M(max))[t], mean and max of each step over its features, M a net of two layers with
     T // reduction hidden units.
 
     x [T, B, *features] -> y of the same shape; T = steps. It sees the whole sequence, so it cannot be streamed. Yao et
@@ -47,10 +47,10 @@ class TemporalAttention(Whole):
 
 
 class MultiDimensionalAttention(Whole):
-    """Attention over ticks, then channels, then places.
+    """Attention over steps, then channels, then places.
 
-    x is weighted by a gate of its ticks, then by one of its channels (as in `TemporalAttention`), then by a map of
-    places: sigmoid of a convolution of its mean and its greatest value over all ticks and channels; then rectified.
+    x is weighted by a gate of its steps, then by one of its channels (as in `TemporalAttention`), then by a map of
+    places: sigmoid of a convolution of its mean and its greatest value over all steps and channels; then rectified.
 
     x [T, B, C, H, W] -> y of the same shape; T = steps, C = channels. reduction: of the hidden layers of the two gates;
     kernel: 3 or 7, of the convolution; axes: which of "temporal", "channel", "spatial" are used. Yao et al., Attention
@@ -77,7 +77,7 @@ class MultiDimensionalAttention(Whole):
         if kernel not in (3, 7):
             raise ValueError(f"{name}: kernel must be 3 or 7, got {kernel!r}")
         self.channels = channels
-        self.temporal = _Gate(f"{name}: reduction of ticks", steps, reduction[0]) if "temporal" in axes else None
+        self.temporal = _Gate(f"{name}: reduction of steps", steps, reduction[0]) if "temporal" in axes else None
         self.channel = _Gate(f"{name}: reduction of channels", channels, reduction[1]) if "channel" in axes else None
         self.spatial = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False) if "spatial" in axes else None
 

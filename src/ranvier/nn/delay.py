@@ -1,4 +1,4 @@
-"""Delays: fixed, or learned. All stream exactly: their state is the last ticks of the input."""
+"""Delays: fixed, or learned. All stream exactly: their state is the last steps of the input."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,24 +7,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ranvier.nn.length import count
 from ranvier.nn.temporal import Temporal, check_sequence
-from ranvier.nn.ticks import count
 
 
 class _Delay(Temporal):
-    """A layer that remembers the last `reach` ticks of its input, as {"past": [B, reach, *features]}."""
+    """A layer that remembers the last `reach` steps of its input, as {"past": [B, reach, *features]}."""
 
     reach: int
 
     def _seen(self, x: Any, state: Any) -> Tensor:
-        """x with the ticks before it: [reach + T, B, *features]."""
+        """x with the steps before it: [reach + T, B, *features]."""
         check_sequence(self, x)
         if state is None:
             return torch.cat([x.new_zeros(self.reach, *x.shape[1:]), x])
         past = state["past"].to(x.dtype).movedim(1, 0)
         if past.shape[1:] != x.shape[1:]:
             raise ValueError(
-                f"{type(self).__name__}: state 'past' is of ticks {tuple(past.shape[1:])} but the input of a tick is "
+                f"{type(self).__name__}: state 'past' is of steps {tuple(past.shape[1:])} but the input of a step is "
                 f"{tuple(x.shape[1:])}; pass state=None to begin a new batch"
             )
         return torch.cat([past, x])
@@ -39,7 +39,7 @@ class _Delay(Temporal):
 class Delay(_Delay):
     """Fixed delays: y[t] = x[t - steps], and 0 before there is an input.
 
-    x [T, B, *features] -> y of the same shape. steps: a whole number of ticks, not negative, for the layer, or a tensor
+    x [T, B, *features] -> y of the same shape. steps: a whole number of steps, not negative, for the layer, or a tensor
     of them broadcastable to the features.
 
     >>> import torch, ranvier
@@ -53,7 +53,7 @@ class Delay(_Delay):
         super().__init__()
         value = torch.as_tensor(steps)
         if value.is_floating_point() or value.dtype == torch.bool or value.numel() == 0 or bool((value < 0).any()):
-            raise ValueError(f"Delay: steps must be whole numbers of ticks, not negative, got {steps!r}")
+            raise ValueError(f"Delay: steps must be whole numbers of steps, not negative, got {steps!r}")
         self.register_buffer("steps", value.clone())
         self.reach = int(value.max())
 
@@ -76,7 +76,7 @@ def interpolated(lag: Tensor, delay: Tensor, width: float) -> Tensor:
 
 
 def gaussian(lag: Tensor, delay: Tensor, width: float) -> Tensor:
-    """Weight of a lag: a bell of that width around the delay. Its gradient reaches further than one tick."""
+    """Weight of a lag: a bell of that width around the delay. Its gradient reaches further than one step."""
     return torch.softmax(-0.5 * ((lag - delay) / width) ** 2, 0)
 
 
@@ -95,7 +95,7 @@ class _Learned(_Delay):
         if kernel not in KERNELS:
             raise ValueError(f"{name}: kernel must be one of {list(KERNELS)}, got {kernel!r}")
         if not width > 0:
-            raise ValueError(f"{name}: width must be a positive number of ticks, got {width!r}")
+            raise ValueError(f"{name}: width must be a positive number of steps, got {width!r}")
         self.kernel, self.width = kernel, width
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         begin = (
@@ -112,7 +112,7 @@ class _Learned(_Delay):
         return KERNELS[self.kernel](lag, delay, self.width)
 
     def whole(self) -> Tensor:
-        """The delays rounded to whole ticks."""
+        """The delays rounded to whole steps."""
         return self.delay.detach().clamp(0.0, float(self.reach)).round().long()
 
     def extra_repr(self) -> str:
@@ -123,9 +123,9 @@ class LearnedDelay(_Learned):
     """A learned, real-valued delay for every neuron.
 
     y[t] = sum over lags l of weight(l; delay) x[t - l], weight "interpolated" (linear between the two lags next to the
-    delay) or "gaussian" (a bell of `width` ticks; narrow it while training).
+    delay) or "gaussian" (a bell of `width` steps; narrow it while training).
 
-    x [T, B, *features] -> y of the same shape. shape: broadcastable to the features. delay in ticks between 0 and
+    x [T, B, *features] -> y of the same shape. shape: broadcastable to the features. delay in steps between 0 and
     `longest`, at random if not given. `rounded()` gives the fixed `Delay` for deployment. Hammouamri et al., Learning
     delays in spiking neural networks using dilated convolutions with learnable spacings, ICLR 2024.
 
@@ -164,8 +164,8 @@ class DelayedLinear(_Learned):
 
     y[t, o] = sum over inputs i and lags l of W[o, i] weight(l; delay[o, i]) x[t - l, i] + b[o].
 
-    x [T, B, inputs] -> [T, B, outputs]. Delays in ticks between 0 and `longest`, at random if not given; kernel and
-    width as in `LearnedDelay`. `round_()` puts them to whole ticks for deployment. Hammouamri et al., ICLR 2024.
+    x [T, B, inputs] -> [T, B, outputs]. Delays in steps between 0 and `longest`, at random if not given; kernel and
+    width as in `LearnedDelay`. `round_()` puts them to whole steps for deployment. Hammouamri et al., ICLR 2024.
 
     >>> import torch, ranvier
     >>> ranvier.DelayedLinear(4, 3, longest=5)(torch.rand(8, 2, 4)).shape
@@ -200,7 +200,7 @@ class DelayedLinear(_Learned):
         return y, self._after(seen), {n: y for n in names}
 
     def round_(self) -> "DelayedLinear":
-        """Put every delay to the nearest whole tick, interpolated: exactly that tick and no other."""
+        """Put every delay to the nearest whole step, interpolated: exactly that step and no other."""
         self.kernel = "interpolated"
         with torch.no_grad():
             self.delay.copy_(self.whole())

@@ -17,7 +17,7 @@ def _share(name: str, p: float) -> float:
 
 
 class Dropout(Temporal):
-    """Dropout with one mask for all ticks of a sequence.
+    """Dropout with one mask for all steps of a sequence.
 
     y = x mask / (1 - p) in training, y = x in evaluation; mask is 0 with probability p.
 
@@ -36,7 +36,7 @@ class Dropout(Temporal):
         self.p = _share(type(self).__name__, p)
 
     def mask(self, x_t: Tensor) -> Tensor:
-        """A new mask for ticks like x_t [B, *features]."""
+        """A new mask for steps like x_t [B, *features]."""
         return functional.dropout(torch.ones_like(x_t), self.p)
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
@@ -50,7 +50,7 @@ class Dropout(Temporal):
     def _fitting(self, mask: Tensor, x: Tensor) -> Tensor:
         if mask.shape[0] != x.shape[1] or mask.dim() != x.dim() - 1:
             raise ValueError(
-                f"{type(self).__name__}: state 'mask' is {tuple(mask.shape)} but the input of a tick is "
+                f"{type(self).__name__}: state 'mask' is {tuple(mask.shape)} but the input of a step is "
                 f"{tuple(x.shape[1:])}; pass state=None to begin a new batch"
             )
         return mask.to(x.dtype)
@@ -80,7 +80,7 @@ class Dropout2d(Dropout):
 class DropConnectLinear(Temporal):
     """A linear map whose weights, not its outputs, are dropped; each sample has a mask of its own.
 
-    Training: y = act((W mask) x + b mask_b), each mask element 1 with probability 1 - p, drawn anew every tick, or with
+    Training: y = act((W mask) x + b mask_b), each mask element 1 with probability 1 - p, drawn anew every step, or with
     locked=True once for the sequence (then the masks are the layer's state). Nothing is rescaled.
     Evaluation: the mean of act(m + s n), n standard normal, with m = (1 - p)(W x + b) and
     s^2 = p (1 - p)(W^2 x^2 + b^2): the exact mean for act="relu" or "identity" when samples=0, else over `samples`
@@ -130,8 +130,8 @@ class DropConnectLinear(Temporal):
             state = state if "mask" in state else self._masks(x.shape[1], x)
             y = self._masked(x, state)
         else:
-            ticks = [self._masked(x_t.unsqueeze(0), self._masks(len(x_t), x)) for x_t in x.unbind(0)]
-            y = torch.cat(ticks) if ticks else x.new_empty(0, x.shape[1], len(self.weight))
+            steps = [self._masked(x_t.unsqueeze(0), self._masks(len(x_t), x)) for x_t in x.unbind(0)]
+            y = torch.cat(steps) if steps else x.new_empty(0, x.shape[1], len(self.weight))
         return y, state, {n: y for n in names}
 
     def _masks(self, batch: int, x: Tensor) -> dict[str, Tensor]:

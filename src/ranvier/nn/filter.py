@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.words import sigmoid, softplus
+from ranvier.ops import sigmoid, softplus
 
 
 class Lowpass(Neuron):
@@ -17,7 +17,7 @@ class Lowpass(Neuron):
     y = a y + (1 - a) x, with a = exp(-dt / tau).
 
     x [T, B, *features] -> y of the same shape. tau in seconds, above 0: a number, or a tensor broadcastable to the
-    features; dt in seconds, above 0. level: y before the first tick. learn: any of "tau", "level"; tau is trained as
+    features; dt in seconds, above 0. level: y before the first step. learn: any of "tau", "level"; tau is trained as
     `smoothing` = logit(a), so that a stays between 0 and 1. shape: the features' shape, for a tau and level each.
 
     >>> import torch, ranvier
@@ -25,8 +25,8 @@ class Lowpass(Neuron):
     tensor([0.5000, 0.7500, 0.8750])
     """
 
-    smoothing = Param(0.0, "logit of a, the decay per tick")
-    level = Param(0.0, "y before the first tick")
+    smoothing = Param(0.0, "logit of a, the decay per step")
+    level = Param(0.0, "y before the first step")
     y = State("level", "output")
 
     @staticmethod
@@ -57,7 +57,7 @@ class Lowpass(Neuron):
 class Alpha(Neuron):
     """Alpha filter with unit gain, in physical time: its answer to one spike rises and falls like t exp(-t / tau).
 
-    Two low-pass filters one behind the other, exact for input that is constant within a tick:
+    Two low-pass filters one behind the other, exact for input that is constant within a step:
     y = x + a (y - x + (i - x) dt / tau);  i = x + a (i - x), with a = exp(-dt / tau).
 
     x [T, B, *features] -> y of the same shape. tau in seconds, above 0: a number, or a tensor broadcastable to the
@@ -69,7 +69,7 @@ class Alpha(Neuron):
     tensor([0.2642, 0.5940, 0.8009])
     """
 
-    smoothing = Param(0.0, "logit of a, the decay per tick")
+    smoothing = Param(0.0, "logit of a, the decay per step")
     i = State(0.0, "output of the first low-pass filter")
     y = State(0.0, "output")
 
@@ -102,7 +102,7 @@ class SynapseFilter(Neuron):
 
     i = i - (1 - x) i / tau + x, and i is the output.
 
-    x [T, B, *features], spikes or graded in [0, 1] -> i of the same shape. tau in ticks, above 1. learn="tau": it is
+    x [T, B, *features], spikes or graded in [0, 1] -> i of the same shape. tau in steps, above 1. learn="tau": it is
     trained as `rate` = logit(1 / tau), so that tau stays above 1.
     Fang et al., Incorporating learnable membrane time constant, ICCV 2021, use it as synapse.
 
@@ -131,7 +131,7 @@ class SynapseFilter(Neuron):
 
     @property
     def tau(self) -> Tensor:
-        """The time constant in ticks, as it stands."""
+        """The time constant in steps, as it stands."""
         return 1.0 + torch.exp(-value(self, "rate"))
 
 
@@ -150,8 +150,8 @@ class DoubleExponential(Neuron):
     1.0
     """
 
-    rising = Param(0.0, "logit of the decay per tick of the rise")
-    decaying = Param(0.0, "logit of the decay per tick of the decay")
+    rising = Param(0.0, "logit of the decay per step of the rise")
+    decaying = Param(0.0, "logit of the decay per step of the decay")
     gain = Param(1.0, "height of the difference")
     r = State(0.0, "what is still missing of the rise")
     d = State(0.0, "what has not yet decayed")
@@ -204,7 +204,7 @@ def logit_of_decay(name: str, tau: float | Tensor, dt: float) -> Tensor:
 
 
 def logit_of_rate(name: str, tau: float | Tensor) -> Tensor:
-    """logit(1 / tau) of a tau in ticks, which must be above 1."""
+    """logit(1 / tau) of a tau in steps, which must be above 1."""
     return _like(tau, -torch.log(_above(name, tau, 1.0) - 1.0))
 
 

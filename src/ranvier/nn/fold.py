@@ -1,4 +1,4 @@
-"""Plain modules applied to every tick."""
+"""Plain modules applied to every step."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from ranvier.nn.convolution import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.temporal import Temporal, check_sequence
 
-# Plain modules that give the same for the same input, whatever tick it is: on input that is constant in time
+# Plain modules that give the same for the same input, whatever step it is: on input that is constant in time
 # (x.expand(T, ...), stride 0 on axis 0) they run once.
 _SAME_EVERY_TICK = (
     Linear, nn.Linear, nn.Conv1d, Conv2d, nn.Conv2d, nn.Conv3d, nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU, nn.GELU,
@@ -23,7 +23,7 @@ def temporal(module: nn.Module) -> bool:
 
 
 def fold(module: nn.Module, x: Tensor) -> Any:
-    """A plain module on every tick of x [T, B, *features] at once: time is folded into the batch."""
+    """A plain module on every step of x [T, B, *features] at once: time is folded into the batch."""
     check_sequence(module, x)
     steps, batch = x.shape[:2]
     if steps > 1 and x.stride(0) == 0 and all(type(m) in (*_SAME_EVERY_TICK, nn.Sequential) for m in module.modules()):
@@ -33,7 +33,7 @@ def fold(module: nn.Module, x: Tensor) -> Any:
 
 
 class Fold(nn.Module):
-    """A plain module applied to every tick: x [T, B, *features] -> [T, B, *features'], time folded into the batch.
+    """A plain module applied to every step: x [T, B, *features] -> [T, B, *features'], time folded into the batch.
 
     `ranvier.Sequential` does this by itself; in a network of your own, wrap what is not made for sequences.
 

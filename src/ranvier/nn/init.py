@@ -1,7 +1,7 @@
 """Weights with which a deep spiking net neither dies nor saturates at step 0.
 
 Default initialisers are made for real-valued activations; behind a threshold they often leave a layer silent (no
-spikes, no gradient) or firing at every tick.
+spikes, no gradient) or firing at every step.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.nn import memory
+from ranvier.nn import verbs
 from ranvier.nn.neuron import Neuron
 from ranvier.surrogate import Surrogate
 
@@ -21,7 +21,7 @@ def fluctuation_driven_(
     """Draw weights such that the membrane fluctuates around 0 with the threshold `xi` deviations away; in place.
 
     weight [outputs, inputs, ...]: the fan-in is the product of all axes but the first. rate: spikes per input and
-    tick. beta, alpha: decays per tick of membrane and current (alpha = 0: no current) of the neuron behind. The
+    step. beta, alpha: decays per step of membrane and current (alpha = 0: no current) of the neuron behind. The
     variance of the membrane over time is fan_in rate E[w^2] sum of kernel^2, kernel the answer of the membrane to one
     spike. xi between 1 and 3 is best. Rossbroich, Gygax & Zenke, Fluctuation-driven initialization for spiking neural
     network training, 2022.
@@ -40,7 +40,7 @@ def fluctuation_driven_(
 
 
 def _energy(alpha: float, beta: float) -> float:
-    """The sum over ticks of the squared answer of v = beta v + i, i = alpha i + x to one spike."""
+    """The sum over steps of the squared answer of v = beta v + i, i = alpha i + x to one spike."""
     total, v, i = 0.0, 0.0, 1.0
     while True:
         v, before = beta * v + i, total
@@ -74,7 +74,7 @@ def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> d
     """Scale the weights of a net, layer after layer, until its neurons are neither silent nor saturated on x; in place.
 
     Before every spiking neuron the last layer with a weight is scaled such that the input of the neuron has a deviation
-    of threshold / xi. x: a batch as the net takes it. Gives the share of ticks with a spike, layer by layer. After
+    of threshold / xi. x: a batch as the net takes it. Gives the share of steps with a spike, layer by layer. After
     Mishkin & Matas, All you need is a good init, ICLR 2016.
 
     >>> import torch, ranvier
@@ -108,7 +108,7 @@ def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> d
                     break
                 _scale(net, x, order, seen, neurons[done], xi, rounds)
                 done += 1
-            spikes = memory.record(net, x, "z")
+            spikes = verbs.record(net, x, "z")
         firing = {p for p, m in net.named_modules() if isinstance(m, Neuron) and m.spiking}
         return {path: float((z > 0).float().mean()) for path, z in spikes.items() if path in firing}
     finally:

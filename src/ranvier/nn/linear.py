@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.machines import choose
+from ranvier.backends import choose
 from ranvier.spikes import product
 
 

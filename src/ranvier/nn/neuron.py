@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ranvier.backends import choose, op
 from ranvier.derive.rule import Rule
-from ranvier.machines import choose, op
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
 from ranvier.surrogate import Surrogate, atan
 
@@ -26,7 +26,7 @@ class Param:
 
 
 class State:
-    """A state variable of a neuron, by its value before the first tick: a number, or the name of a parameter."""
+    """A state variable of a neuron, by its value before the first step: a number, or the name of a parameter."""
 
     def __init__(self, initial: float | str = 0.0, doc: str = ""):
         self.initial, self.doc = initial, doc
@@ -41,11 +41,11 @@ class Option:
 
 
 class Neuron(Temporal):
-    """Base of all neurons: declare parameters and states, write the rule of one tick, and it runs on every machine.
+    """Base of all neurons: declare parameters and states, write the rule of one step, and it runs on every backend.
 
     >>> import torch, ranvier
     >>> from ranvier import Neuron, Param, State
-    >>> from ranvier.words import spike
+    >>> from ranvier.ops import spike
     >>> class Integrator(Neuron):
     ...     beta, threshold = Param(0.9), Param(1.0)
     ...     v = State(0.0)
@@ -203,7 +203,7 @@ class Neuron(Temporal):
         self.bound(())
 
     def initial(self, x_t: Tensor) -> dict[str, Tensor]:
-        """The state before the first tick for inputs like x_t [B, *features]."""
+        """The state before the first step for inputs like x_t [B, *features]."""
         dtype = promoted(x_t.dtype)
 
         def begin(value: float | str) -> Tensor:
@@ -221,7 +221,7 @@ class Neuron(Temporal):
         return y, dict(zip(self.states, after, strict=True)), dict(zip(names, traced, strict=True))
 
     def prepare(self, x: Any, state: Any) -> tuple[tuple[Tensor, ...], dict[str, Tensor], list[Tensor]]:
-        """Inputs, state before the first tick and parameters, checked and ready for a machine."""
+        """Inputs, state before the first step and parameters, checked and ready for a backend."""
         xs = self._inputs(x)
         first = xs[0][0] if len(xs[0]) else xs[0].sum(0)
         state = self.initial(first) if state is None else self._state(xs[0], state)
@@ -229,7 +229,7 @@ class Neuron(Temporal):
 
     def explain(self, x: Any) -> str:
         chosen = choose.choose(self._inputs(x)[0])
-        return f"{chosen.machine}: {chosen.reason}"
+        return f"{chosen.backend}: {chosen.reason}"
 
     def _inputs(self, x: Any) -> tuple[Tensor, ...]:
         xs = tuple(x) if isinstance(x, (tuple, list)) else (x,)
@@ -267,7 +267,7 @@ class Neuron(Temporal):
         for k, v in state.items():
             if v.shape != x.shape[1:]:
                 raise ValueError(
-                    f"{name}: state {k!r} is {tuple(v.shape)} but the input of a tick is {tuple(x.shape[1:])}; "
+                    f"{name}: state {k!r} is {tuple(v.shape)} but the input of a step is {tuple(x.shape[1:])}; "
                     f"pass state=None to begin a new batch"
                 )
         return {k: state[k].to(promoted(x.dtype)) for k in self.states}

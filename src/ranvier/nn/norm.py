@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn.length import count, span
 from ranvier.nn.neurons.leaky import LI
 from ranvier.nn.temporal import Temporal, check_sequence
-from ranvier.nn.ticks import count, span
 
 LAYOUTS = {
     1: ((3, 4), "[T, B, C] or [T, B, C, L]"),
@@ -96,28 +96,28 @@ class _Effective(_Batch):
         return y, after, {n: y for n in names}
 
 
-class EffectiveBatchNorm1d(_Effective, nn.BatchNorm1d):
-    """Temporal-effective batch norm: over time and batch, then a learned scale for each tick, which begins at 1.
+class TemporalEffectiveBatchNorm1d(_Effective, nn.BatchNorm1d):
+    """Temporal-effective batch norm: over time and batch, then a learned scale for each step, which begins at 1.
 
     x [T, B, C] or [T, B, C, L] -> the same shape, for T up to `steps`. features: C. Other arguments as torch's batch
     norm. Duan et al., Temporal effective batch normalization in spiking neural networks, NeurIPS 2022.
 
     >>> import torch, ranvier
-    >>> ranvier.EffectiveBatchNorm1d(3, steps=4)(torch.rand(4, 2, 3)).shape
+    >>> ranvier.TemporalEffectiveBatchNorm1d(3, steps=4)(torch.rand(4, 2, 3)).shape
     torch.Size([4, 2, 3])
     """
 
     dimension = 1
 
 
-class EffectiveBatchNorm2d(_Effective, nn.BatchNorm2d):
-    """`EffectiveBatchNorm1d` for x [T, B, C, H, W]."""
+class TemporalEffectiveBatchNorm2d(_Effective, nn.BatchNorm2d):
+    """`TemporalEffectiveBatchNorm1d` for x [T, B, C, H, W]."""
 
     dimension = 2
 
 
-class EffectiveBatchNorm3d(_Effective, nn.BatchNorm3d):
-    """`EffectiveBatchNorm1d` for x [T, B, C, D, H, W]."""
+class TemporalEffectiveBatchNorm3d(_Effective, nn.BatchNorm3d):
+    """`TemporalEffectiveBatchNorm1d` for x [T, B, C, D, H, W]."""
 
     dimension = 3
 
@@ -128,20 +128,20 @@ class _ThroughTime(_Norm):
     def __init__(self, features: int, steps: int, **given: Any):
         super().__init__()
         self.steps = count(f"{type(self).__name__}: steps", steps)
-        self.ticks = nn.ModuleList(self.plain(features, **given) for _ in range(steps))
-        for tick in self.ticks:
-            tick.bias = None  # type: ignore[assignment]  # a bias of each tick would be a clock for the neuron behind
+        self.norms = nn.ModuleList(self.plain(features, **given) for _ in range(steps))
+        for norm in self.norms:
+            norm.bias = None  # type: ignore[assignment]  # a bias of each step would be a clock for the neuron behind
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         self._check(x)
         begin, after = span(self, x, state, self.steps)
-        ticks = [self.ticks[begin + t](x_t) for t, x_t in enumerate(x.unbind(0))]
-        y = torch.stack(ticks) if ticks else x
+        outputs = [self.norms[begin + t](x_t) for t, x_t in enumerate(x.unbind(0))]
+        y = torch.stack(outputs) if outputs else x
         return y, after, {n: y for n in names}
 
 
 class BatchNormThroughTime1d(_ThroughTime):
-    """Batch norm through time: statistics and weight of its own for every tick, no bias.
+    """Batch norm through time: statistics and weight of its own for every step, no bias.
 
     x [T, B, C] or [T, B, C, L] -> the same shape, for T up to `steps`. features: C. Other arguments as torch's batch
     norm. Kim & Panda, Revisiting batch normalization for training low-latency deep spiking neural networks from
@@ -172,7 +172,7 @@ class NeuNorm(_Norm):
 
     u = k u + (1 - k) / C^2 (sum of x over channels);  y = x - w u.
 
-    x [T, B, C, H, W], spikes -> y of the same shape, which may be negative. k in [0, 1] is a decay per tick; w is
+    x [T, B, C, H, W], spikes -> y of the same shape, which may be negative. k in [0, 1] is a decay per step; w is
     learned, one per channel and place [C, H, W], or with shared=True one per place [1, H, W]. Wu et al., Direct
     training for spiking neural networks: faster, larger, better, AAAI 2019.
 

@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.backends import op, pooled
+from ranvier.backends.pooled import Pictures
 from ranvier.derive.rule import Rule
-from ranvier.machines import op, pooled
-from ranvier.machines.pooled import Pictures
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.stage import begin
 
 
 def one_pass(y: Tensor, norm: Any, neuron: Neuron, kind: str, window: int, steps: int, batch: int) -> Tensor:
-    """y [T B, C, H, W], or [B, C, H, W] if every tick has the same -> [T, B, C, H', W'], all channels last in memory.
+    """y [T B, C, H, W], or [B, C, H, W] if every step has the same -> [T, B, C, H', W'], all channels last in memory.
 
     norm: a torch batch norm or None; window: width and height of what is pooled, kind "max" or "mean".
     """

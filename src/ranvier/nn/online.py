@@ -1,7 +1,7 @@
-"""Online training through time: weights learn from the trace of their input, so no tick has to remember another.
+"""Online training through time: weights learn from the trace of their input, so no step has to remember another.
 
-The gradient of a weight at one tick is the gradient of its output times the trace of its input; nothing flows from tick
-to tick. Xiao et al., Online training through time for spiking neural networks, NeurIPS 2022.
+The gradient of a weight at one step is the gradient of its output times the trace of its input; nothing flows from step
+to step. Xiao et al., Online training through time for spiking neural networks, NeurIPS 2022.
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ def instead(x: Tensor, value: Tensor) -> Tensor:
 class TraceGradient(nn.Module):
     """A module whose output is that of the spikes, and whose weights learn as if the trace had come in.
 
-    (spike, trace), one tick [B, *features] each -> module(spike). The gradient that reaches spike and trace is the one
+    (spike, trace), one step [B, *features] each -> module(spike). The gradient that reaches spike and trace is the one
     of the module's input.
 
     >>> import torch

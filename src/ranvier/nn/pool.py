@@ -93,27 +93,27 @@ class SumPool(nn.Module):
         return f"{self.window}, stride={self.stride}, padding={self.padding!r}"
 
 
-class PopulationCode(nn.Module):
+class PopulationReadout(nn.Module):
     """Each class is voted for by a group of neurons of its own: x [..., classes * population] -> [..., classes].
 
     y[c] = sum of x[c * population : (c + 1) * population]. ValueError if the neurons cannot be shared out evenly.
 
     >>> import torch, ranvier
-    >>> ranvier.PopulationCode(2)(torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0, 1.0]]))
+    >>> ranvier.PopulationReadout(2)(torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0, 1.0]]))
     tensor([[3., 1.]])
     """
 
     def __init__(self, classes: int):
         super().__init__()
         if not isinstance(classes, int) or classes < 1:
-            raise ValueError(f"PopulationCode: classes must be a whole number >= 1, got {classes!r}")
+            raise ValueError(f"PopulationReadout: classes must be a whole number >= 1, got {classes!r}")
         self.classes = classes
 
     def forward(self, x: Tensor) -> Tensor:
         width = x.shape[-1]
         if width % self.classes:
             raise ValueError(
-                f"PopulationCode({self.classes}): the last axis of x {tuple(x.shape)} is not a multiple of "
+                f"PopulationReadout({self.classes}): the last axis of x {tuple(x.shape)} is not a multiple of "
                 f"{self.classes}; give the layer before it classes * population outputs"
             )
         return x.unflatten(-1, (self.classes, width // self.classes)).sum(-1)

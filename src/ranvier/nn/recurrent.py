@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.machines import choose
+from ranvier.backends import choose
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.temporal import Temporal, check_sequence
 from ranvier.spikes import feedback as feedback_op
 
-BLOCKS = {"cpu": "tiles of the batch on CPU threads", "gpu": "a block of the batch per program"}
+BLOCKS = {"numba": "tiles of the batch on CPU threads", "triton": "a block of the batch per program"}
 
 
 class Recurrent(Temporal):
-    """A neuron whose output at one tick returns, through `feedback`, as input at the next.
+    """A neuron whose output at one step returns, through `feedback`, as input at the next.
 
     z[t] = neuron(x[t] + feedback(z[t - 1])), with z[-1] = 0.
 
@@ -48,49 +48,49 @@ class Recurrent(Temporal):
         z = torch.zeros_like(x.sum(0)) if state is None else state["z"].to(x.dtype)
         if x.numel() and self._whole(x):
             return self._at_once(x, z, inner, names)
-        return self._tick_by_tick(x, z, inner, names)
+        return self._step_by_step(x, z, inner, names)
 
     def _whole(self, x: Tensor) -> bool:
         """Whether one operator carries the whole sequence: one axis of neurons, not too many, a linear feedback."""
-        widest = feedback_op.WIDEST.get(choose.choose(x).machine, 0)
+        widest = feedback_op.WIDEST.get(choose.choose(x).backend, 0)
         linear = x.dim() == 3 and type(self.feedback) is nn.Linear
         return linear and x.shape[2] <= widest and bool(self.neuron.states)
 
     def _at_once(self, x: Tensor, z: Tensor, inner: Any, names: tuple[str, ...]) -> tuple[Any, Any, dict[str, Tensor]]:
-        neuron, back, machine = self.neuron, self.feedback, choose.choose(x).machine
+        neuron, back, backend = self.neuron, self.feedback, choose.choose(x).backend
         xs, states, params = neuron.prepare(x, inner)
         rule, weight, device = neuron.bound(names), back.weight, x.device.type
-        if machine == "gpu" and torch.is_autocast_enabled(device):
+        if backend == "triton" and torch.is_autocast_enabled(device):
             weight = weight.to(torch.get_autocast_dtype(device))
         initial = torch.stack(list(states.values()))
-        *outputs, final, _, _, _ = feedback_op.feedback(xs[0], z, initial, params, weight, back.bias, rule.key, machine)
+        *outputs, final, _, _, _ = feedback_op.feedback(xs[0], z, initial, params, weight, back.bias, rule.key, backend)
         after = dict(zip(states, final.unbind(0), strict=True))
         y, traced = outputs[0], outputs[len(outputs) - len(names) :]
         return y, {"z": y[-1], **after}, dict(zip(names, traced, strict=True))
 
-    def _tick_by_tick(
+    def _step_by_step(
         self, x: Tensor, z: Tensor, inner: Any, names: tuple[str, ...]
     ) -> tuple[Any, Any, dict[str, Tensor]]:
-        ticks, traces = [], []
+        steps, traces = [], []
         for x_t in x.unbind(0):
             back = self.feedback(z)
             if back.shape != x_t.shape:
                 raise ValueError(
-                    f"Recurrent: feedback gives {tuple(back.shape)} but the input of a tick is {tuple(x_t.shape)}"
+                    f"Recurrent: feedback gives {tuple(back.shape)} but the input of a step is {tuple(x_t.shape)}"
                 )
             y, inner, traced = self.neuron.run((x_t + back).unsqueeze(0), inner, names)
             z = y[0]
-            ticks.append(y)
+            steps.append(y)
             traces.append(traced)
         after = self.neuron.initial(z) if inner is None else inner
-        y = torch.cat(ticks) if ticks else x
+        y = torch.cat(steps) if steps else x
         return y, {"z": z, **after}, {n: torch.cat([t[n] for t in traces]) if traces else x for n in names}
 
     def explain(self, x: Any) -> str:
-        machine = choose.choose(x).machine
+        backend = choose.choose(x).backend
         if self._whole(x):
-            return f"{machine}: the whole sequence in one operator, {BLOCKS[machine]}"
-        widest = feedback_op.WIDEST.get(machine, math.inf)
+            return f"{backend}: the whole sequence in one operator, {BLOCKS[backend]}"
+        widest = feedback_op.WIDEST.get(backend, math.inf)
         wide = x.dim() == 3 and x.shape[2] > widest
         reason = f" (one operator carries up to {widest} neurons there)" if wide else ""
-        return f"tick by tick{reason}; {self.neuron.explain(x)}"
+        return f"step by step{reason}; {self.neuron.explain(x)}"

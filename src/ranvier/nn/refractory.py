@@ -5,20 +5,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.backends import choose, op
 from ranvier.derive.rule import Rule
-from ranvier.machines import choose, op
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.temporal import Temporal, promoted
-from ranvier.words import abs, gated, maximum, where
+from ranvier.ops import abs, gated, maximum, where
 
 
 class Refractory(Temporal):
     """A spiking neuron that stays silent for `period` after each of its spikes.
 
-    For n = ceil(period / dt) ticks it cannot spike (so it neither resets nor adapts) and its membrane stays where the
+    For n = ceil(period / dt) steps it cannot spike (so it neither resets nor adapts) and its membrane stays where the
     reset left it; other states go on. The quotient forgives rounding: 0.3 / 0.1 is 3. n counts down in state "left".
 
-    neuron: any `Neuron` whose rule says `spike`. period: a number or one per neuron, in units of dt (ticks when dt is
+    neuron: any `Neuron` whose rule says `spike`. period: a number or one per neuron, in units of dt (steps when dt is
     1).
     held: the states that stay put. x [T, B, *features] -> z of the same shape.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ranvier.nn.neuron import Option
-from ranvier.words import stop
+from ranvier.ops import stop
 
 RESETS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "subtract": lambda v, z, threshold: v - z * threshold,

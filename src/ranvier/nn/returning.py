@@ -1,4 +1,4 @@
-"""Layers that run any module tick by tick, with its own output coming back."""
+"""Layers that run any module step by step, with its own output coming back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.nn import memory
+from ranvier.nn import verbs
 from ranvier.nn.temporal import Temporal, check_sequence
 
 
@@ -24,21 +24,21 @@ class _Returning(Temporal):
         raise NotImplementedError
 
     def first(self, x: Tensor) -> Tensor:
-        """The output before the first tick."""
+        """The output before the first step."""
         raise NotImplementedError
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)
         y, inner = (self.first(x), None) if state is None else (state["y"].to(x.dtype), state["module"])
-        ticks = []
+        steps = []
         for x_t in x.unbind(0):
-            y, inner = memory.step(self.module, self.join(y, x_t), inner)
-            ticks.append(y)
-        out = torch.stack(ticks) if ticks else x.new_empty(0, *y.shape)
+            y, inner = verbs.step(self.module, self.join(y, x_t), inner)
+            steps.append(y)
+        out = torch.stack(steps) if steps else x.new_empty(0, *y.shape)
         return out, {"y": y, "module": inner}, {n: out for n in names}
 
     def explain(self, x: Any) -> str:
-        return "tick by tick"
+        return "step by step"
 
 
 class ElementwiseRecurrent(_Returning):
@@ -61,7 +61,7 @@ class ElementwiseRecurrent(_Returning):
     def join(self, y: Tensor, x_t: Tensor) -> Tensor:
         if y.shape != x_t.shape:
             raise ValueError(
-                f"ElementwiseRecurrent: the module gives {tuple(y.shape)} but the input of a tick is "
+                f"ElementwiseRecurrent: the module gives {tuple(y.shape)} but the input of a step is "
                 f"{tuple(x_t.shape)}; both must have one shape, or take LinearRecurrent"
             )
         return self.function(y, x_t)
@@ -92,7 +92,7 @@ class LinearRecurrent(_Returning):
         if x_t.shape[-1] != self.inputs or y.shape[-1] != self.outputs:
             raise ValueError(
                 f"LinearRecurrent: wanted x [T, B, {self.inputs}] and a module that gives {self.outputs} features, got "
-                f"a tick of {tuple(x_t.shape)} and an output of {tuple(y.shape)}"
+                f"a step of {tuple(x_t.shape)} and an output of {tuple(y.shape)}"
             )
         return self.linear(torch.cat([x_t, y], -1))
 

@@ -29,7 +29,7 @@ def stages(modules: Sequence[nn.Module]) -> list[nn.Module | Stage]:
 
 
 class Sequential(nn.Sequential):
-    """Layers one after the other. x [T, B, *features]; modules that do not know time see every tick as one sample.
+    """Layers one after the other. x [T, B, *features]; modules that do not know time see every step as one sample.
 
     >>> import torch, ranvier
     >>> from torch import nn

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ranvier.machines import choose
+from ranvier.backends import choose
 from ranvier.nn.fold import fold, temporal
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.temporal import Temporal, here
@@ -53,7 +53,7 @@ def serves(layers: Sequence[nn.Module], x: Any, axes: int) -> bool:
         and x.dim() == axes
         and x.dtype in DTYPES
         and x.numel() > 0
-        and choose.choose(x).machine == "cpu"
+        and choose.choose(x).backend == "numba"
         and unwatched(layers)
     )
 
@@ -77,7 +77,7 @@ def plain_neuron(module: nn.Module | None) -> bool:
 
 
 def begin(neuron: Neuron, like: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """States [S, B, *F] before the first tick and parameters, for neurons like those of a tick [B, *F]."""
+    """States [S, B, *F] before the first step and parameters, for neurons like those of a step [B, *F]."""
     neuron._inputs(like.unsqueeze(0))  # parameters that do not fit are refused
     states = list(neuron.initial(like).values())
     initial = torch.stack(states) if states else like.new_empty(0, *like.shape)

@@ -1,7 +1,7 @@
 """A linear layer and the neurons it drives, recurrent ones too, chunk of time by chunk of time.
 
-One after the other they keep, for all ticks, what the layer gives to the neurons, and on the way back its gradient;
-together the latter is there for a chunk of ticks at a time. To a next stage that begins with `ranvier.Linear` spikes
+One after the other they keep, for all steps, what the layer gives to the neurons, and on the way back its gradient;
+together the latter is there for a chunk of steps at a time. To a next stage that begins with `ranvier.Linear` spikes
 are handed on as bits: they are packed while they are in cache, and take an eighth of a byte each from there on.
 """
 
@@ -66,7 +66,7 @@ class DrivenStage(Stage):
             serves(self.layers, x, axes=3)
             and x.dtype == linear.weight.dtype
             and x.shape[2] == linear.in_features
-            and not (len(x) > 1 and x.stride(0) == 0)  # the same at every tick: the layer runs once
+            and not (len(x) > 1 and x.stride(0) == 0)  # the same at every step: the layer runs once
             and not torch.is_autocast_enabled("cpu")
             and (back is None or (packs and back.in_features == back.out_features == linear.out_features))
         )

@@ -35,7 +35,7 @@ POOLS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     nn.MaxPool2d: ("max", _max_window),
     nn.AvgPool2d: ("mean", _mean_window),
 }
-TRAIL = 1 << 22  # numbers: what the states of one row of windows may take over all ticks
+TRAIL = 1 << 22  # numbers: what the states of one row of windows may take over all steps
 
 
 def _pooling(pool: nn.Module | None) -> tuple[str, int]:
@@ -85,7 +85,7 @@ class PictureStage(Stage):
         if not serves(self.layers, x, axes=5):
             return one_by_one(self.layers, x)
         steps, batch = x.shape[:2]
-        still = steps > 1 and x.stride(0) == 0  # one picture for all ticks
+        still = steps > 1 and x.stride(0) == 0  # one picture for all steps
         y = x[0] if still else x.flatten(0, 1)
         if self.convolution is not None:
             y = self.convolution(_last(y))

@@ -10,7 +10,7 @@ here = threading.local()  # .book: what the verb under way in this thread reads 
 
 
 class Temporal(nn.Module):
-    """A layer with memory. Sequences are x [T, B, *features]; one tick is x_t [B, *features].
+    """A layer with memory. Sequences are x [T, B, *features]; one step is x_t [B, *features].
 
     A layer defines `run`; `scan`, `step` and the plain call are made of it. The state is a value that goes in and
     comes out: nothing is remembered in the layer.
@@ -24,7 +24,7 @@ class Temporal(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define run(x, state, names)")
 
     def explain(self, x: Any) -> str:
-        """Which machine carries this layer for such an input, and why."""
+        """Which backend carries this layer for such an input, and why."""
         return "made of the layers within"
 
     def scan(self, x: Any, state: Any = None) -> tuple[Any, Any]:
@@ -32,7 +32,7 @@ class Temporal(nn.Module):
         return self.run(x, state)[:2]
 
     def step(self, x_t: Any, state: Any = None) -> tuple[Any, Any]:
-        """One tick: x_t [B, *features] and the state before it -> output and the state after it."""
+        """One step: x_t [B, *features] and the state before it -> output and the state after it."""
         many = isinstance(x_t, (tuple, list))
         if state is None and not many and x_t.dim() < 2:
             raise ValueError(f"{type(self).__name__}.step wants x_t [B, *features], got shape {tuple(x_t.shape)}")
@@ -54,7 +54,7 @@ def check_sequence(layer: nn.Module, x: Any) -> None:
     if x.dim() < 3:
         raise ValueError(
             f"{name}: input must be a sequence [T, B, *features], got shape {tuple(x.shape)}; "
-            f"for one tick [B, *features] use ranvier.step(net, x_t, state), or ranvier.Stream(net), which remembers "
+            f"for one step [B, *features] use ranvier.step(net, x_t, state), or ranvier.Stream(net), which remembers "
             f"the state for you"
         )
 

@@ -6,35 +6,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.machines import choose
+from ranvier.backends import choose
 from ranvier.nn.linear import Linear
 from ranvier.nn.neuron import Neuron, Option, Param, State
-from ranvier.nn.neurons.timed import TimedLI, TimedLIF, _tick, kappa
+from ranvier.nn.neurons.timed import TimedLI, TimedLIF, _step, kappa
 from ranvier.nn.sequential import Fold, fold
 from ranvier.nn.temporal import Temporal
-from ranvier.words import exp, log, maximum, where
+from ranvier.ops import exp, log, maximum, where
 
 Pair = tuple[Tensor, Tensor]
-"""Timed spikes (a, b), or weighted ones (xi, xv), each [T, B, *features]."""
+"""TimedMap spikes (a, b), or weighted ones (xi, xv), each [T, B, *features]."""
 
 
-class Timed(Fold):
+class TimedMap(Fold):
     """A linear module on timed spikes: the same weights for both halves. (a, b) -> (xi, xv).
 
     >>> import torch, ranvier
     >>> a, b = torch.rand(5, 2, 3), torch.rand(5, 2, 3)
-    >>> xi, xv = ranvier.Timed(torch.nn.Linear(3, 4, bias=False))((a, b))
+    >>> xi, xv = ranvier.TimedMap(torch.nn.Linear(3, 4, bias=False))((a, b))
     >>> xi.shape
     torch.Size([5, 2, 4])
     """
 
     def __init__(self, module: nn.Module):
         if getattr(module, "bias", None) is not None:
-            raise ValueError("Timed: the module has a bias, which is no spike; build it with bias=False")
+            raise ValueError("TimedMap: the module has a bias, which is no spike; build it with bias=False")
         super().__init__(module)
 
     def forward(self, x: Any) -> Any:
-        xi, xv = _pair("Timed", x)
+        xi, xv = _pair("TimedMap", x)
         if type(self.module) in (nn.Linear, Linear):
             return fold(self.module, xi), fold(self.module, xv)
         both = fold(self.module, torch.cat([xi, xv], 1))  # what draws random numbers must draw them once
@@ -48,11 +48,11 @@ def _pair(who: str, x: Any) -> Pair:
 
 
 def _rest(steps: int, times: Tensor, dt: float) -> tuple[Tensor, Tensor]:
-    """The tick in which each time falls, and what is left of that tick after it, in seconds."""
-    tick = (times.detach() / dt).floor()
-    if not bool(torch.isfinite(times).all()) or bool((tick < 0).any()):
+    """The step in which each time falls, and what is left of that step after it, in seconds."""
+    step = (times.detach() / dt).floor()
+    if not bool(torch.isfinite(times).all()) or bool((step < 0).any()):
         raise ValueError("encode_times: times must be finite and not negative; use a time beyond the end for no spike")
-    return tick.long(), (tick + 1) * dt - times
+    return step.long(), (step + 1) * dt - times
 
 
 def encode_times(times: Tensor, steps: int, to: TimedLIF | TimedLI) -> Pair:
@@ -72,9 +72,9 @@ def encode_times(times: Tensor, steps: int, to: TimedLIF | TimedLI) -> Pair:
         raise TypeError(f"encode_times: `to` must be the layer that receives the spikes, got {to!r}")
     if not times.is_floating_point() or times.dim() < 2:
         raise ValueError(f"encode_times: times must be floating point [B, *features], got {times.dtype} {times.shape}")
-    # in float64: the tick of a time such as 31 * 1e-3 must not depend on rounding
-    tick, r = _rest(steps, times.double(), to.settings["dt"])
-    here = (torch.arange(steps, device=times.device).reshape(-1, *[1] * times.dim()) == tick).to(times.dtype)
+    # in float64: the step of a time such as 31 * 1e-3 must not depend on rounding
+    step, r = _rest(steps, times.double(), to.settings["dt"])
+    here = (torch.arange(steps, device=times.device).reshape(-1, *[1] * times.dim()) == step).to(times.dtype)
     constants: Any = to  # parameters are declared in the class, and tensors in the instance
     tau_syn, tau_mem = constants.tau_syn, constants.tau_mem
     a, b = torch.exp(-r / tau_syn), kappa(r, tau_syn, tau_mem)
@@ -85,7 +85,7 @@ def first_spike(a: Tensor, neuron: TimedLIF, late: float | None = None) -> Tenso
     """The time of each neuron's first spike in seconds, differentiable; `late` (the end of the sequence) if silent.
 
     a [T, B, *features], the first half of what `neuron` gave; returns [B, *features].
-    t = (n + 1) dt + tau_syn log a[n], with n the first tick that has a spike.
+    t = (n + 1) dt + tau_syn log a[n], with n the first step that has a spike.
     """
     if not isinstance(neuron, TimedLIF):
         raise TypeError(f"first_spike: wanted the TimedLIF that fired, got {neuron!r}")
@@ -99,7 +99,7 @@ def first_spike(a: Tensor, neuron: TimedLIF, late: float | None = None) -> Tenso
 
 
 def _reach(dt: float, longest: float | None) -> tuple[float, int]:
-    dt = _tick(dt, "eventprop", 1.0, None)[0]
+    dt = _step(dt, "eventprop", 1.0, None)[0]
     longest = dt if longest is None else longest
     if not (isinstance(longest, (int, float)) and 0 < longest < float("inf")):
         raise ValueError(f"longest must be a positive number of seconds, got {longest!r}")
@@ -107,13 +107,13 @@ def _reach(dt: float, longest: float | None) -> tuple[float, int]:
 
 
 class TimedDelay(Neuron):
-    """Timed spikes that arrive later by `delay` seconds, learnable and exact.
+    """TimedMap spikes that arrive later by `delay` seconds, learnable and exact.
 
-    A spike with r seconds left in its tick has r - delay left after it; whole ticks of the delay are waited, and where
-    what remains of r is below 0 the spike falls into the tick after.
+    A spike with r seconds left in its step has r - delay left after it; whole steps of the delay are waited, and where
+    what remains of r is below 0 the spike falls into the step after.
 
     Inputs and outputs (a, b), each [T, B, *features], for targets with tau_mem and tau_syn. delay: between 0 and
-    `longest` seconds, beyond which a learned one has no effect; if not given, one tick or the longest delay there is.
+    `longest` seconds, beyond which a learned one has no effect; if not given, one step or the longest delay there is.
     The state holds the spikes under way. ValueError for a delay that is longer.
 
     >>> import torch, ranvier
@@ -127,7 +127,7 @@ class TimedDelay(Neuron):
     delay = Param(0.5e-3, "seconds, from 0 to `longest`", low=0.0)
     tau_mem = Param(20e-3, "time constant of the target's membrane in seconds", low=1e-12)
     tau_syn = Param(5e-3, "time constant of the target's current in seconds", low=1e-12)
-    later = State(-1.0, "seconds that the spike under way will have left in the next tick; below 0: none")
+    later = State(-1.0, "seconds that the spike under way will have left in the next step; below 0: none")
     reach = Option(_reach, dt=1e-3, longest=None)
 
     @staticmethod
@@ -146,20 +146,20 @@ class TimedDelay(Neuron):
         super().__init__(delay=delay, longest=longest, **given)
         reach = max(self.settings["dt"], self.delay.max().item()) if longest is None else longest
         if bool((self.delay > reach).any()):
-            raise ValueError(f"TimedDelay: delay must lie between 0 and longest={reach:g} seconds, got {delay!r}")
+            raise ValueError(f"TimedMapDelay: delay must lie between 0 and longest={reach:g} seconds, got {delay!r}")
         self.settings["longest"] = reach
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        (dt, ticks), (a, _) = _reach(**self.settings), self._inputs(x)
+        (dt, steps), (a, _) = _reach(**self.settings), self._inputs(x)
         begin = self.initial(a.sum(0)) if state is None else {k: state[k] for k in self.states}
-        held = self.delay + (self.delay.clamp(0.0, (ticks + 1) * dt) - self.delay).detach()
-        whole = (held.detach() / dt).floor().clamp(max=ticks)
+        held = self.delay + (self.delay.clamp(0.0, (steps + 1) * dt) - self.delay).detach()
+        whole = (held.detach() / dt).floor().clamp(max=steps)
         past = {}
-        if ticks:  # whole ticks are waited before the rule, which knows the rest
-            old = a.new_zeros(ticks, *a.shape[1:]) if state is None else state["past"].to(a.dtype).movedim(1, 0)
+        if steps:  # whole steps are waited before the rule, which knows the rest
+            old = a.new_zeros(steps, *a.shape[1:]) if state is None else state["past"].to(a.dtype).movedim(1, 0)
             seen = torch.cat([old, a])
             now = torch.arange(len(a), device=a.device).reshape(-1, *[1] * (a.dim() - 1))
-            a = seen.gather(0, (now + ticks - whole.long()).expand(a.shape))
+            a = seen.gather(0, (now + steps - whole.long()).expand(a.shape))
             past = {"past": seen[len(a) :].movedim(0, 1)}
         params = [held - whole * dt, self.tau_mem, self.tau_syn]
         values, after = choose.carry(self.bound(names), (a, a), list(self._state(a, begin).values()), params)
@@ -168,7 +168,7 @@ class TimedDelay(Neuron):
 
 
 class TimedRecurrent(Temporal):
-    """Timed neurons whose spikes return to them one tick later, exactly dt seconds after they were fired.
+    """TimedMap neurons whose spikes return to them one step later, exactly dt seconds after they were fired.
 
     x[t] = input[t] + feedback applied to both halves of the output at t - 1. Input (xi, xv), output (a, b), each
     [T, B, neurons]. `feedback`: the number of neurons (a linear map without bias is made), or a module.
@@ -183,26 +183,26 @@ class TimedRecurrent(Temporal):
     def __init__(self, neuron: TimedLIF, feedback: int | nn.Module):
         super().__init__()
         if not isinstance(neuron, TimedLIF):
-            raise TypeError(f"TimedRecurrent: the first argument must be a TimedLIF, got {neuron!r}")
+            raise TypeError(f"TimedMapRecurrent: the first argument must be a TimedLIF, got {neuron!r}")
         self.neuron, self.records = neuron, neuron.records
         self.feedback = nn.Linear(feedback, feedback, bias=False) if isinstance(feedback, int) else feedback
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        xi, xv = self.neuron._inputs(_pair("TimedRecurrent", x))
+        xi, xv = self.neuron._inputs(_pair("TimedMapRecurrent", x))
         back = (torch.zeros_like(xi[:1].sum(0)),) * 2 if state is None else (state["a"].to(xi), state["b"].to(xi))
         inner = None if state is None else {k: state[k] for k in self.neuron.states}
-        ticks, traces = [], []
+        steps, traces = [], []
         for now in zip(xi.unbind(0), xv.unbind(0), strict=True):
             driven = tuple((x_t + self.feedback(z)).unsqueeze(0) for x_t, z in zip(now, back, strict=True))
             y, inner, traced = self.neuron.run(driven, inner, names)
             back = y[0][0], y[1][0]
-            ticks.append(y)
+            steps.append(y)
             traces.append(traced)
-        if not ticks:
+        if not steps:
             return (
                 (xi, xv),
                 {"a": back[0], "b": back[1], **(inner or self.neuron.initial(back[0]))},
                 dict.fromkeys(names, xi),
             )
-        y = tuple(torch.cat([tick[k] for tick in ticks]) for k in (0, 1))
+        y = tuple(torch.cat([step[k] for step in steps]) for k in (0, 1))
         return y, {"a": back[0], "b": back[1], **inner}, {n: torch.cat([t[n] for t in traces]) for n in names}  # type: ignore

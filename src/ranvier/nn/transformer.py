@@ -16,7 +16,7 @@ MakeNeuron = Callable[[float], nn.Module]
 
 
 def lif(threshold: float) -> nn.Module:
-    """The neuron these layers were published with: tau of two ticks, reset to zero, the reset detached."""
+    """The neuron these layers were published with: tau of two steps, reset to zero, the reset detached."""
     return RestLIF(leak=0.5, threshold=threshold, reset="zero", detach_reset=True)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class Lateral(nn.Module):
     """Every neuron inhibits all others: z [B, N] -> -strength (sum over the others of z).
 
-    Made to be the feedback of a recurrent neuron: what spikes at one tick holds the others down at the next.
+    Made to be the feedback of a recurrent neuron: what spikes at one step holds the others down at the next.
 
     >>> import torch, ranvier
     >>> from ranvier.plasticity import Lateral

@@ -20,7 +20,7 @@ class Connection(Temporal):
     y[t] = sum over synapses of weight x[t - delay]. The state is what is still under way: the last inputs,
     {"past": [B, D, *in]}, D the longest delay, so no spike is lost or merged, however dense they come.
 
-    delay: ticks, a whole number for all synapses or a tensor of them, shaped as the weight. bounds: (low, high) of the
+    delay: steps, a whole number for all synapses or a tensor of them, shaped as the weight. bounds: (low, high) of the
     weight, either None. total: sum of the absolute weights into a neuron, kept by `change`. distribution, a, b: see
     `draw`. The weight is a parameter that backward leaves alone (requires_grad False).
     """
@@ -44,7 +44,7 @@ class Connection(Temporal):
         draw(self.weight, distribution, a, b)
         if total is not None:
             normalise(self.weight, total)
-        self.register_buffer("delay", _ticks(delay, tuple(shape)))
+        self.register_buffer("delay", _steps(delay, tuple(shape)))
         self._delays = tuple(int(d) for d in self.delay.unique())
 
     def through(self, weight: Tensor, x: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Connection(Temporal):
         past = x.new_zeros(x.shape[1], self._delays[-1], *x.shape[2:]) if state is None else state["past"]
         if past.shape != (x.shape[1], self._delays[-1], *x.shape[2:]):
             raise ValueError(
-                f"{type(self).__name__}: state 'past' is {tuple(past.shape)} but the input of a tick is "
+                f"{type(self).__name__}: state 'past' is {tuple(past.shape)} but the input of a step is "
                 f"{tuple(x.shape[1:])}; pass state=None to begin a new batch"
             )
         y = self.project(self.weight.to(x.dtype), x, past)
@@ -92,10 +92,10 @@ class Connection(Temporal):
 
 
 def arrivals(x_t: Tensor, past: Tensor, delay: Tensor) -> tuple[Tensor, Tensor]:
-    """What reaches each synapse at one tick, and what is under way after it.
+    """What reaches each synapse at one step, and what is under way after it.
 
     x_t [B, *synapses]: what enters; past [D, B, *synapses]: what entered before, D >= the longest delay, oldest first;
-    delay [*synapses]: whole ticks. The axon is a queue: nothing is lost or merged.
+    delay [*synapses]: whole steps. The axon is a queue: nothing is lost or merged.
 
     >>> import torch
     >>> from ranvier.plasticity.connection import arrivals
@@ -157,13 +157,13 @@ class Conv2d(Connection):
         return y.unflatten(0, x.shape[:2])
 
 
-def _ticks(delay: int | Tensor, shape: tuple[int, ...]) -> Tensor:
+def _steps(delay: int | Tensor, shape: tuple[int, ...]) -> Tensor:
     """Delays as a tensor: one for all, or shaped as the weight."""
     if isinstance(delay, bool) or not isinstance(delay, (int, Tensor)):
-        raise TypeError(f"delay must be a whole number of ticks or a tensor of them, got {delay!r}")
-    ticks = torch.as_tensor(delay)
-    if bool((ticks != ticks.round()).any()) or bool((ticks < 0).any()):
-        raise ValueError(f"delays are whole numbers of ticks >= 0, got {delay!r}")
-    if ticks.dim() and ticks.shape != shape:
-        raise ValueError(f"delay is {tuple(ticks.shape)}, but there is one per synapse: {shape}")
-    return ticks.round().long()
+        raise TypeError(f"delay must be a whole number of steps or a tensor of them, got {delay!r}")
+    steps = torch.as_tensor(delay)
+    if bool((steps != steps.round()).any()) or bool((steps < 0).any()):
+        raise ValueError(f"delays are whole numbers of steps >= 0, got {delay!r}")
+    if steps.dim() and steps.shape != shape:
+        raise ValueError(f"delay is {tuple(steps.shape)}, but there is one per synapse: {shape}")
+    return steps.round().long()

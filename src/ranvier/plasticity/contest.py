@@ -6,21 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.machines.threads import spread
+from ranvier.backends.threads import spread
 from ranvier.nn.temporal import Temporal, check_sequence
 from ranvier.plasticity.change import normalise
 from ranvier.units import decay
 
 
 class Contest(Temporal):
-    """One layer of neurons of which one may spike per tick, and which learn, each, what they win.
+    """One layer of neurons of which one may spike per step, and which learn, each, what they win.
 
-    Per tick: v = beta v + sum_i weight x_i, without the sum for `refractory` ticks after a spike; of the neurons with
+    Per step: v = beta v + sum_i weight x_i, without the sum for `refractory` steps after a spike; of the neurons with
     v >= threshold + theta the one furthest above spikes; it goes to `reset`, its theta rises by `rise`, all others
     lose `inhibition`. Learning: a spike of input i weakens its synapses by `minus` y, a spike of a neuron strengthens
-    its synapses by `plus` x, with nearest-spike traces x of the inputs and y of the neurons, decaying by rho per tick;
+    its synapses by `plus` x, with nearest-spike traces x of the inputs and y of the neurons, decaying by rho per step;
     weights stay in [0, 1]; after each sample those of a neuron are scaled to sum to `total`. theta decays by `eta`
-    per tick. What is learned, weight [N, I] and theta [N], is in the state_dict; v and wait are the state.
+    per step. What is learned, weight [N, I] and theta [N], is in the state_dict; v and wait are the state.
 
     inputs I, neurons N: sizes. seed: of the first weights, uniform. total: default I / 10.
     After Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015, with the inhibitory layer folded into `inhibition`.
@@ -64,7 +64,7 @@ class Contest(Temporal):
         if not 0 <= reset < threshold:
             raise ValueError(f"Contest: wanted 0 <= reset < threshold, got reset {reset!r}, threshold {threshold!r}")
         if not isinstance(refractory, int) or refractory < 0:
-            raise ValueError(f"Contest: refractory counts whole ticks, got {refractory!r}")
+            raise ValueError(f"Contest: refractory counts whole steps, got {refractory!r}")
         self.constants = (beta, threshold, reset, refractory, inhibition, rise)
         self.rates, self.eta, self.rho = (plus, minus), eta, rho
         self.total = inputs / 10 if total is None else total

@@ -1,6 +1,6 @@
 """The contest of `contest.py`, compiled: only spikes cost anything, and learning is done where it falls due.
 
-Axes: T ticks, I inputs, N neurons. The weights lie as [I, N]: the row of an input that spikes is added in one sweep.
+Axes: T steps, I inputs, N neurons. The weights lie as [I, N]: the row of an input that spikes is added in one sweep.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ compiled = njit(nogil=True, error_model="numpy", cache=True)
 
 @compiled
 def charge(v, wait, current, bar, beta):
-    """One tick of all membranes; how many stand at or above their bar. Who waits gets no current, so stays below."""
+    """One step of all membranes; how many stand at or above their bar. Who waits gets no current, so stays below."""
     above = 0
     for n in range(v.shape[0]):
         v[n] = v[n] * beta + (current[n] if wait[n] == 0 else real(0))
@@ -26,11 +26,11 @@ def present(b, x, z, weight, theta, v, wait, constants, rates, fade, learning, c
     """Sample b of spikes x [T, B, I] -> spikes z [T, B, N], which is zero; v and wait [N] go on from what they are.
 
     If learning, weight [I, N] and theta [N] change. constants: beta, threshold, reset, refractory, inhibition, rise;
-    rates: plus, minus. fade [T + 1]: what is left of a trace after so many ticks. count [N]: spikes, from zero.
+    rates: plus, minus. fade [T + 1]: what is left of a trace after so many steps. count [N]: spikes, from zero.
     """
     beta, threshold, reset, refractory, inhibition, rise = constants
     plus, minus = rates
-    current, bar, spoke, talkers, heard = scratch  # [N] each but heard [I]; spoke, heard: ticks of the last spikes
+    current, bar, spoke, talkers, heard = scratch  # [N] each but heard [I]; spoke, heard: steps of the last spikes
     talking, heard[:] = 0, -1
     for n in range(v.shape[0]):
         bar[n] = threshold + theta[n]

@@ -1,6 +1,6 @@
 """The Hebbian product: what one side of a synapse did, times what the other side did.
 
-For any map y = f(w, x) that is linear in its weight, the sum over ticks, batch and places of post x pre, arranged as
+For any map y = f(w, x) that is linear in its weight, the sum over steps, batch and places of post x pre, arranged as
 the weight is, is the gradient of f with respect to w at the input `pre` and the output gradient `post`. So the one
 function here serves matrices, convolutions, groups, strides and delays alike, at the speed of torch's own kernels.
 """
@@ -19,7 +19,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def hebb(synapse: nn.Module | None, pre: Tensor, post: Tensor, reduction: str = "mean") -> Tensor:
-    """Sum over ticks of post x pre, shaped as the weight of `synapse`.
+    """Sum over steps of post x pre, shaped as the weight of `synapse`.
 
     synapse: None (a matrix [out, in]), `nn.Linear`, `nn.Conv1d/2d/3d`, or a layer of this package with a method
     `project(weight, x)`. pre [T, B, *in], post [T, B, *out]. reduction over the batch B: "mean" (the sum divided by

@@ -7,10 +7,10 @@ from ranvier.nn.neurons.leaky import LI
 
 
 def discounted(reward: Tensor, decay: float, like: Tensor | None = None) -> Tensor:
-    """What every tick is worth: R_t = sum over s >= t of decay^(s - t) reward_s.
+    """What every step is worth: R_t = sum over s >= t of decay^(s - t) reward_s.
 
-    reward [T] or [T, B]; decay in [0, 1] per tick; gives [T, 1] or [T, B], of the dtype and device of `like` if given.
-    Weighting each event by R is the same as keeping a decaying eligibility trace and rewarding it tick by tick.
+    reward [T] or [T, B]; decay in [0, 1] per step; gives [T, 1] or [T, B], of the dtype and device of `like` if given.
+    Weighting each event by R is the same as keeping a decaying eligibility trace and rewarding it step by step.
 
     >>> import torch
     >>> from ranvier.plasticity import discounted
@@ -18,7 +18,7 @@ def discounted(reward: Tensor, decay: float, like: Tensor | None = None) -> Tens
     tensor([0.2500, 0.5000, 1.0000])
     """
     if not 0.0 <= decay <= 1.0:
-        raise ValueError(f"decay of the eligibility must lie in [0, 1] per tick, got {decay!r}")
+        raise ValueError(f"decay of the eligibility must lie in [0, 1] per step, got {decay!r}")
     if reward.dim() not in (1, 2):
         raise ValueError(f"reward must be [T] or [T, B], got shape {tuple(reward.shape)}")
     if like is not None:
@@ -33,9 +33,9 @@ def discounted(reward: Tensor, decay: float, like: Tensor | None = None) -> Tens
 def eligibility(
     e: Tensor, strengthened: Tensor, weakened: Tensor, decay: float, plus: float = 1.0, minus: float = 1.0
 ) -> Tensor:
-    """One tick of an eligibility trace that is kept after all: decay e + plus strengthened - minus weakened.
+    """One step of an eligibility trace that is kept after all: decay e + plus strengthened - minus weakened.
 
-    For agents that learn while they act. strengthened, weakened: the Hebbian products of the tick, post x and y pre,
+    For agents that learn while they act. strengthened, weakened: the Hebbian products of the step, post x and y pre,
     of the shape of e. Over a whole episode `rewarded` gives the same change without keeping e.
     """
     return decay * e + plus * strengthened - minus * weakened

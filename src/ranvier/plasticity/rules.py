@@ -3,9 +3,9 @@
 Every rule takes whole sequences and is one or two Hebbian products (see `hebb`), so there is no loop over time:
 
 * pre, x [T, B, *in]: presynaptic spikes and their trace; post, y [T, B, *out]: postsynaptic ones. Traces hold the
-  spike of their own tick (as `Trace` gives them);
-* weight: the weight at the beginning of the sequence; dependence on the weight is taken there. To follow it from tick
-  to tick, call the rule with sequences of one tick;
+  spike of their own step (as `Trace` gives them);
+* weight: the weight at the beginning of the sequence; dependence on the weight is taken there. To follow it from step
+  to step, call the rule with sequences of one step;
 * synapse: what carries the weight (see `hebb`); None is a matrix [out, in];
 * reduction over the batch: "mean" (of the single changes), "sum", or "none" (one change per sample, axis B first).
 
@@ -102,7 +102,7 @@ def stdp(
 
     What a presynaptic spike earns is a trace of the postsynaptic spikes that follow it: run back in time, that trace
     takes the place of the presynaptic one, and both sums are over presynaptic events. rho_pre and rho_post in [0, 1]
-    are the decays per tick of the traces.
+    are the decays per step of the traces.
 
     >>> import torch
     >>> from ranvier.plasticity import stdp
@@ -135,7 +135,7 @@ def triplet(
     """Triplet STDP: how much a pair changes depends on the spikes before it, as seen in slice experiments.
 
     dw = sum_t post x (plus[0] + plus[1] y_slow-) - pre y (minus[0] + minus[1] x_slow-), where y_slow- and x_slow-
-    are the slow traces just before the tick's own spike. Defaults: the minimal model for visual cortex.
+    are the slow traces just before the step's own spike. Defaults: the minimal model for visual cortex.
 
     x, y: fast traces, as `pair`; x_slow, y_slow: slow additive traces of gain 1. Pfister & Gerstner, J. Neurosci.
     26:9673, 2006.
@@ -162,7 +162,7 @@ def rewarded(
 
     e_t = decay e_{t-1} + plus post_t x_t - minus y_t pre_t (per synapse and sample), dw = sum_t reward_t e_t.
 
-    reward: [T] or [T, B], dimensionless, of either sign. decay in [0, 1] per tick. No eligibility is stored: the sum
+    reward: [T] or [T, B], dimensionless, of either sign. decay in [0, 1] per step. No eligibility is stored: the sum
     over t is the pair rule with every event weighted by the reward that follows it, discounted (`discounted`).
     Florian, Neural Comput. 19:1468, 2007; Izhikevich, Cereb. Cortex 17:2443, 2007.
 
@@ -183,10 +183,10 @@ def fede(
 ) -> Tensor:
     """The rule of Fede's hierarchical event-based vision: inputs that were recently active strengthen, others weaken.
 
-    n = x / max x (over all of a tick), d = w - initial;
+    n = x / max x (over all of a step), d = w - initial;
     dw = sum_t of the mean over batch and places of exp(-d) (exp(n) - a) - exp(d) (exp(1 - n) - a).
 
-    x [T, B, *in]: presynaptic traces at the ticks on which to learn. A tick without any positive trace changes
+    x [T, B, *in]: presynaptic traces at the steps on which to learn. A step without any positive trace changes
     nothing. a in [0, 1]. Paredes-Valles, Scheper & de Croon, IEEE TPAMI 42:2051, 2020.
 
     >>> import torch
@@ -198,13 +198,13 @@ def fede(
         raise ValueError(f"fede: a must lie in [0, 1], got {a!r}")
     top = x.flatten(1).amax(1).view(-1, *[1] * (x.dim() - 1))
     seen = top > 0
-    n, ticks = torch.where(seen, x / top, 0.0), seen.sum()
+    n, steps = torch.where(seen, x / top, 0.0), seen.sum()
     ones = torch.ones_like(projection(synapse)(weight.detach(), x))
     places = ones[0, 0, 0].numel()
-    # exp(n) - 1 instead of exp(n): it is 0 where a convolution pads, and at ticks that do not count
-    up = hebb(synapse, torch.expm1(n), ones) / places + ticks
-    down = torch.e * (hebb(synapse, torch.expm1(-n), ones) / places + ticks)
-    return balance(up, down, weight, initial, a * ticks)
+    # exp(n) - 1 instead of exp(n): it is 0 where a convolution pads, and at steps that do not count
+    up = hebb(synapse, torch.expm1(n), ones) / places + steps
+    down = torch.e * (hebb(synapse, torch.expm1(-n), ones) / places + steps)
+    return balance(up, down, weight, initial, a * steps)
 
 
 def balance(up: Tensor, down: Tensor, weight: Tensor, initial: float, a: float | Tensor) -> Tensor:
@@ -254,7 +254,7 @@ def voltage(
     dw = sum_t plus x [v - theta+]+ [v_plus - theta-]+ - minus pre [v_minus - theta-]+, with [u]+ = max(u, 0).
 
     v [T, B, *out]: the membrane (`ranvier.record(net, x, "v")`); v_minus, v_plus: its low-pass filtered copies, with a
-    longer and a shorter time constant (`Trace(kind="euler")`), as they were before the tick; x: presynaptic trace.
+    longer and a shorter time constant (`Trace(kind="euler")`), as they were before the step; x: presynaptic trace.
     Defaults in mV, for visual cortex. Clopath et al., Nat. Neurosci. 13:344, 2010.
     """
     strengthening = (v - theta_plus).relu() * (v_plus - theta_minus).relu()

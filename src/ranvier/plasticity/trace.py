@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.traced import floating
-from ranvier.words import where
+from ranvier.ops import where
 
-# The trace after a tick, from the one before it, the spikes z, the decay and the gain of a spike.
+# The trace after a step, from the one before it, the spikes z, the decay and the gain of a spike.
 KINDS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
     "additive": lambda trace, z, rho, gain: trace * rho + gain * z,
     "saturating": lambda trace, z, rho, gain: trace * rho + gain * z * (1.0 - trace * rho),
@@ -25,14 +25,14 @@ def _choose(kind: str) -> Callable[[Any, Any, Any, Any], Any]:
 
 
 class Trace(Neuron):
-    """The trace of spikes, presynaptic or postsynaptic: rises with each, decays between; this tick's spike counts.
+    """The trace of spikes, presynaptic or postsynaptic: rises with each, decays between; this step's spike counts.
 
     "additive": t = rho t + gain z (all pairs of spikes count);
     "saturating": t = rho t + gain z (1 - rho t), never above 1 for gain in [0, 1];
     "nearest": t = gain where z, else rho t (only the last spike counts);
     "euler": t = t + (1 - rho) (gain z - t), forward Euler of tau t' = gain z - t with rho = 1 - dt / tau.
 
-    z [T, B, *features], float or bool; gives t of the same shape. rho in [-1, 1] is the decay per tick:
+    z [T, B, *features], float or bool; gives t of the same shape. rho in [-1, 1] is the decay per step:
     `ranvier.decay(tau, dt)`. ValueError for another kind. Morrison, Diesmann & Gerstner, Biol. Cybern. 98:459, 2008.
 
     >>> import torch
@@ -42,7 +42,7 @@ class Trace(Neuron):
     {'additive': [1.0, 1.5, 0.75], 'saturating': [1.0, 1.0, 0.5], 'nearest': [1.0, 1.0, 0.5]}
     """
 
-    rho = Param(0.95, "decay per tick", low=-1.0, high=1.0)
+    rho = Param(0.95, "decay per step", low=-1.0, high=1.0)
     gain = Param(1.0, "what a spike adds")
     trace = State(0.0, "trace")
     kind = Option(_choose, kind="additive")

@@ -17,7 +17,7 @@ from ranvier.plasticity import Dense, Lateral, Trace, rewarded
 from ranvier.recipes.recipe import Recipe
 
 CELLS = 10  # for each value of each bit
-SHOWN = 10  # ticks that a cue lasts
+SHOWN = 10  # steps that a cue lasts
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Net:
 
 @dataclass(frozen=True)
 class Learning:
-    """rate: weight per reward and event. eligible: decay per tick of what may be rewarded. explore: noise on the
+    """rate: weight per reward and event. eligible: decay per step of what may be rewarded. explore: noise on the
     choosing neurons while they learn."""
 
     rate: float = 0.02
@@ -45,8 +45,8 @@ class Learning:
 class DelayedXOR(Recipe):
     """Two cues, one after the other, and a reward at the end if the answer was their XOR: learned by MSTDPET.
 
-    gap: ticks from cue to cue. Axons that are as late bring the cues together; which pair means what is learned from
-    rewards alone, given once an episode, at its last tick. lr, weight_decay and smoothing are not used.
+    gap: steps from cue to cue. Axons that are as late bring the cues together; which pair means what is learned from
+    rewards alone, given once an episode, at its last step. lr, weight_decay and smoothing are not used.
     """
 
     name: ClassVar[str] = "delayed-xor"
@@ -84,9 +84,9 @@ class DelayedXOR(Recipe):
         """Bits `[B, 2]` as spikes `[T, B, 40]`: ten cells for each value of each bit, the second bit `gap` later."""
         cells = functional.one_hot(x.long(), 2).flatten(1).repeat_interleave(CELLS, 1).to(x.dtype)
         spikes = rate(cells, self.steps, self.max_rate, generator)
-        tick = torch.arange(self.steps, device=x.device).view(-1, 1, 1)
+        step = torch.arange(self.steps, device=x.device).view(-1, 1, 1)
         begin = torch.tensor([0, self.gap], device=x.device).repeat_interleave(2 * CELLS)
-        return spikes * ((tick >= begin) & (tick < begin + SHOWN))
+        return spikes * ((step >= begin) & (step < begin + SHOWN))
 
     def fit(
         self, net: nn.Module, train: Split, validation: Split, folder: Any, callbacks: Sequence[Any] = (),

@@ -15,7 +15,7 @@ from ranvier.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Net:
-    """channels of the first convolution (the second has twice as many), hidden neurons, decays per tick in [0, 1]."""
+    """channels of the first convolution (the second has twice as many), hidden neurons, decays per step in [0, 1]."""
 
     channels: int = 16
     hidden: int = 128

@@ -21,7 +21,7 @@ GLANCE = 1_000  # and so many to see how far they are, before the data has been 
 
 @dataclass(frozen=True)
 class Net:
-    """hidden: how many neurons compete. The others are those of `ranvier.plasticity.Contest`, per tick or per spike."""
+    """hidden: how many neurons compete. The others are those of `ranvier.plasticity.Contest`, per step or per spike."""
 
     hidden: int = 100
     threshold: float = 12.0
@@ -36,7 +36,7 @@ class Net:
 class DigitsSTDP(Recipe):
     """Digits that nobody names: 100 competing neurons learn them by STDP; labels only tell what each has learned.
 
-    max_rate: chance of a spike per tick of a white pixel. legs: into so many epochs one pass through the data is cut;
+    max_rate: chance of a spike per step of a white pixel. legs: into so many epochs one pass through the data is cut;
     figures and weights are written after each, and a stopped run goes on from there. The learning rate falls to 0
     over the run; lr, weight_decay and smoothing are not used.
     """

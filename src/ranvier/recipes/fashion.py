@@ -14,7 +14,7 @@ from ranvier.recipes.recipe import Recipe
 @dataclass(frozen=True)
 class Net:
     """kind: "conv" (four convolutions) or "attention" (two, and a spike-driven attention). channels of the first layer,
-    doubled by each of the next two at most; heads of the attention; decay per tick in [0, 1]."""
+    doubled by each of the next two at most; heads of the attention; decay per step in [0, 1]."""
 
     kind: str = "conv"
     channels: int = 16

@@ -17,7 +17,7 @@ from ranvier.train import loss, metric
 class Recipe:
     """One training run. A recipe of your own is a subclass with `name` and `build`, and a line in `RECIPES`.
 
-    steps: ticks T a sample is shown. encoding: how numbers become input over time (constant, rate, latency).
+    steps: steps T a sample is shown. encoding: how numbers become input over time (constant, rate, latency).
     epochs, batch, seed: as usual; the same seed gives the same weights, bit for bit.
     lr: highest learning rate of AdamW, reached after a tenth of the run, then falling as a cosine.
     weight_decay: AdamW's. smoothing: label smoothing in [0, 1].

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from ranvier.nn.linear import Linear
 from ranvier.nn.neurons.timed import TimedLI, TimedLIF
 from ranvier.nn.sequential import Sequential
-from ranvier.nn.timed import Timed, encode_times
+from ranvier.nn.timed import TimedMap, encode_times
 from ranvier.recipes.recipe import Recipe
 from ranvier.surrogate import superspike
 from ranvier.train import loss
@@ -34,7 +34,7 @@ class YinYang(Recipe):
     """Points of the Yin-Yang figure as spike times: is a place on the yin, the yang or a dot? One hidden layer.
 
     gradient: "eventprop" differentiates the times of spikes, exactly; "surrogate" whether there are spikes. dt, late
-    and bias in seconds: the tick, the time of a coordinate of 1, and the time of a spike that always comes.
+    and bias in seconds: the step, the time of a coordinate of 1, and the time of a spike that always comes.
     sharpness: what the readout's mean membrane is multiplied with before the softmax.
     """
 
@@ -68,7 +68,7 @@ class YinYang(Recipe):
         nn.init.normal_(first.weight, self.net.mean, self.net.deviation)
         nn.init.normal_(second.weight, 0.0, self.net.readout)
         hidden, readout = self.neurons()
-        return Sequential(Timed(first), hidden, Timed(second), readout)
+        return Sequential(TimedMap(first), hidden, TimedMap(second), readout)
 
     def encode(self, x: Tensor, generator: Generator) -> Any:
         """x `[B, 4]` in [0, 1] as timed spikes, a pair `[T, B, 5]`: each coordinate at x * late, and the bias spike."""

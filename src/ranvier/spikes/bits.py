@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ranvier.machines.threads import spread
+from ranvier.backends.threads import spread
 
 WORTH = 1 << 20  # numbers that threads share
 

@@ -1,4 +1,4 @@
-"""Neurons carried through one chunk of ticks after the other, there and back."""
+"""Neurons carried through one chunk of steps after the other, there and back."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.backends import numba_backend, op
 from ranvier.derive.rule import Rule
-from ranvier.machines import cpu, op
 from ranvier.spikes import feedback_cpu, product
 
 
@@ -24,7 +24,7 @@ class Neurons:
 
     def forward(self, u: Tensor, state: Tensor, y: Tensor) -> Tensor:
         """u [n, B, N], which may change, and state [S, B N] -> y [n, B N], and the state after them."""
-        return cpu.forward(self.rule, [u.view(len(u), -1)], state, self.params, into=[y])[1]
+        return numba_backend.forward(self.rule, [u.view(len(u), -1)], state, self.params, into=[y])[1]
 
     def turn(self, wanted: Sequence[bool]) -> None:
         """Begin the way back: `wanted` are the gradients of which of `learned`."""
@@ -32,10 +32,11 @@ class Neurons:
         numbers = sum(wanted[: len(self.params)]), self.shape[0] * self.shape[1]
         self.g_params = torch.zeros(numbers, dtype=self.dtype)
 
-    def backward(self, ticks: slice, u: Tensor, state: Tensor, g_y: Tensor, g_state: Tensor, g_u: Tensor) -> Tensor:
+    def backward(self, steps: slice, u: Tensor, state: Tensor, g_y: Tensor, g_state: Tensor, g_u: Tensor) -> Tensor:
         """u, as `forward` left it, state [S, B N] before it, g_y [n or 1, B N] -> g_u [n, B N], and g_state before."""
         wanted = (True, *self.wanted[: len(self.params)])
-        found = cpu.backward(self.rule, [u.view(len(u), -1)], state, self.params, [g_y], g_state, wanted, into=[g_u])
+        given = self.rule, [u.view(len(u), -1)], state, self.params, [g_y], g_state, wanted
+        found = numba_backend.backward(*given, into=[g_u])
         self.g_params += found[2]
         return found[1]
 
@@ -67,19 +68,19 @@ class Returning(Neurons):
     def turn(self, wanted: Sequence[bool]) -> None:
         super().turn(wanted)
         width = self.shape[1]
-        self.after = torch.zeros(self.shape)  # what comes back to the output of the last tick of a chunk
+        self.after = torch.zeros(self.shape)  # what comes back to the output of the last step of a chunk
         self.g_weight = product.Gradient(width, width, product.share(self.spikes, width), name="sums back")
 
-    def backward(self, ticks: slice, u: Tensor, state: Tensor, g_y: Tensor, g_state: Tensor, g_u: Tensor) -> Tensor:
+    def backward(self, steps: slice, u: Tensor, state: Tensor, g_y: Tensor, g_state: Tensor, g_u: Tensor) -> Tensor:
         (batch, width), wanted, here = self.shape, self.wanted[: len(self.params)], g_u.view(u.shape)
         marks, g = state.view(1, -1, batch, width), [g_y.expand(len(u), -1).contiguous().view(u.shape)]
         given = self.rule, u, marks, self.params, self.columns, g, self.after, g_state, wanted, len(u), here
         g_state, more = feedback_cpu.carry_back(*given)
         self.g_params += more
         self.after = here[0] @ self.weight
-        first = max(ticks.start, 1)  # nothing returns to the first tick
-        before = self.spikes[(first - 1) * batch : (ticks.stop - 1) * batch]
-        self.g_weight.add(before, here[first - ticks.start :].reshape(-1, width))
+        first = max(steps.start, 1)  # nothing returns to the first step
+        before = self.spikes[(first - 1) * batch : (steps.stop - 1) * batch]
+        self.g_weight.add(before, here[first - steps.start :].reshape(-1, width))
         return g_state
 
     def gradients(self) -> list[Tensor | None]:

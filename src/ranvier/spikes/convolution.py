@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ranvier.machines import memory
-from ranvier.machines.memory import empty, scratch
-from ranvier.machines.threads import spread
+from ranvier.backends import buffers
+from ranvier.backends.buffers import empty, scratch
+from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import product
 
@@ -64,7 +64,7 @@ def last(x: Tensor) -> bool:
 
 def pixels(x: Tensor) -> Tensor:
     """Pictures [N, C, H, W] as pixels [N H W, C], one after the other in memory."""
-    return memory.contiguous(x.permute(0, 2, 3, 1)).view(-1, x.shape[1])
+    return buffers.contiguous(x.permute(0, 2, 3, 1)).view(-1, x.shape[1])
 
 
 def serves(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> bool:
@@ -126,7 +126,7 @@ def convolution(
     seen = window(x.shape, weight.shape, stride, padding)
     out = _by_events(pixels(x) if bits is None else bits, len(x), seen, weight, bias)
     y = out.view(len(x), *seen.outputs, len(weight)).permute(0, 3, 1, 2)
-    return y if last(x) or last(weight) else memory.contiguous(y)
+    return y if last(x) or last(weight) else buffers.contiguous(y)
 
 
 def _by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tensor | None) -> Tensor:

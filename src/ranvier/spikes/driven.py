@@ -2,11 +2,11 @@
 
     u[t] = x[t] W^T (+ b),   (y[t], s[t]) = rule(u[t], s[t - 1])
 
-Map and neurons take turns at a chunk of ticks, which the neurons find in cache. For backward u is kept, the states at
+Map and neurons take turns at a chunk of span, which the neurons find in cache. For backward u is kept, the states at
 the start of each chunk, and x, of spikes only the bits; of the gradient of u there is never more than a chunk. Spikes
 may be handed on as bits: of y, too, there is then never more than a chunk. `carried.py` has the neurons.
 
-Traffic beside the map's own, per neuron and tick: forward 4 bytes out and back (u) and 4 out, or an eighth; backward
+Traffic beside the map's own, per neuron and step: forward 4 bytes out and back (u) and 4 out, or an eighth; backward
 8 in, and a chunk in cache.
 """
 
@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.backends import op
+from ranvier.backends.buffers import contiguous, empty, scratch
 from ranvier.derive.rule import Rule
-from ranvier.machines import op
-from ranvier.machines.memory import contiguous, empty, scratch
 from ranvier.spikes import bits, product
 from ranvier.spikes.carried import Neurons, Returning
 
@@ -55,11 +55,11 @@ def driven(
 
 
 def _chunks(steps: int, batch: int, neurons: int, dense: bool) -> list[slice]:
-    """Ticks that pass together."""
+    """Steps that pass together."""
     most = CHUNK if torch.get_num_threads() == 1 else SHARED
     rows = max(most // max(1, neurons), max(ROWS, neurons // 4) if dense else 1)
-    ticks = max(1, rows // max(1, batch), math.isqrt(steps))  # a state is kept for each chunk
-    return [slice(t, min(t + ticks, steps)) for t in range(0, steps, ticks)]
+    span = max(1, rows // max(1, batch), math.isqrt(steps))  # a state is kept for each chunk
+    return [slice(t, min(t + span, steps)) for t in range(0, steps, span)]
 
 
 class _Driven(torch.autograd.Function):
@@ -81,10 +81,10 @@ class _Driven(torch.autograd.Function):
         y = scratch("chunk", (most, batch * width), dtype) if hand else empty((steps, batch * width), dtype)
         spikes = torch.empty(steps * batch if packs else 0, bits.words(width), dtype=torch.int64)
         state, marks = initial.view(len(initial), batch * width), []
-        for ticks in chunks:
-            of, count = slice(ticks.start * batch, ticks.stop * batch), ticks.stop - ticks.start
+        for span in chunks:
+            of, count = slice(span.start * batch, span.stop * batch), span.stop - span.start
             marks.append(state)
-            v, z = u[ticks] if keep else u[:count], y[:count] if hand else y[ticks]
+            v, z = u[span] if keep else u[:count], y[:count] if hand else y[span]
             multiply(rows[of], v.view(-1, width))
             state = neurons.forward(v, state, z)
             if packs:
@@ -114,16 +114,16 @@ def _gradients(ctx: Any, g_y: Tensor) -> tuple[Tensor | None, ...]:
     g_x = empty((steps, batch, columns), dtype) if inward else None
     g_weight, g_bias = None, torch.zeros(width, dtype=dtype) if biases else None
     g_state, room = torch.zeros_like(marks[0]), scratch("chunk", (ctx.chunks[0].stop, batch * width), dtype)
-    for ticks, state in zip(reversed(ctx.chunks), reversed(marks), strict=True):
-        of, g_u = slice(ticks.start * batch, ticks.stop * batch), room[: ticks.stop - ticks.start]
-        g = contiguous(g_y[:1] if g_y.stride(0) == 0 else g_y[ticks])  # the same at every tick, if of a mean over time
-        g_state = neurons.backward(ticks, u[ticks], state, g.view(len(g), -1), g_state, g_u)
+    for span, state in zip(reversed(ctx.chunks), reversed(marks), strict=True):
+        of, g_u = slice(span.start * batch, span.stop * batch), room[: span.stop - span.start]
+        g = contiguous(g_y[:1] if g_y.stride(0) == 0 else g_y[span])  # the same at every step, if of a mean over time
+        g_state = neurons.backward(span, u[span], state, g.view(len(g), -1), g_state, g_u)
         g_rows = g_u.view(-1, width)
         if g_weight is None:
             few = product.share(g_rows, width) if ctx.events else 1.0
             g_weight = product.Gradient(width, columns, ctx.few, few)
         if g_x is not None:
-            product.multiplier(g_rows, width, weight.t(), None, few)(g_rows, g_x[ticks].view(-1, columns))
+            product.multiplier(g_rows, width, weight.t(), None, few)(g_rows, g_x[span].view(-1, columns))
         if weighs:
             g_weight.add(rows[of], g_rows)
         if g_bias is not None:

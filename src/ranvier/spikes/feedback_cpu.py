@@ -8,17 +8,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ranvier.backends import numba_backend, op
+from ranvier.backends.buffers import empty, scratch
+from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
-from ranvier.machines import cpu, op
-from ranvier.machines.memory import empty, scratch
-from ranvier.machines.threads import spread
 from ranvier.spikes import product
 
 WORTH = 1 << 17  # numbers from which threads share the batch
 
 
 def _loops() -> str:
-    return cpu.loops("ranvier.spikes", "feedback_cpu_kernels.py")
+    return numba_backend.loops("ranvier.spikes", "feedback_cpu_kernels.py")
 
 
 def together(neurons: int) -> int:
@@ -59,7 +59,7 @@ def carry(
 ) -> None:  # fmt: skip
     """The same with a place for all that is found; u may be that of x. params and columns as the kernels take them."""
     (_, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
-    code = cpu.module(rule, dtype, cpu.per_neuron(params), more=_loops())
+    code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), more=_loops())
     arrays = (product.FORWARD, x.numpy(), z.numpy(), columns.numpy(), initial.view(states, -1).numpy(),
               tuple(p.numpy() for p in params), _flat(outputs), outputs[0].numpy(), u.numpy(), _flat([u]),
               final.view(states, -1).numpy(), marks.view(len(marks), states, -1).numpy())  # fmt: skip
@@ -68,7 +68,7 @@ def carry(
     def work(lo: int, hi: int) -> None:
         two = scratch("feedback", (2, states, tile * neurons), dtype).numpy()
         around = two, *product.tile_scratch(tile, neurons)
-        cpu.timed(rule.name, code.feedback_forward, lo, hi, segment, *arrays, *around)
+        numba_backend.timed(rule.name, code.feedback_forward, lo, hi, segment, *arrays, *around)
 
     spread(work, batch, tile, x.numel() >= WORTH)
 
@@ -93,7 +93,7 @@ def carry_back(
     """The same with a place for the gradient of u; g_after [B, N] comes back to the last output. -> gradients of the
     state before [S, B N], of the wanted parameters [P, B N]."""
     (_, batch, neurons), states, dtype = u.shape, len(rule.states), marks.dtype
-    code = cpu.module(rule, dtype, cpu.per_neuron(params), (True, *wanted), more=_loops())
+    code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), (True, *wanted), more=_loops())
     g_z = torch.empty(1, batch, neurons, dtype=dtype)
     g_initial = torch.empty(states, batch * neurons, dtype=dtype)
     g_params = torch.zeros(sum(wanted), batch * neurons, dtype=dtype)
@@ -107,7 +107,7 @@ def carry_back(
         trail = scratch("trail", (segment, states, tile * neurons), dtype).numpy()
         carry = scratch("carry", (states, tile * neurons), dtype).numpy()
         around = trail, carry, *product.tile_scratch(tile, neurons)
-        cpu.timed(rule.name, code.feedback_backward, lo, hi, segment, *arrays, *around)
+        numba_backend.timed(rule.name, code.feedback_backward, lo, hi, segment, *arrays, *around)
 
     spread(work, batch, tile, u.numel() >= WORTH)
     return g_initial, g_params

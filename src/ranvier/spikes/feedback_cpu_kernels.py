@@ -1,17 +1,17 @@
 """The loops over time of a rule whose output returns through a weight; they end the module of that rule.
 
-A tile of the batch is carried through all ticks before the next, so that its states and its row of events stay in
-cache; the weight comes from the second cache each tick. Per tick, neuron and sample: forward 4 bytes in and 8 out (u
+A tile of the batch is carried through all steps before the next, so that its states and its row of events stay in
+cache; the weight comes from the second cache each step. Per step, neuron and sample: forward 4 bytes in and 8 out (u
 and the output), and one row of the weight per event; backward 8 in and 4 out, and the whole weight.
 
-Axes: T ticks, B samples, N neurons, S states, R samples of a tile.
+Axes: T steps, B samples, N neurons, S states, R samples of a tile.
 """
 
 import numpy as np
 
 # In the module of a rule these are its own; what stands above the next line is left out there.
-from ranvier.machines.cpu_kernels import adjoint_row, advance_row, forward_row
-from ranvier.machines.cpu_words import kernel, read, real, write
+from ranvier.backends.numba_kernels import adjoint_row, advance_row, forward_row
+from ranvier.backends.numba_ops import kernel, read, real, write
 
 # ---------------------------------------------------------------- the product of a tile
 if real is np.float32:
@@ -77,7 +77,7 @@ def feedback_backward(lo, hi, segment, us, marks, params, weight, g_y, g_after, 
                       g_initial, g_params, trail, carry, listed, amounts, ends, edge):  # fmt: skip
     """Back through time for the samples lo..hi: g_z[t] = g_y[t] + g_u[t + 1] weight, then the adjoint gives g_u[t].
 
-    g_y, g_u [T, B, N]; g_after [B, N] comes back to the output of the last tick; g_z [1, B, N], of the tick at hand;
+    g_y, g_u [T, B, N]; g_after [B, N] comes back to the output of the last step; g_z [1, B, N], of the step at hand;
     g_zs: tuple of the gradients of all outputs [T, B N], of which g_z views the first as [1, B N]; g_us: tuple of g_u
     as [T, B N]; g_final, g_initial [S, B N]; g_params [P, B N], added to. Scratch: trail [segment, S, R N], carry
     [S, R N], and a tile's.

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ranvier.backends import numba_backend, op, triton_backend
 from ranvier.derive.rule import Rule
-from ranvier.machines import cpu, gpu, op
 
 CHUNK_BYTES = 32 << 10  # of the weight; two chunks wait in shared memory, of which small cards have 99 KB
 
@@ -27,7 +27,7 @@ class Block(NamedTuple):
 def block(batch: int, neurons: int, dtype: torch.dtype, processors: int) -> Block:
     """The block for a batch, a width, and the dtype of the product.
 
-    A tick takes at least as long as the weight comes from the second cache, some 64 bytes a cycle and processor,
+    A step takes at least as long as the weight comes from the second cache, some 64 bytes a cycle and processor,
     however few the samples: so no fewer than feed the multipliers meanwhile (4, or the 16 rows of a tensor core), more
     when the batch fills all processors, and 4,096 numbers at most: 16 registers for each, which a rule of two states
     needs backward. Above 512 neurons (`feedback.WIDEST`) the weight comes too slowly for one processor alone.
@@ -53,7 +53,8 @@ def _tf32(dtype: torch.dtype) -> bool:
 
 def kernels(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...]) -> ModuleType:
     """The kernels of a rule, with those of `feedback_gpu_kernels.py`, for these gradients."""
-    return gpu.module(rule, dtype, wanted, more=cpu.loops("ranvier.spikes", "feedback_gpu_kernels.py"))
+    more = numba_backend.loops("ranvier.spikes", "feedback_gpu_kernels.py")
+    return triton_backend.module(rule, dtype, wanted, more=more)
 
 
 def _product(weight: Tensor, dtype: torch.dtype) -> torch.dtype:
@@ -65,7 +66,7 @@ def _product(weight: Tensor, dtype: torch.dtype) -> torch.dtype:
 def _ready(params: Sequence[Tensor], neurons: int, dtype: torch.dtype) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
     """Parameters to one number or one per neuron, and which is which."""
     flat = op.flat_params(params, (neurons,), dtype)
-    return tuple(flat), tuple(map(int, cpu.per_neuron(flat)))
+    return tuple(flat), tuple(map(int, numba_backend.per_neuron(flat)))
 
 
 def forward(
@@ -80,8 +81,8 @@ def forward(
     known, wide = _ready(params, neurons, dtype)
     inner = _product(weight, dtype)
     last = torch.stack([z, z]).to(inner)
-    chosen = block(batch, neurons, inner, gpu.processors(x.device))
-    gpu.launch(
+    chosen = block(batch, neurons, inner, triton_backend.processors(x.device))
+    triton_backend.launch(
         code.feedback_forward, -(-batch // chosen.ROWS), x,
         x, initial, known, weight.t().to(inner).contiguous(), None if bias is None else bias.to(dtype).contiguous(),
         last, tuple(outputs), u, final, marks, steps, batch, neurons, segment,
@@ -102,8 +103,8 @@ def backward(
     known, wide = _ready(params, neurons, dtype)
     inner = _product(weight, dtype)
     last, trail = u.new_zeros(2, batch, neurons, dtype=inner), marks.new_empty(segment, code.SEEN.value, batch, neurons)
-    chosen = block(batch, neurons, inner, gpu.processors(u.device))
-    gpu.launch(
+    chosen = block(batch, neurons, inner, triton_backend.processors(u.device))
+    triton_backend.launch(
         code.feedback_backward, -(-batch // chosen.ROWS), u,
         u, known, weight.to(inner).contiguous(), last, tuple(g.contiguous() for g in grads[:-1]),
         grads[-1].to(dtype).contiguous(), g_u, g_initial, g_params, marks, trail, steps, batch, neurons, segment,

@@ -1,12 +1,12 @@
 """The loops over time of a rule whose output returns through a weight, for GPUs; they end the module of that rule.
 
-A program owns all neurons of a block of samples, so what returns at a tick was made by the program itself: one kernel
+A program owns all neurons of a block of samples, so what returns at a step was made by the program itself: one kernel
 carries the whole sequence, states in registers, and no program waits for another. What returns passes through a
-scratch of two ticks, for every thread needs all neurons of a sample; the weight is read again each tick, from the
-caches it stays in. Per tick, neuron and sample: forward 4 bytes in and 8 out (u and the output), backward 12 in and 4
-out, and per tick and program the whole weight from the second cache.
+scratch of two steps, for every thread needs all neurons of a sample; the weight is read again each step, from the
+caches it stays in. Per step, neuron and sample: forward 4 bytes in and 8 out (u and the output), backward 12 in and 4
+out, and per step and program the whole weight from the second cache.
 
-Axes: T ticks, B samples, N neurons, S states, P parameters with a gradient. A program's block is [ROWS, COLUMNS]: some
+Axes: T steps, B samples, N neurons, S states, P parameters with a gradient. A program's block is [ROWS, COLUMNS]: some
 samples, and N filled up to a power of two.
 """
 # ruff: noqa: RUF005 (Triton knows no starred tuples)
@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 # In the module of a rule these are its own; what stands above the next line is left out there.
-from ranvier.machines.gpu_kernels import (
+from ranvier.backends.triton_kernels import (
     REAL,
     SEEN,
     adjoint,
@@ -44,18 +44,18 @@ def returned(x, weight, b, n, B, N, CHUNK: tl.constexpr, PRECISION: tl.constexpr
 
 
 @triton.jit
-def at_tick(sequences, t, size):
-    """Tick t of each of a tuple of [T, B, N] tensors."""
-    ticks = ()
+def at_step(sequences, t, size):
+    """Step t of each of a tuple of [T, B, N] tensors."""
+    steps = ()
     for k in tl.static_range(len(sequences)):
-        ticks = ticks + (sequences[k] + t * size,)
-    return ticks
+        steps = steps + (sequences[k] + t * size,)
+    return steps
 
 
 @triton.jit
-def keep(tick, offs, mask, row):
+def keep(step, offs, mask, row):
     """A block into a tensor of any dtype."""
-    tl.store(tick + offs, row.to(tick.dtype.element_ty), mask=mask)
+    tl.store(step + offs, row.to(step.dtype.element_ty), mask=mask)
 
 
 # ---------------------------------------------------------------- the loops over time
@@ -67,13 +67,13 @@ def feedback_forward(x, initial, params, weight, bias, last, outputs, u, final, 
 
     x, u [T, B, N]; outputs: tuple of [T, B, N], y the first; weight [N, N]; bias [N] or None; initial, final
     [S, B, N]; params: tuple of [1] or [N]; marks [segments, S, B, N]: the states at the start of each segment.
-    Scratch: last [2, B, N] in the dtype of the weight, its first the output before the first tick.
+    Scratch: last [2, B, N] in the dtype of the weight, its first the output before the first step.
     """
     b = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     n = tl.arange(0, COLUMNS)
     mask = (b[:, None] < B) & (n[None, :] < N)
     size = tl.cast(B, tl.int64) * N
-    offs = b[:, None] * N + n[None, :]  # of a tick, 32 bits: addresses would fill the registers
+    offs = b[:, None] * N + n[None, :]  # of a step, 32 bits: addresses would fill the registers
     p = read_params(params, n[None, :], n[None, :] < N, wide)
     state = read_stack(initial, offs, mask, size, S)
     for t in range(T):
@@ -85,9 +85,9 @@ def feedback_forward(x, initial, params, weight, bias, last, outputs, u, final, 
             write_stack(marks + (t // segment) * S * size, offs, mask, size, state, S)
         y, state = step((now,), state, p)
         keep(u + t * size, offs, mask, now)
-        write(at_tick(outputs, t, size), offs, mask, y)
+        write(at_step(outputs, t, size), offs, mask, y)
         keep(last + (1 - (t & 1)) * size, offs, mask, y[0])
-        tl.debug_barrier()  # the next tick's product reads what other threads wrote
+        tl.debug_barrier()  # the next step's product reads what other threads wrote
     write_stack(final, offs, mask, size, state, S)
 
 
@@ -105,7 +105,7 @@ def feedback_backward(u, params, weight, last, g_outputs, g_final, g_u, g_initia
     n = tl.arange(0, COLUMNS)
     mask = (b[:, None] < B) & (n[None, :] < N)
     size = tl.cast(B, tl.int64) * N
-    offs = b[:, None] * N + n[None, :]  # of a tick, 32 bits: addresses would fill the registers
+    offs = b[:, None] * N + n[None, :]  # of a step, 32 bits: addresses would fill the registers
     p = read_params(params, n[None, :], n[None, :] < N, wide)
     carry = read_stack(g_final, offs, mask, size, S)
     sums = read_stack(g_params, offs, mask, size, P)
@@ -123,7 +123,7 @@ def feedback_backward(u, params, weight, last, g_outputs, g_final, g_u, g_initia
             t = start + k
             now = read((u + t * size,), offs, mask)
             before = read_stack(trail + k * SEEN * size, offs, mask, size, SEEN)
-            g = read(at_tick(g_outputs, t, size), offs, mask)
+            g = read(at_step(g_outputs, t, size), offs, mask)
             g_y = (g[0] + returned(last + (1 - (t & 1)) * size, weight, b, n, B, N, CHUNK, PRECISION, DEPTH),)
             for j in tl.static_range(1, len(g_outputs)):
                 g_y = g_y + (g[j],)

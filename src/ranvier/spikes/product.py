@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ranvier.machines.memory import empty, scratch
-from ranvier.machines.threads import spread
+from ranvier.backends.buffers import empty, scratch
+from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
 
 FORWARD, BACKWARD = 0.25, 0.2  # densities below which events win; see `python benchmarks/run.py sparse`

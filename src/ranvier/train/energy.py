@@ -7,9 +7,9 @@ Computing's energy problem, ISSCC 2014: an integer addition of b bits takes abou
 (1 MB) or 20 pJ (DRAM, beyond).
 
 The dense network is given what it would be given: the same weights at the same bits, activations of ceil(log2(T + 1))
-bits (as many values as a count of spikes over T ticks can have), each weight and activation read once a sample. Against
+bits (as many values as a count of spikes over T steps can have), each weight and activation read once a sample. Against
 it stands the spiking network's own traffic: a weight for every synaptic operation, a state read and written for every
-neuron in every tick. Static power, control and the network between cores are left out on both sides. After Dampfhoffer
+neuron in every step. Static power, control and the network between cores are left out on both sides. After Dampfhoffer
 et al., Are SNNs really more energy-efficient than ANNs?, IEEE TETCI 7, 2023; Yan, Bai & Wong, arXiv:2409.08290, 2024.
 """
 
@@ -50,8 +50,8 @@ class LayerEnergy:
     """One layer, per sample.
 
     operations: synaptic operations (or multiplications, where the input is no spikes) or neuron updates, over all
-    ticks; dense: operations of the dense layer (0 for neurons); spiking_pj and dense_pj: the estimates; memory: the
-    share of spiking_pj that is memory traffic; activity: spikes per synapse and tick; break_even: the activity at which
+    steps; dense: operations of the dense layer (0 for neurons); spiking_pj and dense_pj: the estimates; memory: the
+    share of spiking_pj that is memory traffic; activity: spikes per synapse and step; break_even: the activity at which
     both cost the same (both None for neurons and for inputs that are no spikes).
     """
 
@@ -94,7 +94,7 @@ class Energy:
 
     @property
     def activity(self) -> float:
-        """Spikes per synapse and tick, a mean over the synapses that see spikes."""
+        """Spikes per synapse and step, a mean over the synapses that see spikes."""
         synapses = sum(layer.dense for layer in self.layers if layer.activity is not None)
         return self.synaptic_operations / (synapses * self.steps) if synapses else 0.0
 
@@ -126,7 +126,7 @@ class Energy:
         verdict = "more" if ratio > 1 else "less"
         return "\n".join(
             [
-                f"per sample, {self.steps} ticks; weights {self.weight_bits}, states {self.state_bits}, "
+                f"per sample, {self.steps} steps; weights {self.weight_bits}, states {self.state_bits}, "
                 f"dense activations {self.activation_bits} bits",
                 head,
                 *rows,
@@ -135,7 +135,7 @@ class Energy:
                 f"{max(ratio, 1 / ratio):.2f} times {verdict} than the dense network: {self.synaptic_operations:,.0f} "
                 f"synaptic operations, {self.updates:,.0f} neuron updates; "
                 + (
-                    f"it breaks even at {self.break_even:.4f} spikes per synapse and tick, and has {self.activity:.4f}"
+                    f"it breaks even at {self.break_even:.4f} spikes per synapse and step, and has {self.activity:.4f}"
                     if self.break_even
                     else "no sparseness of its hidden spikes would make up for its input and its states"
                 ),
@@ -148,7 +148,7 @@ def energy(net: nn.Module, x: Tensor, *, weight_bits: int = 8, state_bits: int =
 
     Linear layers, convolutions, recurrent feedback and neurons are counted; normalisation (it folds into the weights),
     pooling and the rest are not. An input that is constant in time (stride 0) is multiplied once, any other input that
-    is no spikes anew in every tick.
+    is no spikes anew in every step.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(64, 32), ranvier.LIF(), torch.nn.Linear(32, 10), ranvier.LI())
@@ -214,10 +214,10 @@ class _Counter:
     def _weights(
         self, path: str, x: Tensor, met: float, synapses: float, stored: int, inputs: int, outputs: int
     ) -> None:
-        """met: pairs of an input that is not zero and a weight, over the whole batch and all ticks; synapses: all such
-        pairs of one sample and tick; stored: weights."""
+        """met: pairs of an input that is not zero and a weight, over the whole batch and all steps; synapses: all such
+        pairs of one sample and step; stored: weights."""
         spikes = bool(((x == 0) | (x == 1)).all())
-        seen = x.numel() / inputs  # how often the layer was used: once a sample, tick and place
+        seen = x.numel() / inputs  # how often the layer was used: once a sample, step and place
         once = seen < self.steps * self.batch  # a constant input went through once
         synapses *= max(1.0, seen / (self.steps * self.batch))
         weight, bits = self.weight_bits, self.activation_bits

@@ -1,4 +1,4 @@
-"""What a trained net does on data it has not seen: answers, firing rates, and one sample watched tick by tick."""
+"""What a trained net does on data it has not seen: answers, firing rates, and one sample watched step by step."""
 
 import os
 import platform
@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from ranvier.nn.memory import record
 from ranvier.nn.neurons.timed import TimedLIF
 from ranvier.nn.timed import TimedRecurrent
+from ranvier.nn.verbs import record
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """predictions and labels `[N]`; rates: {layer: spikes per tick of each neuron `[neurons]`}, a mean over samples."""
+    """predictions and labels `[N]`; rates: {layer: spikes per step of each neuron `[neurons]`}, a mean over samples."""
 
     predictions: Tensor
     labels: Tensor

@@ -39,7 +39,7 @@ def integral_crossentropy(smoothing: float = 0.0, time_axis: int = 0, temperatur
 def mse_spikerate(sparsity: float = 0.25, smoothing: float = 0.0, time_axis: int = 0) -> Loss:
     """Mean squared error between the readout's firing rate and a wanted rate.
 
-    With `r = mean_t traces` (spikes per tick, in [0, 1]) and `q` as in `integral_crossentropy`:
+    With `r = mean_t traces` (spikes per step, in [0, 1]) and `q` as in `integral_crossentropy`:
     `loss = mean over batch and classes of (r - sparsity * q)^2`: the right class should fire at `sparsity`.
 
     Returned function: traces `[T, B, C]` spikes (time at `time_axis`, classes last), labels `[B]` whole numbers in
@@ -53,10 +53,10 @@ def mse_spikerate(sparsity: float = 0.25, smoothing: float = 0.0, time_axis: int
     _refuse_bad_share("mse_spikerate", "smoothing", smoothing)
 
     def loss(traces: Tensor, labels: Tensor, lengths: Tensor | None = None) -> Tensor:
-        total, ticks = integrate("mse_spikerate", traces, labels, lengths, time_axis)
+        total, steps = integrate("mse_spikerate", traces, labels, lengths, time_axis)
         classes = total.shape[-1]
         wanted = functional.one_hot(labels.long(), classes).to(total.dtype) * (1 - smoothing) + smoothing / classes
-        return torch.mean((total / ticks - sparsity * wanted) ** 2)
+        return torch.mean((total / steps - sparsity * wanted) ** 2)
 
     return loss
 
@@ -72,8 +72,8 @@ def mean_crossentropy(smoothing: float = 0.0, time_axis: int = 0) -> Loss:
     _refuse_bad_share("mean_crossentropy", "smoothing", smoothing)
 
     def loss(traces: Tensor, labels: Tensor, lengths: Tensor | None = None) -> Tensor:
-        total, ticks = integrate("mean_crossentropy", traces, labels, lengths, time_axis)
-        return _crossentropy(total / ticks, labels, smoothing)
+        total, steps = integrate("mean_crossentropy", traces, labels, lengths, time_axis)
+        return _crossentropy(total / steps, labels, smoothing)
 
     return loss
 
@@ -81,7 +81,7 @@ def mean_crossentropy(smoothing: float = 0.0, time_axis: int = 0) -> Loss:
 def max_crossentropy(smoothing: float = 0.0, time_axis: int = 0) -> Loss:
     """Cross-entropy of the readout's largest value over time: `s = max_t traces`.
 
-    Traces, labels, lengths and `smoothing` as in `integral_crossentropy`. The gradient goes to the tick of the maximum.
+    Traces, labels, lengths and `smoothing` as in `integral_crossentropy`. The gradient goes to the step of the maximum.
     Cramer et al., The Heidelberg spiking data sets, IEEE TNNLS 33, 2022.
 
     >>> traces = torch.tensor([[5.0, 0.0], [0.0, 1.0]]).unsqueeze(1)  # [T=2, B=1, C=2]: maxima 5 and 1
@@ -101,13 +101,13 @@ def max_crossentropy(smoothing: float = 0.0, time_axis: int = 0) -> Loss:
 def first_spike_crossentropy(tau: float = 1.0, time_axis: int = 0) -> Loss:
     """Time to first spike: the right class should fire first.
 
-    The first spike of class c comes at tick `t_c = sum_t prod_(s <= t) (1 - z_s)`: T if there is none. The loss is
+    The first spike of class c comes at step `t_c = sum_t prod_(s <= t) (1 - z_s)`: T if there is none. The loss is
     the cross-entropy of `softmax(-t / tau)`. Through the surrogates behind z it says which spikes would come earlier.
 
     Returned function: traces `[T, B, C]` spikes in {0, 1}, labels and lengths as in `integral_crossentropy` (beyond a
-    sample's length nothing fires). `tau` > 0 in ticks. Mostafa, IEEE TNNLS 29, 2018; Göltz et al., Nature MI 3, 2021.
+    sample's length nothing fires). `tau` > 0 in steps. Mostafa, IEEE TNNLS 29, 2018; Göltz et al., Nature MI 3, 2021.
 
-    >>> traces = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]).unsqueeze(1)  # first spikes at ticks 1 and 2
+    >>> traces = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]).unsqueeze(1)  # first spikes at steps 1 and 2
     >>> first_spike_crossentropy()(traces, torch.tensor([0]))
     tensor(0.3133)
     """
@@ -123,10 +123,10 @@ def first_spike_crossentropy(tau: float = 1.0, time_axis: int = 0) -> Loss:
 
 
 def temporal_crossentropy(share: float = 0.05, aim: float = 1.0, smoothing: float = 0.0, time_axis: int = 0) -> Loss:
-    """Temporal efficient training: every tick for itself should give the right answer.
+    """Temporal efficient training: every step for itself should give the right answer.
 
     `loss = (1 - share) mean_t CE(traces[t]) + share mean_t mean_c (traces[t] - aim)^2`; the second term holds the
-    readout near `aim`, so that no tick outshouts the others.
+    readout near `aim`, so that no step outshouts the others.
 
     Traces, labels, lengths and `smoothing` as in `integral_crossentropy`; `share` in [0, 1]. Deng et al., Temporal
     efficient training of spiking neural network via gradient re-weighting, ICLR 2022.
@@ -158,7 +158,7 @@ def van_rossum(tau: float = 10.0, time_axis: int = 0) -> Loss:
     spike too many, far from all others, counts about 1/2.
 
     Returned function: traces and targets, spikes of one shape `[T, B, *features]`, optionally lengths `[B]` ->
-    scalar. `tau` > 0 in ticks. Van Rossum, A novel spike distance, Neural Computation 13, 2001.
+    scalar. `tau` > 0 in steps. Van Rossum, A novel spike distance, Neural Computation 13, 2001.
 
     >>> train = torch.zeros(200, 1, 1)
     >>> more = train.clone()

@@ -60,7 +60,7 @@ def spiking_layers(net: nn.Module) -> dict[str, Temporal]:
 def counts(spikes: Mapping[str, Tensor] | Tensor, lengths: Tensor | None = None, time_axis: int = 0) -> dict:
     """Spikes of every neuron over the whole sequence: {path: `[T, B, *features]`} -> {path: `[B, *features]`}.
 
-    spikes: what `watch` or `ranvier.record(net, x, "z")` gives (or one tensor). lengths `[B]` in [1, T]: ticks beyond
+    spikes: what `watch` or `ranvier.record(net, x, "z")` gives (or one tensor). lengths `[B]` in [1, T]: steps beyond
     a sample's length do not count.
     """
 

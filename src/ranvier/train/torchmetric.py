@@ -39,7 +39,7 @@ class IntegralAccuracy(Metric):
 
 
 class SpikeRate(Metric):
-    """Spikes per neuron and tick.
+    """Spikes per neuron and step.
 
     update(spikes): one tensor `[T, B, *features]`, or a dictionary of them by layer, as `regularise.watch` gives.
 

@@ -7,10 +7,10 @@ from torch import Size, Tensor
 def integrate(
     name: str, traces: Tensor, labels: Tensor, lengths: Tensor | None, time_axis: int
 ) -> tuple[Tensor, Tensor]:
-    """Traces summed over time, up to each sample's length, and the number of ticks that counted.
+    """Traces summed over time, up to each sample's length, and the number of steps that counted.
 
     traces `[T, *batch, C]` (time at `time_axis`), labels `[*batch]` whole numbers in [0, C), lengths `[*batch]` in
-    [1, T] or None for T everywhere -> (sum `[*batch, C]`, ticks `[*batch, 1]`). Errors speak in the name of `name`.
+    [1, T] or None for T everywhere -> (sum `[*batch, C]`, steps `[*batch, 1]`). Errors speak in the name of `name`.
     """
     traces, counted = admit(name, traces, labels, lengths, time_axis)
     if counted is None or lengths is None:
@@ -22,7 +22,7 @@ def integrate(
 def admit(
     name: str, traces: Tensor, labels: Tensor, lengths: Tensor | None, time_axis: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Checked traces with time first `[T, *batch, C]`, and which ticks count `[T, *batch, 1]` (None: all of them)."""
+    """Checked traces with time first `[T, *batch, C]`, and which steps count `[T, *batch, 1]` (None: all of them)."""
     traces = traces.movedim(_time_axis(name, traces, time_axis), 0)
     steps, batch, classes = traces.shape[0], traces.shape[1:-1], traces.shape[-1]
     _refuse_bad_labels(name, labels, batch, classes)
@@ -30,7 +30,7 @@ def admit(
 
 
 def within(name: str, lengths: Tensor, batch: Size, steps: int) -> Tensor:
-    """Which of `steps` ticks lie within each sample's length `[*batch]` in [1, T]: `[T, *batch]`, bool."""
+    """Which of `steps` steps lie within each sample's length `[*batch]` in [1, T]: `[T, *batch]`, bool."""
     _refuse_bad_lengths(name, lengths, batch, steps)
     return torch.arange(steps, device=lengths.device).view(-1, *[1] * len(batch)) < lengths
 

@@ -15,9 +15,9 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture(autouse=True)
-def machine():
+def backend():
     """The reference, which needs no compiling: 60 cases are 60 rules. `tests/nn` holds the kernels against it."""
-    with ranvier.machine("reference"):
+    with ranvier.backend("reference"):
         yield
 
 
@@ -199,7 +199,7 @@ def test_refractory_update(kind, dtype):
         close(z, case["z_out"], dtype)
         close(v, case["v_out"], dtype)
         wanted = torch.tensor(case["ref_out"]).ceil() if case["z_out"] == [[1.0]] else torch.tensor(case["ref_out"])
-        close(left, wanted.tolist(), dtype, str(case))  # whole ticks, where the original keeps the quotient
+        close(left, wanted.tolist(), dtype, str(case))  # whole steps, where the original keeps the quotient
 
 
 def test_silent_steps_do_not_depend_on_rounding():

@@ -14,8 +14,8 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture(autouse=True)
-def machine():
-    with ranvier.machine("reference"):
+def backend():
+    with ranvier.backend("reference"):
         yield
 
 

@@ -1,4 +1,4 @@
-"""PySNN's names and signatures (0.1.1): modules that hold their state, one call per tick, learning by rules.
+"""PySNN's names and signatures (0.1.1): modules that hold their state, one call per step, learning by rules.
 
 Mended, against the original: refractory periods that never end or are refused (P1, P2), convolutions that are none
 (P4), delays that lose spikes (P5), pooled traces (P6), NaN weights (P7), uninitialised spikes (P8), cells that spike

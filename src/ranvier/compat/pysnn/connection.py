@@ -1,4 +1,4 @@
-"""PySNN's connections: one call is one tick; potentials and traces come per synapse, the neuron sums them."""
+"""PySNN's connections: one call is one step; potentials and traces come per synapse, the neuron sums them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ SCALED = ("xavier_normal", "xavier_uniform", "constant")  # what takes `gain` wh
 class Connection(nn.Module):
     """What connections share. shape: (B, outputs, inputs), or (B, channels, K, L) for convolutions.
 
-    delay: whole ticks, for all synapses or a tensor broadcastable to the shape. Spikes wait in a queue, so none is
+    delay: whole steps, for all synapses or a tensor broadcastable to the shape. Spikes wait in a queue, so none is
     lost however dense they come; traces are not delayed. State: trace, spikes, past (the spikes under way).
     """
 
@@ -30,12 +30,12 @@ class Connection(nn.Module):
     def __init__(self, shape: Sequence[int], dt: float, delay: Any):
         super().__init__()
         if isinstance(delay, bool) or not isinstance(delay, (int, Tensor)):
-            raise TypeError(f"delay must be a whole number of ticks or a tensor of them, got {delay!r}")
-        ticks = torch.as_tensor(delay).float()
-        if bool((ticks < 0).any()) or bool((ticks != ticks.round()).any()):
-            raise ValueError(f"delay must be whole ticks >= 0, got {delay!r}")
-        longest = int(ticks.max())
-        self.register_buffer("delay_init", ticks.expand(*shape).clone() if longest else None)
+            raise TypeError(f"delay must be a whole number of steps or a tensor of them, got {delay!r}")
+        steps = torch.as_tensor(delay).float()
+        if bool((steps < 0).any()) or bool((steps != steps.round()).any()):
+            raise ValueError(f"delay must be whole steps >= 0, got {delay!r}")
+        longest = int(steps.max())
+        self.register_buffer("delay_init", steps.expand(*shape).clone() if longest else None)
         self.register_buffer("dt", torch.tensor(float(dt)))
         self.register_buffer("trace", torch.zeros(*shape))
         self.register_buffer("spikes", torch.zeros(*shape, dtype=torch.bool))
@@ -71,7 +71,7 @@ class Connection(nn.Module):
         self.reset_weights()
 
     def propagate_spike(self, x: Tensor) -> Tensor:
-        """What reaches every synapse at this tick, float, of the shape of this connection."""
+        """What reaches every synapse at this step, float, of the shape of this connection."""
         x = x.expand(self.trace.shape)
         if self.delay_init is not None:
             x, past = arrivals(x, self.past, self.delay_init.long())

@@ -1,4 +1,4 @@
-"""PySNN's encoder, as a true Poisson process: independent ticks."""
+"""PySNN's encoder, as a true Poisson process: independent steps."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from ranvier.data.encode import rate
 def poisson_encoding(intensities: Tensor, duration: float, dt: float) -> Tensor:
     """Spikes of the given rates: intensities (any shape, float32, Hz) -> bool [*shape, steps], time last.
 
-    duration and dt in ms; steps = duration / dt, rounded down. The chance of a spike per tick is rate dt / 1000, at
+    duration and dt in ms; steps = duration / dt, rounded down. The chance of a spike per step is rate dt / 1000, at
     most 1. ValueError for negative rates, TypeError for another dtype.
     """
     if not isinstance(intensities, Tensor) or intensities.dtype != torch.float32:

@@ -1,4 +1,4 @@
-"""PySNN's neurons: one call is one tick, the state is in buffers until `reset_state()`."""
+"""PySNN's neurons: one call is one step, the state is in buffers until `reset_state()`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ UPDATES = {
 
 
 def _update(kind: str, update_type: str, *decays: Tensor) -> Any:
-    """The update of that name; a linear one takes decays per tick in [0, 1]."""
+    """The update of that name; a linear one takes decays per step in [0, 1]."""
     if update_type not in UPDATES[kind]:
         raise ValueError(f"Unsupported update type {update_type!r}; there are {list(UPDATES[kind])}")
     if update_type == "linear" and any(bool(((d < 0) | (d > 1)).any()) for d in decays):
@@ -145,7 +145,7 @@ class BaseNeuron(nn.Module):
         )
 
     def _wait(self) -> Tensor:
-        """Whole ticks of rest left: counting ticks, not times, ends at exactly 0."""
+        """Whole steps of rest left: counting steps, not times, ends at exactly 0."""
         return (self.refrac_counts / self.dt).round()
 
     @torch.no_grad()
@@ -157,8 +157,8 @@ class BaseNeuron(nn.Module):
     @torch.no_grad()
     def refrac(self, spikes: Tensor) -> None:
         """Count down, begin the refractory period of those that spiked, and set them to rest."""
-        ticks = (self.duration_refrac / self.dt).round()
-        self.refrac_counts.copy_(waits(self.convert_spikes(spikes), self._wait(), ticks) * self.dt)
+        steps = (self.duration_refrac / self.dt).round()
+        self.refrac_counts.copy_(waits(self.convert_spikes(spikes), self._wait(), steps) * self.dt)
         self.v_cell.copy_(torch.where(spikes.bool(), self.v_rest, self.v_cell))
 
     def concat_trace(self, x: Tensor) -> None:
@@ -219,7 +219,7 @@ class BaseNeuron(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
 
     def _after_voltage(self) -> tuple[Tensor, Tensor]:
-        """The rest of a tick: spikes, trace, threshold, refractory period."""
+        """The rest of a step: spikes, trace, threshold, refractory period."""
         spikes = self.spiking()
         self.update_trace(spikes)
         self.update_thresh(spikes)

@@ -19,7 +19,7 @@ def conv2d_output_shape(
 
 
 def interspike_time(x: Tensor) -> list[int]:
-    """Ticks between consecutive spikes of one train [T]."""
+    """Steps between consecutive spikes of one train [T]."""
     return torch.nonzero(x).flatten().diff().tolist()
 
 

@@ -1,4 +1,4 @@
-"""SpikingJelly's containers: modules run tick by tick, folded, or with their output coming back."""
+"""SpikingJelly's containers: modules run step by step, folded, or with their output coming back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def _single(container: nn.Module, *children: nn.Module) -> None:
 
 
 class MultiStepContainer(Container, MultiStepModule, nn.Sequential):
-    """Layers run one tick after the other: x [T, N, ...]."""
+    """Layers run one step after the other: x [T, N, ...]."""
 
     def __init__(self, *args: Any):
         super().__init__(*args)
@@ -64,7 +64,7 @@ class TLastSeqToANNContainer(Container, MultiStepModule, nn.Sequential):
 
 
 class StepModeContainer(Container, nn.Sequential):
-    """Layers in sequence: "s" one tick; "m" tick by tick if they have memory (stateful), folded if not."""
+    """Layers in sequence: "s" one step; "m" step by step if they have memory (stateful), folded if not."""
 
     def __init__(self, stateful: bool, *args: Any, step_mode: str = "s"):
         super().__init__(*args)
@@ -92,7 +92,7 @@ class _Returning(Container, MemoryModule):
     def _checked(self, wanted: Any) -> None:
         if self.y is not None and self.y.shape != wanted:
             raise ValueError(
-                f"{type(self).__name__}: its last output is {tuple(self.y.shape)} but this tick wants {tuple(wanted)}; "
+                f"{type(self).__name__}: its last output is {tuple(self.y.shape)} but this step wants {tuple(wanted)}; "
                 f"call reset() before a new batch"
             )
 

@@ -19,7 +19,7 @@ class StatelessEncoder(StepModule, nn.Module):
 
 
 class StatefulEncoder(MemoryModule):
-    """An encoder that turns its first input into T ticks and gives them one after the other, round and round."""
+    """An encoder that turns its first input into T steps and gives them one after the other, round and round."""
 
     def __init__(self, T: int, step_mode: str = "s"):
         super().__init__(step_mode)
@@ -62,7 +62,7 @@ def _checked(name: str, x: Tensor, high: float = 1.0) -> Tensor:
     return x
 
 
-# From an input in [0, 1] and T to the tick of its spike; halves are rounded to even.
+# From an input in [0, 1] and T to the step of its spike; halves are rounded to even.
 LATENCY = {
     "linear": lambda x, steps: ((steps - 1.0) * (1.0 - x)).round(),
     "log": lambda x, steps: (steps - 1.0 - torch.log1p(math.expm1(steps - 1.0) * x)).round(),
@@ -91,7 +91,7 @@ class PoissonEncoder(StatelessEncoder):
 
 
 class WeightedPhaseEncoder(StatefulEncoder):
-    """The first K digits of the input in base 2, one a tick; it lies in [0, 1 - 2^-K]."""
+    """The first K digits of the input in base 2, one a step; it lies in [0, 1 - 2^-K]."""
 
     def __init__(self, K: int, step_mode: str = "s"):
         super().__init__(K, step_mode)
@@ -103,7 +103,7 @@ class WeightedPhaseEncoder(StatefulEncoder):
 
 
 class PopEncoder(nn.Module):
-    """Numbers as the activity of overlapping Gaussian fields, the same at all spike_ts ticks.
+    """Numbers as the activity of overlapping Gaussian fields, the same at all spike_ts steps.
 
     [N, obs_dim] -> [spike_ts, N, obs_dim pop_dim]. The centres, spread over mean_range, and the widths are learned.
     """

@@ -55,7 +55,7 @@ def _one(module: Stage) -> Callable:
 
 
 def multi_step_forward(x_seq: Tensor, single_step_module: Stage) -> Tensor:
-    """x_seq [T, N, ...] through a module of single steps, tick by tick."""
+    """x_seq [T, N, ...] through a module of single steps, step by step."""
     run = _one(single_step_module)
     return torch.stack([run(x_t) for x_t in x_seq.unbind(0)])
 
@@ -66,7 +66,7 @@ def t_last_multi_step_forward(x_seq: Tensor, single_step_module: Stage) -> Tenso
 
 
 def chunk_multi_step_forward(split_size: int, x_seq: Tensor, multi_step_module: nn.Module) -> Tensor:
-    """x_seq [T, N, ...] in chunks of split_size ticks through a module of sequences, memories carried on."""
+    """x_seq [T, N, ...] in chunks of split_size steps through a module of sequences, memories carried on."""
     return torch.cat([multi_step_module(chunk) for chunk in x_seq.split(split_size)])
 
 
@@ -81,7 +81,7 @@ def t_last_seq_to_ann_forward(x_seq: Tensor, stateless_module: Stage) -> Tensor:
 
 
 def delay(x_seq: Tensor, delay_steps: int) -> Tensor:
-    """x_seq [T, ...] shifted by delay_steps ticks, zeros before."""
+    """x_seq [T, ...] shifted by delay_steps steps, zeros before."""
     from ranvier.compat.spikingjelly.layers import Delay
 
     return Delay(delay_steps, step_mode="m")(x_seq)
@@ -98,7 +98,7 @@ def redundant_one_hot(labels: Tensor, num_classes: int, n: int) -> Tensor:
 
 
 def temporal_efficient_training_cross_entropy(x_seq: Tensor, target: Tensor) -> Tensor:
-    """Mean over ticks of the cross-entropy: x_seq [T, N, C, *], target [N, *]."""
+    """Mean over steps of the cross-entropy: x_seq [T, N, C, *], target [N, *]."""
     return nn.functional.cross_entropy(x_seq.flatten(0, 1), target.repeat(len(x_seq), *(1,) * (target.dim() - 1)))
 
 

@@ -60,13 +60,13 @@ class _TemporalEffective(MultiStepModule):
         super().__init__(features, steps=T, **given)  # type: ignore[call-arg]
 
 
-class TemporalEffectiveBatchNorm1d(_TemporalEffective, ranvier.EffectiveBatchNorm1d): ...
+class TemporalEffectiveBatchNorm1d(_TemporalEffective, ranvier.TemporalEffectiveBatchNorm1d): ...
 
 
-class TemporalEffectiveBatchNorm2d(_TemporalEffective, ranvier.EffectiveBatchNorm2d): ...
+class TemporalEffectiveBatchNorm2d(_TemporalEffective, ranvier.TemporalEffectiveBatchNorm2d): ...
 
 
-class TemporalEffectiveBatchNorm3d(_TemporalEffective, ranvier.EffectiveBatchNorm3d): ...
+class TemporalEffectiveBatchNorm3d(_TemporalEffective, ranvier.TemporalEffectiveBatchNorm3d): ...
 
 
 class _ThroughTime(Carried):
@@ -83,7 +83,7 @@ class _ThroughTime(Carried):
         step_mode: str = "s",
     ):
         features, given = _batch_norm(num_features, eps, momentum, affine, track_running_stats)
-        super().__init__(self.layer(features, steps=T, **given), step_mode, published={"bn_list.": "ticks."})
+        super().__init__(self.layer(features, steps=T, **given), step_mode, published={"bn_list.": "norms."})
 
 
 class BatchNormThroughTime1d(_ThroughTime):
@@ -151,7 +151,7 @@ class Delay(Carried):
         self.delay_steps = delay_steps
 
 
-class VotingLayer(StepModule, ranvier.Voting):
+class VotingLayer(StepModule, ranvier.GroupMean):
     def __init__(self, voting_size: int = 10, step_mode: str = "s"):
         super().__init__(voting_size)
         self.step_mode = step_mode
@@ -170,7 +170,7 @@ class PrintShapeModule(StepModule, nn.Module):
 
 
 class _Slots(MultiStepModule, nn.Module):
-    """Changes the number of ticks in evaluation, or always; in training, else, nothing."""
+    """Changes the number of steps in evaluation, or always; in training, else, nothing."""
 
     def __init__(self, num_slots: int, always_convert: bool = False):
         super().__init__()

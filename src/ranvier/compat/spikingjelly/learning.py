@@ -11,7 +11,7 @@ from ranvier.compat.spikingjelly.memory import MemoryModule
 from ranvier.plasticity import Trace, accumulate, eligibility, pair
 
 Function = Callable[[Tensor], Any]
-Before = Tensor | float | None  # a trace [N, ...] before the first tick; a number or None where there was none
+Before = Tensor | float | None  # a trace [N, ...] before the first step; a number or None where there was none
 
 
 def _same(w: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def _traced(spikes: Tensor, before: Before, rho: float) -> Tensor:
 def _change(
     layer: nn.Module, pre: Tensor, post: Tensor, x: Tensor, y: Tensor, f_pre: Function, f_post: Function, reduction: str
 ) -> Tensor:
-    """What `pair` makes of spikes and traces [T, N, ...]: summed over ticks, by `reduction` over the batch."""
+    """What `pair` makes of spikes and traces [T, N, ...]: summed over steps, by `reduction` over the batch."""
     bound = lambda w: (f_post(w), f_pre(w))  # noqa: E731
     return pair(
         pre, post, x, y, layer.weight, plus=1.0, minus=1.0, bound=bound, synapse=layer, reduction=reduction  # type: ignore
@@ -50,10 +50,10 @@ def stdp_multi_step(
     f_pre: Function = _same,
     f_post: Function = _same,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """in_spike [T, N, *in], out_spike [T, N, *out] -> both traces after the last tick, and the change of the weight.
+    """in_spike [T, N, *in], out_spike [T, N, *out] -> both traces after the last step, and the change of the weight.
 
     layer: Linear or a convolution. Traces decay by 1 - 1 / tau; dw = f_post(w) sum post x - f_pre(w) sum y pre, over
-    ticks and batch.
+    steps and batch.
     """
     x = _traced(in_spike, trace_pre, 1.0 - 1.0 / tau_pre)
     y = _traced(out_spike, trace_post, 1.0 - 1.0 / tau_post)
@@ -71,9 +71,9 @@ def stdp_linear_single_step(
     f_pre: Function = _same,
     f_post: Function = _same,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`stdp_multi_step` for one tick: in_spike [N, *in], out_spike [N, *out]."""
-    ticks = in_spike.unsqueeze(0), out_spike.unsqueeze(0)
-    return stdp_multi_step(fc, *ticks, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+    """`stdp_multi_step` for one step: in_spike [N, *in], out_spike [N, *out]."""
+    steps = in_spike.unsqueeze(0), out_spike.unsqueeze(0)
+    return stdp_multi_step(fc, *steps, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
 stdp_conv1d_single_step = stdp_conv2d_single_step = stdp_linear_single_step  # the rule asks the layer how it connects
@@ -201,7 +201,7 @@ class STDPLearner(_Learner):
 
 
 class _Rewarded(_Learner):
-    """What one tick makes eligible meets the reward of the next; decay and gain of the eligibility trace between."""
+    """What one step makes eligible meets the reward of the next; decay and gain of the eligibility trace between."""
 
     def __init__(self, *given: Any, decay: float, gain: float, batch_size: int | None = None):
         super().__init__(*given)
@@ -229,7 +229,7 @@ class _Rewarded(_Learner):
 
 
 class MSTDPLearner(_Rewarded):
-    """Reward-modulated STDP: what the tick before made eligible, times the reward."""
+    """Reward-modulated STDP: what the step before made eligible, times the reward."""
 
     def __init__(
         self,

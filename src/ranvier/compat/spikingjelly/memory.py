@@ -12,7 +12,7 @@ from ranvier.nn.temporal import Temporal, promoted
 
 
 class StepModule:
-    """A module with a step mode: "s", one tick per call, or "m", a sequence [T, N, ...] per call."""
+    """A module with a step mode: "s", one step per call, or "m", a sequence [T, N, ...] per call."""
 
     def supported_step_mode(self) -> tuple[str, ...]:
         return "s", "m"
@@ -31,7 +31,7 @@ class StepModule:
 
 
 class SingleStepModule(StepModule):
-    """A module for ticks only."""
+    """A module for steps only."""
 
     def supported_step_mode(self) -> tuple[str, ...]:
         return ("s",)
@@ -53,7 +53,7 @@ class MultiStepModule(StepModule):
 
 
 class Container(StepModule):
-    """What stands within goes tick by tick: `set_step_mode` does not reach it."""
+    """What stands within goes step by step: `set_step_mode` does not reach it."""
 
 
 class MemoryModule(StepModule, nn.Module):
@@ -150,7 +150,7 @@ class Carried(MemoryModule):
             self.register_memory(name, begin)
         if not self._kept:
             self.register_memory("state", None)
-        self.register_memory("_tick_shape", None)
+        self.register_memory("_step_shape", None)
         publish(self, {k: f"core.{v}" for k, v in (published or {}).items()})
 
     def single_step_forward(self, x: Tensor) -> Any:  # type: ignore[override]
@@ -158,12 +158,12 @@ class Carried(MemoryModule):
 
     def multi_step_forward(self, x_seq: Tensor) -> Any:  # type: ignore[override]
         shape = tuple(x_seq.shape[1:])
-        if self._tick_shape not in (None, shape):
+        if self._step_shape not in (None, shape):
             raise ValueError(
-                f"{type(self).__name__}: its memory is of ticks {self._tick_shape} but this input is of ticks {shape}; "
+                f"{type(self).__name__}: its memory is of steps {self._step_shape} but this input is of steps {shape}; "
                 f"call reset() (or functional.reset_net(net)) before a new batch"
             )
-        self._tick_shape = shape
+        self._step_shape = shape
         missing = max(0, 2 - len(shape))  # the core wants [T, B, *features]
         x = x_seq.reshape(len(x_seq), *(1,) * missing, *shape)
         y, after = self.core.scan(x, self._before(x))

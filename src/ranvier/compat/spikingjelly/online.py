@@ -1,4 +1,4 @@
-"""SpikingJelly's layers for online training: what runs on [spike, trace], tick by tick."""
+"""SpikingJelly's layers for online training: what runs on [spike, trace], step by step."""
 
 from typing import Any
 

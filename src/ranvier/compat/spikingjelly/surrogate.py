@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.ops import sloped, spike
 from ranvier.primitive import PRIMITIVES
 from ranvier.surrogate import SURROGATES, Surrogate
-from ranvier.words import sloped, spike
 
 
 class SurrogateFunctionBase(nn.Module):

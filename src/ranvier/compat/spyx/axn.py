@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ranvier import surrogate
 from ranvier.derive.trace import trace
+from ranvier.ops import sloped, spike
 from ranvier.surrogate import Surrogate
-from ranvier.words import sloped, spike
 
 Function = Callable[[Tensor], Tensor]
 
@@ -55,7 +55,7 @@ def custom(bwd: Function = _identity, fwd: Function = heaviside) -> Activation:
     """fwd forwards, `grad * bwd(x)` backwards. Without arguments the gradient is multiplied by x, as Spyx has it;
     for a straight-through gradient say `custom(torch.ones_like)`, or use `ranvier.surrogate.straight_through`.
 
-    A slope that is plain arithmetic is fused into the neuron; one that calls torch runs tick by tick.
+    A slope that is plain arithmetic is fused into the neuron; one that calls torch runs step by step.
     """
     slope = surrogate.custom(bwd)
     fused = fwd is heaviside and _can_be_fused(slope)

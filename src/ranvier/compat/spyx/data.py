@@ -62,14 +62,14 @@ class _Transform:
 
 
 class RateCode(_Transform):
-    """rate_code of a record, time first and packed eight ticks to a byte."""
+    """rate_code of a record, time first and packed eight steps to a byte."""
 
     def __init__(self, sample_T: int, max_r: float = 0.75, input_key: str = "obs", output_key: str = "obs"):
         super().__init__(lambda x: packed.pack(encode.rate(x, sample_T, max_r)), input_key, output_key)
 
 
 class LatencyCode(_Transform):
-    """latency_code of a record, packed eight ticks to a byte."""
+    """latency_code of a record, packed eight steps to a byte."""
 
     def __init__(self, sample_T: int, threshold: float = 0.01, input_key: str = "obs", output_key: str = "obs"):
         code = latency_code(sample_T, threshold)

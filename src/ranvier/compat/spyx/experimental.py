@@ -12,7 +12,7 @@ from ranvier.nn.neurons.associative import ParallelLIF
 
 
 class ParallelResetLIF(StatefulLayer):
-    """The step of LIF, and `parallel`, which finds the same spikes for all ticks at once."""
+    """The step of LIF, and `parallel`, which finds the same spikes for all steps at once."""
 
     learned: ClassVar = {"beta": "beta"}
 
@@ -25,7 +25,7 @@ class ParallelResetLIF(StatefulLayer):
 
     def parallel(self, x: Tensor, K: int = 3) -> Tensor:
         """Spikes of x [T, B, *shape] from rest, after at most K rounds in parallel; what has not settled by then is
-        carried tick by tick, so that, unlike in Spyx, the spikes are right for every K."""
+        carried step by step, so that, unlike in Spyx, the spikes are right for every K."""
         core: Any = copy(self.core)  # the same parameters
         core.parallel, core.rounds = True, K
         return core.scan(x, {"v": self.initial_state(x.shape[1]).to(x)})[0]

@@ -28,9 +28,9 @@ class ActivityRegularization(torch_nn.Module):
         return spikes, count + spikes.sum(0)
 
 
-def PopulationCode(num_classes: int) -> pool.PopulationCode:
+def PopulationCode(num_classes: int) -> pool.PopulationReadout:
     """Sums groups of classes * population units into classes. (Spyx's code sums other groups than its text says.)"""
-    return pool.PopulationCode(num_classes)
+    return pool.PopulationReadout(num_classes)
 
 
 def sum_pool(value: Tensor, window_shape: Any, strides: Any, padding: str, channel_axis: int | None = -1) -> Tensor:
@@ -97,7 +97,7 @@ class Sequential(torch_nn.Module):
         return x, after
 
     def scan(self, x: Any, state: list) -> tuple[Any, list]:
-        """The same for a sequence, layer by layer instead of tick by tick."""
+        """The same for a sequence, layer by layer instead of step by step."""
         after = []
         for layer, before in zip(self.layers, state, strict=True):
             x, before = _through(layer, x, before) if hasattr(layer, "initial_state") else (fold(layer, x), None)
@@ -117,14 +117,14 @@ class _Called(torch_nn.Module):
 
 
 def _through(model: Any, x: Tensor, state: Any) -> tuple[Any, Any]:
-    """A model with state, through x [T, B, ...]: at once if it can, else tick by tick."""
+    """A model with state, through x [T, B, ...]: at once if it can, else step by step."""
     if hasattr(model, "scan"):
         return model.scan(x, state)
-    ticks = []
+    steps = []
     for x_t in x.unbind(0):
         y_t, state = model(x_t, state)
-        ticks.append(y_t)
-    return torch.stack(ticks), state
+        steps.append(y_t)
+    return torch.stack(steps), state
 
 
 def run(model: Any, x: Tensor, state: Any = None, *, batch_major: bool = False) -> tuple[Tensor, Any]:

@@ -1,7 +1,7 @@
-"""Spyx's loaders: whole sets in memory, eight ticks to a byte, cut into batches; from files that are already there.
+"""Spyx's loaders: whole sets in memory, eight steps to a byte, cut into batches; from files that are already there.
 
 An epoch is a `State(obs [batches, batch, ceil(T / 8), *shape] uint8, labels [batches, batch])`; what does not fill a
-batch is left out. `ranvier.data.packed.unpack(obs, T, axis)` gives the ticks back, as `numpy.unpackbits` does.
+batch is left out. `ranvier.data.packed.unpack(obs, T, axis)` gives the steps back, as `numpy.unpackbits` does.
 Unlike Spyx nothing is downloaded: `download_dir` is where the files lie (None: the usual places, see `ranvier.data`).
 The validation part has the same share of every class.
 """
@@ -62,7 +62,7 @@ class _Loader:
 
 
 class SHD_loader(_Loader):
-    """Spiking Heidelberg Digits: obs of `channels` channels, one second in sample_T ticks."""
+    """Spiking Heidelberg Digits: obs of `channels` channels, one second in sample_T steps."""
 
     def __init__(
         self, batch_size: int = 256, sample_T: int = 128, channels: int = 128, val_size: float = 0.2,
@@ -73,7 +73,7 @@ class SHD_loader(_Loader):
 
 
 class NMNIST_loader(_Loader):
-    """N-MNIST: obs [2, 34, 34] (polarity, rows, columns), the first movement of the camera in sample_T ticks."""
+    """N-MNIST: obs [2, 34, 34] (polarity, rows, columns), the first movement of the camera in sample_T steps."""
 
     def __init__(
         self, batch_size: int = 32, sample_T: int = 40, data_subsample: float = 1, val_size: float = 0.3, key: int = 0,
@@ -84,7 +84,7 @@ class NMNIST_loader(_Loader):
 
 
 class MNIST_loader(_Loader):
-    """MNIST: obs [1, 28, 28], where a pixel fires in each of sample_T ticks with chance pixel * max_rate."""
+    """MNIST: obs [1, 28, 28], where a pixel fires in each of sample_T steps with chance pixel * max_rate."""
 
     def __init__(
         self, batch_size: int = 32, sample_T: int = 64, max_rate: float = 0.75, val_size: float = 0.3,

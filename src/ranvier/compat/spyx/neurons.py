@@ -16,9 +16,16 @@ from ranvier.compat.spyx.axn import superspike
 from ranvier.compat.spyx.keys import Key, generator
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.neurons.associative import AssociativeLIF as _AssociativeLIF
-from ranvier.nn.neurons.delayed import ClampedLI, DelayedALIF, DelayedCubaLIF, DelayedIF, DelayedLIF, DelayedRecurrent
+from ranvier.nn.neurons.fire_first import (
+    ClampedLI,
+    FireFirstALIF,
+    FireFirstCubaLIF,
+    FireFirstIF,
+    FireFirstLIF,
+    FireFirstRecurrent,
+)
 from ranvier.nn.temporal import Temporal
-from ranvier.words import EAGER
+from ranvier.ops import EAGER
 
 Decay = float | Tensor | None
 
@@ -84,18 +91,18 @@ class StatefulLayer(torch_nn.Module):
 
 
 def _by_hand(core: Any, activation: Any, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """The core's rule with any torch function in the place of its spike, tick by tick."""
-    looped = isinstance(core, DelayedRecurrent)
+    """The core's rule with any torch function in the place of its spike, step by step."""
+    looped = isinstance(core, FireFirstRecurrent)
     neuron: Any = core.neuron if looped else core
 
     def say(self: Tensor, word: str, *arguments: Any) -> Tensor:
         plain = [a.as_subclass(Tensor) if isinstance(a, Tensor) else a for a in arguments]
         return (activation(plain[0]) if word.startswith("spike") else EAGER[word](*plain)).as_subclass(Felt)
 
-    Felt = type("Felt", (Tensor,), {"__say__": say})
+    Felt = type("Felt", (Tensor,), {"__op__": say})
     params = {k: getattr(neuron, k).as_subclass(Felt) for k in neuron.params}
     options = {k: o.choose(**{n: neuron.settings[n] for n in o.keywords}) for k, o in neuron.options.items()}
-    ticks = []
+    steps = []
     for x_t in x.unbind(0):
         if looped:
             z = activation(state["v"] - neuron.threshold)
@@ -104,8 +111,8 @@ def _by_hand(core: Any, activation: Any, x: Tensor, state: dict[str, Tensor]) ->
         y, after = type(neuron).rule(**{neuron.inputs[0]: x_t.as_subclass(Felt)}, **felt, **params, **options)
         after = after if isinstance(after, tuple) else (after,)
         state = {k: v.as_subclass(Tensor) for k, v in zip(state, after, strict=True)}
-        ticks.append(z if looped else y.as_subclass(Tensor))
-    return torch.stack(ticks), state
+        steps.append(z if looped else y.as_subclass(Tensor))
+    return torch.stack(steps), state
 
 
 def _settings(activation: Any, threshold: Any, **decays: Tensor) -> dict[str, Any]:
@@ -135,7 +142,8 @@ def _recurrent(kind: type[Neuron], shape: Any, activation: Any, threshold: Any, 
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if len(shape) != 1:
         raise ValueError(f"recurrent neurons take a hidden_shape of one axis, got {shape}; flatten before them")
-    return DelayedRecurrent(kind(emit="after", **_settings(activation, threshold, **decays)), _Feedback(shape[0], key))
+    neuron = kind(emit="after", **_settings(activation, threshold, **decays))
+    return FireFirstRecurrent(neuron, _Feedback(shape[0], key))
 
 
 _LOOP = {"recurrent_w": "loop.feedback.weight", "w": "loop.feedback.weight"}
@@ -154,7 +162,7 @@ class IF(StatefulLayer):
         name: str | None = None,
     ):
         activation = activation or superspike()
-        super().__init__(hidden_shape, DelayedIF(**_settings(activation, threshold)), activation)
+        super().__init__(hidden_shape, FireFirstIF(**_settings(activation, threshold)), activation)
 
 
 class LIF(StatefulLayer):
@@ -167,7 +175,7 @@ class LIF(StatefulLayer):
         name: str | None = None,
     ):  # fmt: skip
         activation = activation or superspike()
-        core = DelayedLIF(**_settings(activation, threshold, beta=_decay(beta, _shape(hidden_shape), rngs)))
+        core = FireFirstLIF(**_settings(activation, threshold, beta=_decay(beta, _shape(hidden_shape), rngs)))
         super().__init__(hidden_shape, core, activation)
 
 
@@ -194,7 +202,7 @@ class ALIF(StatefulLayer):
     ):  # fmt: skip
         activation, shape, key = activation or superspike(), _shape(hidden_shape), generator(rngs)
         decays = {"beta": _decay(beta, shape, key), "gamma": _decay(gamma, shape, key)}
-        super().__init__(hidden_shape, DelayedALIF(**_settings(activation, threshold, **decays)), activation)
+        super().__init__(hidden_shape, FireFirstALIF(**_settings(activation, threshold, **decays)), activation)
 
 
 class CuBaLIF(StatefulLayer):
@@ -209,7 +217,7 @@ class CuBaLIF(StatefulLayer):
     ):  # fmt: skip
         activation, shape, key = activation or superspike(), _shape(hidden_shape), generator(rngs)
         decays = {"alpha": _decay(alpha, shape, key), "beta": _decay(beta, shape, key)}
-        super().__init__(hidden_shape, DelayedCubaLIF(**_settings(activation, threshold, **decays)), activation)
+        super().__init__(hidden_shape, FireFirstCubaLIF(**_settings(activation, threshold, **decays)), activation)
 
 
 class RIF(StatefulLayer):
@@ -227,7 +235,7 @@ class RIF(StatefulLayer):
         name: str | None = None,
     ):
         activation = activation or superspike()
-        super().__init__(hidden_shape, _recurrent(DelayedIF, hidden_shape, activation, threshold, rngs), activation)
+        super().__init__(hidden_shape, _recurrent(FireFirstIF, hidden_shape, activation, threshold, rngs), activation)
 
 
 class RLIF(StatefulLayer):
@@ -241,7 +249,7 @@ class RLIF(StatefulLayer):
     ):  # fmt: skip
         activation, key = activation or superspike(), generator(rngs)
         beta = _decay(beta, _shape(hidden_shape), key)
-        core = _recurrent(DelayedLIF, hidden_shape, activation, threshold, key, beta=beta)
+        core = _recurrent(FireFirstLIF, hidden_shape, activation, threshold, key, beta=beta)
         super().__init__(hidden_shape, core, activation)
 
 
@@ -257,7 +265,7 @@ class RCuBaLIF(StatefulLayer):
     ):  # fmt: skip
         activation, shape, key = activation or superspike(), _shape(hidden_shape), generator(rngs)
         decays = {"alpha": _decay(alpha, shape, key), "beta": _decay(beta, shape, key)}
-        core = _recurrent(DelayedCubaLIF, hidden_shape, activation, threshold, key, **decays)
+        core = _recurrent(FireFirstCubaLIF, hidden_shape, activation, threshold, key, **decays)
         super().__init__(hidden_shape, core, activation)
 
 

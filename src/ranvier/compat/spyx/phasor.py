@@ -57,7 +57,7 @@ class PhasorMLP(phasor.PhasorMLP):
 
 
 class SpikingPhasor(torch_nn.Module):
-    """A `PhasorLinear` between spikes: [T, B, in_features] -> [T, B, out_features], one spike a cycle of T ticks."""
+    """A `PhasorLinear` between spikes: [T, B, in_features] -> [T, B, out_features], one spike a cycle of T steps."""
 
     def __init__(self, phasor_layer: torch_nn.Module, period_T: int):
         super().__init__()

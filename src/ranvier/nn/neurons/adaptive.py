@@ -2,7 +2,7 @@
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.reset import resetting
-from ranvier.words import spike
+from ranvier.ops import spike
 
 
 class ALIF(Neuron):
@@ -10,8 +10,8 @@ class ALIF(Neuron):
 
     v = beta v + x;  theta = threshold + kappa a;  z = 1 where v >= theta;  reset by theta;  a = rho a + z.
 
-    x [T, B, *features] input current per tick; gives z, spikes of the same shape. beta and rho in [0, 1] are decays
-    per tick, kappa is what one spike adds to the threshold. Bellec et al., Long short-term memory and
+    x [T, B, *features] input current per step; gives z, spikes of the same shape. beta and rho in [0, 1] are decays
+    per step, kappa is what one spike adds to the threshold. Bellec et al., Long short-term memory and
     learning-to-learn in networks of spiking neurons, 2018.
 
     >>> import torch, ranvier
@@ -19,8 +19,8 @@ class ALIF(Neuron):
     tensor([1., 0., 1., 0.])
     """
 
-    beta = Param(0.9, "decay of the membrane per tick", low=0.0, high=1.0)
-    rho = Param(0.97, "decay of the adaptation per tick", low=0.0, high=1.0)
+    beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    rho = Param(0.97, "decay of the adaptation per step", low=0.0, high=1.0)
     kappa = Param(0.2, "rise of the threshold with each spike")
     threshold = Param(1.0, "threshold at rest")
     v = State(0.0, "membrane")

@@ -1,7 +1,7 @@
-"""Neurons whose membrane can be computed for all ticks at once.
+"""Neurons whose membrane can be computed for all steps at once.
 
 Without a reset the membrane is a linear recurrence; with one, the spikes are a fixed point that few rounds find.
-`parallel=None` lets the machine decide (on a CPU the fused tick-by-tick kernel is faster, see `machines/linear.py`);
+`parallel=None` lets the backend decide (on a CPU the fused step-by-step kernel is faster, see `backends/linear.py`);
 True and False force it.
 """
 
@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.machines import choose, linear
+from ranvier.backends import choose, linear
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
+from ranvier.ops import clamp, inject, sloped, spike
 from ranvier.surrogate import Surrogate
-from ranvier.words import clamp, inject, sloped, spike
 
 
 def _of(layer: nn.Module, name: str, dtype: torch.dtype) -> Tensor:
@@ -27,7 +27,7 @@ def _of(layer: nn.Module, name: str, dtype: torch.dtype) -> Tensor:
 def _explain(layer: Any, x: Tensor, otherwise: str) -> str:
     if layer.parallel is None and not linear.worth(x):
         return otherwise
-    asked = "asked for by parallel=True" if layer.parallel else "few neurons, many ticks"
+    asked = "asked for by parallel=True" if layer.parallel else "few neurons, many steps"
     return otherwise if layer.parallel is False else f"parallel over time: {asked}"
 
 
@@ -36,7 +36,7 @@ class AssociativeLIF(Neuron):
 
     v = clamp(beta) v + x;  z = 1 where v > threshold.
 
-    x [T, B, *features] input current per tick; gives z, spikes of the same shape. beta is the decay per tick, held in
+    x [T, B, *features] input current per step; gives z, spikes of the same shape. beta is the decay per step, held in
     [0, 1]. Spyx calls it PSU_LIF. Fang et al., Parallel spiking neurons, NeurIPS 2023.
 
     >>> import torch, ranvier
@@ -44,7 +44,7 @@ class AssociativeLIF(Neuron):
     tensor([0., 0., 1., 1.])
     """
 
-    beta = Param(0.9, "decay of the membrane per tick")
+    beta = Param(0.9, "decay of the membrane per step")
     threshold = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
 
@@ -74,24 +74,24 @@ class AssociativeLIF(Neuron):
 
 
 class ParallelLIF(Neuron):
-    """The neuron of `DelayedLIF`, reset and all, in parallel over time: the same spikes, never a wrong one.
+    """The neuron of `FireFirstLIF`, reset and all, in parallel over time: the same spikes, never a wrong one.
 
     z = 1 where v > threshold;  v = clamp(beta) v + x - z threshold.
 
     Given spikes, all membranes follow at once; given membranes, all spikes. The one pair that fits both is what the
-    ticks would give, and each round is right for at least one tick more. After `rounds` rounds, every neuron that has
-    not settled, or has come so near its threshold that rounding could decide, is carried tick by tick instead.
+    steps would give, and each round is right for at least one step more. After `rounds` rounds, every neuron that has
+    not settled, or has come so near its threshold that rounding could decide, is carried step by step instead.
 
-    x [T, B, *features]; gives z of the same shape. Gradients are those of the ticks, also in parallel.
+    x [T, B, *features]; gives z of the same shape. Gradients are those of the steps, also in parallel.
 
     >>> import torch, ranvier
     >>> x = torch.rand(50, 2, 3)
-    >>> ticks, parallel = ranvier.DelayedLIF(), ranvier.ParallelLIF(parallel=True)
-    >>> torch.equal(ticks(x), parallel(x))
+    >>> steps, parallel = ranvier.FireFirstLIF(), ranvier.ParallelLIF(parallel=True)
+    >>> torch.equal(steps(x), parallel(x))
     True
     """
 
-    beta = Param(0.9, "decay of the membrane per tick")
+    beta = Param(0.9, "decay of the membrane per step")
     threshold = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
 
@@ -120,7 +120,7 @@ class ParallelLIF(Neuron):
         with sloped(self.surrogate, dtype):
             z = inject(spike(last - theta, strict=True), z)
         if not bool(settled.all()):
-            z, v = self._by_ticks(now, before, beta, theta, z, v, ~settled)
+            z, v = self._by_steps(now, before, beta, theta, z, v, ~settled)
         traces = {"v": v.to(x.dtype), "z": z.to(x.dtype)}
         return traces["z"], {"v": v[-1]}, {n: traces[n] for n in names}
 
@@ -137,14 +137,14 @@ class ParallelLIF(Neuron):
             z = fires
             if bool(settled.all()):
                 break
-        # Doubling adds in another order than ticks do: each sum of T terms may differ by T roundings of its size.
+        # Doubling adds in another order than steps do: each sum of T terms may differ by T roundings of its size.
         size = linear.scan(beta, (x.abs() + z * theta.abs()), before.abs())
         doubt = 4 * math.log2(len(x) + 1) * torch.finfo(x.dtype).eps
         sure = u.abs()[1:] > doubt * (size[:-1] + theta.abs())
         return z, settled & sure.all(0)
 
     def _membranes(self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor, z: Tensor) -> Tensor:
-        """The membranes for spikes z, with the derivative of the ticks: dv[t] = (beta - theta g[t]) dv[t - 1]."""
+        """The membranes for spikes z, with the derivative of the steps: dv[t] = (beta - theta g[t]) dv[t - 1]."""
         with torch.no_grad():
             v = linear.scan(beta, x - z * theta, before)
         if not torch.is_grad_enabled():
@@ -155,10 +155,10 @@ class ParallelLIF(Neuron):
         beside = x - theta * z + g * (theta * last + held * (theta - held))
         return inject(linear.scan(through.expand_as(x), beside, before), v)
 
-    def _by_ticks(
+    def _by_steps(
         self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor, z: Tensor, v: Tensor, left: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Spikes and membranes with the neurons in `left` [B, *F] carried tick by tick."""
+        """Spikes and membranes with the neurons in `left` [B, *F] carried step by step."""
         pick = left.flatten().nonzero().squeeze(1)
 
         def picked(a: Tensor) -> Tensor:
@@ -196,13 +196,13 @@ class AssociativeResonate(Temporal):
     s = exp(dt (-softplus(raw) + i omega)) s + x;  z = 1 where the real part of s > threshold.
 
     damping > 0 (per unit of time; kept as its inverse softplus `raw`, so learning cannot make it negative) and omega
-    (radians per unit of time) are numbers, or tensors broadcastable to the features; dt > 0 is the length of a tick.
+    (radians per unit of time) are numbers, or tensors broadcastable to the features; dt > 0 is the length of a step.
     `learn` names those that are trained. x [T, B, *features]; gives z of the same shape. States "re" and "im".
     Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001; Spyx calls it ResonateFire.
 
     >>> import torch, ranvier
     >>> x = torch.zeros(9, 1, 1); x[0] = 1.5
-    >>> ranvier.AssociativeResonate(damping=0.01, omega=torch.pi / 4)(x).flatten()  # rings with a period of 8 ticks
+    >>> ranvier.AssociativeResonate(damping=0.01, omega=torch.pi / 4)(x).flatten()  # rings with a period of 8 steps
     tensor([1., 1., 0., 0., 0., 0., 0., 0., 1.])
     """
 
@@ -241,7 +241,7 @@ class AssociativeResonate(Temporal):
 
     @property
     def pole(self) -> Tensor:
-        """What one tick multiplies the membrane by."""
+        """What one step multiplies the membrane by."""
         size = torch.exp(-self.dt * nn.functional.softplus(self.raw))
         return torch.polar(size.expand_as(turn := self.dt * self.omega + 0 * size), turn)
 

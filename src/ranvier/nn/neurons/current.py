@@ -2,7 +2,7 @@
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.reset import resetting
-from ranvier.words import spike
+from ranvier.ops import spike
 
 
 class CubaLIF(Neuron):
@@ -10,8 +10,8 @@ class CubaLIF(Neuron):
 
     i = alpha i + x;  v = beta v + i;  z = 1 where v >= threshold;  then the reset of v.
 
-    x [T, B, *features] charge per tick; gives z, spikes of the same shape. alpha and beta in [0, 1] are the decays
-    of current and membrane per tick. Gerstner & Kistler 2002; Davies et al., Loihi, IEEE Micro 38, 2018.
+    x [T, B, *features] charge per step; gives z, spikes of the same shape. alpha and beta in [0, 1] are the decays
+    of current and membrane per step. Gerstner & Kistler 2002; Davies et al., Loihi, IEEE Micro 38, 2018.
 
     >>> import torch, ranvier
     >>> x = torch.tensor([1.0, 0.0, 0.0, 0.0]).reshape(4, 1, 1)
@@ -19,8 +19,8 @@ class CubaLIF(Neuron):
     tensor([1., 0., 0., 0.])
     """
 
-    alpha = Param(0.8, "decay of the current per tick", low=0.0, high=1.0)
-    beta = Param(0.9, "decay of the membrane per tick", low=0.0, high=1.0)
+    alpha = Param(0.8, "decay of the current per step", low=0.0, high=1.0)
+    beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
     threshold = Param(1.0, "membrane at which a spike is fired")
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
@@ -44,8 +44,8 @@ class CubaLI(Neuron):
     tensor([1.0000, 1.5000, 1.7500])
     """
 
-    alpha = Param(0.8, "decay of the current per tick", low=0.0, high=1.0)
-    beta = Param(0.9, "decay of the membrane per tick", low=0.0, high=1.0)
+    alpha = Param(0.8, "decay of the current per step", low=0.0, high=1.0)
+    beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
 

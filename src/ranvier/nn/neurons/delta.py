@@ -1,7 +1,7 @@
 """Send on change: the encoder of event cameras, as a rule."""
 
 from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.words import spike
+from ranvier.ops import spike
 
 
 class Delta(Neuron):

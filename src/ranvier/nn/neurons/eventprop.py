@@ -1,4 +1,4 @@
-"""EventProp as hxtorch ships it: spikes on the grid of ticks, and an adjoint of its own in reverse time.
+"""EventProp as hxtorch ships it: spikes on the grid of steps, and an adjoint of its own in reverse time.
 
 First order and biased low (`TimedLIF` is exact); it is here so that networks trained with that library can be compared.
 """
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.physical import PhysicalLIF
-from ranvier.words import spike, where
+from ranvier.ops import spike, where
 
 
 class GridAdjoint(Neuron):
-    """The adjoint of a LIF neuron whose spikes lie on the grid, from the last tick to the first.
+    """The adjoint of a LIF neuron whose spikes lie on the grid, from the last step to the first.
 
-    Inputs, in reverse time: spikes z, the current i of the tick before, and g, which is -dL/dt of each spike.
-    lv = lambda_v, li = lambda_i; outputs (lv, li) after the tick. Wunderlich & Pehle 2021, in hxtorch's order.
+    Inputs, in reverse time: spikes z, the current i of the step before, and g, which is -dL/dt of each spike.
+    lv = lambda_v, li = lambda_i; outputs (lv, li) after the step. Wunderlich & Pehle 2021, in hxtorch's order.
     """
 
     tau_mem, tau_syn = Param(10e-6, low=0.0), Param(10e-6, low=0.0)

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn.length import count, span
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.temporal import Temporal, check_sequence
-from ranvier.nn.ticks import count, span
+from ranvier.ops import sigmoid, spike
 from ranvier.surrogate import Surrogate
-from ranvier.words import sigmoid, spike
 
 
 class _Membrane(Neuron):
@@ -35,7 +35,7 @@ class GatedLIF(Temporal):
     """Leaky integrate-and-fire with learned gates between exponential and linear leak, between weighted and plain
     input, between reset to zero and reset by subtraction.
 
-    With a = 1 - alpha (1 - tau) and the spike z of the tick before:
+    With a = 1 - alpha (1 - tau) and the spike z of the step before:
     v = a v - (1 - alpha) linear_decay + x (1 - beta (1 - conduct[t])) - gamma a v z - (1 - gamma) v_subreset z;
     z = 1 where v >= threshold.
 

@@ -2,7 +2,7 @@
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.reset import resetting
-from ranvier.words import spike
+from ranvier.ops import spike
 
 
 class IF(Neuron):
@@ -10,7 +10,7 @@ class IF(Neuron):
 
     v = v + x;  z = 1 where v >= threshold;  then the reset ("subtract", "zero" or "none").
 
-    x [T, B, *features] input current per tick; gives z, spikes of the same shape. Lapicque 1907.
+    x [T, B, *features] input current per step; gives z, spikes of the same shape. Lapicque 1907.
 
     >>> import torch, ranvier
     >>> ranvier.IF()(torch.full((4, 1, 1), 0.5)).flatten()

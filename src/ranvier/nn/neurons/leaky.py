@@ -2,7 +2,7 @@
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.reset import resetting
-from ranvier.words import spike
+from ranvier.ops import spike
 
 
 class LIF(Neuron):
@@ -10,15 +10,15 @@ class LIF(Neuron):
 
     v = beta v + x;  z = 1 where v >= threshold;  then the reset ("subtract", "zero" or "none").
 
-    x [T, B, *features] input current per tick; gives z, spikes of the same shape. beta in [0, 1] is the decay per
-    tick: `ranvier.decay(tau, dt)`. Gerstner & Kistler, Spiking Neuron Models, 2002, chapter 4.
+    x [T, B, *features] input current per step; gives z, spikes of the same shape. beta in [0, 1] is the decay per
+    step: `ranvier.decay(tau, dt)`. Gerstner & Kistler, Spiking Neuron Models, 2002, chapter 4.
 
     >>> import torch, ranvier
     >>> ranvier.LIF(beta=0.5)(torch.full((4, 1, 1), 0.6)).flatten()
     tensor([0., 0., 1., 0.])
     """
 
-    beta = Param(0.9, "decay of the membrane per tick", low=0.0, high=1.0)
+    beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
     threshold = Param(1.0, "membrane at which a spike is fired")
     v = State(0.0, "membrane")
     reset = resetting()
@@ -33,14 +33,14 @@ class LIF(Neuron):
 class LI(Neuron):
     """Leaky integrator: a membrane without spikes, the usual readout.
 
-    v = beta v + x;  gives v, of the shape of x [T, B, *features]. beta in [0, 1] is the decay per tick.
+    v = beta v + x;  gives v, of the shape of x [T, B, *features]. beta in [0, 1] is the decay per step.
 
     >>> import torch, ranvier
     >>> ranvier.LI(beta=0.5)(torch.ones(3, 1, 1)).flatten()
     tensor([1.0000, 1.5000, 1.7500])
     """
 
-    beta = Param(0.9, "decay of the membrane per tick", low=0.0, high=1.0)
+    beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
     v = State(0.0, "membrane")
 
     @staticmethod

@@ -9,7 +9,7 @@ from torch.nn import functional
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.parametric import charging
 from ranvier.nn.reset import resetting
-from ranvier.words import clamp, inject, round, spike
+from ranvier.ops import clamp, inject, round, spike
 
 
 class TernaryLIF(Neuron):
@@ -27,7 +27,7 @@ class TernaryLIF(Neuron):
     tensor([ 0.,  1.,  0., -1.])
     """
 
-    leak = Param(0.5, "part of the distance to rest that is lost per tick", low=0.0, high=1.0)
+    leak = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
     threshold = Param(1.0, "distance at which a spike is fired", low=1e-6)
     rest = Param(0.0, "level the membrane decays to, begins at and is reset to")
     v = State("rest", "membrane")
@@ -50,7 +50,7 @@ def _levels(levels: int) -> int:
 
 
 class IntegerLIF(Neuron):
-    """Leaky integrate-and-fire that gives a whole number of spikes per tick.
+    """Leaky integrate-and-fire that gives a whole number of spikes per step.
 
     v = v - leak v + x;  n = round(v / threshold), held between 0 and levels;  v = v - n threshold.
 
@@ -63,7 +63,7 @@ class IntegerLIF(Neuron):
     tensor([0., 3., 4.])
     """
 
-    leak = Param(0.75, "part of the membrane that is lost per tick", low=0.0, high=1.0)
+    leak = Param(0.75, "part of the membrane that is lost per step", low=0.0, high=1.0)
     threshold = Param(1.0, "what one spike stands for", low=1e-6)
     v = State(0.0, "membrane")
     reset = resetting("subtract")
@@ -94,7 +94,7 @@ class _Unary(torch.autograd.Function):
 def unary(counts: Tensor, slots: int) -> Tensor:
     """Whole numbers as spikes, for chips that know only these: counts [T, *] in {0, ..., slots} -> [T slots, *].
 
-    Tick t becomes the ticks t slots + j, with a spike in those of j < count; a count above `slots` fills them all. The
+    Step t becomes the steps t slots + j, with a spike in those of j < count; a count above `slots` fills them all. The
     gradient of a count is the mean of its slots'. ValueError if slots is less than 1. `counted` is the way back.
 
     >>> import torch
@@ -107,7 +107,7 @@ def unary(counts: Tensor, slots: int) -> Tensor:
 
 
 def counted(spikes: Tensor, slots: int) -> Tensor:
-    """The sum of every `slots` ticks: [T, *] -> [ceil(T / slots), *]; the end is filled with zeros.
+    """The sum of every `slots` steps: [T, *] -> [ceil(T / slots), *]; the end is filled with zeros.
 
     >>> import torch
     >>> counted(torch.tensor([1.0, 1.0, 0.0, 0.0, 1.0]), 2)

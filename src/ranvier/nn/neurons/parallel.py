@@ -1,4 +1,4 @@
-"""Parallel spiking neurons: no reset, so all ticks are computed at once."""
+"""Parallel spiking neurons: no reset, so all steps are computed at once."""
 
 import math
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.nn.neurons.threshold import Threshold
+from ranvier.nn.length import Whole, count, span
+from ranvier.nn.neurons.heaviside import Heaviside
 from ranvier.nn.temporal import Temporal, check_sequence
-from ranvier.nn.ticks import Whole, count, span
 from ranvier.surrogate import Surrogate, atan
 
 
 def _weight(steps: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """A matrix between ticks [T, T] and a bias for each [T], minus the threshold 1."""
+    """A matrix between steps [T, T] and a bias for each [T], minus the threshold 1."""
     weight = torch.empty(steps, steps)
     nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
     return nn.Parameter(weight), nn.Parameter(torch.full((steps,), -1.0))
@@ -30,12 +30,12 @@ def _along(bias: Tensor, x: Tensor) -> Tensor:
 
 
 class PSN(Whole):
-    """Parallel spiking neuron: every tick sees all others.
+    """Parallel spiking neuron: every step sees all others.
 
     h = W x + b along time;  z = 1 where h >= 0.
 
     x [T, B, *features] -> spikes of the same shape. steps: T, fixed; W [T, T] and b [T], which begins at -1, are
-    learned. Since later ticks act on earlier ones it cannot be streamed. Fang et al., Parallel spiking neurons with
+    learned. Since later steps act on earlier ones it cannot be streamed. Fang et al., Parallel spiking neurons with
     high efficiency and ability to learn long-term dependencies, NeurIPS 2023.
 
     >>> import torch, ranvier
@@ -46,19 +46,19 @@ class PSN(Whole):
     def __init__(self, steps: int = 8, surrogate: Surrogate | None = None):
         super().__init__(steps)
         self.weight, self.bias = _weight(steps)
-        self.fire = Threshold(threshold=0.0, surrogate=surrogate or atan(2.0))
+        self.fire = Heaviside(threshold=0.0, surrogate=surrogate or atan(2.0))
 
     def mix(self, x: Tensor) -> Tensor:
         return self.fire.scan(_mixed(self.weight, x) + _along(self.bias, x))[0]
 
 
 class MaskedPSN(Temporal):
-    """Parallel spiking neuron that sees the last `order` ticks only.
+    """Parallel spiking neuron that sees the last `order` steps only.
 
-    As `PSN` with W weighted by masking * band + (1 - masking), the band being the last `order` ticks.
+    As `PSN` with W weighted by masking * band + (1 - masking), the band being the last `order` steps.
 
     x [T, B, *features] -> spikes of the same shape. masking in [0, 1], a buffer that training may raise from 0 (as
-    PSN) to 1 (causal). At masking = 1 it can be streamed, up to tick `steps`; below, it must see all `steps` ticks in
+    PSN) to 1 (causal). At masking = 1 it can be streamed, up to step `steps`; below, it must see all `steps` steps in
     one call. Fang et al., NeurIPS 2023.
 
     >>> import torch, ranvier
@@ -75,7 +75,7 @@ class MaskedPSN(Temporal):
             raise ValueError(f"MaskedPSN: masking must lie between 0 and 1, got {masking!r}")
         self.weight, self.bias = _weight(steps)
         self.register_buffer("masking", torch.tensor(float(masking)))
-        self.fire = Threshold(threshold=0.0, surrogate=surrogate or atan(2.0))
+        self.fire = Heaviside(threshold=0.0, surrogate=surrogate or atan(2.0))
 
     def masked(self) -> Tensor:
         """The weight [T, T] as it acts."""
@@ -96,25 +96,25 @@ class MaskedPSN(Temporal):
             seen, h = torch.cat([before, x]), _mixed(self.masked(), x)
         else:
             raise ValueError(
-                f"MaskedPSN: with masking = {self.masking.item():g}, below 1, later ticks act on earlier ones, so it "
-                f"needs x [{self.steps}, B, *features] in one call, got ticks {begin} to {end}"
+                f"MaskedPSN: with masking = {self.masking.item():g}, below 1, later steps act on earlier ones, so it "
+                f"needs x [{self.steps}, B, *features] in one call, got steps {begin} to {end}"
             )
         z = self.fire.scan(h + _along(self.bias[begin:end], x))[0]
         after["past"] = seen[seen.shape[0] - past :].movedim(0, 1)
         return z, after, {n: z for n in names}
 
     def explain(self, x: Any) -> str:
-        return "all ticks at once"
+        return "all steps at once"
 
 
 class SlidingPSN(Temporal):
-    """Parallel spiking neuron with one weight for each of the last `order` ticks, the same at every tick.
+    """Parallel spiking neuron with one weight for each of the last `order` steps, the same at every step.
 
     h[t] = sum over i of weight[i] x[t - order + 1 + i] + bias;  z = 1 where h >= 0.
 
     x [T, B, *features] -> spikes of the same shape, for any T, and it streams exactly. weight [order] begins at
     2^-(order - 1), ..., 1/2, 1, or with exponential=False at random; bias at -1. method: "matrix" (a banded matrix
-    between ticks) or "convolution" over time; both give the same. Fang et al., NeurIPS 2023.
+    between steps) or "convolution" over time; both give the same. Fang et al., NeurIPS 2023.
 
     >>> import torch, ranvier
     >>> ranvier.SlidingPSN(order=2)(torch.tensor([0.8, 0.8, 0.0]).reshape(3, 1, 1)).flatten().tolist()
@@ -138,7 +138,7 @@ class SlidingPSN(Temporal):
         if not exponential:
             nn.init.kaiming_uniform_(weight.unsqueeze(0), a=math.sqrt(5))
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(torch.tensor(-1.0))
-        self.fire = Threshold(threshold=0.0, surrogate=surrogate or atan(2.0))
+        self.fire = Heaviside(threshold=0.0, surrogate=surrogate or atan(2.0))
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)
@@ -149,7 +149,7 @@ class SlidingPSN(Temporal):
         return z, {"past": seen[seen.shape[0] - past :].movedim(0, 1)}, {n: z for n in names}
 
     def explain(self, x: Any) -> str:
-        return f"all ticks at once, as a {self.method}"
+        return f"all steps at once, as a {self.method}"
 
 
 def _banded(weight: Tensor, seen: Tensor) -> Tensor:

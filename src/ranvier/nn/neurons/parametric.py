@@ -10,7 +10,7 @@ from torch import Tensor
 from ranvier.nn.filter import logit_of_rate, value
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.reset import resetting
-from ranvier.words import maximum, sigmoid, spike, tanh
+from ranvier.ops import maximum, sigmoid, spike, tanh
 
 
 def charging() -> Option:
@@ -30,7 +30,7 @@ class RestLIF(Neuron):
     v = v + leak (x - (v - rest)), or with decay_input=False v = v - leak (v - rest) + x;  z = 1 where v >= threshold;
     then the reset: "zero" puts v back to rest, "subtract" takes threshold from it.
 
-    x [T, B, *features] input per tick; gives z, spikes of the same shape. leak in [0, 1] is 1 / tau, tau in ticks.
+    x [T, B, *features] input per step; gives z, spikes of the same shape. leak in [0, 1] is 1 / tau, tau in steps.
     This is the form in which many deep spiking networks are written. Fang et al., ICCV 2021, equation 2.
 
     >>> import torch, ranvier
@@ -38,7 +38,7 @@ class RestLIF(Neuron):
     tensor([0., 1., 0., 1.])
     """
 
-    leak = Param(0.5, "part of the distance to rest that is lost per tick", low=0.0, high=1.0)
+    leak = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
     threshold = Param(1.0, "membrane at which a spike is fired")
     rest = Param(0.0, "level the membrane decays to, begins at and is reset to")
     v = State("rest", "membrane")
@@ -57,7 +57,7 @@ class ParametricLIF(Neuron):
 
     leak = sigmoid(rate): tau = 1 / leak stays above 1 whatever `rate` becomes.
 
-    x [T, B, *features] -> spikes. tau: the time constant at the beginning, in ticks, above 1 (a number, or a tensor
+    x [T, B, *features] -> spikes. tau: the time constant at the beginning, in steps, above 1 (a number, or a tensor
     broadcastable to the features). It is learned unless learn=(). Fang et al., Incorporating learnable membrane time
     constant to enhance learning of spiking neural networks, ICCV 2021.
 
@@ -86,7 +86,7 @@ class ParametricLIF(Neuron):
 
     @property
     def tau(self) -> Tensor:
-        """The time constant in ticks, as it stands."""
+        """The time constant in steps, as it stands."""
         return 1.0 + torch.exp(-value(self, "rate"))
 
 
@@ -105,7 +105,7 @@ class KLIF(Neuron):
     """
 
     k = Param(1.0, "gain of the membrane")
-    leak = Param(0.5, "part of the distance to rest that is lost per tick", low=0.0, high=1.0)
+    leak = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
     threshold = Param(1.0, "membrane at which a spike is fired")
     rest = Param(0.0, "level the membrane decays to, begins at and is reset to")
     v = State("rest", "membrane")
@@ -153,7 +153,7 @@ class AnalogLIF(Neuron):
     tensor([0.0000, 0.1250, 0.0000])
     """
 
-    leak = Param(0.5, "part of the distance to rest that is lost per tick", low=0.0, high=1.0)
+    leak = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
     threshold = Param(1.0, "membrane at which the reset comes")
     rest = Param(0.0, "level the membrane decays to, begins at and is reset to")
     v = State("rest", "membrane")
@@ -181,7 +181,7 @@ class ComplementaryLIF(Neuron):
     tensor([1., 0., 1., 0.])
     """
 
-    leak = Param(0.5, "part of the membrane that is lost per tick", low=0.0, high=1.0)
+    leak = Param(0.5, "part of the membrane that is lost per step", low=0.0, high=1.0)
     threshold = Param(1.0, "membrane at which a spike is fired")
     v = State(0.0, "membrane")
     m = State(0.0, "complementary state")
@@ -195,7 +195,7 @@ class ComplementaryLIF(Neuron):
 
 
 def leak(tau: float) -> float:
-    """1 / tau of a tau in ticks, which must be above 1 (a smaller one would make the membrane swing)."""
+    """1 / tau of a tau in steps, which must be above 1 (a smaller one would make the membrane swing)."""
     if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not (math.isfinite(tau) and tau > 1):
-        raise ValueError(f"tau must be a number of ticks above 1, got {tau!r}")
+        raise ValueError(f"tau must be a number of steps above 1, got {tau!r}")
     return 1.0 / tau

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.machines import choose as machines
-from ranvier.machines import op
+from ranvier.backends import choose as backends
+from ranvier.backends import op
 from ranvier.nn.neuron import Neuron, Option
 from ranvier.nn.neurons.printed import equations
 from ranvier.nn.neurons.terms import METHODS, OBSERVABLES, ORDERS, Form, Term, choose
@@ -75,12 +75,12 @@ class Physical(Neuron):
 
     def _bind(self, names: tuple[str, ...], said: Any = None, inputs: Any = None) -> Any:
         if said is None:
-            tick = self._form.tick()
-            said = lambda form, **q: tick(**q)  # noqa: E731  the option stands in the equation already
+            step = self._form.step()
+            said = lambda form, **q: step(**q)  # noqa: E731  the option stands in the equation already
         return super()._bind(names, said, inputs)
 
     def describe(self) -> str:
-        """The equations in use, in the order in which a tick runs them.
+        """The equations in use, in the order in which a step runs them.
 
         >>> import ranvier
         >>> print(ranvier.PhysicalLIF(refractory=True).describe())
@@ -93,14 +93,14 @@ class Physical(Neuron):
         left = where(z > 0, -floor(-(t_refractory / 0.001 * 0.999999)), maximum(where(left > 0, left - 1, 0), 0))
         """
         form = self._form
-        return equations(form.tick(), (*form.inputs, *form.states, *form.params), form)
+        return equations(form.step(), (*form.inputs, *form.states, *form.params), form)
 
     def forward(self, x: Any, measured: Mapping[str, Tensor] | None = None) -> Any:
         """x [T, B, *features], or a tuple with one for each synapse; gives spikes z (membrane v with fire=False).
 
         measured: recordings of a device by observable: "v" the membrane, "z" the spikes, "w" the adaptation, each
         [T', B, *features]. They take the place of the model's values; the derivative stays the model's. The
-        result has min(T, T') ticks.
+        result has min(T, T') steps.
         """
         if measured is None:
             return super().forward(x)
@@ -145,7 +145,7 @@ class Physical(Neuron):
             state = {k: self._begin(s.initial, xs[0], values) for k, s in self.states.items()}
         rule = self._recorded(names, tuple(measured), tuple(late))
         inputs = (*xs, *(records[n][:steps].to(xs[0].dtype) for n in dict.fromkeys((*measured, *late))))
-        got, after = machines.carry(rule, inputs, [state[k] for k in self.states], [values[k] for k in self.params])
+        got, after = backends.carry(rule, inputs, [state[k] for k in self.states], [values[k] for k in self.params])
         return got[0], dict(zip(self.states, after, strict=True)), dict(zip(names, got[1:], strict=True))
 
     def _begin(self, initial: float | str, x: Tensor, values: Mapping[str, Tensor]) -> Tensor:
@@ -155,9 +155,9 @@ class Physical(Neuron):
     def _recorded(self, names: tuple[str, ...], measured: tuple[str, ...], late: tuple[str, ...]) -> Any:
         key = (*names, *(f"measured {n}" for n in measured), *(f"late {n}" for n in late))
         if key not in self._rules:
-            tick = self._form.tick(measured, late)
+            step = self._form.step(measured, late)
             inputs = (*self.inputs, *(f"{n}_measured" for n in dict.fromkeys((*measured, *late))))
-            rule = self._bind(names, lambda form, **q: tick(**q), inputs)
+            rule = self._bind(names, lambda form, **q: step(**q), inputs)
             op.register(rule)
             self._rules[key] = rule
         return self._rules[key]
@@ -181,9 +181,9 @@ class AdEx(Physical):
 
     c_mem dv/dt = i + g_leak (v_leak - v) + g_leak delta exp((v - v_exp) / delta) - w,   tau_syn di/dt = -i + input,
     tau_w dw/dt = a (v - v_leak) - w;   z = 1 and v := v_reset, w := w + b where v >= threshold. `describe()` prints the
-    tick in use.
+    step in use.
 
-    x [T, B, *features]: a unit makes the synaptic current jump by 1; it moves the membrane one tick later. Gives z,
+    x [T, B, *features]: a unit makes the synaptic current jump by 1; it moves the membrane one step later. Gives z,
     spikes of the same shape; with `fire=False` the membrane v. All parameters are numbers or per neuron, and may be
     learned.
 

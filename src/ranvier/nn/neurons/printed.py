@@ -13,7 +13,7 @@ class Printed:
     def __init__(self, text: str, rank: int, lines: list[str]):
         self.text, self.rank, self.lines = text, rank, lines
 
-    def __say__(self, word: str, *arguments: Any) -> "Printed":
+    def __op__(self, word: str, *arguments: Any) -> "Printed":
         parts = [a if isinstance(a, Printed) else Printed(f"{a:g}", 3 if a >= 0 else 2, self.lines) for a in arguments]
         if word in _INFIX:
             sign, rank = _INFIX[word]
@@ -36,19 +36,19 @@ class Printed:
         self.lines.append(f"{name} = {self.text}")
         return Printed(name, 3, self.lines)
 
-    __add__ = lambda a, b: a.__say__("add", a, b)  # noqa: E731
-    __radd__ = lambda a, b: a.__say__("add", b, a)  # noqa: E731
-    __sub__ = lambda a, b: a.__say__("sub", a, b)  # noqa: E731
-    __rsub__ = lambda a, b: a.__say__("sub", b, a)  # noqa: E731
-    __mul__ = lambda a, b: a.__say__("mul", a, b)  # noqa: E731
-    __rmul__ = lambda a, b: a.__say__("mul", b, a)  # noqa: E731
-    __truediv__ = lambda a, b: a.__say__("div", a, b)  # noqa: E731
-    __rtruediv__ = lambda a, b: a.__say__("div", b, a)  # noqa: E731
-    __neg__ = lambda a: a.__say__("neg", a)  # noqa: E731
-    __gt__ = lambda a, b: a.__say__("gt", a, b)  # noqa: E731
-    __ge__ = lambda a, b: a.__say__("ge", a, b)  # noqa: E731
-    __lt__ = lambda a, b: a.__say__("lt", a, b)  # noqa: E731
-    __le__ = lambda a, b: a.__say__("le", a, b)  # noqa: E731
+    __add__ = lambda a, b: a.__op__("add", a, b)  # noqa: E731
+    __radd__ = lambda a, b: a.__op__("add", b, a)  # noqa: E731
+    __sub__ = lambda a, b: a.__op__("sub", a, b)  # noqa: E731
+    __rsub__ = lambda a, b: a.__op__("sub", b, a)  # noqa: E731
+    __mul__ = lambda a, b: a.__op__("mul", a, b)  # noqa: E731
+    __rmul__ = lambda a, b: a.__op__("mul", b, a)  # noqa: E731
+    __truediv__ = lambda a, b: a.__op__("div", a, b)  # noqa: E731
+    __rtruediv__ = lambda a, b: a.__op__("div", b, a)  # noqa: E731
+    __neg__ = lambda a: a.__op__("neg", a)  # noqa: E731
+    __gt__ = lambda a, b: a.__op__("gt", a, b)  # noqa: E731
+    __ge__ = lambda a, b: a.__op__("ge", a, b)  # noqa: E731
+    __lt__ = lambda a, b: a.__op__("lt", a, b)  # noqa: E731
+    __le__ = lambda a, b: a.__op__("le", a, b)  # noqa: E731
 
 
 def equations(rule: Callable, names: Iterable[str], form: Any) -> str:

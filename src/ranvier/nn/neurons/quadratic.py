@@ -2,7 +2,7 @@
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.reset import resetting
-from ranvier.words import exp, spike
+from ranvier.ops import exp, spike
 
 
 class QIF(Neuron):
@@ -11,7 +11,7 @@ class QIF(Neuron):
     v = v + (x + a (v - v_rest) (v - v_critical)) / tau;  z = 1 where v >= threshold;  then the reset: "zero" puts v
     to v_reset.
 
-    x [T, B, *features] -> spikes. tau in ticks, above 0. Above v_critical the membrane rises without input.
+    x [T, B, *features] -> spikes. tau in steps, above 0. Above v_critical the membrane rises without input.
     Ermentrout & Kopell, Parabolic bursting in an excitable system, 1986; Gerstner et al., Neuronal Dynamics, 5.3.
 
     >>> import torch, ranvier
@@ -19,7 +19,7 @@ class QIF(Neuron):
     tensor([0., 0., 1., 0.])
     """
 
-    tau = Param(2.0, "time constant of the membrane in ticks", low=1e-6)
+    tau = Param(2.0, "time constant of the membrane in steps", low=1e-6)
     a = Param(1.0, "curvature")
     v_rest = Param(0.0, "resting level")
     v_critical = Param(0.8, "level above which the membrane runs away")
@@ -41,7 +41,7 @@ class EIF(Neuron):
     v = v + (x + v_rest - v + delta exp((v - theta) / delta)) / tau;  z = 1 where v >= threshold;  then the reset:
     "zero" puts v to v_reset.
 
-    x [T, B, *features] -> spikes. tau in ticks, above 0; delta, above 0, is the sharpness of the spike's onset at the
+    x [T, B, *features] -> spikes. tau in steps, above 0; delta, above 0, is the sharpness of the spike's onset at the
     rheobase theta. Fourcaud-Trocmé et al., How spike generation mechanisms determine the neuronal response to
     fluctuating inputs, J. Neurosci. 23, 2003.
 
@@ -50,7 +50,7 @@ class EIF(Neuron):
     tensor([0., 1., 0., 1.])
     """
 
-    tau = Param(2.0, "time constant of the membrane in ticks", low=1e-6)
+    tau = Param(2.0, "time constant of the membrane in steps", low=1e-6)
     delta = Param(1.0, "sharpness of the onset", low=1e-6)
     theta = Param(0.8, "rheobase")
     v_rest = Param(0.0, "resting level")

@@ -6,7 +6,7 @@ from typing import Any
 from ranvier.nn.filter import positive
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.reset import resetting
-from ranvier.words import spike
+from ranvier.ops import spike
 
 
 class ResonateAndFire(Neuron):
@@ -27,8 +27,8 @@ class ResonateAndFire(Neuron):
     tensor([0., 0., 1., 0., 0., 0., 0., 0.])
     """
 
-    damping = Param(0.8, "what is left of the swing after one tick", low=0.0, high=1.0)
-    turn = Param(0.5, "tangent of half the angle per tick")
+    damping = Param(0.8, "what is left of the swing after one step", low=0.0, high=1.0)
+    turn = Param(0.5, "tangent of half the angle per step")
     threshold = Param(1.0, "v at which a spike is fired")
     v_reset = Param(0.0, "level v begins at and is reset to")
     u = State(0.0, "current-like part")

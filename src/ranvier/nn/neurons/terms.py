@@ -1,7 +1,7 @@
-"""The terms of physical neurons: small functions at named stages, put together into the rule of one tick.
+"""The terms of physical neurons: small functions at named stages, put together into the rule of one step.
 
 A term names what it reads: states (`v`, `w`, `i`), the spike `z`, the input `x`, parameters, `dt`, and `keep(tau)`,
-what is left after one tick of what decays with tau. A name that is none of these is a parameter of its own.
+what is left after one step of what decays with tau. A name that is none of these is a parameter of its own.
 """
 
 import inspect
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ranvier.nn.neuron import Param, State
-from ranvier.words import exp, floor, inject, maximum, spike, stop, where
+from ranvier.ops import exp, floor, inject, maximum, spike, stop, where
 
 Term = Callable[..., Any]
 
@@ -28,7 +28,7 @@ TERMS: dict[str, Term] = {
     "adaptation.spike_triggered": lambda z, b: b * z,
     "reset.value": lambda v, z, v_reset: (1.0 - z) * v + z * v_reset,
     "refractory.hold": lambda v, v_reset: v_reset,
-    # whole ticks; the margin of one part in a million forgives the rounding of 0.3 / 0.1
+    # whole steps; the margin of one part in a million forgives the rounding of 0.3 / 0.1
     "refractory.count": lambda t_refractory, dt: -floor(-(t_refractory / dt * (1.0 - 1e-6))),
 }
 
@@ -39,7 +39,7 @@ PARAMS = {
     "v_leak": Param(0.0, "membrane at rest"),
     "threshold": Param(1.0, "membrane above which a spike is fired"),
     "v_reset": Param(0.0, "membrane after a spike"),
-    "t_refractory": Param(2e-3, "silence after a spike in seconds, rounded up to whole ticks", low=0.0),
+    "t_refractory": Param(2e-3, "silence after a spike in seconds, rounded up to whole steps", low=0.0),
     "delta": Param(0.1, "sharpness of the exponential onset of a spike"),
     "v_exp": Param(0.8, "membrane at which the exponential term sets in"),
     "a": Param(0.1, "adaptation per membrane above rest"),
@@ -50,7 +50,7 @@ PARAMS = {
 METHODS: dict[str, tuple[Callable, Callable]] = {  # keep(tau, dt), and gain(c, g, dt): what a current leaves on v
     "euler": (lambda tau, dt: 1.0 - dt / tau, lambda c, g, dt: dt / c),
     "exponential": (lambda tau, dt: exp(-dt / tau), lambda c, g, dt: (1.0 - exp(-dt * g / c)) / g),
-    "factors": (lambda tau, dt: tau, lambda c, g, dt: (1.0 - c) / g),  # tau_syn, tau_w, c_mem are factors per tick
+    "factors": (lambda tau, dt: tau, lambda c, g, dt: (1.0 - c) / g),  # tau_syn, tau_w, c_mem are factors per step
 }
 
 ORDERS = ("masked", "hxtorch")
@@ -90,7 +90,7 @@ def choose(switches: dict[str, bool], changes: dict[str, Term | None]) -> dict[s
 
 @dataclass(frozen=True)
 class Form:
-    """A physical neuron's equation: its terms, and the order in which a tick runs them."""
+    """A physical neuron's equation: its terms, and the order in which a step runs them."""
 
     dt: float
     terms: dict[str, Term]
@@ -123,7 +123,7 @@ class Form:
         states = {"v": State("v_leak" if rests else 0.0, "membrane")}
         states |= {f"i{s}": State(0.0, "synaptic current") for s in self.synapses}
         states |= {"w": State(0.0, "adaptation")} if self.adapts else {}
-        return states | ({"left": State(0.0, "ticks of silence that are left")} if self.refractory else {})
+        return states | ({"left": State(0.0, "steps of silence that are left")} if self.refractory else {})
 
     @property
     def params(self) -> dict[str, Param]:
@@ -143,20 +143,20 @@ class Form:
                 found |= {f"{name}{s}" if s and name == "tau_syn" else name: param for s in suffixes}
         return {k: found[k] for k in sorted(found, key=[*PARAMS, *found].index)}
 
-    def tick(self, measured: Sequence[str] = (), late: Sequence[str] = ()) -> Callable[..., tuple[Any, tuple]]:
-        """The rule of one tick; `measured` observables come as further inputs v_measured, z_measured, w_measured.
+    def step(self, measured: Sequence[str] = (), late: Sequence[str] = ()) -> Callable[..., tuple[Any, tuple]]:
+        """The rule of one step; `measured` observables come as further inputs v_measured, z_measured, w_measured.
 
         `late` ones are injected by the refractory stage only, as hxtorch does without its hardware flags.
         """
 
         def rule(**q: Any) -> tuple[Any, tuple]:
-            return _Tick(self, q, frozenset(measured), frozenset(late)).run()
+            return _Step(self, q, frozenset(measured), frozenset(late)).run()
 
         return rule
 
 
-class _Tick:
-    """One tick under way: `q` holds the present value of every name."""
+class _Step:
+    """One step under way: `q` holds the present value of every name."""
 
     def __init__(self, form: Form, q: dict[str, Any], measured: frozenset, late: frozenset):
         keep, self.gain = METHODS[form.method]
@@ -248,10 +248,10 @@ class _Tick:
 def quiet(
     z: Any, v: Any, left: Any, v_reset: Any, t_refractory: Any, dt: float, measured: dict[str, Any]
 ) -> tuple[Any, Any, Any]:
-    """The refractory stage by itself: spike, membrane and ticks left -> the same after it. In hxtorch's order."""
+    """The refractory stage by itself: spike, membrane and steps left -> the same after it. In hxtorch's order."""
     terms = {k: t for k, t in TERMS.items() if k.startswith("refractory.")}
     q = dict(z=z, v=v, left=left, v_reset=v_reset, t_refractory=t_refractory)
     q |= {f"{name}_measured": record for name, record in measured.items()}
-    tick = _Tick(Form(dt, terms, ("",), "euler", "hxtorch", True), q, frozenset(measured), frozenset())
-    tick.quiet(left > 0.0)
-    return tick.q["z"], tick.q["v"], tick.q["left"]
+    step = _Step(Form(dt, terms, ("",), "euler", "hxtorch", True), q, frozenset(measured), frozenset())
+    step.quiet(left > 0.0)
+    return step.q["z"], step.q["v"], step.q["left"]

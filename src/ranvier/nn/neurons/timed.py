@@ -1,14 +1,14 @@
-"""Neurons whose spikes carry where inside the tick they fell: ordinary derivatives are exact spike-time gradients.
+"""Neurons whose spikes carry where inside the step they fell: ordinary derivatives are exact spike-time gradients.
 
 A timed spike is a pair (a, b): what a spike of unit weight leaves on its target's current and membrane at the end of
-the tick. Spikes that fall r seconds before that end have a = exp(-r / tau_syn) and b = kappa(r); silence is (0, 0).
-A layer of weights maps both alike (`ranvier.Timed`), so a tick is exact however many spikes arrive in it.
+the step. Spikes that fall r seconds before that end have a = exp(-r / tau_syn) and b = kappa(r); silence is (0, 0).
+A layer of weights maps both alike (`ranvier.TimedMap`), so a step is exact however many spikes arrive in it.
 """
 
 from typing import Any
 
 from ranvier.nn.neuron import Neuron, Option, Param, State
-from ranvier.words import abs, exp, maximum, spike, stop, where
+from ranvier.ops import abs, exp, maximum, spike, stop, where
 
 GRADIENTS = ("eventprop", "surrogate")
 
@@ -29,7 +29,7 @@ def kappa(r: Any, tau_syn: Any, tau_mem: Any) -> Any:
     return where(close, r * per_mem * mem * series, far)
 
 
-def _tick(dt: float, gradient: str, cut: float, to: Any) -> tuple[float, bool, float, bool]:
+def _step(dt: float, gradient: str, cut: float, to: Any) -> tuple[float, bool, float, bool]:
     if not (isinstance(dt, (int, float)) and dt > 0):
         raise ValueError(f"dt must be a positive number of seconds, got {dt!r}")
     if gradient not in GRADIENTS:
@@ -45,9 +45,9 @@ class TimedLIF(Neuron):
     """Current-based leaky integrate-and-fire with timed spikes: EventProp's exact gradients, without a hand-made
     adjoint.
 
-    tau_mem dv/dt = i - v and tau_syn di/dt = -i are exact over a tick of dt seconds; where v rises through `threshold`
-    the crossing is found by a straight line between the ends of the tick, v falls by `threshold` at that moment, and
-    the spike goes on in the same tick:
+    tau_mem dv/dt = i - v and tau_syn di/dt = -i are exact over a step of dt seconds; where v rises through `threshold`
+    the crossing is found by a straight line between the ends of the step, v falls by `threshold` at that moment, and
+    the spike goes on in the same step:
 
     v1 = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi,
     f = (threshold - v) / (v1 - v),  r = (1 - f) dt,  a = exp(-r / tau_syn),  b = kappa(r),
@@ -58,7 +58,7 @@ class TimedLIF(Neuron):
     network as it is and differentiates whether there is a spike, by the slope `surrogate`. `cut` guards grazing
     spikes: the membrane's slope at the crossing counts as at least `cut` per tau_mem in the derivative.
     `to`: the layer that receives the spikes, when its time constants differ from this one's; they are shared with it.
-    One spike per neuron and tick at most: a second one waits for the start of the next.
+    One spike per neuron and step at most: a second one waits for the start of the next.
     Wunderlich & Pehle, Event-based backpropagation can compute exact gradients, Scientific Reports 11, 2021.
 
     >>> import torch, ranvier
@@ -76,7 +76,7 @@ class TimedLIF(Neuron):
     tau_syn_to = Param(5e-3, "the target's tau_syn (with `to`)", low=1e-12)
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
-    tick = Option(_tick, dt=1e-3, gradient="eventprop", cut=0.1, to=None)
+    interval = Option(_step, dt=1e-3, gradient="eventprop", cut=0.1, to=None)
 
     def __init__(self, *, to: Any = None, **given: Any):
         super().__init__(to=to, **given)
@@ -88,15 +88,15 @@ class TimedLIF(Neuron):
 
     def switch(self, gradient: str) -> "TimedLIF":
         """Differentiate by `gradient` ("eventprop" or "surrogate") from now on; gives the layer back."""
-        _tick(1.0, gradient, 1.0, None)
+        _step(1.0, gradient, 1.0, None)
         self.settings["gradient"] = gradient
         self._rules.clear()
         self.bound(())
         return self
 
     @staticmethod
-    def rule(xi, xv, v, i, tau_mem, tau_syn, threshold, tau_mem_to, tau_syn_to, tick):
-        dt, exact, cut, elsewhere = tick
+    def rule(xi, xv, v, i, tau_mem, tau_syn, threshold, tau_mem_to, tau_syn_to, interval):
+        dt, exact, cut, elsewhere = interval
         v1 = exp(-dt / tau_mem) * v + kappa(dt, tau_syn, tau_mem) * i + xv
         fires = v1 > threshold
         crosses = fires & (v < threshold)
@@ -116,9 +116,9 @@ class TimedLIF(Neuron):
 
 
 class TimedLI(Neuron):
-    """Current-based leaky integrator that receives timed spikes: a readout whose membrane is exact at every tick's end.
+    """Current-based leaky integrator that receives timed spikes: a readout whose membrane is exact at every step's end.
 
-    v = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi;  gives v at the end of the tick.
+    v = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi;  gives v at the end of the step.
 
     Inputs (xi, xv), each [T, B, *features]; v of the same shape. tau_mem, tau_syn > 0 and dt > 0 in seconds.
 
@@ -133,7 +133,7 @@ class TimedLI(Neuron):
     tau_syn = Param(5e-3, "time constant of the synaptic current in seconds", low=1e-12)
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
-    dt = Option(lambda dt: _tick(dt, "eventprop", 1.0, None)[0], dt=1e-3)
+    dt = Option(lambda dt: _step(dt, "eventprop", 1.0, None)[0], dt=1e-3)
 
     @staticmethod
     def rule(xi, xv, v, i, tau_mem, tau_syn, dt):

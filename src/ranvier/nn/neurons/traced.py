@@ -1,8 +1,8 @@
 """Neurons that keep a trace of their own spikes, rest after each, and may raise their threshold: for local learning.
 
-What they share: a membrane that relaxes to `rest`, `refractory` ticks of holding still after a spike, and `trace`,
-which rises with every spike and is what STDP reads (`ranvier.record(net, x, "trace")`). The order of a tick: membrane,
-spike (by the threshold as the tick before left it), trace, threshold, reset.
+What they share: a membrane that relaxes to `rest`, `refractory` steps of holding still after a spike, and `trace`,
+which rises with every spike and is what STDP reads (`ranvier.record(net, x, "trace")`). The order of a step: membrane,
+spike (by the threshold as the step before left it), trace, threshold, reset.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ranvier.nn.neuron import Neuron, Option, Param, State
-from ranvier.words import spike, where
+from ranvier.ops import spike, where
 
-# How a value relaxes to 0 under a drive, with decay b per tick. "linear" adds the drive whole; "exponential", the
+# How a value relaxes to 0 under a drive, with decay b per step. "linear" adds the drive whole; "exponential", the
 # forward Euler step of tau u' = drive - u with b = 1 - dt / tau, approaches it.
 RELAX: dict[str, Callable[[Any, Any, Any], Any]] = {
     "linear": lambda u, drive, b: u * b + drive,
@@ -37,12 +37,12 @@ def relaxing(kind: str = "linear") -> Option:
 
 
 def fires(v: Any, threshold: Any, wait: Any) -> Any:
-    """The spike of a neuron that may have to wait: none while `wait` ticks are left."""
+    """The spike of a neuron that may have to wait: none while `wait` steps are left."""
     return spike(v - threshold) * where(wait > 0.0, 0.0, 1.0)
 
 
 def waits(z: Any, wait: Any, refractory: Any) -> Any:
-    """The ticks left to wait after this one: all of them after a spike, else one less."""
+    """The steps left to wait after this one: all of them after a spike, else one less."""
     return where(z > 0.0, refractory, where(wait > 0.0, wait - 1.0, wait))
 
 
@@ -52,18 +52,18 @@ class Traced(Neuron):
     alpha = Param(1.0, "gain of the input")
     rest = Param(0.0, "membrane at rest, at the beginning and after a spike")
     threshold = Param(1.0, "membrane at which a spike is fired (>=)")
-    refractory = Param(0.0, "whole ticks of rest after a spike", low=0.0)
-    rho = Param(0.9, "decay of the trace per tick", low=-1.0, high=1.0)
+    refractory = Param(0.0, "whole steps of rest after a spike", low=0.0)
+    rho = Param(0.9, "decay of the trace per step", low=-1.0, high=1.0)
     gain = Param(1.0, "what a spike adds to the trace")
     v = State("rest", "membrane")
     trace = State(0.0, "trace of the spikes")
-    wait = State(0.0, "ticks of rest left")
+    wait = State(0.0, "steps of rest left")
 
     def __init__(self, **given: Any):
         super().__init__(**given)
         if bool((self.refractory != self.refractory.round()).any()):
             raise ValueError(
-                f"{type(self).__name__}: refractory counts whole ticks, got {given['refractory']!r}; "
+                f"{type(self).__name__}: refractory counts whole steps, got {given['refractory']!r}; "
                 f"of a time in seconds take round(time / dt)"
             )
 
@@ -82,10 +82,10 @@ class TracedIF(Traced):
     """Integrate-and-fire with a trace and a refractory period.
 
     v = v + alpha x unless waiting;  z = 1 where v >= threshold and not waiting;  trace relaxes and rises by the spike;
-    a spike sets v to rest and waits `refractory` ticks.
+    a spike sets v to rest and waits `refractory` steps.
 
     x [T, B, *features], float or bool; gives z, spikes of the same shape. States: v, trace, wait. rho in [-1, 1] is
-    the trace's decay per tick. `update`: "linear" or "exponential", see `relaxing`. ValueError for others.
+    the trace's decay per step. `update`: "linear" or "exponential", see `relaxing`. ValueError for others.
 
     >>> import torch, ranvier
     >>> ranvier.TracedIF(refractory=3)(torch.ones(9, 1, 1)).flatten()
@@ -105,10 +105,10 @@ class TracedLIF(Traced):
     """Leaky integrate-and-fire with a rest, a trace and a refractory period.
 
     u = v - rest;  v = rest + relax(u, alpha x, beta) unless waiting;  z = 1 where v >= threshold and not waiting;
-    trace = relax(trace, gain z, rho);  a spike sets v to rest and waits `refractory` ticks.
+    trace = relax(trace, gain z, rho);  a spike sets v to rest and waits `refractory` steps.
 
     x [T, B, *features], float or bool; gives z, spikes of the same shape. States: v, trace, wait. beta and rho in
-    [-1, 1] are decays per tick; with `update="exponential"` (forward Euler) give them as 1 - dt / tau.
+    [-1, 1] are decays per step; with `update="exponential"` (forward Euler) give them as 1 - dt / tau.
     Gerstner & Kistler, Spiking Neuron Models, 2002; Morrison et al., Biol. Cybern. 98, 2008 (traces).
 
     >>> import torch, ranvier
@@ -117,7 +117,7 @@ class TracedLIF(Traced):
     tensor([0.0000, 1.0000, 0.5000, 1.2500, 0.6250, 1.3125])
     """
 
-    beta = Param(0.9, "decay of the membrane per tick", low=-1.0, high=1.0)
+    beta = Param(0.9, "decay of the membrane per step", low=-1.0, high=1.0)
     update = relaxing()
 
     @staticmethod
@@ -139,9 +139,9 @@ class TracedALIF(Traced):
     tensor([1., 0., 1., 0., 0., 1.])
     """
 
-    beta = Param(0.9, "decay of the membrane per tick", low=-1.0, high=1.0)
+    beta = Param(0.9, "decay of the membrane per step", low=-1.0, high=1.0)
     kappa = Param(0.2, "what a spike adds to the threshold")
-    eta = Param(0.97, "decay of the threshold's rise per tick", low=-1.0, high=1.0)
+    eta = Param(0.97, "decay of the threshold's rise per step", low=-1.0, high=1.0)
     theta = State("threshold", "threshold now")
     update = relaxing()
 
@@ -167,7 +167,7 @@ class Fede(Traced):
     (tensor([1., 1., 1., 1.]), tensor([0., 0., 0., 0.]))
     """
 
-    beta = Param(0.9, "decay of the membrane per tick: 1 - dt / tau", low=-1.0, high=1.0)
+    beta = Param(0.9, "decay of the membrane per step: 1 - dt / tau", low=-1.0, high=1.0)
     update = relaxing("exponential")
 
     @staticmethod

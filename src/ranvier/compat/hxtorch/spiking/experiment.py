@@ -84,7 +84,7 @@ def run(experiment: Experiment, runtime: int | None = None) -> Mapping[Any, Any]
     run.
     """
     if not experiment.mock and not isinstance(runtime, int):
-        raise ValueError(f"Requested runtime invalid: wanted a whole number of ticks, got {runtime!r}")
+        raise ValueError(f"Requested runtime invalid: wanted a whole number of steps, got {runtime!r}")
     recordings = experiment.get_hw_results(runtime)
     for module, inputs in experiment.connections:
         filled = module.forward_func(*inputs, hw_data=recordings.get(module))

@@ -11,7 +11,7 @@ from ranvier.compat.hxtorch.spiking import functional as F
 from ranvier.compat.hxtorch.spiking.experiment import Experiment, HXModule
 from ranvier.compat.hxtorch.spiking.handle import AnalogObservable, Handle, LIFObservables, LIObservables
 from ranvier.compat.hxtorch.spiking.parameter import MixedHXModelParameter, wrapped
-from ranvier.hardware.record import post_process, ticks
+from ranvier.hardware.record import post_process, steps
 
 PARAMETERS = dict(
     leak=80, reset=80, threshold=125, tau_mem=10e-6, tau_syn=10e-6, i_synin_gm=500, refractory_time=1e-6,
@@ -113,7 +113,7 @@ class AELIF(HXModule):
 
         hw_spikes: `HardwareObservables`; its records are dense tensors, or offer `.to_dense(runtime, dt, mode)`.
         """
-        rows = 0 if runtime is None else ticks(runtime, self.experiment.dt)
+        rows = 0 if runtime is None else steps(runtime, self.experiment.dt)
 
         def dense(record: Any) -> Any:
             if record is None or isinstance(record, Tensor):

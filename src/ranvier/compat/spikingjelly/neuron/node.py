@@ -47,9 +47,9 @@ class BaseNode(Carried):
     def multi_step_forward(self, x_seq: Tensor) -> Any:  # type: ignore[override]
         if not self.store_v_seq:
             return super().multi_step_forward(x_seq)
-        ticks, membranes = [], []
+        steps, membranes = [], []
         for x_t in x_seq.unbind(0):
-            ticks.append(super().multi_step_forward(x_t.unsqueeze(0))[0])
+            steps.append(super().multi_step_forward(x_t.unsqueeze(0))[0])
             membranes.append(self.v)
         self.v_seq = torch.stack(membranes)
-        return torch.stack(ticks)
+        return torch.stack(steps)

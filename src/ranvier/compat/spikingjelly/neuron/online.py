@@ -1,4 +1,4 @@
-"""Nodes for online training: no gradient flows from tick to tick."""
+"""Nodes for online training: no gradient flows from step to step."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from ranvier.plasticity import Trace
 
 
 class SLTTLIFNode(LIFNode):
-    """`LIFNode` whose memory is cut off from the graph before every tick; step mode "s" only."""
+    """`LIFNode` whose memory is cut off from the graph before every step; step mode "s" only."""
 
     def __init__(
         self,

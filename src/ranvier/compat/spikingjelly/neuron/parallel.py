@@ -1,4 +1,4 @@
-"""Neurons with parameters for every tick: gated, and the parallel family."""
+"""Neurons with parameters for every step: gated, and the parallel family."""
 
 from torch import Tensor
 
@@ -37,7 +37,7 @@ class GatedLIFNode(Carried):
         return ("m",)
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:  # type: ignore[override]
-        self.reset()  # every call is a sequence of its own: it has T ticks
+        self.reset()  # every call is a sequence of its own: it has T steps
         return super().multi_step_forward(x_seq)
 
 

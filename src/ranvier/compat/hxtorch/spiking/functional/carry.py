@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ranvier.compat.hxtorch.spiking.functional.threshold import slope
 from ranvier.nn.neurons.physical import AdEx
-from ranvier.words import spike
+from ranvier.ops import spike
 
 
 def _strictly(v: Any, threshold: Any) -> Any:

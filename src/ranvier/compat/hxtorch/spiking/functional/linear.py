@@ -8,7 +8,7 @@ from torch.nn.functional import linear as _linear
 from ranvier.hardware.clamp import LARGEST, exponential, quantise
 from ranvier.hardware.dropout import dropped
 from ranvier.hardware.sparse import masked_linear
-from ranvier.words import inject
+from ranvier.ops import inject
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -12,9 +12,9 @@ def refractory_update(
     z: Tensor, v: Tensor, ref_state: Tensor, spikes_hw: Tensor | None = None, membrane_hw: Tensor | None = None, *,
     reset: Any, refractory_time: Any, dt: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Silence and clamp neurons with `ref_state` ticks left; z, v, ref_state [B, N] -> the same after the tick.
+    """Silence and clamp neurons with `ref_state` steps left; z, v, ref_state [B, N] -> the same after the step.
 
-    A spike sets the counter to refractory_time / dt, rounded up to whole ticks (a quotient off by rounding is whole).
+    A spike sets the counter to refractory_time / dt, rounded up to whole steps (a quotient off by rounding is whole).
     """
     constants = (torch.as_tensor(c, dtype=v.dtype, device=v.device) for c in (reset, refractory_time))
     z, v, left = torch.broadcast_tensors(z, v, ref_state.to(v.dtype))

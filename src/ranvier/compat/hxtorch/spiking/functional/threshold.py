@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from ranvier import surrogate
-from ranvier.words import inject, sloped, spike
+from ranvier.ops import inject, sloped, spike
 
 
 def slope(method: str, alpha: Any) -> surrogate.Surrogate:

@@ -1,6 +1,6 @@
 """What the words of a rule mean to Numba, and how its rows lie in memory: compiled once for all rules.
 
-The text of this file is loaded once for each precision (see `cpu.py`).
+The text of this file is loaded once for each precision (see `numba_backend.py`).
 """
 
 import math
@@ -133,7 +133,7 @@ def clamp(a, low, high):
 def row(typing, array, k, lo, hi):
     """array[k, lo:hi], not checked: a slice of Numba's asks for bounds, and takes longer to compile.
 
-    Where the row begins is hidden from LLVM by an empty line of assembly: else it asks once, for all ticks together,
+    Where the row begins is hidden from LLVM by an empty line of assembly: else it asks once, for all steps together,
     whether rows overlap, finds that those of a trail do, and takes the loop that is not vectorised.
     """
     if not isinstance(array, types.Array) or (array.ndim, array.layout) != (2, "C"):

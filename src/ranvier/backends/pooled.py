@@ -12,12 +12,12 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from ranvier.backends import numba_backend
+from ranvier.backends.buffers import empty, scratch
+from ranvier.backends.numba_backend import Rows
+from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
 from ranvier.derive.trace import Graph
-from ranvier.machines import cpu
-from ranvier.machines.cpu import Rows
-from ranvier.machines.memory import empty, scratch
-from ranvier.machines.threads import spread
 
 
 @dataclass(frozen=True)
@@ -119,22 +119,22 @@ def module(
 
 @cache
 def _module(name: str, rows: str, dtype: torch.dtype) -> ModuleType:
-    own = cpu.loops("ranvier.machines", "pooled_kernels.py")
-    return cpu.composed(name, dtype, own, f"# {'-' * 64} the rows of {name}\n{rows}")
+    own = numba_backend.loops("ranvier.backends", "pooled_kernels.py")
+    return numba_backend.composed(name, dtype, own, f"# {'-' * 64} the rows of {name}\n{rows}")
 
 
 def forward(rule: Rule, x: Tensor, initial: Tensor, params: Sequence[Tensor], size: Pictures) -> Tensor:
     """x [T or 1, B H W C], initial [S, H W C], params [1] or [H W C] each -> pooled [T, B H' W' C]."""
-    code = module(rule, x.dtype, cpu.per_neuron(params), size, len(x) < size.steps)
+    code = module(rule, x.dtype, numba_backend.per_neuron(params), size, len(x) < size.steps)
     pooled = empty(size.pooled, x.dtype)
     given = x.numpy(), initial.numpy(), tuple(p.numpy() for p in params), pooled.numpy()
 
     def work(lo: int, hi: int) -> None:
         two = scratch("state", (2, len(rule.states), size.count), x.dtype).numpy()
         z = scratch("z", (size.count,), x.dtype).numpy()
-        cpu.timed(rule.name, code.forward_pooled, lo, hi, *size.sizes(), *given, two, z)
+        numba_backend.timed(rule.name, code.forward_pooled, lo, hi, *size.sizes(), *given, two, z)
 
-    spread(work, size.batch * size.tiles, 1, size.steps * x.shape[1] >= cpu.WORTH)
+    spread(work, size.batch * size.tiles, 1, size.steps * x.shape[1] >= numba_backend.WORTH)
     return pooled
 
 
@@ -153,7 +153,7 @@ def backward(
     wanted: whether x, and which parameters; a gradient of x that is not wanted is left undefined.
     """
     still = len(x) < size.steps
-    code = module(rule, x.dtype, cpu.per_neuron(params), size, still, wanted)
+    code = module(rule, x.dtype, numba_backend.per_neuron(params), size, still, wanted)
     g_x = empty(x.shape, x.dtype)
     given = x.numpy(), initial.numpy(), tuple(p.numpy() for p in params), pooled.numpy(), g_pooled.numpy(), g_x.numpy()
     states, count = len(rule.states), size.count
@@ -166,18 +166,19 @@ def backward(
         z, g_z = (scratch(name, (count,), x.dtype) for name in ("z", "g_z"))
         left = scratch("left", (size.channels,), x.dtype).numpy()
         own = *(s.numpy() for s in sums), trail, carry, z.numpy(), g_z.zero_().numpy(), left
-        cpu.timed(rule.name, code.backward_pooled, lo, hi, *size.sizes(), *given, *own)
+        numba_backend.timed(rule.name, code.backward_pooled, lo, hi, *size.sizes(), *given, *own)
 
-    spread(work, size.batch * size.tiles, 1, size.steps * x.shape[1] >= cpu.WORTH)
+    spread(work, size.batch * size.tiles, 1, size.steps * x.shape[1] >= numba_backend.WORTH)
     g_initial, g_params = (torch.stack(s).sum(0) for s in zip(*(parts[lo] for lo in sorted(parts)), strict=True))
     return g_x, g_initial, g_params
 
 
 def add_affine(g_x: Tensor, x: Tensor, centre: Tensor, slope: Tensor, offset: Tensor) -> None:
     """g_x [T, N C] += slope (x - centre) + offset, in place and in one pass; x as g_x, the others [C]."""
-    from ranvier.machines import pooled_kernels  # Numba is imported where it is used
+    from ranvier.backends import pooled_kernels  # Numba is imported where it is used
 
     channels = len(centre)
     rows = g_x.view(-1, channels)
     given = rows.numpy(), x.view(-1, channels).numpy(), centre.numpy(), slope.numpy(), offset.numpy()
-    spread(lambda lo, hi: pooled_kernels.add_affine(lo, hi, channels, *given), len(rows), 256, x.numel() >= cpu.WORTH)
+    worth = x.numel() >= numba_backend.WORTH
+    spread(lambda lo, hi: pooled_kernels.add_affine(lo, hi, channels, *given), len(rows), 256, worth)

@@ -1,6 +1,6 @@
 """A rule on the CPU: rows printed for Numba, tiles of neurons spread over threads.
 
-Forward moves 4 bytes in and 4 out per neuron and tick; backward reads the input again instead of keeping a trail of
+Forward moves 4 bytes in and 4 out per neuron and step; backward reads the input again instead of keeping a trail of
 states (8 bytes in, 4 out). Both should run at the speed of memory; see `benchmarks/run.py neuron`.
 """
 
@@ -16,18 +16,18 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from ranvier.backends.buffers import empty, scratch
+from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
 from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Graph
-from ranvier.machines.memory import empty, scratch
-from ranvier.machines.threads import spread
 
 log = logging.getLogger("ranvier")
 
 TILE = 1024  # neurons walked back through time together: their rows stay in the first cache
 WIDE = 4096  # the same forward, which keeps no trail: longer rows suit the memory's prefetching (1.7 times as fast)
 CACHE = 512 * 1024  # bytes a tile's trail may take: a usual second cache
-WORTH = 200_000  # neurons times ticks below which one thread is quicker than two (about 0.3 ms)
+WORTH = 200_000  # neurons times steps below which one thread is quicker than two (about 0.3 ms)
 
 
 class Rows:
@@ -163,18 +163,18 @@ def _module(name: str, rows: str, dtype: torch.dtype, more: str) -> ModuleType:
 def composed(name: str, dtype: torch.dtype, *parts: str) -> ModuleType:
     """A module of the common kernels in a precision, and the parts behind them."""
     words = _words(dtype).__name__
-    kernels = _text("cpu_kernels.py").replace("ranvier.machines.cpu_words", words)
+    kernels = _text("numba_kernels.py").replace("ranvier.backends.numba_ops", words)
     return load(name, "\n\n".join((kernels, f"from {words} import *", *parts)))
 
 
 @cache
 def _words(dtype: torch.dtype) -> ModuleType:
-    text = _text("cpu_words.py")
+    text = _text("numba_ops.py")
     return load("words", text if dtype == torch.float32 else text.replace("real = np.float32", "real = np.float64"))
 
 
 def _text(file: str) -> str:
-    return (resources.files("ranvier.machines") / file).read_text()
+    return (resources.files("ranvier.backends") / file).read_text()
 
 
 @cache
@@ -250,7 +250,7 @@ def backward(
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N].
 
-    g_outputs [T, N] each, or [1, N] if it is the same at every tick. into: where the first of these shall be, if they
+    g_outputs [T, N] each, or [1, N] if it is the same at every step. into: where the first of these shall be, if they
     have a place already.
     """
     (steps, neurons), dtype = inputs[0].shape, initial.dtype
@@ -276,8 +276,8 @@ def backward(
 
 
 def plan(steps: int, states: int, size: int) -> tuple[int, int]:
-    """Ticks per segment and neurons per tile, such that the states of a segment stay in cache."""
-    rows = max(1, CACHE // (max(1, states) * size))  # neurons times ticks that fit
+    """Steps per segment and neurons per tile, such that the states of a segment stay in cache."""
+    rows = max(1, CACHE // (max(1, states) * size))  # neurons times steps that fit
     if steps * (TILE // 4) <= rows:
         return max(1, steps), min(TILE, max(TILE // 4, rows // max(1, steps) // 64 * 64))
     segment = math.isqrt(steps - 1) + 1

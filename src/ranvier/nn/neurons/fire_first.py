@@ -1,7 +1,7 @@
 """Neurons that spike before they take their input: the order of Spyx.
 
-The spike of a tick is read from the membrane as the last tick left it, strictly above threshold; then the membrane
-decays, takes the input, and pays for that spike. So a spike comes one tick later than in `LIF`, and a membrane exactly
+The spike of a step is read from the membrane as the last step left it, strictly above threshold; then the membrane
+decays, takes the input, and pays for that spike. So a spike comes one step later than in `LIF`, and a membrane exactly
 at threshold is silent. Decays are held in [0, 1] by the rule itself: learned ones may wander outside, and saturate.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
-from ranvier.words import clamp, sloped, spike
+from ranvier.ops import clamp, sloped, spike
 
 EMITS: dict[str, Callable[[Any, Any], Any]] = {
     "before": lambda z, u: z,
@@ -29,20 +29,20 @@ def _choose(emit: str) -> Callable[[Any, Any], Any]:
 
 
 def _emitting() -> Option:
-    """The option `emit`: give out the spike of this tick ("before") or already that of the next ("after")."""
+    """The option `emit`: give out the spike of this step ("before") or already that of the next ("after")."""
     return Option(_choose, emit="before")
 
 
-class DelayedIF(Neuron):
+class FireFirstIF(Neuron):
     """Integrate-and-fire that spikes before its input.
 
     z = 1 where v > threshold;  v = v + x - z threshold.
 
-    x [T, B, *features] input current per tick; gives z, spikes of the same shape. With `emit="after"` it gives the
-    spike of the next tick, already known. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+    x [T, B, *features] input current per step; gives z, spikes of the same shape. With `emit="after"` it gives the
+    spike of the next step, already known. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
-    >>> ranvier.DelayedIF()(torch.full((5, 1, 1), 0.5)).flatten()
+    >>> ranvier.FireFirstIF()(torch.full((5, 1, 1), 0.5)).flatten()
     tensor([0., 0., 0., 1., 0.])
     """
 
@@ -57,20 +57,20 @@ class DelayedIF(Neuron):
         return emit(z, v - threshold), v
 
 
-class DelayedLIF(Neuron):
+class FireFirstLIF(Neuron):
     """Leaky integrate-and-fire that spikes before its input.
 
     z = 1 where v > threshold;  v = clamp(beta) v + x - z threshold: what the spike costs does not decay.
 
-    x [T, B, *features] input current per tick; gives z, spikes of the same shape. beta is the decay per tick, held in
+    x [T, B, *features] input current per step; gives z, spikes of the same shape. beta is the decay per step, held in
     [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
-    >>> ranvier.DelayedLIF(beta=1.0)(torch.full((4, 1, 1), 2.0)).flatten()
+    >>> ranvier.FireFirstLIF(beta=1.0)(torch.full((4, 1, 1), 2.0)).flatten()
     tensor([0., 1., 1., 1.])
     """
 
-    beta = Param(0.9, "decay of the membrane per tick")
+    beta = Param(0.9, "decay of the membrane per step")
     threshold = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
     emit = _emitting()
@@ -82,22 +82,22 @@ class DelayedLIF(Neuron):
         return emit(z, v - threshold), v
 
 
-class DelayedALIF(Neuron):
+class FireFirstALIF(Neuron):
     """Leaky integrate-and-fire with an adaptive threshold, spiking before its input.
 
     theta = threshold + a;  z = 1 where v > theta;  v = clamp(beta) v + x - z theta;
     a = clamp(gamma) a + (1 - clamp(gamma)) z.
 
-    x [T, B, *features] input current per tick; gives z, spikes of the same shape. beta and gamma are decays per tick,
+    x [T, B, *features] input current per step; gives z, spikes of the same shape. beta and gamma are decays per step,
     held in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
-    >>> ranvier.DelayedALIF(beta=1.0, gamma=0.0)(torch.full((5, 1, 1), 1.5)).flatten()
+    >>> ranvier.FireFirstALIF(beta=1.0, gamma=0.0)(torch.full((5, 1, 1), 1.5)).flatten()
     tensor([0., 1., 0., 1., 1.])
     """
 
-    beta = Param(0.9, "decay of the membrane per tick")
-    gamma = Param(0.9, "decay of the adaptation per tick")
+    beta = Param(0.9, "decay of the membrane per step")
+    gamma = Param(0.9, "decay of the adaptation per step")
     threshold = Param(1.0, "threshold at rest")
     v = State(0.0, "membrane")
     a = State(0.0, "adaptation: what the threshold has risen")
@@ -110,22 +110,22 @@ class DelayedALIF(Neuron):
         return z, (clamp(beta, 0.0, 1.0) * v + x - z * theta, gamma * a + (1.0 - gamma) * z)
 
 
-class DelayedCubaLIF(Neuron):
+class FireFirstCubaLIF(Neuron):
     """Current-based leaky integrate-and-fire that spikes before its input.
 
     z = 1 where v > threshold;  i = clamp(alpha) i + x;  v = clamp(beta) (v - z threshold) + i.
 
-    x [T, B, *features] charge per tick; gives z, spikes of the same shape. alpha and beta are the decays of current
-    and membrane per tick, held in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+    x [T, B, *features] charge per step; gives z, spikes of the same shape. alpha and beta are the decays of current
+    and membrane per step, held in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
     >>> x = torch.tensor([1.5, 0.0, 0.0, 0.0]).reshape(4, 1, 1)
-    >>> ranvier.DelayedCubaLIF(alpha=0.5, beta=1.0)(x).flatten()
+    >>> ranvier.FireFirstCubaLIF(alpha=0.5, beta=1.0)(x).flatten()
     tensor([0., 1., 1., 0.])
     """
 
-    alpha = Param(0.8, "decay of the current per tick")
-    beta = Param(0.9, "decay of the membrane per tick")
+    alpha = Param(0.8, "decay of the current per step")
+    beta = Param(0.9, "decay of the membrane per step")
     threshold = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
@@ -149,7 +149,7 @@ class ClampedLI(Neuron):
     tensor([1., 2., 3.])
     """
 
-    beta = Param(0.8, "decay of the membrane per tick")
+    beta = Param(0.8, "decay of the membrane per step")
     v = State(0.0, "membrane")
 
     @staticmethod
@@ -158,27 +158,29 @@ class ClampedLI(Neuron):
         return v, v
 
 
-class DelayedRecurrent(Temporal):
-    """A delayed neuron whose spikes come back within the same tick.
+class FireFirstRecurrent(Temporal):
+    """A delayed neuron whose spikes come back within the same step.
 
     z[t] = spike(v[t - 1] - threshold);  v[t] = neuron(x[t] + feedback(z[t])): the spike is known before the input, so
-    feedback needs no tick of its own.
+    feedback needs no step of its own.
 
-    neuron: a `DelayedIF`, `DelayedLIF` or `DelayedCubaLIF` built with `emit="after"`. feedback: the number of neurons,
+    neuron: a `FireFirstIF`, `FireFirstLIF` or `FireFirstCubaLIF` built with `emit="after"`. feedback: the number of
+    neurons,
     or a module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape.
 
     >>> import torch, ranvier
-    >>> ranvier.DelayedRecurrent(ranvier.DelayedLIF(emit="after"), 16)(torch.rand(10, 2, 16)).shape
+    >>> ranvier.FireFirstRecurrent(ranvier.FireFirstLIF(emit="after"), 16)(torch.rand(10, 2, 16)).shape
     torch.Size([10, 2, 16])
     """
 
-    # The loop is an ordinary recurrence of spikes one tick ahead: Recurrent's z[t - 1] is our z[t].
+    # The loop is an ordinary recurrence of spikes one step ahead: Recurrent's z[t - 1] is our z[t].
 
     def __init__(self, neuron: Neuron, feedback: int | nn.Module):
         super().__init__()
         if getattr(neuron, "settings", {}).get("emit") != "after":
             raise TypeError(
-                f"DelayedRecurrent: the neuron must know its next spike; pass DelayedLIF(emit='after'), got {neuron!r}"
+                f"FireFirstRecurrent: the neuron must know its next spike; pass FireFirstLIF(emit='after'), "
+                f"got {neuron!r}"
             )
         self.loop = Recurrent(neuron, feedback)
         self.records = neuron.records

@@ -7,7 +7,7 @@ import sys
 SCRIPT = """
 import torch, triton, ranvier as rv
 from everything import NEURONS
-from ranvier.machines import gpu
+from ranvier.backends import triton_backend
 from ranvier.spikes import feedback_gpu
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -33,9 +33,9 @@ def known(rule, x, real, wide):
     return kinds, dict(wide=(wide,) * params, S=states, P=params)
 
 def scan(rule, x="fp32", real="fp32", wide=0, ones=()):
-    code = gpu.module(rule, exact(real), (True,) * len(rule.inputs + rule.params))
+    code = triton_backend.module(rule, exact(real), (True,) * len(rule.inputs + rule.params))
     kinds, constants = known(rule, x, real, wide)
-    size, warps = gpu.block(1 << 20, 132)
+    size, warps = triton_backend.block(1 << 20, 132)
     constants |= dict(BLOCK=size, **dict(ones))
     for kernel in (code.forward, code.backward):
         ptx = compiled(kernel, kinds, constants, warps, real)

@@ -1,28 +1,28 @@
 """The loops over time for pictures whose spikes are pooled at once, and the pools.
 
-Loaded, from the line below on, behind `cpu_kernels.py` and before the rows printed from one rule (see `pooled.py`).
+Loaded, from the line below on, behind `numba_kernels.py` and before the rows printed from one rule (see `pooled.py`).
 
 A picture is [H, W, C], channels last; N = B H W C neurons. A tile is as many rows of one picture as a window is high:
-its spikes of one tick never leave the cache, only what the pool makes of them is written. Rows and columns that no
+its spikes of one step never leave the cache, only what the pool makes of them is written. Rows and columns that no
 window reaches give nothing and get no gradient.
 """
 
-from ranvier.machines.cpu_kernels import compiled
-from ranvier.machines.cpu_words import kernel, read, real
+from ranvier.backends.numba_kernels import compiled
+from ranvier.backends.numba_ops import kernel, read, real
 
 # ---------------------------------------------------------------- the rows: printed from the rule
 
 
 def tile_forward(t, lo, hi, at, x, before, params, z, after):
-    """One tick of the neurons lo..hi: z [W], and the states after it; parameters are read from `at` on."""
+    """One step of the neurons lo..hi: z [W], and the states after it; parameters are read from `at` on."""
 
 
 def tile_output(t, lo, hi, at, x, before, params, z):
-    """The same tick without its states."""
+    """The same step without its states."""
 
 
 def tile_advance(t, lo, hi, at, x, before, params, after):
-    """The same tick without its output."""
+    """The same step without its output."""
 
 
 def tile_adjoint(t, lo, hi, at, x, before, params, g_z, carry, g_x, g_params):
@@ -114,7 +114,7 @@ def backward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, 
     trail [T, S, count], carry [S, count], z and g_z [count] (g_z is zero where no window reaches), left [C].
     """
     count, out = WINDOW * width * channels, width // WINDOW * channels
-    still = g_x.shape[0] < steps  # one picture for all ticks: its gradients add up
+    still = g_x.shape[0] < steps  # one picture for all steps: its gradients add up
     for u in range(lo, hi):
         at = u % tiles * count
         a = u // tiles * picture + at

@@ -1,11 +1,11 @@
 """The loops over time for GPUs, and what the words of a rule mean to Triton.
 
-The text of this file, followed by the ticks printed from one rule (see `gpu.py`), makes the module that runs that
-rule. A program carries one block of neurons through all ticks, its states in registers. Fused multiply-add is off
+The text of this file, followed by the steps printed from one rule (see `triton_backend.py`), makes the module that runs
+that rule. A program carries one block of neurons through all steps, its states in registers. Fused multiply-add is off
 (`enable_fp_fusion=False` at launch), so spikes equal those of the reference bit for bit.
 
-Axes: T ticks, N neurons (batch and features together), S states, P parameters with a gradient.
-Memory traffic per neuron and tick: forward reads the inputs and writes the outputs; backward reads inputs (again) and
+Axes: T steps, N neurons (batch and features together), S states, P parameters with a gradient.
+Memory traffic per neuron and step: forward reads the inputs and writes the outputs; backward reads inputs (again) and
 output gradients, writes input gradients, and keeps 2 sqrt(T) instead of T states per neuron in scratch (none, and reads
 no inputs, where the rule is linear).
 """
@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 REAL = tl.constexpr(tl.float32)  # the dtype of states and of all arithmetic
-STAGES = tl.constexpr(4)  # ticks whose rows are asked for before they are wanted: a row takes long to come
+STAGES = tl.constexpr(4)  # steps whose rows are asked for before they are wanted: a row takes long to come
 
 
 # ---------------------------------------------------------------- the words
@@ -143,7 +143,7 @@ def clamp(a, low, high):
     return tl.minimum(tl.maximum(a, low), high)
 
 
-# ---------------------------------------------------------------- the ticks: printed from the rule
+# ---------------------------------------------------------------- the steps: printed from the rule
 @triton.jit
 def spread(a, like):
     """A result over the whole block: one made of parameters alone is smaller."""
@@ -152,7 +152,7 @@ def spread(a, like):
 
 @triton.jit
 def step(inputs, state, params):
-    """One tick -> (outputs, states after)."""
+    """One step -> (outputs, states after)."""
 
 
 SEEN = tl.constexpr(0)  # the states that backward sees again: those its adjoint reads, and those they come from
@@ -165,7 +165,7 @@ def seen(state):
 
 @triton.jit
 def advance(inputs, state, params):
-    """The same tick without its outputs, from the states seen again -> these after."""
+    """The same step without its outputs, from the states seen again -> these after."""
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""A rule on the GPU: ticks printed for Triton, one program per block of neurons, time inside."""
+"""A rule on the GPU: steps printed for Triton, one program per block of neurons, time inside."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def processors(device: torch.device) -> int:
 def block(neurons: int, processors: int) -> tuple[int, int]:
     """Neurons per program, and warps.
 
-    A program waits for memory at each tick, and all programs wait at once. So few neurons are shared by all processors;
+    A program waits for memory at each step, and all programs wait at once. So few neurons are shared by all processors;
     many come four a thread, for 16 bytes are the largest load and more would not leave the registers to a large rule.
 
     >>> block(4096, 132), block(1 << 20, 132)
@@ -39,7 +39,7 @@ def _tuple(operands: Sequence[Operand]) -> str:
     return f"({''.join(f'spread({operand(a)}, inputs[0]), ' for a in operands)})"
 
 
-def _tick(
+def _step(
     rule: Rule, name: str, arguments: Mapping[str, Sequence[str]], graph: Graph, results: Sequence[Sequence[Operand]]
 ) -> str:
     reads = graph.reads
@@ -49,7 +49,7 @@ def _tick(
 
 
 def _print(rule: Rule, wanted: Sequence[bool]) -> str:
-    """The three ticks of a rule, and which states backward sees again. wanted: which inputs and parameters need a
+    """The three steps of a rule, and which states backward sees again. wanted: which inputs and parameters need a
     gradient.
     """
     i, s, o = len(rule.inputs), len(rule.states), len(rule.outputs)
@@ -64,10 +64,10 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
     chosen = "".join(f"state[{k}], " for k in places)
     return "\n\n".join(
         (
-            _tick(rule, "step", given, rule.step, (rule.outputs, rule.after)),
+            _step(rule, "step", given, rule.step, (rule.outputs, rule.after)),
             f"SEEN = tl.constexpr({len(places)})\n\n\n@triton.jit\ndef seen(state):\n    return ({chosen})\n",
-            _tick(rule, "advance", again, rule.step.keeping(after), (after,)),
-            _tick(rule, "adjoint", {**again, **seeds}, graph, gradients),
+            _step(rule, "advance", again, rule.step.keeping(after), (after,)),
+            _step(rule, "adjoint", {**again, **seeds}, graph, gradients),
         )
     )
 
@@ -79,11 +79,11 @@ def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...], more: str =
     """The kernels of a rule for these gradients; more: the text of further loops, to stand at the end."""
     at = (rule.key, dtype, wanted, more)
     if at not in _modules:
-        kernels = (resources.files("ranvier.machines") / "gpu_kernels.py").read_text()
+        kernels = (resources.files("ranvier.backends") / "triton_kernels.py").read_text()
         if dtype == torch.float64:
             kernels = kernels.replace("REAL = tl.constexpr(tl.float32)", "REAL = tl.constexpr(tl.float64)")
-        ticks = f"# {'-' * 64} the ticks of {rule.name}\n{_print(rule, wanted)}"
-        _modules[at] = load(f"{rule.name}_gpu", "\n\n".join((kernels, ticks, more)))
+        steps = f"# {'-' * 64} the steps of {rule.name}\n{_print(rule, wanted)}"
+        _modules[at] = load(f"{rule.name}_gpu", "\n\n".join((kernels, steps, more)))
     return _modules[at]
 
 

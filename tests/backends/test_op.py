@@ -18,10 +18,10 @@ def test_opcheck():
     key = layer.bound(()).key
     x, initial = torch.rand(5, 2, 3, requires_grad=True), torch.zeros(1, 2, 3)
     params = [layer.beta, layer.threshold]
-    torch.library.opcheck(torch.ops.ranvier.scan.default, ([x], initial, params, key, "cpu"))
+    torch.library.opcheck(torch.ops.ranvier.scan.default, ([x], initial, params, key, "numba"))
     grads = [torch.rand(5, 2, 3), torch.rand(1, 2, 3)]
     plain = [p.detach() for p in params]
-    arguments = ([x.detach()], initial, plain, grads, [True, True, False], key, "cpu")
+    arguments = ([x.detach()], initial, plain, grads, [True, True, False], key, "numba")
     torch.library.opcheck(torch.ops.ranvier.scan_backward.default, arguments)
 
 
@@ -112,14 +112,14 @@ def test_a_cache_that_cannot_be_written(tmp_path):
     assert "cannot be written" in done.stderr and done.stdout.strip()
 
 
-@pytest.mark.parametrize("machine", ["cpu", "gpu"])
-def test_a_gradient_that_is_the_same_at_every_tick(machine):
+@pytest.mark.parametrize("backend", ["numba", "triton"])
+def test_a_gradient_that_is_the_same_at_every_step(backend):
     """As means over time give it: it is not spread over memory."""
     layer, back, found = rv.LIF(), torch.rand(2, 7).expand(5, 2, 7), []
-    for name in (machine, "reference"):
+    for name in (backend, "reference"):
         torch.manual_seed(0)
         x = torch.rand(5, 2, 7, requires_grad=True)
-        with rv.machine(name):
+        with rv.backend(name):
             layer(x).backward(back)
         found.append(x.grad)
     torch.testing.assert_close(*found)

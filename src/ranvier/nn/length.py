@@ -1,4 +1,4 @@
-"""Layers that know how many ticks a sequence has."""
+"""Layers that know how many steps a sequence has."""
 
 from typing import Any
 
@@ -9,28 +9,28 @@ from ranvier.nn.temporal import Temporal, check_sequence
 
 
 def count(name: str, steps: Any) -> int:
-    """A whole number of ticks of at least 1, or an error that names it."""
+    """A whole number of steps of at least 1, or an error that names it."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {steps!r}")
     return steps
 
 
 def span(layer: Temporal, x: Tensor, state: Any, steps: int) -> tuple[int, dict[str, Tensor]]:
-    """The tick at which x [T, B, *features] begins, and the state {"tick": [B]} after it; at most `steps` ticks."""
-    begin = 0 if state is None else int(state["tick"][0])
+    """The step at which x [T, B, *features] begins, and the state {"step": [B]} after it; at most `steps` steps."""
+    begin = 0 if state is None else int(state["step"][0])
     end = begin + x.shape[0]
     if end > steps:
         raise ValueError(
-            f"{type(layer).__name__} has parameters for {steps} ticks, but this sequence reaches tick {end}; "
+            f"{type(layer).__name__} has parameters for {steps} steps, but this sequence reaches step {end}; "
             f"build it with {end}, or begin a new sequence with state=None"
         )
-    return begin, {"tick": torch.full((x.shape[1],), end, device=x.device)}
+    return begin, {"step": torch.full((x.shape[1],), end, device=x.device)}
 
 
 class Whole(Temporal):
-    """A layer that mixes all ticks of a sequence, later ones included: it cannot go on from a state, nor be streamed.
+    """A layer that mixes all steps of a sequence, later ones included: it cannot go on from a state, nor be streamed.
 
-    A layer defines `mix(x)`; x [T, B, *features] must have exactly `steps` ticks.
+    A layer defines `mix(x)`; x [T, B, *features] must have exactly `steps` steps.
     """
 
     def __init__(self, steps: int):
@@ -46,11 +46,11 @@ class Whole(Temporal):
         name = type(self).__name__
         if state is not None or x.shape[0] != self.steps:
             raise ValueError(
-                f"{name} sees all {self.steps} ticks of a sequence at once and cannot go on from a state or run on "
-                f"{x.shape[0]} ticks; give it x [{self.steps}, B, *features] in one call"
+                f"{name} sees all {self.steps} steps of a sequence at once and cannot go on from a state or run on "
+                f"{x.shape[0]} steps; give it x [{self.steps}, B, *features] in one call"
             )
         y = self.mix(x)
-        return y, {"tick": torch.full((x.shape[1],), self.steps, device=x.device)}, {n: y for n in names}
+        return y, {"step": torch.full((x.shape[1],), self.steps, device=x.device)}, {n: y for n in names}
 
     def explain(self, x: Any) -> str:
-        return "all ticks at once"
+        return "all steps at once"

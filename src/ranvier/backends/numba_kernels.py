@@ -1,26 +1,26 @@
 """The loops over time for CPUs.
 
-The text of this file, followed by the rows printed from one rule (see `cpu.py`), makes the module that runs that
-rule. A row is one tick of one tile of neurons: neurons are its inner, vectorised loop; time is the loop here.
+The text of this file, followed by the rows printed from one rule (see `numba_backend.py`), makes the module that runs
+that rule. A row is one step of one tile of neurons: neurons are its inner, vectorised loop; time is the loop here.
 Fused multiply-add and reassociation stay off, so spikes equal those of the reference bit for bit.
 
-Axes: T ticks, N neurons (batch and features together), S states, P parameters with a gradient, W the tile's width.
+Axes: T steps, N neurons (batch and features together), S states, P parameters with a gradient, W the tile's width.
 """
 
 from numba import njit
 
-from ranvier.machines.cpu_words import kernel, read, write  # in a rule's module: of its precision, and all words
+from ranvier.backends.numba_ops import kernel, read, write  # in a rule's module: of its precision, and all words
 
 compiled = njit(nogil=True, error_model="numpy", inline="always")  # inlined before types are inferred: compiles sooner
 
 
 # ---------------------------------------------------------------- the rows: printed from the rule
 def forward_row(t, lo, hi, inputs, before, params, outputs, after):
-    """One tick: outputs at t, and the states after it from those before it."""
+    """One step: outputs at t, and the states after it from those before it."""
 
 
 def advance_row(t, lo, hi, inputs, before, params, after):
-    """The same tick without its outputs."""
+    """The same step without its outputs."""
 
 
 def adjoint_row(t, lo, hi, inputs, before, params, g_outputs, carry, g_inputs, g_params):
@@ -47,7 +47,7 @@ def backward(lo, hi, width, steps, segment, inputs, initial, params, g_outputs, 
              marks, trail, carry):  # fmt: skip
     """Walk the neurons lo..hi back through time: their states are computed again, tile by tile, into cache.
 
-    inputs, g_outputs, g_inputs: tuples of [T, N], but [1, N] for a gradient of outputs that is the same at every tick;
+    inputs, g_outputs, g_inputs: tuples of [T, N], but [1, N] for a gradient of outputs that is the same at every step;
     initial, g_final, g_initial [S, N]; g_params [P, N], added to.
     Scratch: marks [segments, S, width], the states at the start of each but the last; trail [segment or 2, S, width],
     the states within one segment; carry [S, width].

@@ -1,16 +1,16 @@
 """The spike alone: no memory."""
 
 from ranvier.nn.neuron import Neuron, Param
-from ranvier.words import spike
+from ranvier.ops import spike
 
 
-class Threshold(Neuron):
+class Heaviside(Neuron):
     """A step with a surrogate gradient and no state: z = 1 where x >= threshold.
 
     x [T, B, *features] -> spikes of the same shape. McCulloch & Pitts 1943.
 
     >>> import torch, ranvier
-    >>> ranvier.Threshold()(torch.tensor([0.5, 1.0]).reshape(2, 1, 1)).flatten()
+    >>> ranvier.Heaviside()(torch.tensor([0.5, 1.0]).reshape(2, 1, 1)).flatten()
     tensor([0., 1.])
     """
 

@@ -71,7 +71,7 @@ def scan(net: nn.Module, x: Any, state: State | None = None) -> tuple[Any, State
     """Run a sequence from a given state and hand the state over: chunks, truncated BPTT, the last membrane.
 
     net: any module whose forward pass calls temporal layers. x [T, B, *features]. state: what an earlier `scan`
-    returned, or None to begin anew. Returns (net(x), {module path: state after the last tick}).
+    returned, or None to begin anew. Returns (net(x), {module path: state after the last step}).
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(3, 4), ranvier.LIF())
@@ -87,9 +87,9 @@ def scan(net: nn.Module, x: Any, state: State | None = None) -> tuple[Any, State
 
 
 def step(net: nn.Module, x_t: Tensor, state: State | None = None) -> tuple[Any, State]:
-    """One tick: x_t [B, *features] and the state before it -> output of the tick and the state after it.
+    """One step: x_t [B, *features] and the state before it -> output of the step and the state after it.
 
-    The network sees a sequence of one tick, so whatever runs under `scan` runs here.
+    The network sees a sequence of one step, so whatever runs under `scan` runs here.
     """
     y, state = scan(net, x_t.unsqueeze(0), state)
     return _first(y), state
@@ -130,7 +130,7 @@ def detach(state: Any) -> Any:
 
 
 class Stream:
-    """The one object that remembers: a network fed tick by tick, without gradients.
+    """The one object that remembers: a network fed step by step, without gradients.
 
     `y_t = stream(x_t)` with x_t [B, *features]; `stream.reset()` begins anew; `stream.state` can be read and set.
 
@@ -144,7 +144,7 @@ class Stream:
         self.net, self.state = net, None
 
     def reset(self) -> None:
-        """Forget: the next tick is the first."""
+        """Forget: the next step is the first."""
         self.state: State | None = None
 
     @torch.no_grad()
@@ -155,7 +155,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which machine runs each layer, and why; print it."""
+    """Which backend runs each layer, and why; print it."""
 
     rows: tuple[tuple[str, str, str], ...]
 
@@ -169,7 +169,7 @@ def _note(book: Book, path: str, layer: Linear | Conv2d, given: tuple) -> None:
 
 
 def explain(net: nn.Module, x: Any) -> Explanation:
-    """Run the network once and tell, layer by layer, which machine carried it and why."""
+    """Run the network once and tell, layer by layer, which backend carried it and why."""
     with torch.no_grad(), _open(net) as book, ExitStack() as hooks:
         for path, module in net.named_modules():
             if isinstance(module, (Linear, Conv2d)):

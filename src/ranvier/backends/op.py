@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.backends import numba_backend
+from ranvier.backends.buffers import contiguous
 from ranvier.derive.rule import Rule
-from ranvier.machines import cpu
-from ranvier.machines.memory import contiguous
 
 PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -29,12 +29,12 @@ def register(rule: Rule) -> str:
     return rule.key
 
 
-def _kernels(machine: str) -> Any:
-    if machine == "cpu":
-        return cpu
-    from ranvier.machines import gpu  # Triton is imported where it is used
+def _kernels(backend: str) -> Any:
+    if backend == "numba":
+        return numba_backend
+    from ranvier.backends import triton_backend  # Triton is imported where it is used
 
-    return gpu
+    return triton_backend
 
 
 def _flat(inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -> tuple[list, Tensor, list]:
@@ -51,15 +51,15 @@ def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dty
     return [p.reshape(-1).contiguous() for p in wide]
 
 
-def carry(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
+def carry(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str) -> list[Tensor]:
     """The same as `scan`."""
     traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()  # type: ignore
     if traced or any(type(t) not in PLAIN for t in (*inputs, initial, *params)):
-        return scan(inputs, initial, params, rule, machine)
-    return list(_Scan.apply(rule, machine, len(inputs), *inputs, initial, *params))
+        return scan(inputs, initial, params, rule, backend)
+    return list(_Scan.apply(rule, backend, len(inputs), *inputs, initial, *params))
 
 
-def _forward(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
+def _forward(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str) -> list[Tensor]:
     """inputs [T, B, *F] each, initial [S, B, *F], params broadcastable to [*F] -> outputs [T, B, *F], ..., final."""
     like = inputs[0]
     if like.numel() == 0:
@@ -67,7 +67,7 @@ def _forward(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: 
             *(torch.empty_like(like, memory_format=torch.contiguous_format) for _ in rules[rule].outputs),
             initial.clone(),
         ]
-    outputs, final = _kernels(machine).forward(rules[rule], *_flat(inputs, initial, params))
+    outputs, final = _kernels(backend).forward(rules[rule], *_flat(inputs, initial, params))
     return [*(y.view(like.shape).to(like.dtype) for y in outputs), final.view(initial.shape)]
 
 
@@ -75,14 +75,14 @@ scan = torch.library.custom_op("ranvier::scan", _forward, mutates_args=())
 
 
 @scan.register_fake
-def _(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, machine: str) -> list[Tensor]:
+def _(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str) -> list[Tensor]:
     new = [torch.empty_like(inputs[0], memory_format=torch.contiguous_format) for _ in rules[rule].outputs]
     return [*new, torch.empty_like(initial, memory_format=torch.contiguous_format)]
 
 
 def _gradients(
     inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str,
-    machine: str,
+    backend: str,
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of the wanted inputs, of the initial state, of the wanted parameters."""
     x, s, p = _flat(inputs, initial, params)
@@ -91,10 +91,10 @@ def _gradients(
         rows = x[0].new_zeros(sum(wanted[len(x) :]), neurons)
         g_inputs, g_initial = [torch.zeros_like(x[0]) for want in wanted[: len(x)] if want], grads[-1].clone()
     else:
-        still = [machine == "cpu" and y.stride(0) == 0 for y in grads[:-1]]  # as a mean over time gives it
+        still = [backend == "numba" and y.stride(0) == 0 for y in grads[:-1]]  # as a mean over time gives it
         g = [contiguous(y[:1] if one else y).view(-1, neurons) for y, one in zip(grads[:-1], still, strict=True)]
         g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
-        g_inputs, g_initial, rows = _kernels(machine).backward(rules[rule], x, s, p, g, g_final, tuple(wanted))
+        g_inputs, g_initial, rows = _kernels(backend).backward(rules[rule], x, s, p, g, g_final, tuple(wanted))
     like = inputs[0]
     kept = [q for q, want in zip(params, wanted[len(inputs) :], strict=True) if want]
     return [
@@ -110,7 +110,7 @@ scan_backward = torch.library.custom_op("ranvier::scan_backward", _gradients, mu
 @scan_backward.register_fake
 def _(
     inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str,
-    machine: str,
+    backend: str,
 ) -> list[Tensor]:  # fmt: skip
     new = torch.contiguous_format
     return [
@@ -121,13 +121,13 @@ def _(
 
 
 def _remember(ctx: Any, inputs: tuple, output: Any) -> None:
-    xs, initial, params, rule, machine = inputs
-    _keep(ctx, rule, machine, len(xs), *xs, initial, *params)
+    xs, initial, params, rule, backend = inputs
+    _keep(ctx, rule, backend, len(xs), *xs, initial, *params)
 
 
-def _keep(ctx: Any, rule: str, machine: str, count: int, *tensors: Tensor) -> None:
+def _keep(ctx: Any, rule: str, backend: str, count: int, *tensors: Tensor) -> None:
     ctx.set_materialize_grads(False)
-    ctx.rule, ctx.machine, ctx.count = rule, machine, count
+    ctx.rule, ctx.backend, ctx.count = rule, backend, count
     ctx.save_for_backward(*tensors)
 
 
@@ -138,7 +138,7 @@ def _back(ctx: Any, grads: Sequence[Tensor | None], needs: Sequence[bool], gradi
     wanted = [*needs[:n], *needs[n + 1 :]]
     likes = [xs[0]] * (len(grads) - 1) + [initial]
     given = [torch.zeros_like(like) if g is None else g for g, like in zip(grads, likes, strict=True)]
-    found = iter(gradients(xs, initial, params, given, wanted, ctx.rule, ctx.machine))
+    found = iter(gradients(xs, initial, params, given, wanted, ctx.rule, ctx.backend))
     return [next(found) if want or at == n else None for at, want in enumerate(needs)]
 
 
@@ -154,9 +154,9 @@ class _Scan(torch.autograd.Function):
     """`scan` without the dispatcher."""
 
     @staticmethod
-    def forward(ctx: Any, rule: str, machine: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        _keep(ctx, rule, machine, count, *tensors)
-        return tuple(_forward(list(tensors[:count]), tensors[count], list(tensors[count + 1 :]), rule, machine))
+    def forward(ctx: Any, rule: str, backend: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        _keep(ctx, rule, backend, count, *tensors)
+        return tuple(_forward(list(tensors[:count]), tensors[count], list(tensors[count + 1 :]), rule, backend))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -168,7 +168,7 @@ class _Scan(torch.autograd.Function):
 def no_second_derivative(ctx: Any, *grads: Any) -> None:
     raise RuntimeError(
         "the fused kernels give first derivatives only; for second ones run the forward pass "
-        'inside `with ranvier.machine("reference"):`'
+        'inside `with ranvier.backend("reference"):`'
     )
 
 

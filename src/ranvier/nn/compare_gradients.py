@@ -43,7 +43,7 @@ class Comparison:
         return "\n".join(lines + [f"{path}: {share:.1%} of spikes graze" for path, share in self.grazing.items()])
 
 
-def gradients(net: nn.Module, x: Any, loss: Callable[[Any], Tensor]) -> Comparison:
+def compare_gradients(net: nn.Module, x: Any, loss: Callable[[Any], Tensor]) -> Comparison:
     """Compare EventProp's exact gradients of a network of timed spikes with surrogate ones, parameter by parameter.
 
     net: has `TimedLIF` layers; it is left as it is. loss(net(x)) gives one number. Both gradients are of the same
@@ -53,9 +53,10 @@ def gradients(net: nn.Module, x: Any, loss: Callable[[Any], Tensor]) -> Comparis
     >>> from torch import nn
     >>> first, second = nn.Linear(2, 8, bias=False), nn.Linear(8, 3, bias=False)
     >>> _ = nn.init.normal_(first.weight, 8.0)
-    >>> net = ranvier.Sequential(ranvier.Timed(first), ranvier.TimedLIF(), ranvier.Timed(second), ranvier.TimedLI())
+    >>> first, second = ranvier.TimedMap(first), ranvier.TimedMap(second)
+    >>> net = ranvier.Sequential(first, ranvier.TimedLIF(), second, ranvier.TimedLI())
     >>> x = ranvier.encode_times(torch.rand(5, 2) * 10e-3, 30, net[1])
-    >>> found = ranvier.gradients(net, x, lambda v: v.amax(0).square().mean())
+    >>> found = ranvier.compare_gradients(net, x, lambda v: v.amax(0).square().mean())
     >>> [row.name for row in found.rows]
     ['0.module.weight', '2.module.weight']
     """

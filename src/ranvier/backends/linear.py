@@ -1,8 +1,8 @@
 """Recurrences without reset, in parallel over time: v[t] = a v[t - 1] + x[t].
 
-Two ticks of such a recurrence are one tick of another, (a, x) then (b, y) = (b a, b x + y), so log2(T) passes of
-doubling do the work of T ticks. That is more arithmetic for less waiting: it pays where there are too few neurons to
-fill the machine (a GPU with some thousands), and never on a CPU, where a tile of neurons walks through time at the
+Two steps of such a recurrence are one step of another, (a, x) then (b, y) = (b a, b x + y), so log2(T) passes of
+doubling do the work of T steps. That is more arithmetic for less waiting: it pays where there are too few neurons to
+fill the backend (a GPU with some thousands), and never on a CPU, where a tile of neurons walks through time at the
 speed of memory. `worth` decides; `benchmarks/run.py parallel` measures.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 FILLS = 1 << 15  # neurons that keep a large GPU busy by themselves (132 processors with some 256 threads each)
-LONG = 64  # ticks from which log2(T) launches are fewer than the waiting of T dependent ticks
+LONG = 64  # steps from which log2(T) launches are fewer than the waiting of T dependent steps
 
 
 def worth(x: Tensor) -> bool:
@@ -50,7 +50,7 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, None]:
         decay, v = ctx.saved_tensors
         back = decay.conj()
-        if ctx.changing:  # what leaves tick t is carried by the decay of tick t + 1
+        if ctx.changing:  # what leaves step t is carried by the decay of step t + 1
             back = torch.cat([torch.zeros_like(back[:1]), back[1:].flip(0)])
         g_x = _Scan.apply(back, grads[0].flip(0), ctx.changing).flip(0)
         before = torch.cat([torch.zeros_like(v[:1]), v[:-1]])

@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 from ranvier.derive.rule import Rule
-from ranvier.words import sloped
+from ranvier.ops import sloped
 
 
 def scan(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:
     """inputs [T, B, *F] each, state [B, *F] each, params broadcastable to [*F] -> outputs [T, B, *F] each, state."""
-    ticks: list[tuple] = []
+    steps: list[tuple] = []
     like = inputs[0]
     with sloped(rule.slope, like.dtype):
         for now in zip(*(x.unbind(0) for x in inputs), strict=True):
             outputs, state = rule.function(*now, *state, *params)
-            ticks.append(tuple(_tensor(y, now[0]) for y in outputs))
+            steps.append(tuple(_tensor(y, now[0]) for y in outputs))
             state = tuple(_tensor(s, now[0]) for s in state)
-    if not ticks:
+    if not steps:
         return [torch.empty_like(like) for _ in rule.outputs], list(state)
-    return [torch.stack(y) for y in zip(*ticks, strict=True)], list(state)
+    return [torch.stack(y) for y in zip(*steps, strict=True)], list(state)
 
 
 def _tensor(value: Tensor | float, like: Tensor) -> Tensor:

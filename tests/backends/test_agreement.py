@@ -1,4 +1,4 @@
-"""The reference is the judge: every neuron on every machine gives its spikes exactly and its gradients closely."""
+"""The reference is the judge: every neuron on every backend gives its spikes exactly and its gradients closely."""
 
 import copy
 
@@ -25,12 +25,12 @@ def learned(layer):
     return layer
 
 
-def outcome(neuron, machine, x, state, grads):
-    """Outputs, final states and all gradients on one machine."""
+def outcome(neuron, backend, x, state, grads):
+    """Outputs, final states and all gradients on one backend."""
     xs = [v.clone().requires_grad_() for v in (x if isinstance(x, tuple) else (x,))]
     state = {k: v.clone().requires_grad_() for k, v in state.items()}
     params = [p for p in neuron.parameters()]
-    with rv.machine(machine):
+    with rv.backend(backend):
         y, after = neuron.scan(tuple(xs) if len(xs) > 1 else xs[0], state)
     ys = [*(y if isinstance(y, tuple) else (y,)), *after.values()]
     pairs = [(v, g) for v, g in zip(ys, grads, strict=True) if v.requires_grad]
@@ -43,17 +43,17 @@ def outcome(neuron, machine, x, state, grads):
     return [v.detach() for v in ys], dict(zip(names, found, strict=True))
 
 
-def compare(neuron, machine, steps, shape, dtype):
+def compare(neuron, backend, steps, shape, dtype):
     x = drive(neuron, steps, shape, dtype)
     like = x[0] if isinstance(x, tuple) else x
     generator = torch.Generator().manual_seed(1)
     state = {k: torch.rand(shape, generator=generator, dtype=dtype) * 0.5 for k in neuron.states}
-    ticks = torch.Generator().manual_seed(2)
+    steps = torch.Generator().manual_seed(2)
     outputs = len(neuron.bound(()).outputs)
-    grads = [torch.randn(like.shape, generator=ticks, dtype=dtype) for _ in range(outputs)]
-    grads += [torch.randn(shape, generator=ticks, dtype=dtype) for _ in neuron.states]
+    grads = [torch.randn(like.shape, generator=steps, dtype=dtype) for _ in range(outputs)]
+    grads += [torch.randn(shape, generator=steps, dtype=dtype) for _ in neuron.states]
     true, g_true = outcome(spread(neuron, shape[1:]), "reference", x, state, grads)
-    fast, g_fast = outcome(neuron, machine, x, state, grads)
+    fast, g_fast = outcome(neuron, backend, x, state, grads)
     names = [f"output {k}" for k in range(outputs)] + [f"state {k}" for k in neuron.states]
     for name, a, b in zip(names, true, fast, strict=True):
         # words beyond arithmetic (exp, ...) may differ in the last bit from torch's
@@ -84,29 +84,29 @@ def spread(neuron, features):
 
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+@pytest.mark.parametrize("backend", ["numba", "triton"])
 @pytest.mark.parametrize("neuron", NEURONS, ids=lambda c: c.__name__)
-def test_every_neuron_agrees_with_the_reference(neuron, machine, dtype):
+def test_every_neuron_agrees_with_the_reference(neuron, backend, dtype):
     layer = learned(neuron()).to(dtype)
     for steps, shape in SHAPES:
-        compare(layer, machine, steps, shape, dtype)
+        compare(layer, backend, steps, shape, dtype)
 
 
-@pytest.mark.slow  # a kernel for each; `test_words.py` has their slopes in one
+@pytest.mark.slow  # a kernel for each; `test_ops.py` has their slopes in one
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+@pytest.mark.parametrize("backend", ["numba", "triton"])
 @pytest.mark.parametrize("name", sorted(rv.surrogate.SURROGATES))
-def test_every_surrogate_agrees_with_the_reference(name, machine, dtype):
+def test_every_surrogate_agrees_with_the_reference(name, backend, dtype):
     layer = rv.LIF(surrogate=rv.surrogate.SURROGATES[name](), learn="beta").to(dtype)
-    compare(layer, machine, 9, (2, 33), dtype)
+    compare(layer, backend, 9, (2, 33), dtype)
 
 
 @pytest.mark.usefixtures("poisoned")
-@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+@pytest.mark.parametrize("backend", ["numba", "triton"])
 @pytest.mark.parametrize("options", [{"reset": "zero"}, {"reset": "none"}, {"detach_reset": True}], ids=str)
-def test_every_reset_agrees_with_the_reference(options, machine):
-    compare(rv.ALIF(learn=("beta", "kappa"), **options), machine, 9, (2, 33), torch.float32)
+def test_every_reset_agrees_with_the_reference(options, backend):
+    compare(rv.ALIF(learn=("beta", "kappa"), **options), backend, 9, (2, 33), torch.float32)
 
 
 ADEX = {
@@ -118,33 +118,33 @@ ADEX = {
 
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+@pytest.mark.parametrize("backend", ["numba", "triton"])
 @pytest.mark.parametrize("name", ADEX)
-def test_adex_with_every_term_on_agrees_with_the_reference(name, machine, dtype):
-    """Leak, exponential, both adaptations, spikes, reset and refractory time: many ticks, so that all take part."""
+def test_adex_with_every_term_on_agrees_with_the_reference(name, backend, dtype):
+    """Leak, exponential, both adaptations, spikes, reset and refractory time: many steps, so that all take part."""
     layer = learned(rv.AdEx(tau_mem=5e-3, t_refractory=3e-3, **ADEX[name])).to(dtype)
     x = drive(layer, 40, (2, 33), dtype)
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         z = layer(x)
         left = rv.record(layer, x, "left")[""]
     assert 0.02 < z.mean() < 0.5 and left.max() == 3.0
-    compare(layer, machine, 40, (2, 33), dtype)
+    compare(layer, backend, 40, (2, 33), dtype)
 
 
 @pytest.mark.usefixtures("poisoned")
-@pytest.mark.parametrize("machine", ["cpu", "gpu"])
-def test_parameters_of_each_neuron(machine):
+@pytest.mark.parametrize("backend", ["numba", "triton"])
+def test_parameters_of_each_neuron(backend):
     beta = torch.rand(33)
     layer = rv.ALIF(beta=beta, threshold=torch.rand(33) + 0.5, learn=("beta", "rho"), shape=(33,))
-    compare(layer, machine, 9, (2, 33), torch.float32)
+    compare(layer, backend, 9, (2, 33), torch.float32)
     channels = rv.LIF(beta=torch.rand(5, 1, 1), learn="beta")
-    compare(channels, machine, 4, (2, 5, 3, 2), torch.float32)
+    compare(channels, backend, 4, (2, 5, 3, 2), torch.float32)
 
 
 @pytest.mark.parametrize("steps", [63, 64, 700, 5000])
 def test_long_sequences_on_segments_of_time(steps):
     """Long sequences are walked back segment by segment; the odd last one must not differ."""
-    compare(rv.ALIF(learn=("beta",)).double(), "cpu", steps, (1, 3), torch.float64)
+    compare(rv.ALIF(learn=("beta",)).double(), "numba", steps, (1, 3), torch.float64)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -152,19 +152,19 @@ def test_many_tiles_and_threads(threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        compare(rv.LIF(learn=("beta",)), "cpu", 40, (7, 1501), torch.float32)
+        compare(rv.LIF(learn=("beta",)), "numba", 40, (7, 1501), torch.float32)
     finally:
         torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("machine", ["cpu", "gpu"])
-def test_half_precision_in_and_out_with_states_in_float32(machine, dtype):
+@pytest.mark.parametrize("backend", ["numba", "triton"])
+def test_half_precision_in_and_out_with_states_in_float32(backend, dtype):
     layer = rv.LIF()
     x = drive(layer, 9, (2, 33), dtype).requires_grad_()
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         true, after = layer.scan(x)
-    with rv.machine(machine):
+    with rv.backend(backend):
         fast, state = layer.scan(x)
     assert fast.dtype == dtype and state["v"].dtype == torch.float32
     assert torch.equal(true, fast) and torch.equal(after["v"], state["v"])

@@ -25,16 +25,16 @@ def test_verbs_work_for_any_module():
     whole, after = rv.scan(net, x)
     assert torch.equal(whole, net(x))
     assert {k: sorted(v) for k, v in after.items()} == {"lif": ["v"], "second": ["i", "v"]}
-    ticks, state = [], None
+    steps, state = [], None
     for x_t in x:
         y_t, state = rv.step(net, x_t, state)
-        ticks.append(y_t)
-    torch.testing.assert_close(torch.stack(ticks), whole)
+        steps.append(y_t)
+    torch.testing.assert_close(torch.stack(steps), whole)
     traces = rv.record(net, x, "i")
     assert list(traces) == ["second"] and traces["second"].shape == (6, 2, 4)
 
 
-def test_record_gives_states_after_each_tick_and_is_differentiable():
+def test_record_gives_states_after_each_step_and_is_differentiable():
     layer = rv.LIF(beta=0.5, learn="beta")
     x = torch.rand(6, 2, 3)
     traces = rv.record(layer, x, "v")
@@ -42,7 +42,7 @@ def test_record_gives_states_after_each_tick_and_is_differentiable():
     assert torch.equal(traces[""][-1], after["v"])
     assert torch.equal(rv.record(layer, x, "z")[""], layer(x))
     traces[""].sum().backward()
-    with rv.machine("reference"):
+    with rv.backend("reference"):
         other = rv.LIF(beta=0.5, learn="beta")
         rv.record(other, x, "v")[""].sum().backward()
     torch.testing.assert_close(layer.beta.grad, other.beta.grad)
@@ -90,20 +90,23 @@ def test_stream_remembers_and_forgets():
     assert torch.equal(stream(x[0]), once[0])
 
 
-def test_explain_names_the_machine_and_the_reason():
+def test_explain_names_the_backend_and_the_reason():
     net, x = Residual(), torch.rand(2, 2, 4)
     told = rv.explain(net, x)
-    assert [r[0] for r in told.rows] == ["lif", "second"] and "cpu: cpu tensors: Numba" in str(told)
-    with rv.machine("reference"):
-        assert "asked for by machine('reference')" in str(rv.explain(net, x))
+    assert [r[0] for r in told.rows] == ["lif", "second"] and "numba: cpu tensors: Numba" in str(told)
+    with rv.backend("reference"):
+        assert "asked for by backend('reference')" in str(rv.explain(net, x))
 
 
-def test_a_machine_that_cannot_serve_says_why():
-    with pytest.raises(ValueError, match="no machine 'tpu'; there are 'cpu', 'gpu', 'reference'"), rv.machine("tpu"):
+def test_a_backend_that_cannot_serve_says_why():
+    with (
+        pytest.raises(ValueError, match="no backend 'tpu'; there are 'numba', 'triton', 'reference'"),
+        rv.backend("tpu"),
+    ):
         pass
     with (
-        rv.machine("cpu"),
-        pytest.raises(ValueError, match="machine\\('cpu'\\) serves cpu tensors, but this one is on meta"),
+        rv.backend("numba"),
+        pytest.raises(ValueError, match="backend\\('numba'\\) serves cpu tensors, but this one is on meta"),
     ):
         rv.LIF()(torch.empty(3, 2, 4, device="meta"))
 
@@ -142,7 +145,7 @@ def test_input_that_is_constant_in_time_goes_through_plain_modules_once():
     handle.remove()
     assert calls == [(2, 3)]
     torch.testing.assert_close(y, net(x.contiguous()))
-    rv.Sequential(Counting(3, 4), rv.LIF())(x)  # a module of unknown kind sees every tick
+    rv.Sequential(Counting(3, 4), rv.LIF())(x)  # a module of unknown kind sees every step
     assert calls[-1] == (10, 3)
 
 

@@ -41,7 +41,7 @@ def _said(size: float) -> str:
     return f"{size:.3g} GB"
 
 
-def memory(net: nn.Module, x: Any) -> Kept:
+def saved_memory(net: nn.Module, x: Any) -> Kept:
     """Run the network once, with gradients, and tell what each layer keeps for the backward pass.
 
     x: what the network takes, as in `net(x)`. A tensor that two layers keep is counted where it is kept first;
@@ -50,7 +50,7 @@ def memory(net: nn.Module, x: Any) -> Kept:
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF())
-    >>> print(ranvier.memory(net, torch.rand(10, 2, 4)))
+    >>> print(ranvier.saved_memory(net, torch.rand(10, 2, 4)))
     0-1       Linear, LIF  704 B  float32 [10, 2, 8], float32 [1, 16]
     together               704 B
     """

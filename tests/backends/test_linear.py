@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from ranvier.machines import linear
+from ranvier.backends import linear
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])

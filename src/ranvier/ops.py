@@ -1,11 +1,11 @@
 """What a rule may say.
 
 A rule is the equation of a neuron: Python arithmetic, comparisons, and the words of this file. A word has two
-meanings. On tensors it is a torch operation. On anything that has a method `__say__(word, *arguments)` it is only
-written down; `ranvier.derive` does so and makes code for every machine out of it.
+meanings. On tensors it is a torch operation. On anything that has a method `__op__(word, *arguments)` it is only
+written down; `ranvier.derive` does so and makes code for every backend out of it.
 
     >>> import torch
-    >>> from ranvier.words import spike
+    >>> from ranvier.ops import spike
     >>> spike(torch.tensor([-0.1, 0.0, 0.1]))
     tensor([0., 1., 1.])
 """
@@ -113,7 +113,7 @@ def _tensor_pair(function: Callable) -> Callable:
 
 
 # What each word means on tensors. The adjoint of each stands in derive/adjoint.py, its Numba and Triton
-# meaning in machines/cpu_words.py and machines/gpu_kernels.py; a test holds the four tables together.
+# meaning in backends/numba_ops.py and backends/triton_kernels.py; a test holds the four tables together.
 EAGER: dict[str, Callable] = {
     "spike": lambda u: _Spike.apply(u, u >= 0, _current()[0]),
     "spike_strict": lambda u: _Spike.apply(u, u > 0, _current()[0]),
@@ -136,11 +136,11 @@ EAGER: dict[str, Callable] = {
 }
 
 
-def _say(word: str, *arguments: Any) -> Any:
+def _apply(word: str, *arguments: Any) -> Any:
     """Let a symbol among the arguments write the word down, or let torch compute it."""
     for a in arguments:
-        if hasattr(a, "__say__"):
-            return a.__say__(word, *arguments)
+        if hasattr(a, "__op__"):
+            return a.__op__(word, *arguments)
     if not any(isinstance(a, Tensor) for a in arguments):
         shown = ", ".join(map(repr, arguments))
         raise TypeError(
@@ -151,88 +151,88 @@ def _say(word: str, *arguments: Any) -> Any:
 
 def spike(u: Any, *, strict: bool = False) -> Any:
     """1 where u >= 0, else 0 (with `strict=True`: 1 where u > 0). Its derivative is the neuron's surrogate."""
-    z = _say("spike_strict" if strict else "spike", u)
+    z = _apply("spike_strict" if strict else "spike", u)
     gate = getattr(_here, "gate", None)
     return z if gate is None else gate(z)
 
 
 def stop(a: Any) -> Any:
     """The value of a, but no gradient flows back through it."""
-    return _say("stop", a)
+    return _apply("stop", a)
 
 
 def inject(model: Any, measured: Any) -> Any:
     """The value of `measured`, the derivative of `model`: what hardware saw, differentiated as the model says."""
-    return _say("inject", model, measured)
+    return _apply("inject", model, measured)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
     """a where the condition (a comparison) holds, b elsewhere."""
-    return _say("where", condition, a, b)
+    return _apply("where", condition, a, b)
 
 
 def exp(a: Any) -> Any:
     """e to the power of a."""
-    return _say("exp", a)
+    return _apply("exp", a)
 
 
 def log(a: Any) -> Any:
     """Natural logarithm."""
-    return _say("log", a)
+    return _apply("log", a)
 
 
 def sqrt(a: Any) -> Any:
     """Square root."""
-    return _say("sqrt", a)
+    return _apply("sqrt", a)
 
 
 def tanh(a: Any) -> Any:
     """Hyperbolic tangent."""
-    return _say("tanh", a)
+    return _apply("tanh", a)
 
 
 def sigmoid(a: Any) -> Any:
     """1 / (1 + exp(-a))."""
-    return _say("sigmoid", a)
+    return _apply("sigmoid", a)
 
 
 def softplus(a: Any) -> Any:
     """log(1 + exp(a))."""
-    return _say("softplus", a)
+    return _apply("softplus", a)
 
 
 def abs(a: Any) -> Any:
     """Absolute value; its derivative at 0 is 0."""
-    return _say("abs", a)
+    return _apply("abs", a)
 
 
 def sign(a: Any) -> Any:
     """-1, 0 or 1; no derivative."""
-    return _say("sign", a)
+    return _apply("sign", a)
 
 
 def floor(a: Any) -> Any:
     """Largest whole number not above a; no derivative."""
-    return _say("floor", a)
+    return _apply("floor", a)
 
 
 def round(a: Any) -> Any:
     """Nearest whole number, halves to even; no derivative."""
-    return _say("round", a)
+    return _apply("round", a)
 
 
 def minimum(a: Any, b: Any) -> Any:
     """The smaller of two; where they are equal, each gets half of the gradient."""
-    return _say("minimum", a, b)
+    return _apply("minimum", a, b)
 
 
 def maximum(a: Any, b: Any) -> Any:
     """The larger of two; where they are equal, each gets half of the gradient."""
-    return _say("maximum", a, b)
+    return _apply("maximum", a, b)
 
 
 def clamp(a: Any, low: float, high: float) -> Any:
     """a, held between two plain numbers; the gradient is 1 inside and on the bounds, 0 outside."""
-    if hasattr(low, "__say__") or hasattr(high, "__say__"):
+    if hasattr(low, "__op__") or hasattr(high, "__op__"):
         raise TypeError("clamp: the bounds must be plain numbers; write minimum(maximum(a, low), high) instead")
-    return _say("clamp", a, low, high)
+    return _apply("clamp", a, low, high)

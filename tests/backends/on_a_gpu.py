@@ -1,4 +1,4 @@
-"""What only a real GPU can show: its kernels against the reference there. `python tests/machines/on_a_gpu.py`
+"""What only a real GPU can show: its kernels against the reference there. `python tests/backends/on_a_gpu.py`
 
 Prints one line a check and ends with the number of failures. Rules of arithmetic alone must give the reference's spikes
 exactly; exp and its like are approximate on a GPU, and so are long sums, so elsewhere a spike may move, and is counted.
@@ -16,7 +16,7 @@ from torch import nn
 
 import ranvier as rv
 from everything import NEURONS, drive
-from ranvier.machines import gpu
+from ranvier.backends import triton_backend
 from ranvier.spikes import feedback
 
 ARITHMETIC = {"add", "sub", "mul", "div", "neg", "spike", "spike_strict", "stop", "where", "gt", "ge", "lt", "le"}
@@ -24,10 +24,10 @@ SHAPES = [(1, (1, 1)), (9, (2, 33)), (70, (3, 1000))]
 failed = []
 
 
-def outcome(layer, machine, x):
+def outcome(layer, backend, x):
     """The outputs, and the gradients of the inputs and parameters."""
     xs = [v.clone().requires_grad_() for v in (x if isinstance(x, tuple) else (x,))]
-    with rv.machine(machine):
+    with rv.backend(backend):
         y, after = layer.scan(tuple(xs) if len(xs) > 1 else xs[0])
     ys = [*(y if isinstance(y, tuple) else (y,)), *after.values()]
     generator = torch.Generator(xs[0].device).manual_seed(3)
@@ -115,7 +115,7 @@ def graph(device):
 if __name__ == "__main__":
     torch.manual_seed(0)
     if torch.cuda.is_available():
-        print(torch.cuda.get_device_name(), "with", gpu.processors(torch.device("cuda", 0)), "processors")
+        print(torch.cuda.get_device_name(), "with", triton_backend.processors(torch.device("cuda", 0)), "processors")
         for n in range(torch.cuda.device_count()):  # the second device while the first is the current one
             recurrent(f"cuda:{n}")
         graph("cuda:0")
