@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 import ranvier
 from ranvier.compat.spikingjelly import neuron
+from ranvier.compat.spikingjelly.counts import counted, unary
 from ranvier.compat.spikingjelly.memory import Carried, MultiStepModule, StepModule, publish
-from ranvier.nn.neurons.multilevel import counted, unary
 
 log = logging.getLogger("ranvier")
 

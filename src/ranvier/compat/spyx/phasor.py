@@ -1,25 +1,30 @@
-"""Spyx's phasors, phases as spikes, and its resonate-and-fire neuron."""
+"""Spyx's phasors, phases as spikes, and its resonate-and-fire neuron.
+
+A phasor is a complex number of size 1, whose angle is what a neuron says; one spike a cycle can carry it. Frady &
+Sommer, Robust computation with rhythmic spike patterns, PNAS 116, 2019; Bybee, Frady & Sommer, Deep learning in spiking
+phasor neural networks, arXiv:2204.00507, 2022.
+"""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch import nn as torch_nn
+from torch import Tensor, nn
 
 from ranvier.compat.spyx.axn import superspike
 from ranvier.compat.spyx.keys import Key, generator
 from ranvier.data import encode
-from ranvier.nn import phasor
 from ranvier.nn.neurons.associative import AssociativeResonate
-from ranvier.nn.phasor import PhasorActivation as PhasorActivation
 
 
 def real_to_phasor(x: Tensor, scale: float = math.pi) -> Tensor:
-    """exp(i scale x)."""
-    return phasor.to_phasor(x, scale)
+    """exp(i scale x): real x of any shape -> complex, of size 1. x in [0, 1] fills the upper half circle.
+
+    >>> real_to_phasor(torch.tensor([0.0, 0.5]))
+    tensor([ 1.0000e+00+0.j, -4.3711e-08+1.j])
+    """
+    return torch.polar(torch.ones_like(x), scale * x)
 
 
 def phasor_to_real(z: Tensor) -> Tensor:
@@ -32,55 +37,100 @@ def phase_of(z: Tensor) -> Tensor:
     return z.angle()
 
 
-class PhasorLinear(phasor.PhasorLinear):
-    """`ranvier.nn.phasor.PhasorLinear` with Spyx's arguments."""
+class PhasorLinear(nn.Module):
+    """z W^T + b in complex numbers: z [*, in_features] complex -> [*, out_features] complex.
+
+    Real and imaginary parts are real parameters of their own (`weight`, `bias` with a last axis of 2), so that every
+    optimiser does the right thing; they begin normal with variance 1 / (2 in_features), biases at 0.
+
+    >>> PhasorLinear(3, 2)(real_to_phasor(torch.rand(5, 3))).shape
+    torch.Size([5, 2])
+    """
 
     def __init__(self, in_features: int, out_features: int, use_bias: bool = True, *, rngs: Key = None):
-        with _seeded(rngs):
-            super().__init__(in_features, out_features, use_bias)
+        super().__init__()
+        drawn = torch.randn(out_features, in_features, 2, generator=generator(rngs))
+        self.weight = nn.Parameter(drawn * (2 * in_features) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(out_features, 2)) if use_bias else None
+
+    def forward(self, z: Tensor) -> Tensor:
+        if not z.is_complex():
+            raise TypeError(f"PhasorLinear: input must be complex, got {z.dtype}; real_to_phasor(x) makes it so")
+        y = z @ torch.view_as_complex(self.weight).t()
+        return y if self.bias is None else y + torch.view_as_complex(self.bias)
+
+    def extra_repr(self) -> str:
+        out, into, _ = self.weight.shape
+        return f"in_features={into}, out_features={out}, bias={self.bias is not None}"
 
 
-class PhasorReadout(phasor.PhasorReadout):
-    """`ranvier.nn.phasor.PhasorReadout` with Spyx's arguments."""
+class PhasorActivation(nn.Module):
+    """Back onto the circle: z / (|z| + eps), of the shape of z; the angle stays, the size becomes 1 (0 stays 0).
+
+    >>> PhasorActivation()(torch.tensor([3.0 + 4.0j, 0.0j]))
+    tensor([0.6000+0.8000j, 0.0000+0.0000j])
+    """
+
+    def __init__(self, eps: float = 1e-8):
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z / (z.abs() + self.eps)
+
+    def extra_repr(self) -> str:
+        return f"eps={self.eps:g}"
+
+
+class PhasorReadout(nn.Module):
+    """Real scores of phasors: the real part of a `PhasorLinear` without bias. z [*, in] complex -> [*, out].
+
+    >>> PhasorReadout(3, 2)(real_to_phasor(torch.rand(5, 3))).dtype
+    torch.float32
+    """
 
     def __init__(self, in_features: int, out_features: int, *, rngs: Key = None):
-        with _seeded(rngs):
-            super().__init__(in_features, out_features)
+        super().__init__()
+        self.linear = PhasorLinear(in_features, out_features, use_bias=False, rngs=rngs)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.linear(z).real
 
 
-class PhasorMLP(phasor.PhasorMLP):
-    """`ranvier.nn.phasor.PhasorMLP` with Spyx's arguments."""
+class PhasorMLP(nn.Module):
+    """`depth` layers of phasors and a readout: x [*, in], real in [0, 1] or complex, -> scores [*, out].
+
+    >>> PhasorMLP(4, 16, 3, depth=1)(torch.rand(5, 4)).shape
+    torch.Size([5, 3])
+    """
 
     def __init__(self, in_features: int, hidden_features: int, out_features: int, depth: int = 2, *, rngs: Key = None):
-        with _seeded(rngs):
-            super().__init__(in_features, hidden_features, out_features, depth)
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"PhasorMLP: depth must be a whole number >= 1, got {depth!r}")
+        sizes = [in_features, *[hidden_features] * depth]
+        key = generator(rngs)
+        layers: list[Any] = []
+        for into, out in pairwise(sizes):
+            layers += [PhasorLinear(into, out, rngs=key), PhasorActivation()]
+        self.hidden, self.readout = nn.Sequential(*layers), PhasorReadout(hidden_features, out_features, rngs=key)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.readout(self.hidden(x if x.is_complex() else real_to_phasor(x)))
 
 
-class SpikingPhasor(torch_nn.Module):
+class SpikingPhasor(nn.Module):
     """A `PhasorLinear` between spikes: [T, B, in_features] -> [T, B, out_features], one spike a cycle of T steps."""
 
-    def __init__(self, phasor_layer: torch_nn.Module, period_T: int):
+    def __init__(self, phasor_layer: nn.Module, period_T: int):
         super().__init__()
         if period_T < 1:
             raise ValueError(f"SpikingPhasor: period_T must be a whole number >= 1, got {period_T!r}")
         self.layer, self.activation, self.T = phasor_layer, PhasorActivation(), period_T
 
     def forward(self, spike_train: Tensor) -> Tensor:
-        z = phasor.to_phasor(spikes_to_phase(spike_train), 1.0)
+        z = real_to_phasor(spikes_to_phase(spike_train), 1.0)
         return phase_to_spikes(phase_of(self.activation(self.layer(z))), self.T)
-
-
-@contextmanager
-def _seeded(rngs: Key) -> Iterator[None]:
-    """What is drawn within comes from this key, if there is one."""
-    if rngs is None:
-        yield
-        return
-    with torch.random.fork_rng(devices=[]):
-        key = generator(rngs)
-        assert key is not None
-        torch.manual_seed(int(torch.randint(2**62, (), generator=key)))
-        yield
 
 
 def phase_to_spikes(theta: Tensor, T: int) -> Tensor:
@@ -93,7 +143,7 @@ def spikes_to_phase(spikes: Tensor) -> Tensor:
     return encode.phase_of(spikes)
 
 
-class ResonateFire(torch_nn.Module):
+class ResonateFire(nn.Module):
     """z' = exp(dt (-lambda + i omega)) z + x; s = S(Re z' - threshold). The state is complex: `(x, z) -> (s, z)`."""
 
     def __init__(
@@ -106,11 +156,9 @@ class ResonateFire(torch_nn.Module):
 
         def drawn(middle: float, deviation: float) -> Tensor:
             low, high = middle - 2 * deviation, middle + 2 * deviation
-            return torch_nn.init.trunc_normal_(
-                torch.empty(self.hidden_shape), middle, deviation, low, high, generator=key
-            )
+            return nn.init.trunc_normal_(torch.empty(self.hidden_shape), middle, deviation, low, high, generator=key)
 
-        damping = torch_nn.functional.softplus(drawn(0.5, 0.25)) if lambda_init is None else lambda_init
+        damping = nn.functional.softplus(drawn(0.5, 0.25)) if lambda_init is None else lambda_init
         omega = drawn(1.0, 0.5) if omega_init is None else omega_init
         slope = getattr(activation or superspike(), "surrogate", None)
         if slope is None:

@@ -1,11 +1,5 @@
 """Neurons that say more than one bit: ternary spikes, and whole numbers."""
 
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.parametric import charging
 from ranvier.nn.reset import resetting
@@ -75,46 +69,3 @@ class IntegerLIF(Neuron):
         u = clamp(v / threshold, 0.0, levels)
         n = inject(u, round(u))
         return n, reset(v, n, threshold)
-
-
-class _Unary(torch.autograd.Function):
-    """Slot j of n is 1 where j < count; each slot takes an n-th of the count's gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, counts: Tensor, slots: int) -> Tensor:
-        at = torch.arange(slots, device=counts.device).view(1, slots, *(1,) * (counts.dim() - 1))
-        ctx.slots = slots
-        return (at < counts.unsqueeze(1)).to(counts.dtype).flatten(0, 1)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0].unflatten(0, (-1, ctx.slots)).mean(1), None
-
-
-def unary(counts: Tensor, slots: int) -> Tensor:
-    """Whole numbers as spikes, for chips that know only these: counts [T, *] in {0, ..., slots} -> [T slots, *].
-
-    Step t becomes the steps t slots + j, with a spike in those of j < count; a count above `slots` fills them all. The
-    gradient of a count is the mean of its slots'. ValueError if slots is less than 1. `counted` is the way back.
-
-    >>> import torch
-    >>> unary(torch.tensor([2.0, 0.0, 1.0]), 2)
-    tensor([1., 1., 0., 0., 1., 0.])
-    """
-    if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
-        raise ValueError(f"unary: slots must be a whole number of at least 1, got {slots!r}")
-    return _Unary.apply(counts, slots)
-
-
-def counted(spikes: Tensor, slots: int) -> Tensor:
-    """The sum of every `slots` steps: [T, *] -> [ceil(T / slots), *]; the end is filled with zeros.
-
-    >>> import torch
-    >>> counted(torch.tensor([1.0, 1.0, 0.0, 0.0, 1.0]), 2)
-    tensor([2., 0., 1.])
-    """
-    if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
-        raise ValueError(f"counted: slots must be a whole number of at least 1, got {slots!r}")
-    missing = -len(spikes) % slots
-    whole = functional.pad(spikes, (*(0, 0) * (spikes.dim() - 1), 0, missing))
-    return whole.unflatten(0, (-1, slots)).sum(1)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ranvier.nn.neurons.eventprop import GridEventProp
+from ranvier.compat.hxtorch.spiking.functional.grid import GridEventProp
 
 
 class EventPropSynapseFunction(torch.autograd.Function):
