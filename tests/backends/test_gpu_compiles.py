@@ -29,7 +29,7 @@ def exact(real):
 def known(rule, x, real, wide):
     inputs, states, params, outputs = len(rule.inputs), len(rule.states), len(rule.params), len(rule.outputs)
     many = dict(inputs=inputs, outputs=outputs, g_outputs=outputs, g_inputs=inputs)
-    kinds = {k: ("*" + x,) * n for k, n in many.items()} | {"params": ("*" + real,) * params}
+    kinds = {k: ("*" + x,) * n for k, n in many.items()} | {"parameters": ("*" + real,) * params}
     return kinds, dict(wide=(wide,) * params, S=states, P=params)
 
 def scan(rule, x="fp32", real="fp32", wide=0, ones=()):

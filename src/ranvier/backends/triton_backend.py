@@ -54,7 +54,7 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
     """
     i, s, o = len(rule.inputs), len(rule.states), len(rule.outputs)
     names = rule.arguments
-    given = {"inputs": names[:i], "state": names[i : i + s], "params": names[i + s :]}
+    given = {"inputs": names[:i], "state": names[i : i + s], "parameters": names[i + s :]}
     graph = rule.backward(wanted)
     n_inputs = sum(wanted[:i])
     seeds = {"g_outputs": [f"g{k}" for k in range(o)], "carry": [f"g{o + k}" for k in range(s)]}

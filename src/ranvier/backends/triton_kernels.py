@@ -151,7 +151,7 @@ def spread(a, like):
 
 
 @triton.jit
-def step(inputs, state, params):
+def step(inputs, state, parameters):
     """One step -> (outputs, states after)."""
 
 
@@ -164,12 +164,12 @@ def seen(state):
 
 
 @triton.jit
-def advance(inputs, state, params):
+def advance(inputs, state, parameters):
     """The same step without its outputs, from the states seen again -> these after."""
 
 
 @triton.jit
-def adjoint(inputs, state, params, g_outputs, carry):
+def adjoint(inputs, state, parameters, g_outputs, carry):
     """Its vector-Jacobian product at the states seen again -> (gradients of all states before, of the wanted inputs,
     of the parameters).
     """
@@ -222,13 +222,13 @@ def read_params(pointers, offs, mask, wide: tl.constexpr):
 
 # ---------------------------------------------------------------- the loops over time
 @triton.jit
-def forward(inputs, initial, params, outputs, final, T, N, wide: tl.constexpr, S: tl.constexpr,
+def forward(inputs, initial, parameters, outputs, final, T, N, wide: tl.constexpr, S: tl.constexpr,
             BLOCK: tl.constexpr):  # fmt: skip
-    """inputs, outputs: tuples of [T, N]; initial, final [S, N]; params: tuple of [1] or [N]."""
+    """inputs, outputs: tuples of [T, N]; initial, final [S, N]; parameters: tuple of [1] or [N]."""
     N = tl.cast(N, tl.int64)  # 1 is a constant to Triton, without methods
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
-    p = read_params(params, offs, mask, wide)
+    p = read_params(parameters, offs, mask, wide)
     state = read_stack(initial, offs, mask, N, S)
     for t in tl.range(T, num_stages=STAGES):
         at = t * N + offs
@@ -238,7 +238,7 @@ def forward(inputs, initial, params, outputs, final, T, N, wide: tl.constexpr, S
 
 
 @triton.jit
-def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g_params, marks, trail, T, N,
+def backward(inputs, initial, parameters, g_outputs, g_final, g_inputs, g_initial, g_params, marks, trail, T, N,
              segment, segments, wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """inputs, g_outputs, g_inputs: tuples of [T, N]; initial, g_final, g_initial [S, N]; g_params [P, N].
 
@@ -247,7 +247,7 @@ def backward(inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g
     N = tl.cast(N, tl.int64)  # 1 is a constant to Triton, without methods
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
-    p = read_params(params, offs, mask, wide)
+    p = read_params(parameters, offs, mask, wide)
     state = seen(read_stack(initial, offs, mask, N, S))
     write_stack(marks, offs, mask, N, state, SEEN)
     for m in range(1, segments):

@@ -60,13 +60,13 @@ def keep(step, offs, mask, row):
 
 # ---------------------------------------------------------------- the loops over time
 @triton.jit
-def feedback_forward(x, initial, params, weight, bias, last, outputs, u, final, marks, T, B, N, segment,
+def feedback_forward(x, initial, parameters, weight, bias, last, outputs, u, final, marks, T, B, N, segment,
                      wide: tl.constexpr, S: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
                      CHUNK: tl.constexpr, PRECISION: tl.constexpr, DEPTH: tl.constexpr):  # fmt: skip
     """u[t] = x[t] + y[t - 1] weight (+ bias), y[t] and the states by the rule.
 
     x, u [T, B, N]; outputs: tuple of [T, B, N], y the first; weight [N, N]; bias [N] or None; initial, final
-    [S, B, N]; params: tuple of [1] or [N]; marks [segments, S, B, N]: the states at the start of each segment.
+    [S, B, N]; parameters: tuple of [1] or [N]; marks [segments, S, B, N]: the states at the start of each segment.
     Scratch: last [2, B, N] in the dtype of the weight, its first the output before the first step.
     """
     b = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -74,7 +74,7 @@ def feedback_forward(x, initial, params, weight, bias, last, outputs, u, final, 
     mask = (b[:, None] < B) & (n[None, :] < N)
     size = tl.cast(B, tl.int64) * N
     offs = b[:, None] * N + n[None, :]  # of a step, 32 bits: addresses would fill the registers
-    p = read_params(params, n[None, :], n[None, :] < N, wide)
+    p = read_params(parameters, n[None, :], n[None, :] < N, wide)
     state = read_stack(initial, offs, mask, size, S)
     for t in range(T):
         now = tl.load(x + t * size + offs, mask=mask, other=0.0).to(REAL)  # on its way during the product
@@ -92,7 +92,7 @@ def feedback_forward(x, initial, params, weight, bias, last, outputs, u, final, 
 
 
 @triton.jit
-def feedback_backward(u, params, weight, last, g_outputs, g_final, g_u, g_initial, g_params, marks, trail, T, B, N,
+def feedback_backward(u, parameters, weight, last, g_outputs, g_final, g_u, g_initial, g_params, marks, trail, T, B, N,
                       segment, segments, wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, ROWS: tl.constexpr,
                       COLUMNS: tl.constexpr, CHUNK: tl.constexpr, PRECISION: tl.constexpr,
                       DEPTH: tl.constexpr):  # fmt: skip
@@ -106,7 +106,7 @@ def feedback_backward(u, params, weight, last, g_outputs, g_final, g_u, g_initia
     mask = (b[:, None] < B) & (n[None, :] < N)
     size = tl.cast(B, tl.int64) * N
     offs = b[:, None] * N + n[None, :]  # of a step, 32 bits: addresses would fill the registers
-    p = read_params(params, n[None, :], n[None, :] < N, wide)
+    p = read_params(parameters, n[None, :], n[None, :] < N, wide)
     carry = read_stack(g_final, offs, mask, size, S)
     sums = read_stack(g_params, offs, mask, size, P)
     for back in range(segments):
