@@ -81,7 +81,7 @@ class _Inject(torch.autograd.Function):
 
     @staticmethod
     def forward(model: Tensor, measured: Tensor) -> Tensor:
-        return measured.to(model.dtype).expand_as(model).clone()
+        return measured.to(model.dtype).clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -118,7 +118,7 @@ EAGER: dict[str, Callable] = {
     "spike": lambda u: _Spike.apply(u, u >= 0, _current()[0]),
     "spike_strict": lambda u: _Spike.apply(u, u > 0, _current()[0]),
     "stop": lambda a: a.detach(),
-    "inject": lambda model, measured: _Inject.apply(model, measured),
+    "inject": _tensor_pair(lambda model, measured: _Inject.apply(*torch.broadcast_tensors(model, measured))),
     "where": _tensor_where,
     "exp": torch.exp,
     "log": torch.log,

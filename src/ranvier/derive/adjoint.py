@@ -53,10 +53,8 @@ def adjoint(graph: Graph, wanted: Sequence[str], slope: Callable[[Any], Any]) ->
 
     It runs the step again, so it needs nothing from the forward pass but that pass's inputs.
     """
+    graph = graph.keeping(graph.outputs).numbered()
     tracer = Tracer(ops=graph.ops)
-    tracer.conditions = {
-        op.out for op in graph.ops if op.name in ("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not")
-    }
     seeds = tuple(f"g{k}" for k in range(len(graph.outputs)))
     gradient: dict[str, Symbol] = {}
 

@@ -17,12 +17,12 @@ class Rule:
     """One step of a neuron.
 
     `function(*inputs, *states, *params)` gives `(outputs, states)`, two tuples, on tensors and on symbols alike;
-    `slope` is the derivative of its spikes. Rules that say the same have the same `key`.
+    `surrogate` is the derivative of its spikes. Rules that say the same have the same `key`.
     """
 
     name: str
     function: Callable[..., tuple[tuple, tuple]]
-    slope: Callable[[Any], Any]
+    surrogate: Callable[[Any], Any]
     inputs: tuple[str, ...]
     states: tuple[str, ...]
     params: tuple[str, ...]
@@ -69,7 +69,7 @@ class Rule:
 
         function.__wrapped__ = self.function
         params = (*self.params, "centre", "scale", "shift")
-        return Rule(f"{self.name}_scaled", function, self.slope, self.inputs, self.states, params)
+        return Rule(f"{self.name}_scaled", function, self.surrogate, self.inputs, self.states, params)
 
     @cached_property
     def advance(self) -> Graph:
@@ -90,11 +90,11 @@ class Rule:
             known = play(ops, dict(zip(names, values, strict=True)))
             return tuple(value(a, known) for a in self.outputs), tuple(value(a, known) for a in self.after)
 
-        return once, Rule(self.name, rest, self.slope, self.inputs, self.states, once.given)
+        return once, Rule(self.name, rest, self.surrogate, self.inputs, self.states, once.given)
 
     def adjoint(self, wanted: tuple[str, ...]) -> Graph:
         """arguments and output gradients -> gradients of `wanted`."""
-        return adjoint(self.step, wanted, self.slope)
+        return adjoint(self.step, wanted, self.surrogate)
 
     def backward(self, wanted: Sequence[bool]) -> Graph:
         """arguments and output gradients -> gradients of all states before, then of the inputs and parameters that

@@ -8,6 +8,7 @@ and is kept, so both compilers' own caches on disk work, and anyone can open it 
 import hashlib
 import importlib.util
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -28,7 +29,12 @@ _RENAMED = {"abs": "absolute", "round": "nearest", "not": "negate", "stop": "sam
 
 def operand(a: Operand) -> str:
     """A name as it is; a number as const(...), so that no compiler widens it."""
-    return a if isinstance(a, str) else f"const({a!r})"
+    return a if isinstance(a, str) else f"const({number(a)})"
+
+
+def number(a: float) -> str:
+    """A number as every compiler reads it: 1e999 overflows to infinity, and infinity times 0 is not a number."""
+    return repr(a) if math.isfinite(a) else "1e999 * 0.0" if math.isnan(a) else "1e999" if a > 0 else "-1e999"
 
 
 def expression(op: Op) -> str:

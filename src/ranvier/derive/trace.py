@@ -22,11 +22,19 @@ class Op:
 
 @dataclass(frozen=True)
 class Graph:
-    """A function of `inputs` as a flat list of operations; `outputs` are names or plain numbers."""
+    """A function of `inputs` as a flat list of operations; `outputs` are names or plain numbers.
+
+    No two operations share a name, and none is called as an input is.
+    """
 
     inputs: tuple[str, ...]
     ops: tuple[Op, ...]
     outputs: tuple[Operand, ...]
+
+    def __post_init__(self) -> None:
+        names = [*self.inputs, *(op.out for op in self.ops)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a graph has two values of one name: {sorted(n for n in names if names.count(n) > 1)}")
 
     def keeping(self, outputs: Sequence[Operand]) -> "Graph":
         """The same function with these outputs only, and without the operations they do not need."""
@@ -36,6 +44,16 @@ class Graph:
                 kept.append(op)
                 need.update(op.args)
         return Graph(self.inputs, tuple(reversed(kept)), tuple(outputs))
+
+    def numbered(self) -> "Graph":
+        """The same function with its operations called t0, t1, ... in order."""
+        name = {op.out: f"t{k}" for k, op in enumerate(self.ops)}
+
+        def new(operands: Sequence[Operand]) -> tuple[Operand, ...]:
+            return tuple(name.get(a, a) if isinstance(a, str) else a for a in operands)
+
+        ops = tuple(Op(name[op.out], op.name, new(op.args)) for op in self.ops)
+        return Graph(self.inputs, ops, new(self.outputs))
 
     @property
     def reads(self) -> set[Operand]:
@@ -51,11 +69,11 @@ CONDITIONS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!
 
 
 class Tracer:
-    """Writes operations down in the order in which a rule says them."""
+    """Writes operations down in the order in which a rule says them, behind those of a numbered graph, `ops`."""
 
     def __init__(self, code: Any = None, ops: Sequence[Op] = ()):
         self.code, self.ops = code, list(ops)
-        self.conditions: set[str] = set()
+        self.conditions = {op.out for op in ops if op.name in CONDITIONS}
 
     def emit(self, name: str, *args: "Symbol | Operand") -> "Symbol":
         out = f"t{len(self.ops)}"
@@ -184,11 +202,15 @@ def _known() -> str:
 
 
 def trace(function: Callable, inputs: Sequence[str]) -> tuple[tuple[Operand, ...], tuple[Operand, ...], Graph]:
-    """Run `function(*symbols) -> (outputs, states)` once; give back both as operands, and the graph that makes them."""
+    """Run `function(*symbols) -> (outputs, states)` once; give back both as operands, and the graph that makes them.
+
+    What nothing reads is left out before the rest is numbered: a line without use changes nothing, not even a name.
+    """
     tracer = Tracer(getattr(inspect.unwrap(function), "__code__", None))
     outputs, states = function(*(Symbol(n, tracer) for n in inputs))
     out, after = (tuple(_result(v, tracer, k) for v in vs) for k, vs in (("output", outputs), ("state", states)))
-    return out, after, Graph(tuple(inputs), tuple(tracer.ops), out + after).keeping(out + after)
+    graph = Graph(tuple(inputs), tuple(tracer.ops), out + after).keeping(out + after).numbered()
+    return graph.outputs[: len(out)], graph.outputs[len(out) :], graph
 
 
 def _result(value: Any, tracer: Tracer, kind: str) -> Operand:
