@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ranvier import ops as w
-from ranvier.derive.trace import Graph, Operand, Symbol, Tracer
+from ranvier.derive.trace import CONDITIONS, Graph, Op, Operand, Symbol, Tracer
 
 
 def _div(g: Any, y: Any, a: Any, b: Any) -> tuple:
@@ -13,16 +13,22 @@ def _div(g: Any, y: Any, a: Any, b: Any) -> tuple:
     return g_a, -(g_a * y)
 
 
-# For each operation: (gradient of its result, result, operands...) -> gradient of each operand, None where it is zero.
-# Written in the words of a rule; `slope` is the neuron's surrogate.
+def _shared(g: Any, tie: Any, not_a: Any, not_b: Any) -> tuple:
+    """All of the gradient to the one that was chosen; half each where they are equal."""
+    each = w.where(tie, 0.5 * g, g)
+    return w.where(not_a, 0.0, each), w.where(not_b, 0.0, each)
+
+
+# For each op: (gradient of its result, result, operands...) -> gradient of each operand, None where it is zero.
+# Written in ops; `surrogate` is the derivative of the neuron's spikes.
 ADJOINT: dict[str, Callable[..., tuple]] = {
     "add": lambda g, y, a, b: (g, g),
     "sub": lambda g, y, a, b: (g, -g),
     "mul": lambda g, y, a, b: (g * b, g * a),
     "div": _div,
     "neg": lambda g, y, a: (-g,),
-    "spike": lambda g, y, u, slope: (g * slope(u),),
-    "spike_strict": lambda g, y, u, slope: (g * slope(u),),
+    "spike": lambda g, y, u, surrogate: (g * surrogate(u),),
+    "spike_strict": lambda g, y, u, surrogate: (g * surrogate(u),),
     "stop": lambda g, y, a: (None,),
     "inject": lambda g, y, model, measured: (g, None),
     "where": lambda g, y, c, a, b: (None, w.where(c, g, 0.0), w.where(c, 0.0, g)),
@@ -33,14 +39,8 @@ ADJOINT: dict[str, Callable[..., tuple]] = {
     "sigmoid": lambda g, y, a: (g * (y * (1.0 - y)),),
     "softplus": lambda g, y, a: (g * w.sigmoid(a),),
     "abs": lambda g, y, a: (g * w.sign(a),),
-    "minimum": lambda g, y, a, b: (
-        w.where(a < b, g, w.where(a == b, 0.5 * g, 0.0)),
-        w.where(b < a, g, w.where(a == b, 0.5 * g, 0.0)),
-    ),
-    "maximum": lambda g, y, a, b: (
-        w.where(a > b, g, w.where(a == b, 0.5 * g, 0.0)),
-        w.where(b > a, g, w.where(a == b, 0.5 * g, 0.0)),
-    ),
+    "minimum": lambda g, y, a, b: _shared(g, a == b, a > b, b > a),
+    "maximum": lambda g, y, a, b: _shared(g, a == b, a < b, b < a),
     "clamp": lambda g, y, a, low, high: (w.where((a >= low) & (a <= high), g, 0.0), None, None),
     **dict.fromkeys(("sign", "floor", "round"), lambda g, y, a: (None,)),
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "and", "or"), lambda g, y, a, b: (None, None)),
@@ -48,13 +48,35 @@ ADJOINT: dict[str, Callable[..., tuple]] = {
 }
 
 
-def adjoint(graph: Graph, wanted: Sequence[str], slope: Callable[[Any], Any]) -> Graph:
+# Ops whose result may be infinite, or no number, although what they are made of is finite.
+STEEP = {"div": 1, "exp": 0, "log": 0, "sqrt": 0}  # by the place of the operand that makes them so
+# Ops that multiply the gradient by something; the others hand it on, or stop it.
+SCALING = {"mul", "div", "spike", "spike_strict", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus", "abs"}
+
+
+def unbounded(graph: Graph, varying: Sequence[str]) -> set[str]:
+    """The values that may be infinite, or no number, for finite inputs: what steep ops make of a value that varies
+    (from step to step, as parameters do not), and all that is made of that.
+    """
+    vary, found = set(varying), set()
+    for op in graph.ops:
+        if not vary.isdisjoint(op.args):
+            vary.add(op.out)
+        steep = op.name in STEEP and op.args[STEEP[op.name]] in vary
+        if (steep or not found.isdisjoint(op.args)) and op.name not in ("spike", "spike_strict", *CONDITIONS):
+            found.add(op.out)
+    return found
+
+
+def adjoint(graph: Graph, wanted: Sequence[str], surrogate: Callable[[Any], Any], varying: Sequence[str]) -> Graph:
     """A graph of the same inputs and one gradient per output (g0, g1, ...) whose outputs are the gradients of `wanted`.
 
-    It runs the step again, so it needs nothing from the forward pass but that pass's inputs.
+    It runs the step again, so it needs nothing from the forward pass but that pass's inputs; `varying` are those that
+    differ from step to step. A gradient of zero stays zero whatever it is multiplied by: a branch that `where` did not
+    take, or a state that nobody reads, adds nothing even where it is infinite or no number.
     """
     graph = graph.keeping(graph.outputs).numbered()
-    tracer = Tracer(ops=graph.ops)
+    tracer, wild = Tracer(ops=graph.ops), unbounded(graph, varying)
     seeds = tuple(f"g{k}" for k in range(len(graph.outputs)))
     gradient: dict[str, Symbol] = {}
 
@@ -65,13 +87,19 @@ def adjoint(graph: Graph, wanted: Sequence[str], slope: Callable[[Any], Any]) ->
         if isinstance(operand, str) and g is not None:
             gradient[operand] = gradient[operand] + g if operand in gradient else g
 
+    def backward(op: Op, g: Symbol) -> None:
+        extra = {"surrogate": surrogate} if op.name in ("spike", "spike_strict") else {}
+        found = ADJOINT[op.name](g, symbol(op.out), *map(symbol, op.args), **extra)
+        for k, (a, g_a) in enumerate(zip(op.args, found, strict=True)):
+            factors = {op.args[1 - k]} if op.name == "mul" else {op.out, *op.args}
+            if isinstance(a, str) and op.name in SCALING and not wild.isdisjoint(factors):
+                g_a = w.where(g == 0.0, 0.0, g_a)
+            add(a, g_a)
+
     for output, seed in zip(graph.outputs, seeds, strict=True):
         add(output, Symbol(seed, tracer))
     for op in reversed(graph.ops):
         if op.out in gradient:
-            extra = {"slope": slope} if op.name in ("spike", "spike_strict") else {}
-            operands = ADJOINT[op.name](gradient[op.out], symbol(op.out), *map(symbol, op.args), **extra)
-            for a, g in zip(op.args, operands, strict=True):
-                add(a, g)
+            backward(op, gradient[op.out])
     outputs = tuple(gradient[v].name if v in gradient else 0.0 for v in wanted)
     return Graph(graph.inputs + seeds, tuple(tracer.ops), outputs).keeping(outputs)

@@ -94,7 +94,8 @@ class Rule:
 
     def adjoint(self, wanted: tuple[str, ...]) -> Graph:
         """arguments and output gradients -> gradients of `wanted`."""
-        return adjoint(self.step, wanted, self.surrogate)
+        varying = self.arguments[: len(self.inputs) + len(self.states)]
+        return adjoint(self.step, wanted, self.surrogate, varying)
 
     def backward(self, wanted: Sequence[bool]) -> Graph:
         """arguments and output gradients -> gradients of all states before, then of the inputs and parameters that
