@@ -20,29 +20,43 @@ from ranvier import ops as w
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A slope g(u) with the name and numbers it was made from."""
+    """A slope g(u) with the name and numbers it was made from.
+
+    `slope` takes u and then the numbers in `varying`, which are run-time values: a neuron may be given a sharper
+    surrogate at every epoch and is compiled once. The other numbers (how many terms a series has) are part of the code.
+    """
 
     name: str
     numbers: tuple[tuple[str, float], ...]
-    slope: Callable[[Any], Any]
+    slope: Callable[..., Any]
+    fixed: tuple[str, ...] = ()
+
+    @property
+    def varying(self) -> dict[str, float]:
+        """The numbers that `slope` takes after u, by name."""
+        return {k: v for k, v in self.numbers if k not in self.fixed}
 
     def __call__(self, u: Any) -> Any:
-        return self.slope(u)
+        return self.slope(u, *self.varying.values())
 
     def __reduce__(self) -> Any:  # a slope is a closure; what it was made from can be pickled
         if self.name in SURROGATES:
             return SURROGATES[self.name], tuple(v for _, v in self.numbers)
-        return custom, (self.slope, self.name)
+        return _again, (self.slope, self.name, self.numbers)
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{k}={v:g}' for k, v in self.numbers)})"
 
 
-def _surrogate(name: str, slope: Callable[[Any], Any], **numbers: float) -> Surrogate:
+def _again(slope: Callable[..., Any], name: str, numbers: tuple) -> Surrogate:
+    return custom(slope, name, **dict(numbers))
+
+
+def _surrogate(name: str, slope: Callable[..., Any], fixed: tuple[str, ...] = (), **numbers: float) -> Surrogate:
     for k, v in numbers.items():
         if not (isinstance(v, (int, float)) and math.isfinite(v)):
             raise ValueError(f"surrogate.{name}: {k} must be a finite number, got {v!r}")
-    return Surrogate(name, tuple(numbers.items()), slope)
+    return Surrogate(name, tuple(numbers.items()), slope, fixed)
 
 
 def _positive(name: str, **numbers: float) -> None:
@@ -55,7 +69,7 @@ def superspike(k: float = 25.0) -> Surrogate:
     """g(u) = 1 / (1 + k |u|)^2. Zenke & Ganguli, SuperSpike, Neural Computation 30, 2018."""
     _positive("superspike", k=k)
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, k: Any) -> Any:
         d = 1.0 + k * w.abs(u)
         return 1.0 / (d * d)
 
@@ -66,7 +80,7 @@ def atan(alpha: float = 2.0) -> Surrogate:
     """g(u) = (alpha / 2) / (1 + (pi alpha u / 2)^2), as SpikingJelly scales it. Fang et al., ICCV 2021."""
     _positive("atan", alpha=alpha)
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, alpha: Any) -> Any:
         d = (math.pi * alpha / 2) * u
         return (alpha / 2) / (1.0 + d * d)
 
@@ -77,7 +91,7 @@ def arctan(k: float = 2.0) -> Surrogate:
     """g(u) = 1 / (pi (1 + (pi k u)^2)), as Spyx scales it; its peak is 1/pi."""
     _positive("arctan", k=k)
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, k: Any) -> Any:
         d = (math.pi * k) * u
         return (1 / math.pi) / (1.0 + d * d)
 
@@ -87,20 +101,22 @@ def arctan(k: float = 2.0) -> Surrogate:
 def boxcar(width: float = 2.0, height: float = 0.5) -> Surrogate:
     """g(u) = height where |u| < width / 2, else 0. Kaiser, Mostafa & Neftci (DECOLLE), Frontiers 2020."""
     _positive("boxcar", width=width)
-    return _surrogate("boxcar", lambda u: w.where(w.abs(u) < width / 2, height, 0.0 * u), width=width, height=height)
+    return _surrogate(
+        "boxcar", lambda u, width, height: w.where(w.abs(u) < width / 2, height, 0.0 * u), width=width, height=height
+    )
 
 
 def triangular(k: float = 2.0) -> Surrogate:
     """g(u) = max(0, 1 - |k u|). Bellec et al., Long short-term memory in networks of spiking neurons, 2018."""
     _positive("triangular", k=k)
-    return _surrogate("triangular", lambda u: w.maximum(1.0 - k * w.abs(u), 0.0), k=k)
+    return _surrogate("triangular", lambda u, k: w.maximum(1.0 - k * w.abs(u), 0.0), k=k)
 
 
 def tanh(k: float = 1.0) -> Surrogate:
     """g(u) = 1 - tanh(k u)^2, peak 1 whatever k, as Spyx has it."""
     _positive("tanh", k=k)
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, k: Any) -> Any:
         y = w.tanh(k * u)
         return 1.0 - y * y
 
@@ -111,7 +127,7 @@ def sigmoid(alpha: float = 4.0) -> Surrogate:
     """g(u) = alpha s (1 - s) with s = sigmoid(alpha u). Neftci, Mostafa & Zenke, IEEE SPM 36, 2019."""
     _positive("sigmoid", alpha=alpha)
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, alpha: Any) -> Any:
         s = w.sigmoid(alpha * u)
         return alpha * s * (1.0 - s)
 
@@ -122,7 +138,7 @@ def erf(alpha: float = 2.0) -> Surrogate:
     """g(u) = alpha / sqrt(pi) exp(-(alpha u)^2). Yin, Corradi & Bohte, ICONS 2020; Esser et al., PNAS 2016."""
     _positive("erf", alpha=alpha)
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, alpha: Any) -> Any:
         d = alpha * u
         return (alpha / math.sqrt(math.pi)) * w.exp(-(d * d))
 
@@ -132,20 +148,20 @@ def erf(alpha: float = 2.0) -> Surrogate:
 def piecewise_quadratic(alpha: float = 1.0) -> Surrogate:
     """g(u) = max(0, alpha - alpha^2 |u|). Esser et al., PNAS 113, 2016; Bellec et al. 2018."""
     _positive("piecewise_quadratic", alpha=alpha)
-    return _surrogate("piecewise_quadratic", lambda u: w.maximum(alpha - alpha**2 * w.abs(u), 0.0), alpha=alpha)
+    return _surrogate("piecewise_quadratic", lambda u, alpha: w.maximum(alpha - alpha**2 * w.abs(u), 0.0), alpha=alpha)
 
 
 def piecewise_exp(alpha: float = 1.0) -> Surrogate:
     """g(u) = (alpha / 2) exp(-alpha |u|). Neftci, Mostafa & Zenke 2019; Shrestha & Orchard (SLAYER), 2018."""
     _positive("piecewise_exp", alpha=alpha)
-    return _surrogate("piecewise_exp", lambda u: (alpha / 2) * w.exp(-alpha * w.abs(u)), alpha=alpha)
+    return _surrogate("piecewise_exp", lambda u, alpha: (alpha / 2) * w.exp(-alpha * w.abs(u)), alpha=alpha)
 
 
 def soft_sign(alpha: float = 2.0) -> Surrogate:
     """g(u) = alpha / (2 (1 + |alpha u|)^2), the slope of the soft sign; as in SpikingJelly."""
     _positive("soft_sign", alpha=alpha)
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, alpha: Any) -> Any:
         d = 1.0 + alpha * w.abs(u)
         return (alpha / 2) / (d * d)
 
@@ -154,7 +170,9 @@ def soft_sign(alpha: float = 2.0) -> Surrogate:
 
 def leaky_relu(below: float = 0.01, above: float = 1.0) -> Surrogate:
     """g(u) = above where u >= 0, below elsewhere: the slope of a leaky ReLU."""
-    return _surrogate("leaky_relu", lambda u: w.where(u >= 0, above, below + 0.0 * u), below=below, above=above)
+    return _surrogate(
+        "leaky_relu", lambda u, below, above: w.where(u >= 0, above, below + 0.0 * u), below=below, above=above
+    )
 
 
 def straight_through() -> Surrogate:
@@ -170,11 +188,11 @@ def multi_gaussian(h: float = 0.15, s: float = 6.0, sigma: float = 0.5, scale: f
     """
     _positive("multi_gaussian", s=s, sigma=sigma)
 
-    def normal(u: Any, mean: float, deviation: float) -> Any:
+    def normal(u: Any, mean: Any, deviation: Any) -> Any:
         d = (u - mean) / deviation
         return (1 / (deviation * math.sqrt(2 * math.pi))) * w.exp(-0.5 * (d * d))
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, h: Any, s: Any, sigma: Any, scale: Any) -> Any:
         outer = normal(u, sigma, s * sigma) + normal(u, -sigma, s * sigma)
         return scale * ((1 + h) * normal(u, 0.0, sigma) - h * outer)
 
@@ -184,7 +202,7 @@ def multi_gaussian(h: float = 0.15, s: float = 6.0, sigma: float = 0.5, scale: f
 def nonzero_sign_log_abs(alpha: float = 1.0) -> Surrogate:
     """g(u) = 1 / (1 / alpha + |u|), as in SpikingJelly."""
     _positive("nonzero_sign_log_abs", alpha=alpha)
-    return _surrogate("nonzero_sign_log_abs", lambda u: 1.0 / (1.0 / alpha + w.abs(u)), alpha=alpha)
+    return _surrogate("nonzero_sign_log_abs", lambda u, alpha: 1.0 / (1.0 / alpha + w.abs(u)), alpha=alpha)
 
 
 def piecewise_leaky_relu(width: float = 1.0, leak: float = 0.01) -> Surrogate:
@@ -192,7 +210,7 @@ def piecewise_leaky_relu(width: float = 1.0, leak: float = 0.01) -> Surrogate:
     _positive("piecewise_leaky_relu", width=width)
     return _surrogate(
         "piecewise_leaky_relu",
-        lambda u: w.where(w.abs(u) < width, 1.0 / (2.0 * width), leak + 0.0 * u),
+        lambda u, width, leak: w.where(w.abs(u) < width, 1.0 / (2.0 * width), leak + 0.0 * u),
         width=width,
         leak=leak,
     )
@@ -206,7 +224,7 @@ def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
     """
     _positive("fourier", terms=terms, period=period)
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, period: Any) -> Any:
         turns = u / period
         turns = turns - w.round(turns)  # in [-1/2, 1/2]
         cosine = _cosine(turns)
@@ -218,7 +236,7 @@ def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
             total = total + now
         return (4.0 / period) * total
 
-    return _surrogate("fourier", slope, terms=terms, period=period)
+    return _surrogate("fourier", slope, ("terms",), terms=terms, period=period)
 
 
 def _cosine(turns: Any) -> Any:
@@ -236,7 +254,7 @@ def s2nn(alpha: float = 4.0, beta: float = 1.0) -> Surrogate:
     """g(u) = alpha s (1 - s), s = sigmoid(alpha u), below 0; beta / (u + 1) from 0 on. Suetake et al., S2NN, 2022."""
     _positive("s2nn", alpha=alpha)
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, alpha: Any, beta: Any) -> Any:
         s = w.sigmoid(alpha * u)
         return w.where(u < 0, alpha * s * (1.0 - s), beta / (w.abs(u) + 1.0))
 
@@ -247,20 +265,20 @@ def q_pseudo_spike(alpha: float = 2.0) -> Surrogate:
     """g(u) = (1 + 2 |u| / (alpha - 1))^-alpha, alpha above 1. Herranz-Celotti & Rouat, 2022."""
     _positive("q_pseudo_spike", alpha=alpha - 1.0)
     return _surrogate(
-        "q_pseudo_spike", lambda u: w.exp(-alpha * w.log(1.0 + (2.0 / (alpha - 1.0)) * w.abs(u))), alpha=alpha
+        "q_pseudo_spike", lambda u, alpha: w.exp(-alpha * w.log(1.0 + (2.0 / (alpha - 1.0)) * w.abs(u))), alpha=alpha
     )
 
 
 def fake_numerical_gradient(alpha: float = 0.3) -> Surrogate:
     """g(u) = min(1 / |u|, alpha), as in SpikingJelly."""
     _positive("fake_numerical_gradient", alpha=alpha)
-    return _surrogate("fake_numerical_gradient", lambda u: 1.0 / w.maximum(w.abs(u), 1.0 / alpha), alpha=alpha)
+    return _surrogate("fake_numerical_gradient", lambda u, alpha: 1.0 / w.maximum(w.abs(u), 1.0 / alpha), alpha=alpha)
 
 
 def log_tailed_relu(alpha: float = 0.0) -> Surrogate:
     """g(u) = alpha for u <= 0, 1 up to 1, 1 / u beyond. Cai et al., Deep learning with low precision, CVPR 2017."""
     return _surrogate(
-        "log_tailed_relu", lambda u: w.where(u <= 0, alpha + 0.0 * u, 1.0 / w.maximum(u, 1.0)), alpha=alpha
+        "log_tailed_relu", lambda u, alpha: w.where(u <= 0, alpha + 0.0 * u, 1.0 / w.maximum(u, 1.0)), alpha=alpha
     )
 
 
@@ -268,23 +286,26 @@ def scaled_superspike(alpha: float = 1.0) -> Surrogate:
     """g(u) = alpha / (1 + |u|)^2, which SpikingJelly calls SuperSpike: alpha is a height, no sharpness."""
     _positive("scaled_superspike", alpha=alpha)
 
-    def slope(u: Any) -> Any:
+    def slope(u: Any, alpha: Any) -> Any:
         d = 1.0 + w.abs(u)
         return alpha / (d * d)
 
     return _surrogate("scaled_superspike", slope, alpha=alpha)
 
 
-def custom(slope: Callable[[Any], Any], name: str = "custom") -> Surrogate:
-    """Your own slope: a function of u, written in `ranvier.ops`.
+def custom(slope: Callable[..., Any], name: str = "custom", **numbers: float) -> Surrogate:
+    """Your own slope: a function of u, written in `ranvier.ops`. It takes its `numbers` by position after u; they are
+    run-time values, so changing one compiles nothing anew.
 
     >>> from ranvier import surrogate, ops
     >>> surrogate.custom(lambda u: ops.exp(-ops.abs(u)))
     custom()
+    >>> surrogate.custom(lambda u, k: ops.exp(-k * ops.abs(u)), k=3.0)
+    custom(k=3)
     """
     if not callable(slope):
         raise TypeError(f"surrogate.custom: slope must be a function of u written in ranvier.ops, got {slope!r}")
-    return Surrogate(name, (), slope)
+    return _surrogate(name, slope, (), **numbers)
 
 
 SURROGATES: dict[str, Callable[..., Surrogate]] = {

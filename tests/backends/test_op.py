@@ -17,11 +17,11 @@ def test_opcheck():
     layer = rv.LIF(learn=("beta",))
     key = layer.bound(()).key
     x, initial = torch.rand(5, 2, 3, requires_grad=True), torch.zeros(1, 2, 3)
-    params = [layer.beta, layer.threshold]
+    params = layer.values(x)
     torch.library.opcheck(torch.ops.ranvier.scan.default, ([x], initial, params, key, "numba"))
     grads = [torch.rand(5, 2, 3), torch.rand(1, 2, 3)]
     plain = [p.detach() for p in params]
-    arguments = ([x.detach()], initial, plain, grads, [True, True, False], key, "numba")
+    arguments = ([x.detach()], initial, plain, grads, [True, True, False, False], key, "numba")
     torch.library.opcheck(torch.ops.ranvier.scan_backward.default, arguments)
 
 

@@ -26,7 +26,7 @@ class Mixed(Neuron):
 def test_the_parts_of_a_rule():
     once, rest = Mixed().bound(()).once
     assert [op.name for op in once.ops] == ["div", "exp", "add", "sigmoid"] or len(once.ops) == 5
-    assert once.taken == ("tau_", "t0_") and once.given[:2] == ("t0_", "threshold_") and len(once.given) == 4
+    assert once.taken == ("tau_", "t0_") and once.given[:2] == ("t0_", "threshold_") and len(once.given) == 5
     assert not {"exp", "sigmoid", "div"} & {op.name for op in rest.step.ops} and rest.once is None
     assert rv.LIF().bound(()).once is None
 

@@ -185,3 +185,20 @@ def test_decay():
     for tau, dt in ((0.0, 1.0), (1.0, 0.0), (1.0, -1.0), (float("nan"), 1.0)):
         with pytest.raises(ValueError, match="must be a positive number of seconds"):
             rv.decay(tau, dt)
+
+
+def test_a_surrogate_may_change_and_compiles_once():
+    x = torch.rand(9, 2, 3)
+    layer, known = rv.LIF(surrogate=rv.surrogate.superspike(1.0)), set()
+    for k in range(1, 51):
+        layer.surrogate = rv.surrogate.superspike(float(k))
+        known.add(layer.bound(()).key)
+        if k % 25 == 0:
+            found = []
+            for backend in ("numba", "reference"):
+                leaf = x.clone().requires_grad_()
+                with rv.backend(backend):
+                    layer(leaf).sum().backward()
+                found.append(leaf.grad)
+            torch.testing.assert_close(*found)
+    assert len(known) == 1

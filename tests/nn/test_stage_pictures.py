@@ -101,13 +101,18 @@ def test_threads_agree():
     rule, size = lif().bound(()).scaled, Pictures(6, 16, 30, 31, 4, 2)
     torch.manual_seed(0)
     x, initial = torch.randn(6, 16 * size.numbers), torch.zeros(1, size.numbers)
-    params = [torch.tensor([0.5]), torch.tensor([1.0]), *(torch.rand(size.numbers) for _ in range(3))]
+    params = [
+        torch.tensor([0.5]),
+        torch.tensor([1.0]),
+        torch.tensor([2.0]),
+        *(torch.rand(size.numbers) for _ in range(3)),
+    ]
     threads, found = torch.get_num_threads(), []
     try:
         for count in (1, 2, 2):
             torch.set_num_threads(count)
             z = pooled.forward(rule, x, initial, params, size)
-            wanted = (True, False, False, False, True, True)
+            wanted = (True, False, False, False, False, True, True)
             found.append((z, *pooled.backward(rule, x, initial, params, z, z + 0.5, wanted, size)))
     finally:
         torch.set_num_threads(threads)

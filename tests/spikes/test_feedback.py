@@ -98,7 +98,7 @@ def test_a_rule_without_state():
 @pytest.mark.parametrize("backend", ["numba", "triton"])
 def test_the_operators(backend):
     layer = rv.Recurrent(rv.LIF(learn="beta"), 3)
-    key, params = layer.neuron.bound(()).key, [layer.neuron.beta, layer.neuron.threshold]
+    key, params = layer.neuron.bound(()).key, layer.neuron.values(torch.rand(1))
     x, z, initial = torch.rand(5, 2, 3, requires_grad=True), torch.zeros(2, 3), torch.zeros(1, 2, 3)
     arguments = x, z, initial, params, layer.feedback.weight, None, key, backend
     torch.library.opcheck(torch.ops.ranvier.feedback.default, arguments)

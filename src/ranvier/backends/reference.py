@@ -13,7 +13,7 @@ def scan(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: 
     """inputs [T, B, *F] each, state [B, *F] each, params broadcastable to [*F] -> outputs [T, B, *F] each, state."""
     steps: list[tuple] = []
     like = inputs[0]
-    with sloped(rule.surrogate, like.dtype):
+    with sloped(rule.surrogate_at(params), like.dtype):
         for now in zip(*(x.unbind(0) for x in inputs), strict=True):
             outputs, state = rule.function(*now, *state, *params)
             steps.append(tuple(_tensor(y, now[0]) for y in outputs))

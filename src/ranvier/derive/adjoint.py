@@ -68,12 +68,19 @@ def unbounded(graph: Graph, varying: Sequence[str]) -> set[str]:
     return found
 
 
-def adjoint(graph: Graph, wanted: Sequence[str], surrogate: Callable[[Any], Any], varying: Sequence[str]) -> Graph:
+def adjoint(
+    graph: Graph,
+    wanted: Sequence[str],
+    surrogate: Callable[..., Any],
+    varying: Sequence[str],
+    numbers: Sequence[str] = (),
+) -> Graph:
     """A graph of the same inputs and one gradient per output (g0, g1, ...) whose outputs are the gradients of `wanted`.
 
     It runs the step again, so it needs nothing from the forward pass but that pass's inputs; `varying` are those that
     differ from step to step. A gradient of zero stays zero whatever it is multiplied by: a branch that `where` did not
-    take, or a state that nobody reads, adds nothing even where it is infinite or no number.
+    take, or a state that nobody reads, adds nothing even where it is infinite or no number. `surrogate` takes the
+    distance to threshold, then the inputs of the graph that `numbers` names.
     """
     graph = graph.keeping(graph.outputs).numbered()
     tracer, wild = Tracer(ops=graph.ops), unbounded(graph, varying)
@@ -88,7 +95,9 @@ def adjoint(graph: Graph, wanted: Sequence[str], surrogate: Callable[[Any], Any]
             gradient[operand] = gradient[operand] + g if operand in gradient else g
 
     def backward(op: Op, g: Symbol) -> None:
-        extra = {"surrogate": surrogate} if op.name in ("spike", "spike_strict") else {}
+        extra = (
+            {"surrogate": lambda u: surrogate(u, *map(symbol, numbers))} if op.name in ("spike", "spike_strict") else {}
+        )
         found = ADJOINT[op.name](g, symbol(op.out), *map(symbol, op.args), **extra)
         for k, (a, g_a) in enumerate(zip(op.args, found, strict=True)):
             factors = {op.args[1 - k]} if op.name == "mul" else {op.out, *op.args}

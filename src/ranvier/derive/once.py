@@ -42,8 +42,9 @@ class Once:
     given: tuple[str, ...]
 
 
-def split(graph: Graph, params: Sequence[str]) -> tuple[Once, tuple[Op, ...]] | None:
+def split(graph: Graph, params: Sequence[str], kept: Sequence[str] = ()) -> tuple[Once, tuple[Op, ...]] | None:
     """The dear operations on parameters with all that lead to them, and the other operations; None if there are none.
+    The parameters in `kept` are given on, read or not.
 
     Cheap operations stay in the step: one more number to read, and one more gradient to add up, would cost more.
     """
@@ -60,6 +61,6 @@ def split(graph: Graph, params: Sequence[str]) -> tuple[Once, tuple[Op, ...]] | 
     done = {op.out for op in first if op.name not in CONDITIONS}  # a condition is no number: it is said again
     rest = Graph(graph.inputs, tuple(op for op in graph.ops if op.out not in done), ()).keeping(graph.outputs).ops
     taken = {a for op in first for a in op.args}
-    asked = {a for op in rest for a in op.args} | set(graph.outputs)
+    asked = {a for op in rest for a in op.args} | set(graph.outputs) | set(kept)
     given = [name for name in (*params, *(op.out for op in first if op.out in done)) if name in asked]
     return Once(first, tuple(p for p in params if p in taken), tuple(given)), rest

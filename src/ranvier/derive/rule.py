@@ -17,15 +17,17 @@ class Rule:
     """One step of a neuron.
 
     `function(*inputs, *states, *params)` gives `(outputs, states)`, two tuples, on tensors and on symbols alike;
-    `surrogate` is the derivative of its spikes. Rules that say the same have the same `key`.
+    `surrogate(u, *numbers)` is the derivative of its spikes; `numbers` names the parameters that it takes, which only
+    the backward pass reads. Rules that say the same have the same `key`.
     """
 
     name: str
     function: Callable[..., tuple[tuple, tuple]]
-    surrogate: Callable[[Any], Any]
+    surrogate: Callable[..., Any]
     inputs: tuple[str, ...]
     states: tuple[str, ...]
     params: tuple[str, ...]
+    numbers: tuple[str, ...] = ()
     _traced: tuple[tuple[Operand, ...], tuple[Operand, ...], Graph] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,11 @@ class Rule:
         return self._traced[2]
 
     @property
+    def spiking(self) -> bool:
+        """Whether it says `spike`."""
+        return any(op.name in ("spike", "spike_strict") for op in self.step.ops)
+
+    @property
     def binary(self) -> bool:
         """Whether the first output is what `spike` says: 0 or 1, nothing else."""
         return any(op.out == self.outputs[0] and op.name in ("spike", "spike_strict") for op in self.step.ops)
@@ -69,7 +76,7 @@ class Rule:
 
         function.__wrapped__ = self.function
         params = (*self.params, "centre", "scale", "shift")
-        return Rule(f"{self.name}_scaled", function, self.surrogate, self.inputs, self.states, params)
+        return Rule(f"{self.name}_scaled", function, self.surrogate, self.inputs, self.states, params, self.numbers)
 
     @cached_property
     def advance(self) -> Graph:
@@ -80,7 +87,8 @@ class Rule:
     def once(self) -> "tuple[Once, Rule] | None":
         """What need not be done in every step, and the rule of the rest; None if that is nothing worth it."""
         places = len(self.inputs) + len(self.states)
-        found = split(self.step, self.arguments[places:])
+        kept = tuple(f"{n}_" for n in self.numbers)
+        found = split(self.step, self.arguments[places:], kept)
         if found is None:
             return None
         once, ops = found
@@ -90,12 +98,17 @@ class Rule:
             known = play(ops, dict(zip(names, values, strict=True)))
             return tuple(value(a, known) for a in self.outputs), tuple(value(a, known) for a in self.after)
 
-        return once, Rule(self.name, rest, self.surrogate, self.inputs, self.states, once.given)
+        return once, Rule(self.name, rest, self.surrogate, self.inputs, self.states, once.given, kept)
 
     def adjoint(self, wanted: tuple[str, ...]) -> Graph:
         """arguments and output gradients -> gradients of `wanted`."""
         varying = self.arguments[: len(self.inputs) + len(self.states)]
-        return adjoint(self.step, wanted, self.surrogate, varying)
+        return adjoint(self.step, wanted, self.surrogate, varying, tuple(f"{n}_" for n in self.numbers))
+
+    def surrogate_at(self, params: Sequence[Any]) -> Callable[[Any], Any]:
+        """The derivative of a spike for these values of the parameters."""
+        numbers = [params[self.params.index(n)] for n in self.numbers]
+        return lambda u: self.surrogate(u, *numbers)
 
     def backward(self, wanted: Sequence[bool]) -> Graph:
         """arguments and output gradients -> gradients of all states before, then of the inputs and parameters that

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from ranvier.backends import choose, op
 from ranvier.derive.rule import Rule
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
-from ranvier.surrogate import Surrogate, atan
+from ranvier.surrogate import Surrogate, atan, custom
 
 
 class Param:
@@ -180,7 +181,7 @@ class Neuron(Temporal):
         said = type(self).rule if said is None else said
 
         def function(*values: Any) -> tuple[tuple, tuple]:
-            outputs, states = said(**dict(zip(arguments, values, strict=True)), **options)
+            outputs, states = said(**dict(zip(arguments, values, strict=False)), **options)  # then surrogate numbers
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             states = states if isinstance(states, tuple) else (states,)
             named = {**dict(zip(self.states, states, strict=False)), "z": outputs[0]}
@@ -188,12 +189,28 @@ class Neuron(Temporal):
 
         function.__wrapped__ = said  # errors show the line of the user's rule
         name = "_".join((type(self).__name__, *names))
-        return Rule(name, function, self.surrogate, inputs, tuple(self.states), tuple(self.params))
+        surrogate = self.surrogate if isinstance(self.surrogate, Surrogate) else custom(self.surrogate)
+        rule = Rule(name, function, surrogate.slope, inputs, tuple(self.states), tuple(self.params))
+        if not rule.spiking:
+            return rule
+        numbers = tuple(f"surrogate_{k}" for k in surrogate.varying)
+        return replace(rule, params=(*rule.params, *numbers), numbers=numbers)
+
+    def values(self, like: Tensor) -> list[Tensor]:
+        """What the rule takes after inputs and states: the parameters, then the numbers of the surrogate, on the device
+        of `like` and of the precision that its states have.
+        """
+        numbers = getattr(self.surrogate, "varying", {}).values() if self.spiking else ()
+        dtype = promoted(like.dtype)
+        return [
+            *(getattr(self, k) for k in self.params),
+            *(torch.full((), v, dtype=dtype, device=like.device) for v in numbers),
+        ]
 
     @property
     def spiking(self) -> bool:
         """Whether the rule says `spike`."""
-        return any(o.name in ("spike", "spike_strict") for o in self._rules[()].step.ops)
+        return self.bound(()).spiking
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_rules": {}}  # rules are made of closures; they are made again where they arrive
@@ -225,7 +242,7 @@ class Neuron(Temporal):
         xs = self._inputs(x)
         first = xs[0][0] if len(xs[0]) else xs[0].sum(0)
         state = self.initial(first) if state is None else self._state(xs[0], state)
-        return xs, state, [getattr(self, k) for k in self.params]
+        return xs, state, self.values(first)
 
     def explain(self, x: Any) -> str:
         chosen = choose.choose(self._inputs(x)[0])
@@ -246,7 +263,7 @@ class Neuron(Temporal):
         for k in self.params:
             shape = getattr(self, k).shape
             if len(shape) > len(features) or any(
-                a not in (1, b) for a, b in zip(reversed(shape), reversed(features), strict=False)
+                a != 1 and a != b for a, b in zip(reversed(shape), reversed(features), strict=False)
             ):
                 raise ValueError(
                     f"{name}: parameter {k!r} has shape {tuple(shape)}, but the neurons have shape {tuple(features)} "

@@ -60,7 +60,8 @@ class Refractory(Temporal):
                 return (*outputs, *(named[k] for k in names)), (*kept, left)
 
             states, params = (*inner.states, "left"), (*inner.params, "silence")
-            rule = Rule(f"Refractory_{inner.name}", function, self.neuron.surrogate, inner.inputs, states, params)
+            name = f"Refractory_{inner.name}"
+            rule = Rule(name, function, inner.surrogate, inner.inputs, states, params, inner.numbers)
             op.register(rule)
             self._rules[names] = rule
         return self._rules[names]
@@ -73,7 +74,7 @@ class Refractory(Temporal):
             state = {**self.neuron.initial(begin), "left": torch.zeros_like(begin, dtype=dtype)}
         inner = self.neuron._state(xs[0], {k: v for k, v in state.items() if k != "left"})
         before = [*inner.values(), state["left"].to(dtype)]
-        params = [*(getattr(self.neuron, k) for k in self.neuron.params), self.silence]
+        params = [*self.neuron.values(xs[0]), self.silence]
         values, after = choose.carry(self.bound(names), xs, before, params)
         outputs, traced = values[: len(values) - len(names)], values[len(values) - len(names) :]
         y = outputs[0] if len(outputs) == 1 else tuple(outputs)

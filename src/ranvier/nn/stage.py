@@ -81,4 +81,4 @@ def begin(neuron: Neuron, like: Tensor) -> tuple[Tensor, list[Tensor]]:
     neuron._inputs(like.unsqueeze(0))  # parameters that do not fit are refused
     states = list(neuron.initial(like).values())
     initial = torch.stack(states) if states else like.new_empty(0, *like.shape)
-    return initial, [getattr(neuron, k).to(like.dtype) for k in neuron.params]
+    return initial, [p.to(like.dtype) for p in neuron.values(like)]

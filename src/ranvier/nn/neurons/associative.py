@@ -166,7 +166,10 @@ class ParallelLIF(Neuron):
 
         columns = x.flatten(1).index_select(1, pick).unsqueeze(1)
         (spikes, membranes), _ = choose.carry(
-            self.bound(("v",)), [columns], [picked(before).unsqueeze(0)], [picked(beta), picked(theta)]
+            self.bound(("v",)),
+            [columns],
+            [picked(before).unsqueeze(0)],
+            [picked(beta), picked(theta), *self.values(x)[2:]],
         )
         where, shape = pick.expand(len(x), -1), x.shape
         return tuple(  # type: ignore[return-value]
@@ -256,7 +259,7 @@ class AssociativeResonate(Temporal):
                 z = spike(s.real - _of(self.neuron, "threshold", zeros.dtype), strict=True).to(x.dtype)
             traces = {"re": s.real, "im": s.imag, "z": z}
             return z, {"re": s.real[-1], "im": s.imag[-1]}, {n: traces[n] for n in names}
-        params = [pole.real, pole.imag, _of(self.neuron, "threshold", zeros.dtype)]
+        params = [pole.real, pole.imag, *self.neuron.values(zeros)[2:]]
         (z, *traced), after = choose.carry(self.neuron.bound(inner), [x], list(before.values()), params)
         return z, dict(zip(("re", "im"), after, strict=True)), {**dict(zip(inner, traced, strict=True)), "z": z}
 

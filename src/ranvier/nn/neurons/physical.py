@@ -137,7 +137,7 @@ class Physical(Neuron):
                     f"all axes but the first must agree"
                 )
         steps = min(len(r) for r in (*xs, *records.values()))
-        values = {k: getattr(self, k) for k in self.params} | dict(params or {})
+        values: dict[str, Tensor] = {k: getattr(self, k) for k in self.params} | dict(params or {})
         if params is None:
             xs = self._inputs(tuple(one[:steps] for one in xs))
         xs = tuple(one[:steps] for one in xs)
@@ -145,7 +145,8 @@ class Physical(Neuron):
             state = {k: self._begin(s.initial, xs[0], values) for k, s in self.states.items()}
         rule = self._recorded(names, tuple(measured), tuple(late))
         inputs = (*xs, *(records[n][:steps].to(xs[0].dtype) for n in dict.fromkeys((*measured, *late))))
-        got, after = backends.carry(rule, inputs, [state[k] for k in self.states], [values[k] for k in self.params])
+        taken = [*(values[k] for k in self.params), *self.values(xs[0])[len(self.params) :]]
+        got, after = backends.carry(rule, inputs, [state[k] for k in self.states], taken)
         return got[0], dict(zip(self.states, after, strict=True)), dict(zip(names, got[1:], strict=True))
 
     def _begin(self, initial: float | str, x: Tensor, values: Mapping[str, Tensor]) -> Tensor:
