@@ -18,6 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = [
+    "abs", "clamp", "exp", "floor", "inject", "log", "maximum", "minimum", "round", "sigmoid", "sign", "softplus",
+    "spike", "sqrt", "stop", "tanh", "where",
+]  # fmt: skip
+
 _here = threading.local()  # what `sloped` set in this thread
 
 

@@ -1,14 +1,12 @@
 """500 random rules: what is derived and printed must say what autograd says of the rule itself."""
 
-import operator
-
 import pytest
 import torch
 from random_rules import rule, together, values
 
-from ranvier import Neuron, Param, State, ops
+from printed import printed
+from ranvier import Neuron, Param, State
 from ranvier.backends import choose, reference
-from ranvier.derive.source import lines, operand
 from ranvier.ops import exp, spike
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -35,30 +33,6 @@ def by(run, rule, dtype, wide=False):
     outputs, after = run(rule, xs, state, params)
     found = differentiated([*outputs, *after], grads, [*xs, *state, *params])
     return [v.detach() for v in (*outputs, *after)], found
-
-
-def meaning(dtype):
-    """The functions that printed lines call, on tensors."""
-    return {
-        **ops.EAGER,
-        "const": lambda c: torch.tensor(c, dtype=dtype),
-        "div": operator.truediv,
-        "absolute": torch.abs,
-        "nearest": torch.round,
-        "negate": torch.logical_not,
-        "same": lambda a: a,
-        "inject": lambda model, measured: measured,
-        "spike": lambda u: (u >= 0).to(dtype),
-        "spike_strict": lambda u: (u > 0).to(dtype),
-    }
-
-
-def printed(name, graph, dtype):
-    """A graph's lines as a Python function on tensors."""
-    body = [*lines(graph), f"return ({''.join(operand(o) + ', ' for o in graph.outputs)})"]
-    known = meaning(dtype)
-    exec("\n    ".join([f"def {name}({', '.join(graph.inputs)}):", *body]), known)
-    return known[name]
 
 
 def by_printed_lines(rule, dtype):
@@ -114,14 +88,16 @@ def compiled(backend, seeds, dtype):
     agree(one, true, fast, dtype)
 
 
-@pytest.mark.parametrize(("backend", "dtype"), [("numba", torch.float32), ("triton", torch.float64)], ids=str)
+KERNELS = pytest.mark.parametrize(("backend", "dtype"), [("numba", torch.float32), ("triton", torch.float64)], ids=str)
+
+
+@KERNELS
 def test_compiled_kernels_say_what_autograd_says(backend, dtype):
     compiled(backend, range(5), dtype)
 
 
 @pytest.mark.slow
-@DTYPES
-@pytest.mark.parametrize("backend", ["numba", "triton"])
+@KERNELS
 @pytest.mark.parametrize("start", range(0, 500, 20))
 def test_all_rules_compiled(start, backend, dtype):
     compiled(backend, range(start, start + 20), dtype)

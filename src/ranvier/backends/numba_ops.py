@@ -115,17 +115,17 @@ def sign(a):
 
 @word
 def minimum(a, b):
-    return a if a < b else b
+    return a if a < b or a != a else b  # what is no number is handed on
 
 
 @word
 def maximum(a, b):
-    return a if a > b else b
+    return a if a > b or a != a else b
 
 
 @word
 def clamp(a, low, high):
-    return min(max(a, low), high)
+    return minimum(maximum(a, low), high)
 
 
 # ---------------------------------------------------------------- rows and tiles: C-contiguous, with two axes
