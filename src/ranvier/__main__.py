@@ -1,6 +1,33 @@
-"""`python -m ranvier` is the `ranvier` command."""
+"""The `ranvier` command, and `python -m ranvier`: what must work before anything else is there."""
 
-from ranvier.cli import main
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line; `--version` needs no extra, the rest the extra `train`."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"ranvier {version()}")
+        return
+    try:
+        from ranvier.extras import needed
+
+        with needed("the command line"):
+            from ranvier import cli
+    except ModuleNotFoundError as error:
+        if os.environ.get("RANVIER_TRACE"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    cli.main()
+
+
+def version() -> str:
+    """The version of the package that is installed."""
+    from importlib import metadata
+
+    return metadata.version("ranvier")
+
 
 if __name__ == "__main__":
     main()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from ranvier.extras import needed
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -123,6 +125,7 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _new_axes() -> Axes:
-    from matplotlib import pyplot
+    with needed("a picture"):
+        from matplotlib import pyplot
 
     return pyplot.subplots(layout="constrained")[1]

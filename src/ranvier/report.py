@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from ranvier import plot
+from ranvier.extras import needed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +51,9 @@ class Story:
 
 def page(story: Story) -> str:
     """The report as one page of HTML: pictures inline, nothing loaded from elsewhere."""
-    from jinja2 import Environment, StrictUndefined
+    with needed("the report"):
+        import matplotlib  # noqa: F401
+        from jinja2 import Environment, StrictUndefined
 
     template = (Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

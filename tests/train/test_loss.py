@@ -1,12 +1,15 @@
 import math
+import pickle
 
 import pytest
 import torch
 
-from ranvier.train.loss import integral_crossentropy, mse_spikerate
+from ranvier.train.loss import LOSSES, integral_crossentropy, mse_spikerate, van_rossum
 from ranvier.train.metric import integral_accuracy
+from ranvier.train.torchmetric import IntegralAccuracy
 
 MAKERS = [integral_crossentropy, mse_spikerate, integral_accuracy]
+OF_CLASSES = {name: maker for name, maker in LOSSES.items() if maker is not van_rossum}
 
 
 @pytest.fixture
@@ -117,3 +120,134 @@ def test_bad_settings_are_refused():
 def test_loss_compiles():
     loss = torch.compile(integral_crossentropy(), fullgraph=True, backend="eager")
     assert loss(torch.zeros(3, 2, 4), torch.tensor([0, 1])).item() == pytest.approx(math.log(4))
+
+
+def crossentropy(scores, label, smoothing=0.0):
+    wanted = torch.full_like(scores, smoothing / len(scores))
+    wanted[label] += 1 - smoothing
+    return -(wanted * torch.log_softmax(scores, -1)).sum()
+
+
+# One sample's loss by its equation: z [T, C], its label, the settings.
+BY_HAND = {
+    "integral_crossentropy": lambda z, y, smoothing=0.0, temperature=1.0: crossentropy(
+        z.sum(0) / temperature, y, smoothing
+    ),
+    "mean_crossentropy": lambda z, y, smoothing=0.0: crossentropy(z.mean(0), y, smoothing),
+    "max_crossentropy": lambda z, y, smoothing=0.0: crossentropy(z.max(0).values, y, smoothing),
+    "first_spike_crossentropy": lambda z, y, tau=1.0, smoothing=0.0: crossentropy(
+        torch.stack([-torch.tensor([*c.tolist(), 1.0]).argmax() / tau for c in z.T]).to(z.dtype), y, smoothing
+    ),
+    "temporal_crossentropy": lambda z, y, share=0.05, aim=1.0, smoothing=0.0: torch.stack(
+        [(1 - share) * crossentropy(row, y, smoothing) + share * (row - aim).square().mean() for row in z]
+    ).mean(),
+    "mse_spikerate": lambda z, y, sparsity=0.25, smoothing=0.0: (
+        (z.mean(0) - sparsity * ((1 - smoothing) * torch.eye(z.shape[1])[y] + smoothing / z.shape[1])).square().mean()
+    ),
+}
+SETTINGS = {
+    "smoothing": 0.3, "temperature": 2.5, "tau": 3.0, "share": 0.4, "aim": -0.7, "sparsity": 0.6,
+}  # fmt: skip
+EVERY = [(name, key) for name in OF_CLASSES for key in SETTINGS if hasattr(OF_CLASSES[name](), key)]
+
+
+def spikes(name):
+    torch.manual_seed(1)
+    z = torch.rand(7, 5, 4, dtype=torch.float64)
+    return (z < 0.3).double() if name in ("first_spike_crossentropy", "mse_spikerate") else 2 * z - 1
+
+
+@pytest.mark.parametrize(("name", "key"), [(name, None) for name in OF_CLASSES] + EVERY)
+def test_every_setting_does_what_its_equation_says(name, key):
+    z, labels, lengths = spikes(name), torch.tensor([0, 3, 1, 2, 3]), torch.tensor([7, 3, 1, 5, 4])
+    settings = {} if key is None else {key: SETTINGS[key]}
+    loss, by_hand = OF_CLASSES[name](**settings), BY_HAND[name]
+    whole = torch.stack([by_hand(z[:, b], labels[b], **settings) for b in range(5)])
+    torch.testing.assert_close(loss(z, labels), whole.mean())
+    cut = torch.stack([by_hand(z[:n, b], labels[b], **settings) for b, n in enumerate(lengths)])
+    if name != "first_spike_crossentropy":  # there T stays the time of no spike
+        torch.testing.assert_close(loss(z, labels, lengths), cut.mean())
+    weights = torch.tensor([1.0, 0.0, 3.0, 0.5], dtype=torch.float64)
+    weighted = OF_CLASSES[name](**settings, weights=weights.tolist())
+    torch.testing.assert_close(weighted(z, labels), (whole * weights[labels]).sum() / weights[labels].sum())
+    some = torch.tensor([0, -7, 1, -7, 3])
+    ignoring = OF_CLASSES[name](**settings, ignore_index=-7)
+    torch.testing.assert_close(ignoring(z, some), whole[some >= 0].mean())
+    both = OF_CLASSES[name](**settings, weights=weights, ignore_index=-7)
+    torch.testing.assert_close(both(z, some), (whole[0] + 0.5 * whole[4]) / 1.5)
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+def test_ignored_samples_train_nothing(name):
+    z, none = spikes(name).requires_grad_(), torch.full((5,), 9)
+    loss = OF_CLASSES[name](ignore_index=9)
+    value = loss(z, none)
+    value.backward()
+    assert value == 0 and not z.grad.any()
+    loss(z, torch.tensor([9, 9, 2, 9, 9])).backward()
+    assert z.grad[:, 2].any() and not z.grad[:, [0, 1, 3, 4]].any()
+
+
+def test_without_smoothing_weights_are_those_of_torch(batch):
+    traces, labels = batch
+    weights = torch.tensor([1.0, 2.0, 0.5, 4.0], dtype=torch.float64)
+    torch.testing.assert_close(
+        integral_crossentropy(weights=weights)(traces, labels),
+        torch.nn.functional.cross_entropy(traces.sum(0), labels, weights),
+    )
+
+
+def test_accuracy_weighs_and_ignores():
+    traces = torch.eye(3)[None, [0, 1, 2, 0]]  # answers 0, 1, 2, 0
+    labels, weights = torch.tensor([0, 1, 0, 2]), [1.0, 3.0, 0.5]
+    score = integral_accuracy(weights=weights)(traces, labels)[0]
+    torch.testing.assert_close(score, torch.tensor(4.0 / 5.5))
+    score, answers = integral_accuracy(ignore_index=2)(traces, labels)
+    torch.testing.assert_close(score, torch.tensor(2 / 3))
+    assert answers.tolist() == [0, 1, 2, 0]
+    summed = IntegralAccuracy(weights=weights, ignore_index=2)
+    for part in (slice(0, 1), slice(1, 4)):
+        summed.update(traces[:, part], labels[part])
+    torch.testing.assert_close(summed.compute(), torch.tensor(4.0 / 5.0))
+
+
+def test_spike_trains_by_hand():
+    z = torch.zeros(3, 1, 2)
+    z[0, 0, 0] = 1.0
+    decay = math.exp(-1 / 2.0)
+    wanted = (1 + decay**2 + decay**4) / 2.0 / 2  # over tau, a mean over two neurons
+    assert van_rossum(tau=2.0)(z, torch.zeros_like(z)).item() == pytest.approx(wanted)
+    there = van_rossum(tau=2.0, time_axis=1)(z.movedim(0, 1), torch.zeros_like(z).movedim(0, 1))
+    assert there.item() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("score", [*LOSSES.values(), integral_accuracy, IntegralAccuracy], ids=lambda s: s.__name__)
+def test_scores_pickle_and_print_themselves(score, batch):
+    made = score(time_axis=1)
+    again = pickle.loads(pickle.dumps(made))
+    if score is not IntegralAccuracy:
+        assert repr(again) == repr(made) and "time_axis=1" in repr(made)
+    other = batch[0].movedim(0, 1) if score is van_rossum else batch[1]
+    args = (batch[0].movedim(0, 1), other)
+    torch.testing.assert_close(again(*args), made(*args))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"weights": [1.0, 2.0]}, ValueError, "there are 2 weights for 4 classes"),
+        ({"weights": [1.0, -2.0, 1.0, 1.0]}, ValueError, "one finite number >= 0"),
+        ({"weights": [0.0, 0.0]}, ValueError, "not all 0"),
+        ({"weights": "balanced"}, TypeError, "one number a class, got 'balanced'"),
+        ({"ignore_index": 1}, ValueError, "labels must lie in"),
+    ],
+)
+def test_bad_weights_are_refused(batch, settings, error, message):
+    with pytest.raises(error, match=message):
+        integral_crossentropy(**settings)(batch[0], torch.tensor([0, 3, 1, 2, 7]))
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "integral_accuracy"])
+def test_a_maker_that_is_called_like_a_loss_says_so(name, batch):
+    with pytest.raises(TypeError, match=rf"{name}\(\)\(traces, labels\)"):
+        LOSSES.get(name, integral_accuracy)(*batch)

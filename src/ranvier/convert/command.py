@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.convert.report import Report
+from ranvier.extras import needed
 
 
 def find(name: str) -> nn.Module:
@@ -37,7 +38,8 @@ def find(name: str) -> nn.Module:
 
 def read_weights(model: nn.Module, path: Path) -> None:
     """Weights from a safetensors file into a model whose lazy layers have their shapes; nothing is unpickled."""
-    from safetensors.torch import load_file
+    with needed("a file of weights"):
+        from safetensors.torch import load_file
 
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
@@ -76,7 +78,8 @@ def points(steps: str) -> list[int]:
 
 def write(folder: Path, spiking: nn.Module, found: Report) -> None:
     """weights.safetensors (thresholds with them) and report.json."""
-    from safetensors.torch import save_file
+    with needed("a file of weights"):
+        from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in spiking.state_dict().items()}, folder / "weights.safetensors")

@@ -10,6 +10,7 @@ import torch
 
 from ranvier.data.packed import Packed
 from ranvier.data.sets import find, stratify
+from ranvier.extras import needed
 
 
 class Recordings(NamedTuple):
@@ -45,7 +46,8 @@ def frames(times: np.ndarray, places: np.ndarray, steps: int, width: int, dt: fl
 
 def read_shd(path: str | Path) -> Iterator[Recording]:
     """The recordings in a file of SHD or SSC (HDF5: spikes/times in seconds, spikes/units in 0..699, labels)."""
-    import h5py
+    with needed("a file of SHD or SSC"):
+        import h5py
 
     try:
         file = h5py.File(path, "r")

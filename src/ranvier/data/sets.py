@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ranvier.extras import needed
+
 
 class Split(NamedTuple):
     """One part of a data set: x `[N, *features]` float32, labels `[N]` int64."""
@@ -36,7 +38,8 @@ def digits(folder: str | Path | None = None) -> Splits:
     >>> digits().train.x.shape
     torch.Size([1258, 1, 8, 8])
     """
-    from sklearn.datasets import load_digits
+    with needed("the set of digits"):
+        from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     x = torch.from_numpy(images).to(torch.float32).div(16.0).view(-1, 1, 8, 8)

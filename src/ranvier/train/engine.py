@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Generator, Tensor, nn
 
+from ranvier.extras import needed
 from ranvier.train.folder import Folder, write
+
+with needed("training"):
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
+    from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 
 class Plan(Protocol):

@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import nn
 
+from ranvier.extras import needed
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -59,7 +61,8 @@ class Folder:
         return self.result.is_file()
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        import tomlkit
+        with needed("a run"):
+            import tomlkit
 
         write(self.config, tomlkit.dumps(config))
 
@@ -87,13 +90,15 @@ class Folder:
         return json.loads(self.result.read_text(encoding="utf-8"))
 
     def write_weights(self, net: nn.Module) -> None:
-        from safetensors.torch import save
+        with needed("a file of weights"):
+            from safetensors.torch import save
 
         write(self.weights, save({name: value.contiguous().cpu() for name, value in net.state_dict().items()}))
 
     def read_weights(self, net: nn.Module) -> None:
         """Loads the weights into `net`; ValueError if they are another net's."""
-        from safetensors.torch import load
+        with needed("a file of weights"):
+            from safetensors.torch import load
 
         if not self.weights.is_file():
             raise FileNotFoundError(f"{self.path} is not finished: go on with `ranvier train --resume {self.path}`")

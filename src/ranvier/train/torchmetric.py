@@ -4,15 +4,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from ranvier.extras import needed
 from ranvier.train.metric import integral_accuracy
+
+with needed("a torchmetric"):
+    from torchmetrics import Metric
 
 
 class IntegralAccuracy(Metric):
     """Share of samples whose largest readout, summed over time, is right.
 
-    update(traces `[T, B, C]`, labels `[B]`, lengths=None); compute() in [0, 1]. As `metric.integral_accuracy`.
+    update(traces `[T, B, C]`, labels `[B]`, lengths=None); compute() in [0, 1]. The settings are those of
+    `metric.integral_accuracy`: with weights, the share of weight.
 
     >>> accuracy = IntegralAccuracy()
     >>> accuracy.update(torch.tensor([[[0.0, 1.0], [3.0, 1.0]]]), torch.tensor([1, 1]))
@@ -23,19 +27,20 @@ class IntegralAccuracy(Metric):
     full_state_update = False
     higher_is_better = True
 
-    def __init__(self, time_axis: int = 0, **settings: Any):
+    def __init__(self, time_axis: int = 0, weights: Any = None, ignore_index: int | None = None, **settings: Any):
         super().__init__(**settings)
-        self.score = integral_accuracy(time_axis)
-        self.add_state("right", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("seen", torch.tensor(0), dist_reduce_fx="sum")
+        self.score = integral_accuracy(time_axis, weights, ignore_index)
+        self.add_state("right", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("seen", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, traces: Tensor, labels: Tensor, lengths: Tensor | None = None) -> None:
-        _, predictions = self.score(traces, labels, lengths)
-        self.right += (predictions == labels).sum()
-        self.seen += labels.numel()
+        right, counts, _ = self.score.judge(traces, labels, lengths)
+        counts = torch.ones_like(right) if counts is None else counts
+        self.right += (right * counts).sum(dtype=torch.float64)
+        self.seen += counts.sum(dtype=torch.float64)
 
     def compute(self) -> Tensor:
-        return self.right.float() / self.seen  # type: ignore[operator]
+        return (self.right / self.seen).float()  # type: ignore[operator]
 
 
 class SpikeRate(Metric):

@@ -1,4 +1,7 @@
-"""The door of every loss and metric: traces and labels checked once, time summed away."""
+"""The door of every loss and metric: traces and labels checked once, time summed away, samples weighed."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Size, Tensor
@@ -35,6 +38,47 @@ def within(name: str, lengths: Tensor, batch: Size, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device).view(-1, *[1] * len(batch)) < lengths
 
 
+def weigh(
+    name: str, traces: Tensor, labels: Tensor, weights: Sequence[float] | Tensor | None, ignore: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """Labels `[*batch]` as int64 with 0 where they are ignored, and how often each sample counts (None: once)."""
+    _refuse_bad_kind(name, labels)
+    known = labels.long()
+    counts = None
+    if ignore is not None:
+        counts = (known != ignore).to(traces.dtype)
+        known = torch.where(known == ignore, 0, known)
+    if weights is not None:
+        classes = traces.shape[-1]
+        table = torch.as_tensor(weights, dtype=traces.dtype, device=traces.device)
+        if len(table) != classes:
+            raise ValueError(f"{name}: there are {len(table)} weights for {classes} classes; pass one for each class")
+        _refuse_bad_range(name, known, classes)
+        counts = table[known] * (1.0 if counts is None else counts)
+    return known, counts
+
+
+def mean_of(each: Tensor, counts: Tensor | None) -> Tensor:
+    """The mean of `each`, where each entry counts so often; 0 if none does."""
+    if counts is None:
+        return each.mean()
+    total = counts.sum()
+    # where, not a product: what does not count may be NaN or inf
+    return torch.where(counts > 0, each * counts, 0.0).sum() / torch.where(total > 0, total, 1.0)
+
+
+def refuse_bad_weights(function: str, name: str, weights: Any) -> None:
+    """Weights are None or one finite number >= 0 a class, not all 0."""
+    if weights is None:
+        return
+    try:
+        table = torch.as_tensor(weights, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{function}: {name} must be one number a class, got {weights!r}") from None
+    if table.dim() != 1 or not (table.isfinite().all() and (table >= 0).all() and (table > 0).any()):
+        raise ValueError(f"{function}: {name} must be one finite number >= 0 a class, not all 0, got {table.tolist()}")
+
+
 def _time_axis(name: str, traces: Tensor, time_axis: int) -> int:
     shape, axes = list(traces.shape), traces.ndim
     if axes < 2:
@@ -44,12 +88,20 @@ def _time_axis(name: str, traces: Tensor, time_axis: int) -> int:
     return time_axis % axes
 
 
-def _refuse_bad_labels(name: str, labels: Tensor, batch: Size, classes: int) -> None:
+def _refuse_bad_kind(name: str, labels: Tensor) -> None:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"{name}: labels must be whole numbers, got {labels.dtype}; of one-hot rows take .argmax(-1)")
+
+
+def _refuse_bad_labels(name: str, labels: Tensor, batch: Size, classes: int) -> None:
+    _refuse_bad_kind(name, labels)
     if labels.shape != batch:
         got, wanted = list(labels.shape), list(batch)
         raise ValueError(f"{name}: labels are {got}, the traces' batch is {wanted}; pass one class for each sample")
+    _refuse_bad_range(name, labels, classes)
+
+
+def _refuse_bad_range(name: str, labels: Tensor, classes: int) -> None:
     low, high = _range(labels, valid=(0, classes - 1))
     if low < 0 or high >= classes:
         raise ValueError(f"{name}: labels must lie in [0, {classes - 1}] for {classes} classes, got {low} to {high}")

@@ -1,0 +1,30 @@
+"""Packages that only some parts need, and the extra that brings each: `pip install "ranvier[train]"`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# A new optional package is a line here; pyproject.toml says what an extra brings.
+EXTRAS = {
+    "typer": "train", "rich": "train", "lightning": "train", "torchmetrics": "train", "sklearn": "train",
+    "safetensors": "train", "tomlkit": "train", "jinja2": "train", "matplotlib": "plot", "cycler": "plot",
+    "nir": "nir", "h5py": "events", "optuna": "sweep", "tensorboard": "tensorboard", "wandb": "wandb",
+}  # fmt: skip
+
+
+@contextmanager
+def needed(what: str) -> Iterator[None]:
+    """Imports inside this block belong to an extra: where its package is missing, the error says how to get it.
+
+    >>> with needed("the report"):
+    ...     import json
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise ModuleNotFoundError(
+            f'{what} needs the package {package}, which is not installed: pip install "ranvier[{EXTRAS[package]}]"',
+            name=package,
+        ) from None
