@@ -41,8 +41,8 @@ SIGNATURES = {
     **dict.fromkeys((f"ThresholdDependentBatchNorm{d}d" for d in (1, 2, 3)), "alpha v_th args kwargs"),
     **dict.fromkeys((f"TemporalEffectiveBatchNorm{d}d" for d in (1, 2, 3)), "T args kwargs"),
     **dict.fromkeys((f"BatchNormThroughTime{d}d" for d in (1, 2, 3)), f"T {NORM}"),
-    "Dropout": "p step_mode",
-    "Dropout2d": "p step_mode",
+    "Dropout": "p step_mode dropout_spikes",  # a name of older versions
+    "Dropout2d": "p step_mode dropout_spikes",
     "DropConnectLinear": (
         "in_features out_features bias p samples_num invariant activation step_mode state_mode"  # the older name too
     ),

@@ -1,7 +1,7 @@
-"""SpikingJelly's names, as in its `activation_based`: layer, neuron, functional, learning, surrogate, encoding.
+"""SpikingJelly's names: the packages `activation_based` and, as it was called before, `clock_driven`.
 
 >>> import torch
->>> from ranvier.compat.spikingjelly import functional, layer, neuron
+>>> from ranvier.compat.spikingjelly.activation_based import functional, layer, neuron
 >>> net = torch.nn.Sequential(layer.Linear(3, 4), neuron.LIFNode())
 >>> functional.set_step_mode(net, "m")
 >>> net(torch.rand(8, 2, 3)).shape
@@ -9,6 +9,25 @@ torch.Size([8, 2, 4])
 >>> functional.reset_net(net)
 """
 
-from ranvier.compat.spikingjelly import encoding, functional, layer, learning, neuron, surrogate
+from ranvier.compat.spikingjelly import activation_based, clock_driven
+from ranvier.compat.spikingjelly.activation_based import (
+    base,
+    encoding,
+    functional,
+    layer,
+    learning,
+    neuron,
+    surrogate,
+)
 
-__all__ = ["encoding", "functional", "layer", "learning", "neuron", "surrogate"]
+__all__ = [
+    "activation_based",
+    "base",
+    "clock_driven",
+    "encoding",
+    "functional",
+    "layer",
+    "learning",
+    "neuron",
+    "surrogate",
+]

@@ -1,4 +1,4 @@
-"""Step modes and hidden memories, as SpikingJelly has them; and a core layer dressed in both."""
+"""Step modes and hidden memories, as SpikingJelly has them. What stands here is there to be subclassed."""
 
 import copy
 from collections.abc import Iterator
@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 import ranvier
-from ranvier.nn.temporal import Temporal, promoted
+
+BACKENDS = ("torch", "cupy", "triton", "cuda", "inductor", "lava", "auto")
+"""Published names of kernels. Any of them is taken and kept; which kernel runs is Ranvier's choice."""
+
+
+def check_backend_library(backend: str) -> None:
+    """ValueError unless `backend` is one of the published names; nothing has to be installed for any of them."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
 
 
 class StepModule:
@@ -37,6 +45,9 @@ class SingleStepModule(StepModule):
         return ("s",)
 
 
+SingleModule = SingleStepModule  # its name up to 0.0.0.0.14
+
+
 class MultiStepModule(StepModule):
     """A module for sequences only."""
 
@@ -63,6 +74,20 @@ class MemoryModule(StepModule, nn.Module):
         super().__init__()
         self.__dict__["_memories"], self.__dict__["_reset_values"] = {}, {}
         self.step_mode = step_mode
+
+    @property
+    def supported_backends(self) -> tuple[str, ...]:
+        return BACKENDS
+
+    @property
+    def backend(self) -> str:
+        """The published name that was asked for. It chooses nothing: `ranvier.backend` does."""
+        return self.__dict__.get("_backend", "torch")
+
+    @backend.setter
+    def backend(self, value: str) -> None:
+        check_backend_library(value)
+        self._backend = value
 
     def register_memory(self, name: str, value: Any) -> None:
         """A memory of that name, which `reset()` puts back to a copy of this value."""
@@ -110,6 +135,14 @@ class MemoryModule(StepModule, nn.Module):
                 values[name] = _mapped(fn, value)
         return super()._apply(fn, recurse)
 
+    def __deepcopy__(self, memo: dict) -> Any:
+        """A copy; its memories are cut off from the graph, which cannot be copied."""
+        new = memo[id(self)] = self.__new__(type(self))
+        for name, value in self.__dict__.items():
+            held = ranvier.detach(value) if name == "_memories" else value
+            new.__dict__[name] = copy.deepcopy(held, memo)
+        return new
+
     def single_step_forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define single_step_forward(x)")
 
@@ -127,92 +160,3 @@ def _mapped(fn: Any, value: Any) -> Any:
     if isinstance(value, Tensor):
         return fn(value)
     return {k: _mapped(fn, v) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-class Carried(MemoryModule):
-    """A core layer whose state is kept in hidden memories, in either step mode, for inputs of any number of axes.
-
-    kept: memory name -> state name of the core layer; with none, the whole state is one memory, `state`.
-    published: parameter name here -> name in the core layer; what is not named is not in the state_dict.
-    """
-
-    def __init__(
-        self,
-        core: Temporal,
-        step_mode: str = "s",
-        kept: dict[str, tuple[str, float]] | None = None,
-        published: dict[str, str] | None = None,
-    ):
-        super().__init__(step_mode)
-        self.core = core
-        self._kept = {} if kept is None else {name: state for name, (state, _) in kept.items()}
-        for name, (_, begin) in (kept or {}).items():
-            self.register_memory(name, begin)
-        if not self._kept:
-            self.register_memory("state", None)
-        self.register_memory("_step_shape", None)
-        publish(self, {k: f"core.{v}" for k, v in (published or {}).items()})
-
-    def single_step_forward(self, x: Tensor) -> Any:  # type: ignore[override]
-        return self.multi_step_forward(x.unsqueeze(0))[0]
-
-    def multi_step_forward(self, x_seq: Tensor) -> Any:  # type: ignore[override]
-        shape = tuple(x_seq.shape[1:])
-        if self._step_shape not in (None, shape):
-            raise ValueError(
-                f"{type(self).__name__}: its memory is of steps {self._step_shape} but this input is of steps {shape}; "
-                f"call reset() (or functional.reset_net(net)) before a new batch"
-            )
-        self._step_shape = shape
-        missing = max(0, 2 - len(shape))  # the core wants [T, B, *features]
-        x = x_seq.reshape(len(x_seq), *(1,) * missing, *shape)
-        y, after = self.core.scan(x, self._before(x))
-        for name, state in self._kept.items():
-            setattr(self, name, after[state].reshape(shape))
-        if not self._kept:
-            self.state = after
-        return y.reshape(len(x_seq), *y.shape[1 + missing :])
-
-    def _before(self, x: Tensor) -> Any:
-        if not self._kept:
-            return self.state
-        given = {state: torch.as_tensor(getattr(self, name), device=x.device) for name, state in self._kept.items()}
-        shape, dtype = x.shape[1:], promoted(x.dtype)
-        return {k: (v.reshape(shape) if v.dim() else v.expand(shape)).to(dtype) for k, v in given.items()}
-
-
-class _Published:
-    """The two directions of `publish`; a class, so that modules can be copied and pickled."""
-
-    def __init__(self, module: nn.Module, names: dict[str, str]):
-        self.own = set(_values(module))
-        pairs = ((shown, mine, k) for shown, mine in names.items() for k in self.own if k.startswith(mine))
-        self.known = {shown + k[len(mine) :]: k for shown, mine, k in pairs}
-
-    def save(self, module: nn.Module, state: dict, prefix: str, metadata: Any) -> None:
-        values = {k: state.pop(prefix + k) for k in self.own if prefix + k in state}
-        state.update({prefix + shown: values[mine] for shown, mine in self.known.items() if mine in values})
-
-    def load(self, module: nn.Module, state: dict, prefix: str, *rest: Any) -> None:
-        current = _values(module)
-        for shown, mine in self.known.items():
-            if prefix + shown in state:
-                value = state.pop(prefix + shown)
-                fits = value.numel() == current[mine].numel()
-                state[prefix + mine] = value.reshape(current[mine].shape) if fits else value
-        for mine in self.own - set(self.known.values()):
-            state.setdefault(prefix + mine, current[mine])
-
-
-def _values(module: nn.Module) -> dict[str, Tensor]:
-    return dict(module.named_parameters()) | dict(module.named_buffers())
-
-
-def publish(module: nn.Module, names: dict[str, str]) -> None:
-    """Make a module's state_dict bear the names it is published with: {published prefix: own prefix}.
-
-    What is not named stays out of it. A value is fitted to the shape of the parameter here when it is loaded.
-    """
-    both = _Published(module, names)
-    module._register_state_dict_hook(both.save)
-    module.register_load_state_dict_pre_hook(both.load)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.compat.spikingjelly.neuron import OTTTLIFNode
+from ranvier.compat.spikingjelly.activation_based.neuron import OTTTLIFNode
 
 
 class _Instead(torch.autograd.Function):

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.compat.spikingjelly import functional
-from ranvier.compat.spikingjelly.memory import Container, MemoryModule, MultiStepModule
+from ranvier.compat.spikingjelly.activation_based import functional
+from ranvier.compat.spikingjelly.activation_based.base import Container, MemoryModule, MultiStepModule
 
 
 def _single(container: nn.Module, *children: nn.Module) -> None:

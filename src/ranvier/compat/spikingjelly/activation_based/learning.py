@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.compat.spikingjelly.memory import MemoryModule
+from ranvier.compat.spikingjelly.activation_based.base import MemoryModule
 from ranvier.plasticity import Trace, accumulate, eligibility, pair
 
 Function = Callable[[Tensor], Any]

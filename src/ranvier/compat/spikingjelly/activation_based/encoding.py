@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import ranvier
-from ranvier.compat.spikingjelly.memory import MemoryModule, StepModule
+from ranvier.compat.spikingjelly.activation_based.base import MemoryModule, StepModule
 
 
 class StatelessEncoder(StepModule, nn.Module):

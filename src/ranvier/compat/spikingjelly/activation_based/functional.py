@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.compat.spikingjelly.memory import Container, MemoryModule, StepModule
-from ranvier.compat.spikingjelly.wrappers import folded
+from ranvier.compat.spikingjelly.activation_based.base import BACKENDS, Container, MemoryModule, StepModule
+from ranvier.compat.spikingjelly.activation_based.wrappers import folded
 
 
 def reset_net(net: nn.Module) -> None:
@@ -36,6 +36,15 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
                     f"set_step_mode: {type(module).__name__} has step modes {module.supported_step_mode()}, not "
                     f'"{step_mode}"'
                 )
+
+
+def set_backend(net: nn.Module, backend: str, instance: Any = nn.Module) -> None:
+    """Keep the name of a backend in every module that has one. Which kernels run is chosen by Ranvier."""
+    if backend not in BACKENDS:
+        raise ValueError(f"set_backend: backend must be one of {BACKENDS}, got {backend!r}")
+    for module in net.modules():
+        if isinstance(module, MemoryModule) and isinstance(module, instance):
+            module.backend = backend
 
 
 Stage = nn.Module | Callable | Sequence
@@ -82,7 +91,7 @@ def t_last_seq_to_ann_forward(x_seq: Tensor, stateless_module: Stage) -> Tensor:
 
 def delay(x_seq: Tensor, delay_steps: int) -> Tensor:
     """x_seq [T, ...] shifted by delay_steps steps, zeros before."""
-    from ranvier.compat.spikingjelly.layers import Delay
+    from ranvier.compat.spikingjelly.activation_based.layers import Delay  # it needs this module
 
     return Delay(delay_steps, step_mode="m")(x_seq)
 
@@ -138,3 +147,19 @@ def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, a=5**0.5)
+
+
+def set_threshold_margin(
+    output_layer: nn.Module,
+    label_one_hot: Tensor,
+    eval_threshold: float = 1.0,
+    threshold0: float = 0.9,
+    threshold1: float = 1.1,
+) -> None:
+    """Train the neurons of a readout with another threshold: threshold1 where label_one_hot [N, C] is 1, else 0."""
+    if output_layer.training:
+        at = label_one_hot.bool()
+        low = torch.full(at.shape, threshold0, device=at.device)
+        output_layer.v_threshold = torch.where(at, threshold1, low)  # type: ignore[assignment]
+    else:
+        output_layer.v_threshold = eval_threshold  # type: ignore[assignment]

@@ -1,6 +1,15 @@
 """SpikingJelly's reference page `activation_based.layer`, name by name."""
 
-from ranvier.compat.spikingjelly.containers import (
+from ranvier.compat.spikingjelly.activation_based.attention import (
+    ChannelQKAttention,
+    MultiDimensionalAttention,
+    QKAttention,
+    SpikeDrivenSelfAttention,
+    SpikingSelfAttention,
+    TemporalWiseAttention,
+    TokenQKAttention,
+)
+from ranvier.compat.spikingjelly.activation_based.containers import (
     ElementWiseRecurrentContainer,
     LinearRecurrentContainer,
     MultiStepContainer,
@@ -9,36 +18,34 @@ from ranvier.compat.spikingjelly.containers import (
     TLastMultiStepContainer,
     TLastSeqToANNContainer,
 )
-from ranvier.compat.spikingjelly.layers import (
+from ranvier.compat.spikingjelly.activation_based.layers import (
     BatchNormThroughTime1d,
     BatchNormThroughTime2d,
     BatchNormThroughTime3d,
-    ChannelQKAttention,
     Delay,
     DropConnectLinear,
     Dropout,
     Dropout2d,
-    MultiDimensionalAttention,
     NeuNorm,
     PrintShapeModule,
-    QKAttention,
     SpikeCountToBinary,
-    SpikeDrivenSelfAttention,
-    SpikingSelfAttention,
     SynapseFilter,
     TemporalBinSum,
     TemporalEffectiveBatchNorm1d,
     TemporalEffectiveBatchNorm2d,
     TemporalEffectiveBatchNorm3d,
-    TemporalWiseAttention,
     ThresholdDependentBatchNorm1d,
     ThresholdDependentBatchNorm2d,
     ThresholdDependentBatchNorm3d,
-    TokenQKAttention,
     VotingLayer,
 )
-from ranvier.compat.spikingjelly.online import GradwithTrace, OTTTSequential, ReplaceforGrad, SpikeTraceOp
-from ranvier.compat.spikingjelly.wrappers import (
+from ranvier.compat.spikingjelly.activation_based.online import (
+    GradwithTrace,
+    OTTTSequential,
+    ReplaceforGrad,
+    SpikeTraceOp,
+)
+from ranvier.compat.spikingjelly.activation_based.wrappers import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
     AdaptiveAvgPool3d,

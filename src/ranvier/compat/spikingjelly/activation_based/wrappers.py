@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ranvier.compat.spikingjelly.memory import StepModule
+from ranvier.compat.spikingjelly.activation_based.base import StepModule
 from ranvier.nn.standardised import StandardisedConv2d, StandardisedLinear
 
 LAYOUTS = {

@@ -1,0 +1,16 @@
+"""SpikingJelly's `activation_based`, module by module."""
+
+from ranvier.compat.spikingjelly.activation_based import (
+    ann2snn,
+    base,
+    encoding,
+    functional,
+    layer,
+    learning,
+    monitor,
+    neuron,
+    rnn,
+    surrogate,
+)
+
+__all__ = ["ann2snn", "base", "encoding", "functional", "layer", "learning", "monitor", "neuron", "rnn", "surrogate"]

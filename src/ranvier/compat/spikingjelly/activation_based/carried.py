@@ -1,0 +1,203 @@
+"""A core layer under SpikingJelly's names: step modes, hidden memories, published parameters."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.compat.spikingjelly.activation_based.base import MemoryModule
+from ranvier.nn.temporal import Temporal, here, promoted
+
+_C: Any = torch._C
+
+Kept = dict[str, tuple[str, Any]]
+"""Memory by its published name -> the state of the core layer, and its value before the first step."""
+
+
+class Published(nn.Module):
+    """A module whose core layer does the work, while parameters and buffers stand here under published names.
+
+    The core layer is no submodule. While it runs it borrows the tensors that stand here, so optimisers,
+    `torch.func.functional_call` and checkpoints meet published names and shapes only.
+    """
+
+    core: Any
+    _lent: Any
+
+    def take(self, core: nn.Module, names: dict[str, str], shapes: dict[str, tuple[int, ...]] | None = None) -> None:
+        """Take over tensors of the core layer: {published name: name there}. A name that ends in a dot is a module."""
+        self.__dict__["core"], self.__dict__["_lent"] = core, {}
+        for shown, own in names.items():
+            if own.endswith("."):
+                _put(self, shown[:-1], core.get_submodule(own[:-1]))
+                continue
+            where, _, leaf = own.rpartition(".")
+            value = getattr(core.get_submodule(where), leaf)
+            if value is None:
+                continue
+            shape = (shapes or {}).get(shown, tuple(value.shape))
+            held = value.detach().reshape(shape)
+            _put(self, shown, nn.Parameter(held) if isinstance(value, nn.Parameter) else held)
+            self._lent[shown] = own, tuple(value.shape)
+
+    @contextmanager
+    def lent(self, x: Tensor) -> Iterator[Any]:
+        """The core layer, with the tensors that stand here in their places, for input like x."""
+        own = []
+        for shown, (name, shape) in self._lent.items():
+            value, (where, _, leaf) = _get(self, shown), name.rpartition(".")
+            module = self.core.get_submodule(where)
+            table = module._parameters if leaf in module._parameters else module._buffers
+            own.append((table, leaf, table[leaf]))
+            table[leaf] = value if value.shape == shape else value.reshape(shape)
+        try:
+            yield self.core
+        finally:
+            for table, leaf, value in own:
+                table[leaf] = value
+
+    def train(self, mode: bool = True) -> Any:
+        self.core.train(mode)
+        return super().train(mode)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self.core._apply(fn)
+        return super()._apply(fn, recurse)
+
+
+def _put(module: nn.Module, name: str, value: Any) -> None:
+    """Register a tensor or a module under a dotted name; what the dots lead through is made."""
+    *way, leaf = name.split(".")
+    for part in way:
+        if part not in module._modules:
+            module.add_module(part, nn.Module())
+        module = module._modules[part]  # type: ignore[assignment]
+    if isinstance(value, nn.Module):
+        module.add_module(leaf, value)
+    elif isinstance(value, nn.Parameter):
+        module.register_parameter(leaf, value)
+    else:
+        module.register_buffer(leaf, value)
+
+
+def _get(module: nn.Module, name: str) -> Tensor:
+    where, _, leaf = name.rpartition(".")
+    return getattr(module.get_submodule(where), leaf)
+
+
+class Carried(Published, MemoryModule):
+    """A core layer whose state is kept in hidden memories, in either step mode, for inputs of any number of axes.
+
+    `kept` names the memories; with none, the whole state is one memory, `state`.
+    """
+
+    kept: ClassVar[Kept] = {}
+
+    def __init__(
+        self,
+        core: Temporal,
+        step_mode: str = "s",
+        published: dict[str, str] | None = None,
+        shapes: dict[str, tuple[int, ...]] | None = None,
+    ):
+        super().__init__(step_mode)
+        self.take(core, published or {}, shapes)
+        self._step_shape: tuple[int, ...] | None = None
+        for name, (_, begin) in self.kept.items():
+            self.register_memory(name, begin)
+        if not self.kept:
+            self.register_memory("state", None)
+
+    def reset(self) -> None:
+        super().reset()
+        self._step_shape = None
+
+    def single_step_forward(self, x: Tensor) -> Any:  # type: ignore[override]
+        return self.multi_step_forward(x.unsqueeze(0))[0]
+
+    def multi_step_forward(self, x_seq: Tensor) -> Any:  # type: ignore[override]
+        return self.carry(x_seq)[0]
+
+    def carry(self, x_seq: Tensor, names: tuple[str, ...] = ()) -> tuple[Tensor, dict[str, Tensor]]:
+        """x_seq [T, *step] from the memories on -> output, and the named states at every step."""
+        shape = tuple(x_seq.shape[1:])
+        if self._step_shape not in (None, shape):
+            raise ValueError(
+                f"{type(self).__name__}: its memory is of steps {self._step_shape} but this input is of steps {shape}; "
+                f"call reset() (or functional.reset_net(net)) before a new batch"
+            )
+        self._step_shape = shape
+        missing = max(0, 2 - len(shape))  # the core wants [T, B, *features]
+        x = x_seq.reshape(len(x_seq), *(1,) * missing, *shape) if missing else x_seq
+        with self.lent(x) as core:
+            y, after, traces = core.run(x, self._before(x), names)
+        note(self, x)
+        mark: list[int] = []
+        for name, (state, _) in self.kept.items():
+            if state in after:
+                setattr(self, name, _handed(self._fit(after[state], shape), mark))
+        if not self.kept:
+            self.state = after
+        if mark_from(y):
+            y.register_hook(lambda g: _spend(mark))
+        y = y.reshape(len(x_seq), *y.shape[1 + missing :]) if missing else y
+        return y, {n: t.reshape(len(x_seq), *shape) for n, t in traces.items()}
+
+    def _fit(self, value: Tensor, shape: Any) -> Tensor:
+        """A state of the core as a memory of steps of that shape, and back; what is not one value each stays."""
+        return value.reshape(shape) if value.numel() == math.prod(shape) and value.shape != shape else value
+
+    def _before(self, x: Tensor) -> Any:
+        if not self.kept:
+            return self.state
+        shape, dtype = x.shape[1:], promoted(x.dtype)
+        given = {state: getattr(self, name) for name, (state, _) in self.kept.items()}
+        given = {k: torch.as_tensor(v, device=x.device) for k, v in given.items() if v is not None}
+        if not given:
+            return None
+        return {k: (self._fit(v, shape) if v.dim() else v.expand(shape)).to(dtype) for k, v in given.items()}
+
+
+def note(module: Any, x: Tensor, how: str = "") -> None:
+    """Tell `ranvier.explain`, if it is listening, how this module is carried."""
+    if (book := getattr(here, "book", None)) is not None:
+        asked = getattr(module, "backend", "torch")
+        more = f'; backend="{asked}" is taken and chooses nothing' if asked != "torch" else ""
+        said = type(module).__name__, module.core, (how or module.core.explain(x)) + more
+        if said not in book.notes:
+            book.notes.append(said)
+
+
+def mark_from(y: Tensor) -> bool:
+    """Whether a second backward can be told apart here: in eager mode, where there is a graph."""
+    return y.requires_grad and not torch.compiler.is_compiling() and _C._functorch.peek_interpreter_stack() is None
+
+
+def _spend(mark: list[int]) -> None:
+    if not _C._autograd._get_current_graph_task_keep_graph():
+        mark.append(_C._current_graph_task_id())
+
+
+class _Handed(torch.autograd.Function):
+    """A memory on its way to the next call: it knows whether the graph that made it is gone."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, mark: list[int]) -> Tensor:
+        ctx.mark = mark
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        if any(task != _C._current_graph_task_id() for task in ctx.mark):
+            raise RuntimeError(
+                "backward ran into the memory of an earlier batch, whose graph is gone; call functional.reset_net(net) "
+                "before a new batch, or functional.detach_net(net) to keep the memories and cut the graph"
+            )
+        return grads[0], None
+
+
+def _handed(value: Tensor, mark: list[int]) -> Tensor:
+    return _Handed.apply(value, mark) if mark_from(value) else value.clone()

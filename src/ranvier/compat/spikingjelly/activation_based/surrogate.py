@@ -1,0 +1,259 @@
+"""SpikingJelly's surrogate functions by name. What they mean is said in `ranvier.surrogate` and `ranvier.primitive`.
+
+Each is a module: 1 where x >= 0 forward, its surrogate derivative backward; with spiking=False the antiderivative,
+whose derivative it is. Their numbers are attributes that may be set. A lower-case name is the function:
+`sigmoid.apply(x, alpha)`.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.ops import sloped, spike
+from ranvier.primitive import PRIMITIVES
+from ranvier.surrogate import SURROGATES, Surrogate
+
+
+class SurrogateFunctionBase(nn.Module):
+    """To subclass: give `spiking_function(x, alpha)` and `primitive_function(x, alpha)`, as static methods."""
+
+    def __init__(self, *given: Any, **numbers: Any):
+        super().__init__()
+        self.spiking = numbers.pop("spiking", True)
+        for value in given:
+            if isinstance(value, bool):
+                self.spiking = value
+            else:
+                numbers["alpha"] = value
+        self._names = tuple(numbers)
+        for name, value in numbers.items():
+            setattr(self, name, value)
+
+    @staticmethod
+    def spiking_function(x: Tensor, *numbers: Any) -> Tensor:
+        raise NotImplementedError("a surrogate function of your own must define spiking_function(x, alpha)")
+
+    @staticmethod
+    def primitive_function(x: Tensor, *numbers: Any) -> Tensor:
+        raise NotImplementedError("a surrogate function of your own must define primitive_function(x, alpha)")
+
+    def set_spiking_mode(self, spiking: bool) -> None:
+        self.spiking = spiking
+
+    def forward(self, x: Tensor) -> Tensor:
+        function = self.spiking_function if self.spiking else self.primitive_function
+        return function(x, *(getattr(self, k) for k in self._names))
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{k}={getattr(self, k)}" for k in (*self._names, "spiking"))
+
+
+class MultiArgsSurrogateFunctionBase(SurrogateFunctionBase):
+    """To subclass, for functions of several numbers: give `forward(x)`."""
+
+    def __init__(self, spiking: bool, *args: Any, **kwargs: Any):
+        super().__init__(spiking=spiking)
+
+
+class Named(SurrogateFunctionBase):
+    """A surrogate of the core. `takes`: published numbers and defaults; `means`: what the core calls them."""
+
+    name: ClassVar[str]
+    takes: ClassVar[dict[str, Any]] = {}
+    means: ClassVar[dict[str, Callable[[Any], Any]] | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "takes" in vars(cls):
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+            names = {**cls.takes, "spiking": True}
+            cls.__signature__ = inspect.Signature([inspect.Parameter(k, kind, default=v) for k, v in names.items()])
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        if kwargs.pop("learnable", False):
+            raise ValueError(
+                f"{type(self).__name__}: a surrogate's numbers are not learned here; set them as it trains"
+            )
+        bound = type(self).__signature__.bind(*args, **kwargs)  # type: ignore[attr-defined]
+        bound.apply_defaults()
+        super().__init__(**bound.arguments)
+        _ = self.core  # numbers out of range are refused here
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The numbers as the core calls them."""
+        if self.means is None:
+            return {k: getattr(self, k) for k in self.takes}
+        return {k: of(self) for k, of in self.means.items()}
+
+    @property
+    def core(self) -> Surrogate:
+        """The core's surrogate."""
+        return SURROGATES[self.name](**self.numbers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _spiking(self.core, x) if self.spiking else _smooth(self.name, x, self.numbers)
+
+
+def _spiking(slope: Surrogate, x: Tensor) -> Tensor:
+    with sloped(slope, x.dtype):
+        return spike(x)
+
+
+def _smooth(name: str, x: Tensor, numbers: dict[str, Any]) -> Tensor:
+    if name not in PRIMITIVES:
+        raise NotImplementedError(f"{name} has no antiderivative here; use it with spiking=True")
+    return PRIMITIVES[name](x, **numbers)
+
+
+def fused(function: Any) -> Surrogate | None:
+    """The surrogate the kernels take, or None if this function must be called itself."""
+    plain = isinstance(function, Named) and function.spiking and type(function).forward is Named.forward
+    return function.core if plain else None
+
+
+class PiecewiseQuadratic(Named):
+    name, takes = "piecewise_quadratic", {"alpha": 1.0}
+
+
+class PiecewiseExp(Named):
+    name, takes = "piecewise_exp", {"alpha": 1.0}
+
+
+class Sigmoid(Named):
+    name, takes = "sigmoid", {"alpha": 4.0}
+
+
+class SoftSign(Named):
+    name, takes = "soft_sign", {"alpha": 2.0}
+
+
+class SuperSpike(Named):
+    name, takes = "scaled_superspike", {"alpha": 1.0}
+
+
+class ATan(Named):
+    name, takes = "atan", {"alpha": 2.0}
+
+
+class NonzeroSignLogAbs(Named):
+    name, takes = "nonzero_sign_log_abs", {"alpha": 1.0}
+
+
+class Erf(Named):
+    name, takes = "erf", {"alpha": 2.0}
+
+
+class PiecewiseLeakyReLU(Named):
+    name, takes = "piecewise_leaky_relu", {"w": 1.0, "c": 0.01}
+    means = {"width": lambda s: s.w, "leak": lambda s: s.c}
+
+
+class SquarewaveFourierSeries(Named):
+    name, takes = "fourier", {"n": 2, "T_period": 8.0}
+    means = {"terms": lambda s: s.n - 1, "period": lambda s: s.T_period}
+
+
+class S2NN(Named):
+    name, takes = "s2nn", {"alpha": 4.0, "beta": 1.0}
+
+
+class QPseudoSpike(Named):
+    name, takes = "q_pseudo_spike", {"alpha": 2.0}
+
+
+class LeakyKReLU(Named):
+    name, takes = "leaky_relu", {"leak": 0.0, "k": 1.0}
+    means = {"below": lambda s: s.leak, "above": lambda s: s.k}
+
+
+class FakeNumericalGradient(Named):
+    name, takes = "fake_numerical_gradient", {"alpha": 0.3}
+
+
+class LogTailedReLU(Named):
+    name, takes = "log_tailed_relu", {"alpha": 0.0}
+
+
+class Rect(Named):
+    name, takes = "boxcar", {"alpha": 1.0}
+    means = {"width": lambda s: 1.0 / s.alpha, "height": lambda s: s.alpha}
+
+
+class DeterministicPass(Named):
+    """The input itself, with derivative 1."""
+
+    name, takes = "straight_through", {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class PoissonPass(Named):
+    """1 with probability x, with derivative 1; with spiking=False x itself."""
+
+    name, takes = "straight_through", {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        drawn = torch.bernoulli(x.detach().clamp(0.0, 1.0)) if self.spiking else x.detach()
+        return x + (drawn - x).detach()
+
+
+class MultiLevelSpikeCount(SurrogateFunctionBase):
+    """round(x) held between 0 and max_spike_count, with derivative 1 there and 0 outside; for `ILIFNode`."""
+
+    def __init__(self, max_spike_count: int, spiking: bool = True, grad_window: Any = None):
+        if isinstance(max_spike_count, bool) or not isinstance(max_spike_count, int) or max_spike_count < 1:
+            raise ValueError(f"MultiLevelSpikeCount: max_spike_count must be at least 1, got {max_spike_count!r}")
+        if grad_window not in (None, (0, max_spike_count), [0, max_spike_count]):
+            raise ValueError(f"MultiLevelSpikeCount: grad_window must be (0, {max_spike_count}), got {grad_window!r}")
+        super().__init__(spiking=spiking, max_spike_count=max_spike_count)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = x.clamp(0.0, float(self.__dict__["max_spike_count"]))
+        return inside + (inside.round() - inside).detach() if self.spiking else inside
+
+
+def heaviside(x: Tensor) -> Tensor:
+    """1 where x >= 0, else 0, in the dtype of x; no gradient."""
+    return (x >= 0).to(x.dtype)
+
+
+class Function:
+    """A surrogate as a function: `apply(x, *numbers)` is 1 where x >= 0, with the surrogate derivative backward."""
+
+    def __init__(self, module: type[Named]):
+        self.module = module
+
+    def apply(self, x: Tensor, *numbers: Any) -> Tensor:
+        return self.module(*numbers)(x)
+
+    def __call__(self, x: Tensor, *numbers: Any) -> Tensor:
+        raise TypeError(f"call it as surrogate.{_lower(self.module)}.apply(x, ...)")
+
+
+def _lower(module: type[Named]) -> str:
+    return FUNCTION_NAMES.get(module.__name__, module.name)
+
+
+FUNCTION_NAMES = {
+    "SuperSpike": "super_spike",
+    "SquarewaveFourierSeries": "squarewave_fourier_series",
+    "LeakyKReLU": "leaky_k_relu",
+    "Rect": "rect",
+    "DeterministicPass": "deterministic_pass",
+    "PoissonPass": "poisson_pass",
+}
+FUNCTIONS = {_lower(c): c for c in Named.__subclasses__()}
+
+
+def __getattr__(name: str) -> Any:
+    if name in FUNCTIONS:
+        return Function(FUNCTIONS[name])
+    if name.removesuffix("_backward") in FUNCTIONS:
+        module = FUNCTIONS[name.removesuffix("_backward")]
+        return lambda grad_output, x, *numbers: grad_output * module(*numbers).core(x)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

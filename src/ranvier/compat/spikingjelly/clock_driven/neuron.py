@@ -1,0 +1,69 @@
+"""The nodes of `clock_driven`: those of `activation_based`, and `MultiStep*` nodes, which take sequences [T, N, ...].
+
+A `MultiStep*` node keeps `spike_seq`, its last output, and `v_seq`, the membrane after each step, which is computed
+when it is asked for.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from ranvier.compat.spikingjelly.activation_based import neuron as _neuron
+from ranvier.compat.spikingjelly.activation_based.base import MultiStepModule
+from ranvier.compat.spikingjelly.activation_based.neuron import *  # noqa: F403
+
+
+def _of_sequences(takes: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a node, without the step mode; the kernels are Ranvier's, so the last two choose nothing."""
+    own = {k: v for k, v in takes.items() if k not in ("step_mode", "store_v_seq", "backend")}
+    return {**own, "backend": "torch", "lava_s_cale": 64}
+
+
+class _MultiStep(MultiStepModule):
+    store_v_seq = False
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        node: Any = self
+        self._seen = x_seq, dict(node.named_memories())
+        self.spike_seq = super().multi_step_forward(x_seq)  # type: ignore[misc]
+        return self.spike_seq
+
+    @property
+    def v_seq(self) -> Tensor | None:
+        """The membrane after each step of the last sequence [T, N, ...]."""
+        node: Any = self
+        if self._v_seq is None and self._seen is not None:
+            x_seq, before = self._seen
+            after = dict(node.named_memories())
+            node._memories.update(before)
+            self._v_seq = node.carry(x_seq, ("v",))[1]["v"]
+            node._memories.update(after)
+        return self._v_seq
+
+    @v_seq.setter
+    def v_seq(self, value: Tensor | None) -> None:
+        self._v_seq = value
+
+    def reset(self) -> None:
+        super().reset()  # type: ignore[misc]
+        self._seen = self._v_seq = self.spike_seq = None
+
+    _seen: Any = None
+    _v_seq: Any = None
+    spike_seq: Any = None
+
+
+class MultiStepIFNode(_MultiStep, _neuron.IFNode):
+    takes = _of_sequences(_neuron.IFNode.takes)
+
+
+class MultiStepLIFNode(_MultiStep, _neuron.LIFNode):
+    takes = _of_sequences(_neuron.LIFNode.takes)
+
+
+class MultiStepParametricLIFNode(_MultiStep, _neuron.ParametricLIFNode):
+    takes = _of_sequences(_neuron.ParametricLIFNode.takes)
+
+
+class MultiStepEIFNode(_MultiStep, _neuron.EIFNode):
+    takes = _of_sequences(_neuron.EIFNode.takes)
