@@ -3,10 +3,16 @@
 from difflib import get_close_matches
 from pathlib import Path
 
+from ranvier.data.aedat import read_aedat2, read_aedat3
 from ranvier.data.augment import drop_events, jitter_time, shift
 from ranvier.data.boolean import xor, xor_splits
+from ranvier.data.camera import DamagedFile, Events, read_atis, read_dat
+from ranvier.data.collate import Sample, VariableSample, collate, pad
 from ranvier.data.encode import ENCODINGS, angle, constant, delta, latency, phase, phase_of, population, rate
 from ranvier.data.events import Recordings, nmnist, shd, ssc
+from ranvier.data.evt import read_evt
+from ranvier.data.files import Datasets, Files, cifar10_dvs, dvs_gesture, n_caltech101, n_cars
+from ranvier.data.frames import ToFrames, frames, frames_by_count, sparse_frames
 from ranvier.data.packed import Packed, shuffler
 from ranvier.data.sets import Split, Splits, digits, fashion_mnist, mnist, read_idx, stratify
 from ranvier.data.yinyang import yinyang, yinyang_splits
@@ -31,7 +37,10 @@ def load(name: str, folder: str | Path | None = None) -> Splits:
 
 
 __all__ = [
-    "ENCODINGS", "SETS", "Packed", "Recordings", "Split", "Splits", "angle", "constant", "delta", "digits",
-    "drop_events", "fashion_mnist", "jitter_time", "latency", "load", "mnist", "nmnist", "phase", "phase_of",
-    "population", "rate", "read_idx", "shd", "shift", "shuffler", "ssc", "stratify", "xor", "yinyang",
+    "ENCODINGS", "SETS", "DamagedFile", "Datasets", "Events", "Files", "Packed", "Recordings", "Sample", "Split",
+    "Splits", "ToFrames", "VariableSample", "angle", "cifar10_dvs", "collate", "constant", "delta", "digits",
+    "drop_events", "dvs_gesture", "fashion_mnist", "frames", "frames_by_count", "jitter_time", "latency", "load",
+    "mnist", "n_caltech101", "n_cars", "nmnist", "pad", "phase", "phase_of", "population", "rate", "read_aedat2",
+    "read_aedat3", "read_atis", "read_dat", "read_evt", "read_idx", "shd", "shift", "shuffler", "sparse_frames", "ssc",
+    "stratify", "xor", "yinyang",
 ]  # fmt: skip

