@@ -105,6 +105,34 @@ def delta(x: Tensor, threshold: float = 0.1) -> Tensor:
     return torch.stack([up, down], 2)
 
 
+def level_crossing(x: Tensor, levels: Tensor) -> Tensor:
+    """A spike wherever a signal crosses one of some fixed levels, on its way up or down; several at once if it is fast.
+
+    x `[T, B, *features]` -> `[T, B, 2, *features, L]` float32 in {0, 1}: channel 0 where `x[t-1] < level <= x[t]`,
+    channel 1 where `x[t] < level <= x[t-1]`; nothing at the first step. levels `[L]` in units of x; NaN in x (no value)
+    crosses nothing. Sayiner, Sorensen & Viswanathan, A level-crossing sampling scheme for A/D conversion, 1996.
+
+    >>> x = torch.tensor([0.0, 0.6, 1.2, 0.1]).view(4, 1, 1)
+    >>> level_crossing(x, torch.tensor([0.5, 1.0])).flatten(2)[:, 0]
+    tensor([[0., 0., 0., 0.],
+            [1., 0., 0., 0.],
+            [0., 1., 0., 0.],
+            [0., 0., 1., 1.]])
+    """
+    _refuse_bad_input("level_crossing", x, 1, unit_range=False)
+    if not isinstance(levels, Tensor) or levels.dim() != 1 or not len(levels) or not bool(levels.isfinite().all()):
+        raise ValueError(f"level_crossing: levels must be finite numbers in a tensor [L], got {levels!r}")
+    if x.dim() < 2:
+        raise ValueError(f"level_crossing: x must be [T, B, *features], got {list(x.shape)}")
+    above = x.unsqueeze(-1) >= levels.to(x)
+    there = ~x.isnan().unsqueeze(-1)
+    both = there[1:] & there[:-1]
+    up, down = above[1:] & ~above[:-1] & both, above[:-1] & ~above[1:] & both
+    spikes = torch.zeros(len(x), *above.shape[1:2], 2, *above.shape[2:], device=x.device)
+    spikes[1:] = torch.stack([up, down], 2)
+    return spikes
+
+
 def angle(x: Tensor, neurons: int, low: float, high: float) -> Tensor:
     """Each number as one of `neurons` places between low and high: of the places at or below x, the nearest is 1.
 

