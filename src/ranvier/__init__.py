@@ -17,7 +17,9 @@ from ranvier.nn.group_mean import GroupMean
 from ranvier.nn.linear import Linear
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adaptive import ALIF
+from ranvier.nn.neurons.adlif import SEAdLIF, SiLIF
 from ranvier.nn.neurons.associative import AssociativeLIF, AssociativeResonate, ParallelLIF
+from ranvier.nn.neurons.balanced import BHRF, BRF
 from ranvier.nn.neurons.current import CubaLI, CubaLIF
 from ranvier.nn.neurons.fire_first import (
     ClampedLI,

@@ -1,0 +1,120 @@
+"""Adaptive neurons with two coupled states, which swing below the threshold."""
+
+import math
+from typing import Self
+
+import torch
+from torch import Generator, Tensor
+
+from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.ops import exp, spike, stop
+
+
+def drawn(features: int, low: float, high: float, generator: Generator | None = None) -> Tensor:
+    """One number for each of `features` neurons, even between low and high."""
+    return low + (high - low) * torch.rand(features, generator=generator)
+
+
+def decays(features: int, low: float, high: float, generator: Generator | None = None) -> Tensor:
+    """Decays per step of time constants even between low and high, in steps."""
+    return torch.exp(-1.0 / drawn(features, low, high, generator))
+
+
+class SEAdLIF(Neuron):
+    """Adaptive leaky integrate-and-fire, stepped by the symplectic Euler method: the adaptation reads the membrane of
+    this step, not of the last, which keeps its swing as stable as the equations' own.
+
+    u = alpha u + (1 - alpha)(x - w);  z = 1 where u >= threshold;  u = 0 where z = 1 (without gradient);
+    w = beta w + (1 - beta) q (a u + b z).
+
+    x [T, B, *features] -> spikes of the same shape. alpha and beta in [0, 1] are decays per step; q scales a and b, so
+    that all that is learned is about as large. Baronig, Ferrand, Sabathiel & Legenstein, Advancing spatio-temporal
+    processing through adaptation in spiking neural networks, Nature Communications 16, 2025; `published` draws its
+    parameters as they do.
+
+    >>> import torch, ranvier
+    >>> x = torch.full((6, 1, 1), 20.0)
+    >>> ranvier.SEAdLIF(alpha=0.9, beta=0.9)(x).flatten()
+    tensor([1., 0., 1., 0., 0., 0.])
+    """
+
+    alpha = Param(math.exp(-1 / 15), "decay of the membrane per step", low=0.0, high=1.0)
+    beta = Param(math.exp(-1 / 180), "decay of the adaptation per step", low=0.0, high=1.0)
+    a = Param(0.5, "adaptation to the membrane", low=0.0)
+    b = Param(1.0, "adaptation to a spike", low=0.0)
+    threshold = Param(1.0, "membrane at which a spike is fired")
+    q = Param(120.0, "scale of a and b")
+    u = State(0.0, "membrane")
+    w = State(0.0, "adaptation")
+
+    @staticmethod
+    def rule(x, u, w, alpha, beta, a, b, threshold, q):
+        u = alpha * u + (1.0 - alpha) * (x - w)
+        z = spike(u - threshold)
+        u = u * (1.0 - stop(z))
+        return z, (u, beta * w + (1.0 - beta) * (q * (a * u + b * z)))
+
+    @classmethod
+    def published(cls, features: int, generator: Generator | None = None, **given) -> Self:
+        """Parameters of its own for each neuron, learned and drawn as published: time constants of 5 to 25 steps
+        (membrane) and 60 to 300 (adaptation), a from 0 to 1, b from 0 to 2.
+
+        >>> import ranvier
+        >>> sorted(name for name, _ in ranvier.SEAdLIF.published(8).named_parameters())
+        ['a', 'alpha', 'b', 'beta']
+        """
+        own = {
+            "alpha": decays(features, 5, 25, generator), "beta": decays(features, 60, 300, generator),
+            "a": drawn(features, 0, 1, generator), "b": drawn(features, 0, 2, generator),
+        }  # fmt: skip
+        return cls(**{"learn": tuple(own), "shape": features, **own, **given})
+
+
+class SiLIF(Neuron):
+    """Adaptive leaky integrate-and-fire with the parameters of a state-space model: rates of decay by their logarithm,
+    and a time step of each neuron's own that is learned.
+
+    alpha = exp(-exp(log_rate + log_dt)), beta = exp(-exp(log_slow + log_dt));
+    u = alpha u + (1 - alpha)(x - w);  z = 1 where u >= threshold;  w = beta w + a u + b z;  u = u - threshold z.
+
+    x [T, B, *features] -> spikes of the same shape. Rates in 1 / s, the step in seconds: whatever is learned, decays
+    stay between 0 and 1. Fabre, Dudchenko, Bouhadjar & Neftci, SiLIF, arXiv:2506.06374, 2025; `published` draws its
+    parameters as they do.
+
+    >>> import torch, ranvier
+    >>> ranvier.SiLIF(a=0.0)(torch.full((6, 1, 1), 3.0)).flatten()
+    tensor([0., 0., 1., 0., 0., 1.])
+    """
+
+    log_rate = Param(math.log(50.0), "logarithm of the membrane's rate of decay in 1 / s")
+    log_slow = Param(math.log(5.0), "logarithm of the adaptation's rate of decay in 1 / s")
+    log_dt = Param(math.log(0.004), "logarithm of the time step in s")
+    a = Param(0.5, "adaptation to the membrane", low=0.0, high=1.0)
+    b = Param(1.0, "adaptation to a spike", low=0.0, high=2.0)
+    threshold = Param(1.0, "membrane at which a spike is fired")
+    u = State(0.0, "membrane")
+    w = State(0.0, "adaptation")
+
+    @staticmethod
+    def rule(x, u, w, log_rate, log_slow, log_dt, a, b, threshold):
+        alpha, beta = exp(-exp(log_rate + log_dt)), exp(-exp(log_slow + log_dt))
+        u = alpha * u + (1.0 - alpha) * (x - w)
+        z = spike(u - threshold)
+        return z, (u - threshold * z, beta * w + a * u + b * z)
+
+    @classmethod
+    def published(cls, features: int, generator: Generator | None = None, **given) -> Self:
+        """Parameters of its own for each neuron, learned and drawn as published: rates of 10 to 250 / s (membrane) and
+        2.5 to 10 / s (adaptation) by their logarithm, a step of 4 ms, a from 0 to 1, b from 0 to 2.
+
+        >>> import ranvier
+        >>> len(list(ranvier.SiLIF.published(8).parameters()))
+        5
+        """
+        own = {
+            "log_rate": drawn(features, math.log(10), math.log(250), generator),
+            "log_slow": drawn(features, math.log(2.5), math.log(10), generator),
+            "log_dt": torch.full((features,), math.log(0.004)),
+            "a": drawn(features, 0, 1, generator), "b": drawn(features, 0, 2, generator),
+        }  # fmt: skip
+        return cls(**{"learn": tuple(own), "shape": features, **own, **given})

@@ -1,0 +1,105 @@
+"""Resonators that stay stable while they learn: the balanced resonate-and-fire neurons."""
+
+from typing import Any, Self
+
+from torch import Generator
+
+from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.nn.neurons.adlif import drawn
+from ranvier.ops import maximum, spike, sqrt
+
+
+class _Balanced(Neuron):
+    """What both have in common: how their numbers are checked and drawn."""
+
+    def __init__(self, **given: Any):
+        super().__init__(**given)
+        omega, dt = (getattr(self, name).detach() for name in ("omega", "dt"))
+        if bool((omega * dt >= 1.0).any()) or bool((dt <= 0.0).any()):
+            raise ValueError(
+                f"{type(self).__name__}: omega dt must be below 1 and dt above 0, got omega up to "
+                f"{omega.max().item():g} and dt {dt.max().item():g}; take a smaller dt"
+            )
+
+    @classmethod
+    def published(cls, features: int, generator: Generator | None = None, **given: Any) -> Self:
+        """Frequencies and dampings of its own for each neuron, learned and drawn as published for sequential MNIST:
+        omega from 15 to 50 rad / s, damping from 0.1 to 1 / s, dt = 0.01 s.
+
+        >>> import ranvier
+        >>> [name for name, _ in ranvier.BRF.published(8).named_parameters()]
+        ['omega', 'damping']
+        """
+        own = {"omega": drawn(features, 15, 50, generator), "damping": drawn(features, 0.1, 1, generator)}
+        return cls(**{"learn": tuple(own), "shape": features, **own, **given})
+
+
+class BRF(_Balanced):
+    """Balanced resonate-and-fire: however it is tuned, its swing never grows by itself; each spike raises the
+    threshold and the damping for a while, in place of a reset.
+
+    b = (sqrt(1 - (omega dt)^2) - 1) / dt - damping - q;
+    (u, v) = (u + dt (b u - omega v + x), v + dt (omega u + b v));  z = 1 where u >= threshold + q;  q = gamma q + z.
+
+    x [T, B, *features] -> spikes of the same shape. omega in rad / s with omega dt < 1, damping in 1 / s, dt in
+    seconds, gamma a decay per step. Higuchi, Kairat, Bohte & Otte, Balanced resonate-and-fire neurons, ICML 2024;
+    `published` draws its parameters as they do.
+
+    >>> import torch, ranvier
+    >>> x = torch.zeros(9, 1, 1)
+    >>> x[0] = 120.0
+    >>> ranvier.BRF(omega=90.0)(x).flatten()
+    tensor([1., 0., 0., 0., 0., 0., 0., 0., 0.])
+    """
+
+    omega = Param(10.0, "angular frequency in rad / s", low=0.0)
+    damping = Param(1.0, "loss of the swing in 1 / s", low=0.0)
+    gamma = Param(0.9, "decay of the refractory state per step", low=0.0, high=1.0)
+    threshold = Param(1.0, "u at which a spike is fired, at rest")
+    dt = Param(0.01, "time step in s")
+    u = State(0.0, "current-like part")
+    v = State(0.0, "voltage-like part")
+    q = State(0.0, "refractory state")
+
+    @staticmethod
+    def rule(x, u, v, q, omega, damping, gamma, threshold, dt):
+        turn = omega * dt
+        edge = (sqrt(maximum(1.0 - turn * turn, 1e-6)) - 1.0) / dt  # the least damping that is stable
+        b = edge - damping - q
+        u, v = u + dt * (b * u - omega * v + x), v + dt * (omega * u + b * v)
+        z = spike(u - threshold - q)
+        return z, (u, v, gamma * q + z)
+
+
+class BHRF(_Balanced):
+    """Balanced harmonic resonate-and-fire: as `BRF`, with the equation of a damped oscillator.
+
+    b = omega^2 dt / 2 + damping + q;  v = v + dt u;  u = u + dt (x - 2 b u - omega^2 v);  z = 1 where
+    u >= threshold + q;  q = gamma q + z.
+
+    x [T, B, *features] -> spikes of the same shape; units and source as `BRF`.
+
+    >>> import torch, ranvier
+    >>> x = torch.zeros(5, 1, 1)
+    >>> x[0] = 120.0
+    >>> ranvier.BHRF(omega=10.0)(x).flatten()
+    tensor([1., 0., 0., 0., 0.])
+    """
+
+    omega = Param(10.0, "angular frequency in rad / s", low=0.0)
+    damping = Param(1.0, "loss of the swing in 1 / s", low=0.0)
+    gamma = Param(0.9, "decay of the refractory state per step", low=0.0, high=1.0)
+    threshold = Param(1.0, "u at which a spike is fired, at rest")
+    dt = Param(0.01, "time step in s")
+    u = State(0.0, "speed")
+    v = State(0.0, "place")
+    q = State(0.0, "refractory state")
+
+    @staticmethod
+    def rule(x, u, v, q, omega, damping, gamma, threshold, dt):
+        square = omega * omega
+        b = 0.5 * dt * square + damping + q
+        v = v + dt * u
+        u = u + dt * (x - 2.0 * b * u - square * v)
+        z = spike(u - threshold - q)
+        return z, (u, v, gamma * q + z)
