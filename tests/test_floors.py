@@ -13,7 +13,7 @@ ROOT = Path(ranvier.__file__).parent
 # From the ground up. Rooms of one floor are neighbours and do not know each other.
 FLOORS = [
     {"ops", "units", "extras"},
-    {"surrogate", "primitive"},
+    {"surrogate"},
     {"derive"},
     {"backends"},
     {"spikes"},

@@ -1,8 +1,12 @@
-"""What a rule may say.
+"""The ops of a rule: the functions that the equation of a neuron may call.
 
-A rule is the equation of a neuron: Python arithmetic, comparisons, and the words of this file. A word has two
-meanings. On tensors it is a torch operation. On anything that has a method `__op__(word, *arguments)` it is only
-written down; `ranvier.derive` does so and makes code for every backend out of it.
+A rule is made of Python arithmetic, comparisons, and the functions of this file. On tensors an op is a torch operation.
+On an object with a method `__op__(name, *arguments)` it calls that method: `ranvier.derive` traces a rule that way, and
+generates the code of every backend from the trace.
+
+An op that can be written with the others is one function here, and nothing else. One that cannot also needs its eager
+meaning (below), its derivative (`derive/adjoint.py`), and a function for Numba and for Triton. Both kinds are found and
+tested by themselves.
 
     >>> import torch
     >>> from ranvier.ops import spike
@@ -23,14 +27,14 @@ __all__ = [
     "spike", "sqrt", "stop", "tanh", "where",
 ]  # fmt: skip
 
-_here = threading.local()  # what `sloped` set in this thread
+_here = threading.local()  # what `spike_derivative` and `gated` set in this thread
 
 
 @contextmanager
-def sloped(slope: Callable[[Tensor], Tensor], dtype: torch.dtype = torch.float32) -> Iterator[None]:
-    """Within this block the derivative of `spike` on tensors is `slope`, and plain numbers have this dtype."""
+def spike_derivative(derivative: Callable[[Tensor], Tensor], dtype: torch.dtype = torch.float32) -> Iterator[None]:
+    """Within this block the derivative of `spike` on tensors is `derivative`, and plain numbers have this dtype."""
     outer = _current()
-    _here.now = slope, dtype
+    _here.now = derivative, dtype
     try:
         yield
     finally:
@@ -43,7 +47,7 @@ def _current() -> tuple[Callable[[Tensor], Tensor] | None, torch.dtype]:
 
 @contextmanager
 def gated(gate: Callable[[Any], Any]) -> Iterator[None]:
-    """Within this block every `spike` is `gate(spike)`: how a layer around a neuron silences it at the source."""
+    """Within this block every `spike` returns gate(spike): a layer around a neuron can silence it there."""
     outer = getattr(_here, "gate", None)
     _here.gate = gate
     try:
@@ -53,17 +57,17 @@ def gated(gate: Callable[[Any], Any]) -> Iterator[None]:
 
 
 class _Spike(torch.autograd.Function):
-    """A step whose derivative is the slope that was in force when it ran."""
+    """The step function; its derivative is the surrogate that was set when it ran."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(u: Tensor, fires: Tensor, slope: Callable | None) -> Tensor:
+    def forward(u: Tensor, fires: Tensor, derivative: Callable | None) -> Tensor:
         return fires.to(u.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        u, _, ctx.slope = inputs
+        u, _, ctx.derivative = inputs
         ctx.save_for_backward(u)
         ctx.save_for_forward(u)
 
@@ -73,14 +77,16 @@ class _Spike(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        if ctx.slope is None:
-            raise RuntimeError("spike: no slope is in force; call the rule through its neuron, or `with sloped(...)`")
+        if ctx.derivative is None:
+            raise RuntimeError(
+                "spike: its derivative is not set; call the rule through its neuron, or `with spike_derivative(...)`"
+            )
         (u,) = ctx.saved_tensors
-        return tangents[0] * ctx.slope(u)
+        return tangents[0] * ctx.derivative(u)
 
 
 class _Inject(torch.autograd.Function):
-    """The value of one tensor, the derivative of another."""
+    """Forward one tensor, backward another."""
 
     generate_vmap_rule = True
 
@@ -117,8 +123,8 @@ def _tensor_pair(function: Callable) -> Callable:
     return paired
 
 
-# What each word means on tensors. The adjoint of each stands in derive/adjoint.py, its Numba and Triton
-# meaning in backends/numba_ops.py and backends/triton_kernels.py; a test holds the four tables together.
+# What each op does on tensors. Its derivative stands in derive/adjoint.py; numba_ops.py and triton_kernels.py in
+# backends/ say what it means there.
 EAGER: dict[str, Callable] = {
     "spike": lambda u: _Spike.apply(u, u >= 0, _current()[0]),
     "spike_strict": lambda u: _Spike.apply(u, u > 0, _current()[0]),
@@ -141,103 +147,105 @@ EAGER: dict[str, Callable] = {
 }
 
 
-def _apply(word: str, *arguments: Any) -> Any:
-    """Let a symbol among the arguments write the word down, or let torch compute it."""
+def apply(op: str, *arguments: Any) -> Any:
+    """An op by its name: recorded by the first symbol among its arguments, else computed by torch."""
     for a in arguments:
         if hasattr(a, "__op__"):
-            return a.__op__(word, *arguments)
+            return a.__op__(op, *arguments)
     if not any(isinstance(a, Tensor) for a in arguments):
         shown = ", ".join(map(repr, arguments))
-        raise TypeError(
-            f"{word}({shown}): a word needs a value of the rule; for plain numbers use Python's math module"
-        )
-    return EAGER[word](*arguments)
+        raise TypeError(f"{op}({shown}): an op needs a value of the rule; for plain numbers use Python's math module")
+    return EAGER[op](*arguments)
 
 
 def spike(u: Any, *, strict: bool = False) -> Any:
     """1 where u >= 0, else 0 (with `strict=True`: 1 where u > 0). Its derivative is the neuron's surrogate."""
-    z = _apply("spike_strict" if strict else "spike", u)
+    z = apply("spike_strict" if strict else "spike", u)
     gate = getattr(_here, "gate", None)
     return z if gate is None else gate(z)
 
 
 def stop(a: Any) -> Any:
     """The value of a, but no gradient flows back through it."""
-    return _apply("stop", a)
+    return apply("stop", a)
 
 
 def inject(model: Any, measured: Any) -> Any:
-    """The value of `measured`, the derivative of `model`: what hardware saw, differentiated as the model says."""
-    return _apply("inject", model, measured)
+    """Forward `measured`, backward `model`: a value measured on hardware gets the derivative of its model."""
+    return apply("inject", model, measured)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
-    """a where the condition (a comparison) holds, b elsewhere."""
-    return _apply("where", condition, a, b)
+    """a where the condition (a comparison) holds, b elsewhere.
+
+    The branch that is not taken may be infinite or NaN; compiled backends give it no gradient there. The reference
+    backend differentiates as torch does, which gives NaN.
+    """
+    return apply("where", condition, a, b)
 
 
 def exp(a: Any) -> Any:
     """e to the power of a."""
-    return _apply("exp", a)
+    return apply("exp", a)
 
 
 def log(a: Any) -> Any:
     """Natural logarithm."""
-    return _apply("log", a)
+    return apply("log", a)
 
 
 def sqrt(a: Any) -> Any:
     """Square root."""
-    return _apply("sqrt", a)
+    return apply("sqrt", a)
 
 
 def tanh(a: Any) -> Any:
     """Hyperbolic tangent."""
-    return _apply("tanh", a)
+    return apply("tanh", a)
 
 
 def sigmoid(a: Any) -> Any:
     """1 / (1 + exp(-a))."""
-    return _apply("sigmoid", a)
+    return apply("sigmoid", a)
 
 
 def softplus(a: Any) -> Any:
     """log(1 + exp(a))."""
-    return _apply("softplus", a)
+    return apply("softplus", a)
 
 
 def abs(a: Any) -> Any:
     """Absolute value; its derivative at 0 is 0."""
-    return _apply("abs", a)
+    return apply("abs", a)
 
 
 def sign(a: Any) -> Any:
     """-1, 0 or 1; no derivative."""
-    return _apply("sign", a)
+    return apply("sign", a)
 
 
 def floor(a: Any) -> Any:
     """Largest whole number not above a; no derivative."""
-    return _apply("floor", a)
+    return apply("floor", a)
 
 
 def round(a: Any) -> Any:
     """Nearest whole number, halves to even; no derivative."""
-    return _apply("round", a)
+    return apply("round", a)
 
 
 def minimum(a: Any, b: Any) -> Any:
     """The smaller of two; where they are equal, each gets half of the gradient."""
-    return _apply("minimum", a, b)
+    return apply("minimum", a, b)
 
 
 def maximum(a: Any, b: Any) -> Any:
     """The larger of two; where they are equal, each gets half of the gradient."""
-    return _apply("maximum", a, b)
+    return apply("maximum", a, b)
 
 
 def clamp(a: Any, low: float, high: float) -> Any:
     """a, held between two plain numbers; the gradient is 1 inside and on the bounds, 0 outside."""
     if hasattr(low, "__op__") or hasattr(high, "__op__"):
         raise TypeError("clamp: the bounds must be plain numbers; write minimum(maximum(a, low), high) instead")
-    return _apply("clamp", a, low, high)
+    return apply("clamp", a, low, high)

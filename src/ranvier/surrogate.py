@@ -1,8 +1,7 @@
-"""Slopes of the spike: what stands for the derivative of a step, which has none.
+"""Surrogate derivatives: what stands in for the derivative of a spike, which is a step and has none.
 
-Each function here takes the shape parameters and gives back a `Surrogate`: call it on the distance to threshold
-u = v - threshold and it answers with the slope g(u). A slope is written in the words of a rule, so it is part of the
-derived backward pass of every backend.
+Each function here takes a few numbers and returns a `Surrogate`, a function g of the distance to threshold,
+u = v - threshold. It is written in `ranvier.ops`, so it becomes part of the backward pass of every backend.
 
     >>> import torch, ranvier
     >>> g = ranvier.surrogate.superspike(10.0)
@@ -15,48 +14,48 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ranvier import ops as w
+from ranvier import ops
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A slope g(u) with the name and numbers it was made from.
+    """A surrogate derivative g(u), with the name and the numbers it was made from.
 
-    `slope` takes u and then the numbers in `varying`, which are run-time values: a neuron may be given a sharper
-    surrogate at every epoch and is compiled once. The other numbers (how many terms a series has) are part of the code.
+    `derivative` takes u, then the numbers in `varying`. Those are run-time values: a neuron may get a sharper surrogate
+    every epoch and is compiled once. The other numbers (how many terms a series has) are part of the compiled code.
     """
 
     name: str
     numbers: tuple[tuple[str, float], ...]
-    slope: Callable[..., Any]
+    derivative: Callable[..., Any]
     fixed: tuple[str, ...] = ()
 
     @property
     def varying(self) -> dict[str, float]:
-        """The numbers that `slope` takes after u, by name."""
+        """The numbers that `derivative` takes after u, by name."""
         return {k: v for k, v in self.numbers if k not in self.fixed}
 
     def __call__(self, u: Any) -> Any:
-        return self.slope(u, *self.varying.values())
+        return self.derivative(u, *self.varying.values())
 
-    def __reduce__(self) -> Any:  # a slope is a closure; what it was made from can be pickled
+    def __reduce__(self) -> Any:  # a closure cannot be pickled, what it was made from can
         if self.name in SURROGATES:
             return SURROGATES[self.name], tuple(v for _, v in self.numbers)
-        return _again, (self.slope, self.name, self.numbers)
+        return _again, (self.derivative, self.name, self.numbers)
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{k}={v:g}' for k, v in self.numbers)})"
 
 
-def _again(slope: Callable[..., Any], name: str, numbers: tuple) -> Surrogate:
-    return custom(slope, name, **dict(numbers))
+def _again(derivative: Callable[..., Any], name: str, numbers: tuple) -> Surrogate:
+    return custom(derivative, name, **dict(numbers))
 
 
-def _surrogate(name: str, slope: Callable[..., Any], fixed: tuple[str, ...] = (), **numbers: float) -> Surrogate:
+def _surrogate(name: str, derivative: Callable[..., Any], fixed: tuple[str, ...] = (), **numbers: float) -> Surrogate:
     for k, v in numbers.items():
         if not (isinstance(v, (int, float)) and math.isfinite(v)):
             raise ValueError(f"surrogate.{name}: {k} must be a finite number, got {v!r}")
-    return Surrogate(name, tuple(numbers.items()), slope, fixed)
+    return Surrogate(name, tuple(numbers.items()), derivative, fixed)
 
 
 def _positive(name: str, **numbers: float) -> None:
@@ -69,109 +68,114 @@ def superspike(k: float = 25.0) -> Surrogate:
     """g(u) = 1 / (1 + k |u|)^2. Zenke & Ganguli, SuperSpike, Neural Computation 30, 2018."""
     _positive("superspike", k=k)
 
-    def slope(u: Any, k: Any) -> Any:
-        d = 1.0 + k * w.abs(u)
+    def derivative(u: Any, k: Any) -> Any:
+        d = 1.0 + k * ops.abs(u)
         return 1.0 / (d * d)
 
-    return _surrogate("superspike", slope, k=k)
+    return _surrogate("superspike", derivative, k=k)
 
 
 def atan(alpha: float = 2.0) -> Surrogate:
     """g(u) = (alpha / 2) / (1 + (pi alpha u / 2)^2), as SpikingJelly scales it. Fang et al., ICCV 2021."""
     _positive("atan", alpha=alpha)
 
-    def slope(u: Any, alpha: Any) -> Any:
+    def derivative(u: Any, alpha: Any) -> Any:
         d = (math.pi * alpha / 2) * u
         return (alpha / 2) / (1.0 + d * d)
 
-    return _surrogate("atan", slope, alpha=alpha)
+    return _surrogate("atan", derivative, alpha=alpha)
 
 
 def arctan(k: float = 2.0) -> Surrogate:
     """g(u) = 1 / (pi (1 + (pi k u)^2)), as Spyx scales it; its peak is 1/pi."""
     _positive("arctan", k=k)
 
-    def slope(u: Any, k: Any) -> Any:
+    def derivative(u: Any, k: Any) -> Any:
         d = (math.pi * k) * u
         return (1 / math.pi) / (1.0 + d * d)
 
-    return _surrogate("arctan", slope, k=k)
+    return _surrogate("arctan", derivative, k=k)
 
 
 def boxcar(width: float = 2.0, height: float = 0.5) -> Surrogate:
     """g(u) = height where |u| < width / 2, else 0. Kaiser, Mostafa & Neftci (DECOLLE), Frontiers 2020."""
     _positive("boxcar", width=width)
     return _surrogate(
-        "boxcar", lambda u, width, height: w.where(w.abs(u) < width / 2, height, 0.0 * u), width=width, height=height
+        "boxcar",
+        lambda u, width, height: ops.where(ops.abs(u) < width / 2, height, 0.0 * u),
+        width=width,
+        height=height,
     )
 
 
 def triangular(k: float = 2.0) -> Surrogate:
     """g(u) = max(0, 1 - |k u|). Bellec et al., Long short-term memory in networks of spiking neurons, 2018."""
     _positive("triangular", k=k)
-    return _surrogate("triangular", lambda u, k: w.maximum(1.0 - k * w.abs(u), 0.0), k=k)
+    return _surrogate("triangular", lambda u, k: ops.maximum(1.0 - k * ops.abs(u), 0.0), k=k)
 
 
 def tanh(k: float = 1.0) -> Surrogate:
     """g(u) = 1 - tanh(k u)^2, peak 1 whatever k, as Spyx has it."""
     _positive("tanh", k=k)
 
-    def slope(u: Any, k: Any) -> Any:
-        y = w.tanh(k * u)
+    def derivative(u: Any, k: Any) -> Any:
+        y = ops.tanh(k * u)
         return 1.0 - y * y
 
-    return _surrogate("tanh", slope, k=k)
+    return _surrogate("tanh", derivative, k=k)
 
 
 def sigmoid(alpha: float = 4.0) -> Surrogate:
     """g(u) = alpha s (1 - s) with s = sigmoid(alpha u). Neftci, Mostafa & Zenke, IEEE SPM 36, 2019."""
     _positive("sigmoid", alpha=alpha)
 
-    def slope(u: Any, alpha: Any) -> Any:
-        s = w.sigmoid(alpha * u)
+    def derivative(u: Any, alpha: Any) -> Any:
+        s = ops.sigmoid(alpha * u)
         return alpha * s * (1.0 - s)
 
-    return _surrogate("sigmoid", slope, alpha=alpha)
+    return _surrogate("sigmoid", derivative, alpha=alpha)
 
 
 def erf(alpha: float = 2.0) -> Surrogate:
     """g(u) = alpha / sqrt(pi) exp(-(alpha u)^2). Yin, Corradi & Bohte, ICONS 2020; Esser et al., PNAS 2016."""
     _positive("erf", alpha=alpha)
 
-    def slope(u: Any, alpha: Any) -> Any:
+    def derivative(u: Any, alpha: Any) -> Any:
         d = alpha * u
-        return (alpha / math.sqrt(math.pi)) * w.exp(-(d * d))
+        return (alpha / math.sqrt(math.pi)) * ops.exp(-(d * d))
 
-    return _surrogate("erf", slope, alpha=alpha)
+    return _surrogate("erf", derivative, alpha=alpha)
 
 
 def piecewise_quadratic(alpha: float = 1.0) -> Surrogate:
     """g(u) = max(0, alpha - alpha^2 |u|). Esser et al., PNAS 113, 2016; Bellec et al. 2018."""
     _positive("piecewise_quadratic", alpha=alpha)
-    return _surrogate("piecewise_quadratic", lambda u, alpha: w.maximum(alpha - alpha**2 * w.abs(u), 0.0), alpha=alpha)
+    return _surrogate(
+        "piecewise_quadratic", lambda u, alpha: ops.maximum(alpha - alpha**2 * ops.abs(u), 0.0), alpha=alpha
+    )
 
 
 def piecewise_exp(alpha: float = 1.0) -> Surrogate:
     """g(u) = (alpha / 2) exp(-alpha |u|). Neftci, Mostafa & Zenke 2019; Shrestha & Orchard (SLAYER), 2018."""
     _positive("piecewise_exp", alpha=alpha)
-    return _surrogate("piecewise_exp", lambda u, alpha: (alpha / 2) * w.exp(-alpha * w.abs(u)), alpha=alpha)
+    return _surrogate("piecewise_exp", lambda u, alpha: (alpha / 2) * ops.exp(-alpha * ops.abs(u)), alpha=alpha)
 
 
 def soft_sign(alpha: float = 2.0) -> Surrogate:
-    """g(u) = alpha / (2 (1 + |alpha u|)^2), the slope of the soft sign; as in SpikingJelly."""
+    """g(u) = alpha / (2 (1 + |alpha u|)^2), the derivative of the soft sign; as in SpikingJelly."""
     _positive("soft_sign", alpha=alpha)
 
-    def slope(u: Any, alpha: Any) -> Any:
-        d = 1.0 + alpha * w.abs(u)
+    def derivative(u: Any, alpha: Any) -> Any:
+        d = 1.0 + alpha * ops.abs(u)
         return (alpha / 2) / (d * d)
 
-    return _surrogate("soft_sign", slope, alpha=alpha)
+    return _surrogate("soft_sign", derivative, alpha=alpha)
 
 
 def leaky_relu(below: float = 0.01, above: float = 1.0) -> Surrogate:
-    """g(u) = above where u >= 0, below elsewhere: the slope of a leaky ReLU."""
+    """g(u) = above where u >= 0, below elsewhere: the derivative of a leaky ReLU."""
     return _surrogate(
-        "leaky_relu", lambda u, below, above: w.where(u >= 0, above, below + 0.0 * u), below=below, above=above
+        "leaky_relu", lambda u, below, above: ops.where(u >= 0, above, below + 0.0 * u), below=below, above=above
     )
 
 
@@ -190,19 +194,19 @@ def multi_gaussian(h: float = 0.15, s: float = 6.0, sigma: float = 0.5, scale: f
 
     def normal(u: Any, mean: Any, deviation: Any) -> Any:
         d = (u - mean) / deviation
-        return (1 / (deviation * math.sqrt(2 * math.pi))) * w.exp(-0.5 * (d * d))
+        return (1 / (deviation * math.sqrt(2 * math.pi))) * ops.exp(-0.5 * (d * d))
 
-    def slope(u: Any, h: Any, s: Any, sigma: Any, scale: Any) -> Any:
+    def derivative(u: Any, h: Any, s: Any, sigma: Any, scale: Any) -> Any:
         outer = normal(u, sigma, s * sigma) + normal(u, -sigma, s * sigma)
         return scale * ((1 + h) * normal(u, 0.0, sigma) - h * outer)
 
-    return _surrogate("multi_gaussian", slope, h=h, s=s, sigma=sigma, scale=scale)
+    return _surrogate("multi_gaussian", derivative, h=h, s=s, sigma=sigma, scale=scale)
 
 
 def nonzero_sign_log_abs(alpha: float = 1.0) -> Surrogate:
     """g(u) = 1 / (1 / alpha + |u|), as in SpikingJelly."""
     _positive("nonzero_sign_log_abs", alpha=alpha)
-    return _surrogate("nonzero_sign_log_abs", lambda u, alpha: 1.0 / (1.0 / alpha + w.abs(u)), alpha=alpha)
+    return _surrogate("nonzero_sign_log_abs", lambda u, alpha: 1.0 / (1.0 / alpha + ops.abs(u)), alpha=alpha)
 
 
 def piecewise_leaky_relu(width: float = 1.0, leak: float = 0.01) -> Surrogate:
@@ -210,7 +214,7 @@ def piecewise_leaky_relu(width: float = 1.0, leak: float = 0.01) -> Surrogate:
     _positive("piecewise_leaky_relu", width=width)
     return _surrogate(
         "piecewise_leaky_relu",
-        lambda u, width, leak: w.where(w.abs(u) < width, 1.0 / (2.0 * width), leak + 0.0 * u),
+        lambda u, width, leak: ops.where(ops.abs(u) < width, 1.0 / (2.0 * width), leak + 0.0 * u),
         width=width,
         leak=leak,
     )
@@ -224,9 +228,9 @@ def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
     """
     _positive("fourier", terms=terms, period=period)
 
-    def slope(u: Any, period: Any) -> Any:
+    def derivative(u: Any, period: Any) -> Any:
         turns = u / period
-        turns = turns - w.round(turns)  # in [-1/2, 1/2]
+        turns = turns - ops.round(turns)  # in [-1/2, 1/2]
         cosine = _cosine(turns)
         double = 2.0 * (2.0 * cosine * cosine - 1.0)  # 2 cos 2a, which goes from one odd multiple to the next
         before, now = cosine, cosine
@@ -236,7 +240,7 @@ def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
             total = total + now
         return (4.0 / period) * total
 
-    return _surrogate("fourier", slope, ("terms",), terms=terms, period=period)
+    return _surrogate("fourier", derivative, ("terms",), terms=terms, period=period)
 
 
 def _cosine(turns: Any) -> Any:
@@ -254,31 +258,35 @@ def s2nn(alpha: float = 4.0, beta: float = 1.0) -> Surrogate:
     """g(u) = alpha s (1 - s), s = sigmoid(alpha u), below 0; beta / (u + 1) from 0 on. Suetake et al., S2NN, 2022."""
     _positive("s2nn", alpha=alpha)
 
-    def slope(u: Any, alpha: Any, beta: Any) -> Any:
-        s = w.sigmoid(alpha * u)
-        return w.where(u < 0, alpha * s * (1.0 - s), beta / (w.abs(u) + 1.0))
+    def derivative(u: Any, alpha: Any, beta: Any) -> Any:
+        s = ops.sigmoid(alpha * u)
+        return ops.where(u < 0, alpha * s * (1.0 - s), beta / (ops.abs(u) + 1.0))
 
-    return _surrogate("s2nn", slope, alpha=alpha, beta=beta)
+    return _surrogate("s2nn", derivative, alpha=alpha, beta=beta)
 
 
 def q_pseudo_spike(alpha: float = 2.0) -> Surrogate:
     """g(u) = (1 + 2 |u| / (alpha - 1))^-alpha, alpha above 1. Herranz-Celotti & Rouat, 2022."""
     _positive("q_pseudo_spike", alpha=alpha - 1.0)
     return _surrogate(
-        "q_pseudo_spike", lambda u, alpha: w.exp(-alpha * w.log(1.0 + (2.0 / (alpha - 1.0)) * w.abs(u))), alpha=alpha
+        "q_pseudo_spike",
+        lambda u, alpha: ops.exp(-alpha * ops.log(1.0 + (2.0 / (alpha - 1.0)) * ops.abs(u))),
+        alpha=alpha,
     )
 
 
 def fake_numerical_gradient(alpha: float = 0.3) -> Surrogate:
     """g(u) = min(1 / |u|, alpha), as in SpikingJelly."""
     _positive("fake_numerical_gradient", alpha=alpha)
-    return _surrogate("fake_numerical_gradient", lambda u, alpha: 1.0 / w.maximum(w.abs(u), 1.0 / alpha), alpha=alpha)
+    return _surrogate(
+        "fake_numerical_gradient", lambda u, alpha: 1.0 / ops.maximum(ops.abs(u), 1.0 / alpha), alpha=alpha
+    )
 
 
 def log_tailed_relu(alpha: float = 0.0) -> Surrogate:
     """g(u) = alpha for u <= 0, 1 up to 1, 1 / u beyond. Cai et al., Deep learning with low precision, CVPR 2017."""
     return _surrogate(
-        "log_tailed_relu", lambda u, alpha: w.where(u <= 0, alpha + 0.0 * u, 1.0 / w.maximum(u, 1.0)), alpha=alpha
+        "log_tailed_relu", lambda u, alpha: ops.where(u <= 0, alpha + 0.0 * u, 1.0 / ops.maximum(u, 1.0)), alpha=alpha
     )
 
 
@@ -286,16 +294,16 @@ def scaled_superspike(alpha: float = 1.0) -> Surrogate:
     """g(u) = alpha / (1 + |u|)^2, which SpikingJelly calls SuperSpike: alpha is a height, no sharpness."""
     _positive("scaled_superspike", alpha=alpha)
 
-    def slope(u: Any, alpha: Any) -> Any:
-        d = 1.0 + w.abs(u)
+    def derivative(u: Any, alpha: Any) -> Any:
+        d = 1.0 + ops.abs(u)
         return alpha / (d * d)
 
-    return _surrogate("scaled_superspike", slope, alpha=alpha)
+    return _surrogate("scaled_superspike", derivative, alpha=alpha)
 
 
-def custom(slope: Callable[..., Any], name: str = "custom", **numbers: float) -> Surrogate:
-    """Your own slope: a function of u, written in `ranvier.ops`. It takes its `numbers` by position after u; they are
-    run-time values, so changing one compiles nothing anew.
+def custom(derivative: Callable[..., Any], name: str = "custom", **numbers: float) -> Surrogate:
+    """Your own surrogate derivative: a function of u, written in `ranvier.ops`. It takes its `numbers` by position
+    after u. They are run-time values: a new number does not compile again.
 
     >>> from ranvier import surrogate, ops
     >>> surrogate.custom(lambda u: ops.exp(-ops.abs(u)))
@@ -303,9 +311,11 @@ def custom(slope: Callable[..., Any], name: str = "custom", **numbers: float) ->
     >>> surrogate.custom(lambda u, k: ops.exp(-k * ops.abs(u)), k=3.0)
     custom(k=3)
     """
-    if not callable(slope):
-        raise TypeError(f"surrogate.custom: slope must be a function of u written in ranvier.ops, got {slope!r}")
-    return _surrogate(name, slope, (), **numbers)
+    if not callable(derivative):
+        raise TypeError(
+            f"surrogate.custom: derivative must be a function of u written in ranvier.ops, got {derivative!r}"
+        )
+    return _surrogate(name, derivative, (), **numbers)
 
 
 SURROGATES: dict[str, Callable[..., Surrogate]] = {

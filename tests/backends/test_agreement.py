@@ -92,7 +92,7 @@ def test_every_neuron_agrees_with_the_reference(neuron, backend, dtype):
         compare(layer, backend, steps, shape, dtype)
 
 
-@pytest.mark.slow  # a kernel for each; `test_ops.py` has their slopes in one
+@pytest.mark.slow  # a kernel for each; `test_ops.py` has all in one
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("backend", ["numba", "triton"])

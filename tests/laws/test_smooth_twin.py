@@ -12,7 +12,7 @@ from everything import NEURONS, drive
 from ranvier import ops
 from ranvier.derive.trace import Graph
 
-PRIMITIVES = {
+ANTIDERIVATIVES = {
     "superspike": lambda u, k: u / (1 + k * u.abs()),
     "atan": lambda u, alpha: torch.atan(math.pi * alpha / 2 * u) / math.pi,
     "arctan": lambda u, k: torch.atan(math.pi * k * u) / (math.pi**2 * k),
@@ -84,9 +84,9 @@ def evaluate(graph: Graph, values, spike):
     return [value(o).expand_as(like) for o in graph.outputs]
 
 
-def primitive(surrogate):
+def antiderivative(surrogate):
     numbers = dict(surrogate.numbers)
-    return lambda u: PRIMITIVES[surrogate.name](u, **numbers)
+    return lambda u: ANTIDERIVATIVES[surrogate.name](u, **numbers)
 
 
 class Twin(torch.autograd.Function):
@@ -125,7 +125,9 @@ def check(neuron):
         for name, p in zip(rule.params, neuron.values(x), strict=True)
     ]
     values = [v.requires_grad_() for v in (x, *states, *params)]
-    assert torch.autograd.gradcheck(lambda *v: run(rule, primitive(neuron.surrogate), *v), values, atol=1e-6, rtol=1e-4)
+    assert torch.autograd.gradcheck(
+        lambda *v: run(rule, antiderivative(neuron.surrogate), *v), values, atol=1e-6, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("neuron", NEURONS, ids=lambda c: c.__name__)
@@ -134,13 +136,13 @@ def test_every_derived_adjoint_is_the_derivative_of_the_smooth_twin(neuron):
 
 
 @pytest.mark.parametrize("name", sorted(rv.surrogate.SURROGATES))
-def test_every_slope_is_the_derivative_of_its_primitive(name):
-    assert name in PRIMITIVES, f"write the integral of surrogate.{name} into PRIMITIVES"
+def test_every_surrogate_is_the_derivative_of_its_antiderivative(name):
+    assert name in ANTIDERIVATIVES, f"write the integral of surrogate.{name} into ANTIDERIVATIVES"
     surrogate = rv.surrogate.SURROGATES[name]()
     u = torch.linspace(-1.37, 1.41, 40, dtype=torch.float64)
     step = 1e-6
-    slope = (primitive(surrogate)(u + step) - primitive(surrogate)(u - step)) / (2 * step)
-    torch.testing.assert_close(torch.as_tensor(surrogate(u)), slope, rtol=1e-6, atol=1e-8)
+    difference = (antiderivative(surrogate)(u + step) - antiderivative(surrogate)(u - step)) / (2 * step)
+    torch.testing.assert_close(torch.as_tensor(surrogate(u)), difference, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", sorted(rv.surrogate.SURROGATES))

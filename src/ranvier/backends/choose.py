@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ranvier.backends import op, reference
-from ranvier.derive.once import play
+from ranvier.derive.hoist import evaluate
 from ranvier.derive.rule import Rule
 
 # The device types each backend serves. Triton's interpreter lets the GPU kernels run on CPU tensors, for checking.
@@ -80,18 +80,18 @@ def choose(like: Tensor) -> Choice:
     return Choice("reference", f"no kernel for {device} tensors: {NAMES['reference']}")
 
 
-def _once(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[Rule, Sequence[Tensor]]:
+def _hoist(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[Rule, Sequence[Tensor]]:
     """What every neuron makes of parameters of its own, done before the first step; of single numbers a kernel does it
     once by itself.
     """
-    if rule.once is None:
+    if rule.hoisted is None:
         return rule, params
-    once, rest = rule.once
+    hoisted, rest = rule.hoisted
     given = dict(zip((f"{p}_" for p in rule.params), params, strict=True))
-    if all(given[name].numel() == 1 for name in once.taken):
+    if all(given[name].numel() == 1 for name in hoisted.taken):
         return rule, params
-    known = play(once.ops, {name: p.to(dtype) for name, p in given.items()})
-    return rest, [known[name] for name in once.given]
+    known = evaluate(hoisted.ops, {name: p.to(dtype) for name, p in given.items()})
+    return rest, [known[name] for name in hoisted.given]
 
 
 def carry(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:
@@ -106,6 +106,6 @@ def carry(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params:
         outputs, after = reference.scan(rule, [x.to(dtype) for x in inputs], state, [p.to(dtype) for p in params])
         return [y.to(inputs[0].dtype) for y in outputs], after
     initial = torch.stack(list(state)) if state else inputs[0].new_empty((0, *inputs[0].shape[1:]))
-    rule, params = _once(rule, params, initial.dtype)
+    rule, params = _hoist(rule, params, initial.dtype)
     *outputs, final = op.carry(list(inputs), initial, list(params), rule.key, chosen.backend)
     return outputs, list(final.unbind(0))

@@ -1,6 +1,6 @@
-"""What the words of a rule mean to Numba, and how its rows lie in memory: compiled once for all rules.
+"""The ops of a rule for Numba, and access to rows of arrays: compiled once for all rules.
 
-The text of this file is loaded once for each precision (see `numba_backend.py`).
+The text of this file is loaded once for each precision, with `real` set to it (see `numba_backend.py`).
 """
 
 import math
@@ -14,49 +14,50 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 real = np.float32
-word = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)
+op = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)
 kernel = njit(nogil=True, error_model="numpy", cache=True)
 
 
-# ---------------------------------------------------------------- the words
+# ---------------------------------------------------------------- the ops
 const, div, absolute, floor, nearest = real, operator.truediv, abs, np.floor, np.rint
 
 
-@word
+@op
 def spike(u):
     return real(1) if u >= real(0) else real(0)
 
 
-@word
+@op
 def spike_strict(u):
     return real(1) if u > real(0) else real(0)
 
 
-@word
+@op
 def same(a):
     return a
 
 
-@word
+@op
 def inject(model, measured):
     return measured
 
 
-@word
+@op
 def where(condition, a, b):
     return a if condition else b
 
 
-@word
+@op
 def negate(condition):
     return not condition
 
 
 if real is np.float32:
 
-    @word
+    @op
     def exp(a):
-        # e^a = 2 2^(n - 1) e^r, r in [-ln2/2, ln2/2]: a polynomial vectorises, libm's call does not; error below 1e-7
+        # e^a = 2 2^(n - 1) e^r with |r| <= ln2 / 2, e^r by a polynomial: it vectorises, a call of libm does not.
+        # Relative error below 1e-7; results below 2.4e-38 are 0.
         n = np.floor(a * real(1.44269504) + real(0.5))
         r = (a - n * real(0.693359375)) - n * real(-2.12194440e-4)
         p = real(1.9875691500e-4)
@@ -68,10 +69,10 @@ if real is np.float32:
         p = p * r * r + r + real(1)
         half = np.int32((np.int32(n) + np.int32(126)) << np.int32(23)).view(np.float32)
         y = p * half * real(2)
-        y = real(0) if a < real(-86.6) else y  # the smallest normal numbers, and beyond
+        y = real(0) if a < real(-86.6) else y
         return real(np.inf) if a > real(88.722) else y
 
-    @word
+    @op
     def tanh(a):
         s = a * a
         near = a * (real(1) + s * (real(-1 / 3) + s * (real(2 / 15) + s * (real(-17 / 315) + s * real(62 / 2835)))))
@@ -79,51 +80,51 @@ if real is np.float32:
         return near if abs(a) < real(0.3) else far
 else:
 
-    @word
+    @op
     def exp(a):
         return math.exp(a)
 
-    @word
+    @op
     def tanh(a):
         return math.tanh(a)
 
 
-@word
+@op
 def log(a):
     return real(math.log(a))
 
 
-@word
+@op
 def sqrt(a):
     return real(math.sqrt(a))
 
 
-@word
+@op
 def sigmoid(a):
     return real(1) / (real(1) + exp(-a))
 
 
-@word
+@op
 def softplus(a):
     return max(a, real(0)) + real(math.log1p(exp(-abs(a))))
 
 
-@word
+@op
 def sign(a):
     return real(a > 0) - real(a < 0)
 
 
-@word
+@op
 def minimum(a, b):
-    return a if a < b or a != a else b  # what is no number is handed on
+    return a if a < b or a != a else b  # a != a: NaN stays NaN
 
 
-@word
+@op
 def maximum(a, b):
     return a if a > b or a != a else b
 
 
-@word
+@op
 def clamp(a, low, high):
     return minimum(maximum(a, low), high)
 
@@ -131,10 +132,10 @@ def clamp(a, low, high):
 # ---------------------------------------------------------------- rows and tiles: C-contiguous, with two axes
 @intrinsic
 def row(typing, array, k, lo, hi):
-    """array[k, lo:hi], not checked: a slice of Numba's asks for bounds, and takes longer to compile.
+    """array[k, lo:hi] without a check of bounds; it compiles faster than a slice of Numba's.
 
-    Where the row begins is hidden from LLVM by an empty line of assembly: else it asks once, for all steps together,
-    whether rows overlap, finds that those of a trail do, and takes the loop that is not vectorised.
+    An empty line of assembly hides the start of the row from LLVM. LLVM would otherwise test once, for all steps,
+    whether rows overlap; the rows of consecutive states do, and it would run the loop that is not vectorised.
     """
     if not isinstance(array, types.Array) or (array.ndim, array.layout) != (2, "C"):
         raise errors.TypingError(f"a row of a C-contiguous array with two axes was wanted, got one of {array}")

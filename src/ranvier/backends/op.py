@@ -24,8 +24,8 @@ rules: dict[str, Rule] = {}
 def register(rule: Rule) -> str:
     """Make a rule known to the operator; the key names it there."""
     rules.setdefault(rule.key, rule)
-    if rule.once is not None:
-        register(rule.once[1])
+    if rule.hoisted is not None:
+        register(rule.hoisted[1])
     return rule.key
 
 

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from ranvier.derive.rule import Rule
-from ranvier.ops import sloped
+from ranvier.ops import spike_derivative
 
 
 def scan(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:
     """inputs [T, B, *F] each, state [B, *F] each, params broadcastable to [*F] -> outputs [T, B, *F] each, state."""
     steps: list[tuple] = []
     like = inputs[0]
-    with sloped(rule.surrogate_at(params), like.dtype):
+    with spike_derivative(rule.surrogate_at(params), like.dtype):
         for now in zip(*(x.unbind(0) for x in inputs), strict=True):
             outputs, state = rule.function(*now, *state, *params)
             steps.append(tuple(_tensor(y, now[0]) for y in outputs))

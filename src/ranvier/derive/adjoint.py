@@ -1,26 +1,25 @@
-"""The vector-Jacobian product of one step: a graph, differentiated from back to front."""
+"""Reverse-mode differentiation of one step: from the graph of a rule to the graph of its vector-Jacobian product."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ranvier import ops as w
+from ranvier import ops
 from ranvier.derive.trace import CONDITIONS, Graph, Op, Operand, Symbol, Tracer
 
 
 def _div(g: Any, y: Any, a: Any, b: Any) -> tuple:
-    """By the reciprocal of b: one division where two stood, and none in the loop if b is one number for all."""
+    """One reciprocal instead of two divisions; where b is one number for all neurons, it stands before their loop."""
     g_a = g * (1.0 / b)
     return g_a, -(g_a * y)
 
 
 def _shared(g: Any, tie: Any, not_a: Any, not_b: Any) -> tuple:
-    """All of the gradient to the one that was chosen; half each where they are equal."""
-    each = w.where(tie, 0.5 * g, g)
-    return w.where(not_a, 0.0, each), w.where(not_b, 0.0, each)
+    """The chosen operand gets the gradient; where both are equal, each gets half."""
+    each = ops.where(tie, 0.5 * g, g)
+    return ops.where(not_a, 0.0, each), ops.where(not_b, 0.0, each)
 
 
-# For each op: (gradient of its result, result, operands...) -> gradient of each operand, None where it is zero.
-# Written in ops; `surrogate` is the derivative of the neuron's spikes.
+# For each operation: (gradient of its result y, y, operands...) -> gradient of each operand; None means zero.
 ADJOINT: dict[str, Callable[..., tuple]] = {
     "add": lambda g, y, a, b: (g, g),
     "sub": lambda g, y, a, b: (g, -g),
@@ -31,32 +30,33 @@ ADJOINT: dict[str, Callable[..., tuple]] = {
     "spike_strict": lambda g, y, u, surrogate: (g * surrogate(u),),
     "stop": lambda g, y, a: (None,),
     "inject": lambda g, y, model, measured: (g, None),
-    "where": lambda g, y, c, a, b: (None, w.where(c, g, 0.0), w.where(c, 0.0, g)),
+    "where": lambda g, y, c, a, b: (None, ops.where(c, g, 0.0), ops.where(c, 0.0, g)),
     "exp": lambda g, y, a: (g * y,),
     "log": lambda g, y, a: (g / a,),
     "sqrt": lambda g, y, a: (g / (2.0 * y),),
     "tanh": lambda g, y, a: (g * (1.0 - y * y),),
     "sigmoid": lambda g, y, a: (g * (y * (1.0 - y)),),
-    "softplus": lambda g, y, a: (g * w.sigmoid(a),),
-    "abs": lambda g, y, a: (g * w.sign(a),),
+    "softplus": lambda g, y, a: (g * ops.sigmoid(a),),
+    "abs": lambda g, y, a: (g * ops.sign(a),),
     "minimum": lambda g, y, a, b: _shared(g, a == b, a > b, b > a),
     "maximum": lambda g, y, a, b: _shared(g, a == b, a < b, b < a),
-    "clamp": lambda g, y, a, low, high: (w.where((a >= low) & (a <= high), g, 0.0), None, None),
+    "clamp": lambda g, y, a, low, high: (ops.where((a >= low) & (a <= high), g, 0.0), None, None),
     **dict.fromkeys(("sign", "floor", "round"), lambda g, y, a: (None,)),
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "and", "or"), lambda g, y, a, b: (None, None)),
     "not": lambda g, y, a: (None,),
 }
 
 
-# Ops whose result may be infinite, or no number, although what they are made of is finite.
-STEEP = {"div": 1, "exp": 0, "log": 0, "sqrt": 0}  # by the place of the operand that makes them so
-# Ops that multiply the gradient by something; the others hand it on, or stop it.
+# Operations whose result can be infinite or NaN for finite operands, and the operand (by place) that causes it.
+STEEP = {"div": 1, "exp": 0, "log": 0, "sqrt": 0}
+# Operations that multiply the gradient by a factor; the others pass it on or stop it.
 SCALING = {"mul", "div", "spike", "spike_strict", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus", "abs"}
 
 
 def unbounded(graph: Graph, varying: Sequence[str]) -> set[str]:
-    """The values that may be infinite, or no number, for finite inputs: what steep ops make of a value that varies
-    (from step to step, as parameters do not), and all that is made of that.
+    """The values that can be infinite or NaN for finite inputs: results of steep operations, and all that follows.
+
+    Steep operations on parameters alone do not count: only the inputs in `varying` differ from step to step.
     """
     vary, found = set(varying), set()
     for op in graph.ops:
@@ -75,15 +75,17 @@ def adjoint(
     varying: Sequence[str],
     numbers: Sequence[str] = (),
 ) -> Graph:
-    """A graph of the same inputs and one gradient per output (g0, g1, ...) whose outputs are the gradients of `wanted`.
+    """The graph that gives the gradients of the inputs in `wanted`.
 
-    It runs the step again, so it needs nothing from the forward pass but that pass's inputs; `varying` are those that
-    differ from step to step. A gradient of zero stays zero whatever it is multiplied by: a branch that `where` did not
-    take, or a state that nobody reads, adds nothing even where it is infinite or no number. `surrogate` takes the
-    distance to threshold, then the inputs of the graph that `numbers` names.
+    Its inputs are those of `graph` and one gradient per output, called g0, g1, ... It contains the step itself, so it
+    needs no other value of the forward pass. `surrogate` takes the distance to threshold, then the inputs that
+    `numbers` names. `varying` are the inputs that differ from step to step.
+
+    A zero gradient stays zero whatever factor it meets: a branch that `where` did not take, or a state that nobody
+    reads, adds nothing, even where it is infinite or NaN.
     """
     graph = graph.keeping(graph.outputs).numbered()
-    tracer, wild = Tracer(ops=graph.ops), unbounded(graph, varying)
+    tracer, steep = Tracer(ops=graph.ops), unbounded(graph, varying)
     seeds = tuple(f"g{k}" for k in range(len(graph.outputs)))
     gradient: dict[str, Symbol] = {}
 
@@ -101,8 +103,8 @@ def adjoint(
         found = ADJOINT[op.name](g, symbol(op.out), *map(symbol, op.args), **extra)
         for k, (a, g_a) in enumerate(zip(op.args, found, strict=True)):
             factors = {op.args[1 - k]} if op.name == "mul" else {op.out, *op.args}
-            if isinstance(a, str) and op.name in SCALING and not wild.isdisjoint(factors):
-                g_a = w.where(g == 0.0, 0.0, g_a)
+            if isinstance(a, str) and op.name in SCALING and not steep.isdisjoint(factors):
+                g_a = ops.where(g == 0.0, 0.0, g_a)
             add(a, g_a)
 
     for output, seed in zip(graph.outputs, seeds, strict=True):

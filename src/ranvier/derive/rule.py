@@ -1,4 +1,4 @@
-"""A rule, traced: the one object every backend works from."""
+"""A traced rule: what every backend works from."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ranvier.derive.adjoint import adjoint
-from ranvier.derive.once import Once, play, split, value
+from ranvier.derive.hoist import Hoisted, evaluate, hoist, value
 from ranvier.derive.source import lines, operand
 from ranvier.derive.trace import Graph, Operand, trace
 
@@ -16,9 +16,9 @@ from ranvier.derive.trace import Graph, Operand, trace
 class Rule:
     """One step of a neuron.
 
-    `function(*inputs, *states, *params)` gives `(outputs, states)`, two tuples, on tensors and on symbols alike;
-    `surrogate(u, *numbers)` is the derivative of its spikes; `numbers` names the parameters that it takes, which only
-    the backward pass reads. Rules that say the same have the same `key`.
+    `function(*inputs, *states, *params)` returns `(outputs, states)`, two tuples; it runs on tensors and on symbols.
+    `surrogate(u, *numbers)` is the derivative of a spike; `numbers` names the parameters it takes, which only the
+    backward pass reads. Two rules with equal names and operations have equal keys and share their compiled code.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Rule:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The names of inputs, states and parameters in the graphs; the underscore keeps them from clashing."""
+        """The names of inputs, states and parameters in the graphs; no name in a kernel ends with an underscore."""
         return tuple(f"{n}_" for n in self.inputs + self.states + self.params)
 
     @property
@@ -48,7 +48,7 @@ class Rule:
 
     @property
     def after(self) -> tuple[Operand, ...]:
-        """The states at the end of the step."""
+        """The states after the step."""
         return self._traced[1]
 
     @property
@@ -58,17 +58,17 @@ class Rule:
 
     @property
     def spiking(self) -> bool:
-        """Whether it says `spike`."""
+        """Whether the rule contains a spike."""
         return any(op.name in ("spike", "spike_strict") for op in self.step.ops)
 
     @property
     def binary(self) -> bool:
-        """Whether the first output is what `spike` says: 0 or 1, nothing else."""
+        """Whether the first output is a spike, 0 or 1."""
         return any(op.out == self.outputs[0] and op.name in ("spike", "spike_strict") for op in self.step.ops)
 
     @cached_property
     def scaled(self) -> "Rule":
-        """The same step with (x - centre) scale + shift in place of its first input x: three more parameters."""
+        """The same step on (x - centre) scale + shift instead of its first input x; these are three more parameters."""
 
         def function(x: Any, *values: Any) -> tuple[tuple, tuple]:
             *others, centre, scale, shift = values
@@ -80,25 +80,25 @@ class Rule:
 
     @cached_property
     def advance(self) -> Graph:
-        """arguments -> states: what the backward pass runs to see the states again."""
+        """arguments -> states: what the backward pass runs to recompute the states."""
         return self.step.keeping(self.after)
 
     @cached_property
-    def once(self) -> "tuple[Once, Rule] | None":
-        """What need not be done in every step, and the rule of the rest; None if that is nothing worth it."""
+    def hoisted(self) -> "tuple[Hoisted, Rule] | None":
+        """The costly operations on parameters alone, and the rule without them; None if it has none."""
         places = len(self.inputs) + len(self.states)
         kept = tuple(f"{n}_" for n in self.numbers)
-        found = split(self.step, self.arguments[places:], kept)
+        found = hoist(self.step, self.arguments[places:], kept)
         if found is None:
             return None
-        once, ops = found
-        names = (*self.arguments[:places], *once.given)
+        hoisted, ops = found
+        names = (*self.arguments[:places], *hoisted.given)
 
         def rest(*values: Any) -> tuple[tuple, tuple]:
-            known = play(ops, dict(zip(names, values, strict=True)))
+            known = evaluate(ops, dict(zip(names, values, strict=True)))
             return tuple(value(a, known) for a in self.outputs), tuple(value(a, known) for a in self.after)
 
-        return once, Rule(self.name, rest, self.surrogate, self.inputs, self.states, once.given, kept)
+        return hoisted, Rule(self.name, rest, self.surrogate, self.inputs, self.states, hoisted.given, kept)
 
     def adjoint(self, wanted: tuple[str, ...]) -> Graph:
         """arguments and output gradients -> gradients of `wanted`."""
@@ -111,16 +111,15 @@ class Rule:
         return lambda u: self.surrogate(u, *numbers)
 
     def backward(self, wanted: Sequence[bool]) -> Graph:
-        """arguments and output gradients -> gradients of all states before, then of the inputs and parameters that
-        are wanted."""
+        """arguments and output gradients -> gradients of all states before the step, then of the wanted inputs and
+        parameters."""
         names, first, last = self.arguments, len(self.inputs), len(self.inputs) + len(self.states)
         asked = [n for n, want in zip((*names[:first], *names[last:]), wanted, strict=True) if want]
         return self.adjoint((*names[first:last], *asked))
 
     def retraced(self, adjoint: Graph) -> list[int]:
-        """The states, by their place, that an adjoint must see again: those it reads, and those they come from.
-
-        None where the rule is linear, as filters are.
+        """The states, by their place, that the backward pass must recompute: those the adjoint reads, and those from
+        which they follow. There are none where the rule is linear, as filters are.
         """
         names = self.arguments[len(self.inputs) : len(self.inputs) + len(self.states)]
         seen, reads = [], adjoint.reads

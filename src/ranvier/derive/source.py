@@ -1,8 +1,8 @@
-"""Print a graph as lines of Python, and load text as a module that lives in a file of its own.
+"""Print a graph as lines of Python, and load printed text as a module.
 
-Numba and Triton read the same lines; what the functions in them mean (`spike`, `exp`, `const`, ...) is defined by
-the kernels' file of each backend, whose text goes into the module too. The file is named after the hash of its text
-and is kept, so both compilers' own caches on disk work, and anyone can open it and read what runs.
+Numba and Triton compile the same lines; each backend defines the functions they call (`spike`, `exp`, `const`, ...).
+A module lives in a file named after the hash of its text. The file is kept, so that the compilers' caches on disk work
+and anyone can read the code that runs.
 """
 
 import hashlib
@@ -28,12 +28,12 @@ _RENAMED = {"abs": "absolute", "round": "nearest", "not": "negate", "stop": "sam
 
 
 def operand(a: Operand) -> str:
-    """A name as it is; a number as const(...), so that no compiler widens it."""
+    """A name as it is; a number as const(...), which gives it the kernel's precision: a bare one would be float64."""
     return a if isinstance(a, str) else f"const({number(a)})"
 
 
 def number(a: float) -> str:
-    """A number as every compiler reads it: 1e999 overflows to infinity, and infinity times 0 is not a number."""
+    """A number as every compiler reads it: 1e999 overflows to infinity, and infinity times 0 is NaN."""
     return repr(a) if math.isfinite(a) else "1e999 * 0.0" if math.isnan(a) else "1e999" if a > 0 else "-1e999"
 
 
@@ -53,8 +53,7 @@ def lines(graph: Graph) -> list[str]:
 
 @cache
 def folder() -> Path:
-    """Where derived code is kept: $RANVIER_CACHE, else the user's cache folder, else (if that cannot be written) a
-    temporary one."""
+    """Where printed code is kept: $RANVIER_CACHE or the user's cache folder; a temporary one if that is read-only."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     chosen = Path(os.environ.get("RANVIER_CACHE") or Path(home) / "ranvier")
     try:
@@ -73,8 +72,8 @@ _loading = threading.Lock()
 
 
 def load(name: str, text: str) -> ModuleType:
-    """The text as a module, from a file that holds exactly this text."""
-    with _loading:  # another thread must not see a module that is still being run
+    """The text as a module, loaded from a file that holds exactly this text."""
+    with _loading:  # another thread must not see a module that is only half loaded
         return _load(name, text)
 
 
@@ -86,7 +85,7 @@ def _load(name: str, text: str) -> ModuleType:
     if not path.exists() or path.read_text() != text:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
             file.write(text)
-        os.replace(file.name, path)  # never half-written, whoever else is writing it
+        os.replace(file.name, path)  # in one move: another process never reads half a file
     spec = importlib.util.spec_from_file_location(unique, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""Run a rule on symbols and keep its operations as a flat list."""
+"""Run a rule once on symbols and record its operations as a flat list."""
 
 import inspect
 import sys
@@ -24,7 +24,7 @@ class Op:
 class Graph:
     """A function of `inputs` as a flat list of operations; `outputs` are names or plain numbers.
 
-    No two operations share a name, and none is called as an input is.
+    Every input and every operation has a name of its own.
     """
 
     inputs: tuple[str, ...]
@@ -46,7 +46,7 @@ class Graph:
         return Graph(self.inputs, tuple(reversed(kept)), tuple(outputs))
 
     def numbered(self) -> "Graph":
-        """The same function with its operations called t0, t1, ... in order."""
+        """The same function with its operations renamed t0, t1, ... in order."""
         name = {op.out: f"t{k}" for k, op in enumerate(self.ops)}
 
         def new(operands: Sequence[Operand]) -> tuple[Operand, ...]:
@@ -57,19 +57,19 @@ class Graph:
 
     @property
     def reads(self) -> set[Operand]:
-        """What its operations and outputs are made of."""
+        """All names and numbers that its operations and outputs read."""
         return {a for op in self.ops for a in op.args} | set(self.outputs)
 
 
 class RuleError(TypeError):
-    """A rule says something that cannot be carried to every backend; shows the line and the cure."""
+    """A rule contains something that cannot be compiled. The message shows the line and the cure."""
 
 
 CONDITIONS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&", "or": "|", "not": "~"}
 
 
 class Tracer:
-    """Writes operations down in the order in which a rule says them, behind those of a numbered graph, `ops`."""
+    """Records operations in the order in which a rule performs them, after the operations `ops` of a numbered graph."""
 
     def __init__(self, code: Any = None, ops: Sequence[Op] = ()):
         self.code, self.ops = code, list(ops)
@@ -86,7 +86,7 @@ class Tracer:
         raise RuleError(f"{problem}\n{self._line()}{cure}") from None
 
     def _line(self) -> str:
-        """The line of the rule that is being run, for the reader of an error."""
+        """The line of the rule that is running, for an error message."""
         frame = sys._getframe()
         while frame and frame.f_code is not self.code:
             frame = frame.f_back
@@ -103,45 +103,45 @@ class Tracer:
 
 
 class Symbol:
-    """A value of a rule that is only named; arithmetic and words on it are written down by its tracer."""
+    """A named value without a number; its tracer records the arithmetic and the ops that are applied to it."""
 
-    __array_ufunc__ = None  # numpy leaves arithmetic to us
+    __array_ufunc__ = None  # numpy must not take over arithmetic with a symbol
 
     def __init__(self, name: str, tracer: Tracer):
         self.name, self.tracer = name, tracer
 
-    def _operand(self, a: Any, word: str) -> "Symbol | float":
+    def _operand(self, a: Any, op: str) -> "Symbol | float":
         if isinstance(a, Symbol):
             if a.tracer is not self.tracer:
                 self.tracer.refuse(
-                    f"{word}: a value of another rule is used here", "A rule may use its own arguments only."
+                    f"{op}: a value of another rule is used here", "A rule may use its own arguments only."
                 )
             return a
         if isinstance(a, (bool, int, float)):
             return float(a)
         self.tracer.refuse(
-            f"{word}: a rule works on its arguments and plain numbers, not on {type(a).__name__}",
+            f"{op}: a rule works on its arguments and plain numbers, not on {type(a).__name__}",
             "Declare it as Param(...) or State(...), or compute it outside and convert it with float().",
         )
 
-    def __op__(self, word: str, *arguments: Any) -> "Symbol":
-        operands = [self._operand(a, word) for a in arguments]
+    def __op__(self, op: str, *arguments: Any) -> "Symbol":
+        operands = [self._operand(a, op) for a in arguments]
         conditional = [isinstance(a, Symbol) and a.name in self.tracer.conditions for a in operands]
-        if word == "where":
+        if op == "where":
             if not conditional[0]:
                 self.tracer.refuse("where: the condition must be a comparison", "Write where(z > 0, a, b).")
             conditional = conditional[1:]
-        logical = word in ("and", "or", "not")
+        logical = op in ("and", "or", "not")
         if any(conditional) and not logical:
-            self.tracer.refuse(f"{word}: a comparison is not a number", "Turn it into one: where(condition, 1.0, 0.0).")
+            self.tracer.refuse(f"{op}: a comparison is not a number", "Turn it into one: where(condition, 1.0, 0.0).")
         if logical and not all(conditional):
-            self.tracer.refuse(f"{CONDITIONS[word]}: both sides must be comparisons", "Write (a > 0) & (b > 0).")
-        return self.tracer.emit(word, *operands)
+            self.tracer.refuse(f"{CONDITIONS[op]}: both sides must be comparisons", "Write (a > 0) & (b > 0).")
+        return self.tracer.emit(op, *operands)
 
-    def _binary(word: str, turned: bool = False) -> Callable:  # type: ignore
-        if turned:
-            return lambda self, other: self.__op__(word, other, self)
-        return lambda self, other: self.__op__(word, self, other)
+    def _binary(op: str, swapped: bool = False) -> Callable:  # type: ignore
+        if swapped:
+            return lambda self, other: self.__op__(op, other, self)
+        return lambda self, other: self.__op__(op, self, other)
 
     __add__, __radd__ = _binary("add"), _binary("add", True)
     __sub__, __rsub__ = _binary("sub"), _binary("sub", True)
@@ -176,14 +176,15 @@ class Symbol:
         "Every neuron decides for itself: write where(condition, a, b), a & b, maximum(a, b).",
     )
     __float__ = __int__ = __index__ = _refuse(
-        "a value of a rule is not a Python number", "Use the words of ranvier.ops (exp, log, ...), not those of math."
+        "a value of a rule is not a Python number",
+        "Use the functions of ranvier.ops (exp, log, ...), not those of math.",
     )
     __getitem__ = __iter__ = __len__ = _refuse(
         "a value of a rule is one number per neuron; it has no axes",
         "Sums over neurons and products belong in a layer.",
     )
     __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __matmul__ = __rmatmul__ = __rpow__ = _refuse(
-        "this operator is not a word of a rule", "There are + - * / ** (2 or 3), comparisons, and ranvier.ops."
+        "a rule has no such operator", "There are + - * / ** (2 or 3), comparisons, and the functions of ranvier.ops."
     )
 
     def __getattr__(self, name: str) -> Any:
@@ -194,17 +195,17 @@ class Symbol:
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: tuple = (), kwargs: Any = None) -> NoReturn:
         symbol = next(a for a in args if isinstance(a, Symbol))
-        symbol.tracer.refuse(f"torch.{function.__name__} is not a word of a rule", _known())
+        symbol.tracer.refuse(f"torch.{function.__name__} cannot be used in a rule", _known())
 
 
 def _known() -> str:
-    return f"Known words: {', '.join(sorted(w for w in ops.EAGER if w != 'spike_strict'))}."
+    return f"There are, in ranvier.ops: {', '.join(ops.__all__)}."
 
 
 def trace(function: Callable, inputs: Sequence[str]) -> tuple[tuple[Operand, ...], tuple[Operand, ...], Graph]:
-    """Run `function(*symbols) -> (outputs, states)` once; give back both as operands, and the graph that makes them.
+    """Run `function(*symbols) -> (outputs, states)` once; returns outputs, states, and the graph that computes them.
 
-    What nothing reads is left out before the rest is numbered: a line without use changes nothing, not even a name.
+    Operations that nothing reads are dropped before the rest are numbered, so an unused line does not change the graph.
     """
     tracer = Tracer(getattr(inspect.unwrap(function), "__code__", None))
     outputs, states = function(*(Symbol(n, tracer) for n in inputs))

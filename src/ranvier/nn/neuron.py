@@ -190,7 +190,7 @@ class Neuron(Temporal):
         function.__wrapped__ = said  # errors show the line of the user's rule
         name = "_".join((type(self).__name__, *names))
         surrogate = self.surrogate if isinstance(self.surrogate, Surrogate) else custom(self.surrogate)
-        rule = Rule(name, function, surrogate.slope, inputs, tuple(self.states), tuple(self.params))
+        rule = Rule(name, function, surrogate.derivative, inputs, tuple(self.states), tuple(self.params))
         if not rule.spiking:
             return rule
         numbers = tuple(f"surrogate_{k}" for k in surrogate.varying)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ranvier import surrogate
 from ranvier.derive.trace import trace
-from ranvier.ops import sloped, spike
+from ranvier.ops import spike, spike_derivative
 from ranvier.surrogate import Surrogate
 
 Function = Callable[[Tensor], Tensor]
@@ -28,7 +28,7 @@ class Activation:
     def __call__(self, x: Tensor) -> Tensor:
         if self.own is not None:
             return self.own(x)
-        with sloped(self.surrogate, x.dtype):  # type: ignore[arg-type]
+        with spike_derivative(self.surrogate, x.dtype):  # type: ignore[arg-type]
             return spike(x, strict=True)
 
 

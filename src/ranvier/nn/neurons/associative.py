@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ranvier.backends import choose, linear
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
-from ranvier.ops import clamp, inject, sloped, spike
+from ranvier.ops import clamp, inject, spike, spike_derivative
 from ranvier.surrogate import Surrogate
 
 
@@ -64,7 +64,7 @@ class AssociativeLIF(Neuron):
         (x,), before, _ = self.prepare(x, state)
         dtype = before["v"].dtype
         v = linear.scan(clamp(_of(self, "beta", dtype), 0.0, 1.0), x.to(dtype), before["v"])
-        with sloped(self.surrogate, dtype):
+        with spike_derivative(self.surrogate, dtype):
             z = spike(v - _of(self, "threshold", dtype), strict=True).to(x.dtype)
         traces = {"v": v.to(x.dtype), "z": z}
         return z, {"v": v[-1]}, {n: traces[n] for n in names}
@@ -117,7 +117,7 @@ class ParallelLIF(Neuron):
         z, settled = self._settle(now, before, beta, theta)
         v = self._membranes(now, before, beta, theta, z)
         last = torch.cat([before.unsqueeze(0), v[:-1]])
-        with sloped(self.surrogate, dtype):
+        with spike_derivative(self.surrogate, dtype):
             z = inject(spike(last - theta, strict=True), z)
         if not bool(settled.all()):
             z, v = self._by_steps(now, before, beta, theta, z, v, ~settled)
@@ -255,7 +255,7 @@ class AssociativeResonate(Temporal):
         pole, inner = self.pole, tuple(n for n in names if n != "z")
         if len(x) and (linear.worth(x) if self.parallel is None else self.parallel):
             s = linear.scan(pole, torch.complex(x.to(zeros.dtype), zeros.expand_as(x)), torch.complex(*before.values()))
-            with sloped(self.neuron.surrogate, zeros.dtype):
+            with spike_derivative(self.neuron.surrogate, zeros.dtype):
                 z = spike(s.real - _of(self.neuron, "threshold", zeros.dtype), strict=True).to(x.dtype)
             traces = {"re": s.real, "im": s.imag, "z": z}
             return z, {"re": s.real[-1], "im": s.imag[-1]}, {n: traces[n] for n in names}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
-from ranvier.ops import clamp, sloped, spike
+from ranvier.ops import clamp, spike, spike_derivative
 
 EMITS: dict[str, Callable[[Any, Any], Any]] = {
     "before": lambda z, u: z,
@@ -196,7 +196,7 @@ class FireFirstRecurrent(Temporal):
     def ready(self, v: Tensor) -> Tensor:
         """The spikes that membranes v [B, *features] are about to fire."""
         neuron: Any = self.neuron
-        with sloped(neuron.surrogate, v.dtype):
+        with spike_derivative(neuron.surrogate, v.dtype):
             return spike(v - neuron.threshold.to(v.dtype), strict=True)
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""SpikingJelly's surrogate functions by name. What they mean is said in `ranvier.surrogate` and `ranvier.primitive`.
+"""SpikingJelly's surrogate functions by name. Their formulas stand in `ranvier.surrogate` and `antiderivative.py`.
 
 Each is a module: 1 where x >= 0 forward, its surrogate derivative backward; with spiking=False the antiderivative,
 whose derivative it is. Their numbers are attributes that may be set. A lower-case name is the function:
@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ranvier.ops import sloped, spike
-from ranvier.primitive import PRIMITIVES
+from ranvier.compat.spikingjelly.activation_based.antiderivative import ANTIDERIVATIVES
+from ranvier.ops import spike, spike_derivative
 from ranvier.surrogate import SURROGATES, Surrogate
 
 
@@ -98,15 +98,15 @@ class Named(SurrogateFunctionBase):
         return _spiking(self.core, x) if self.spiking else _smooth(self.name, x, self.numbers)
 
 
-def _spiking(slope: Surrogate, x: Tensor) -> Tensor:
-    with sloped(slope, x.dtype):
+def _spiking(derivative: Surrogate, x: Tensor) -> Tensor:
+    with spike_derivative(derivative, x.dtype):
         return spike(x)
 
 
 def _smooth(name: str, x: Tensor, numbers: dict[str, Any]) -> Tensor:
-    if name not in PRIMITIVES:
+    if name not in ANTIDERIVATIVES:
         raise NotImplementedError(f"{name} has no antiderivative here; use it with spiking=True")
-    return PRIMITIVES[name](x, **numbers)
+    return ANTIDERIVATIVES[name](x, **numbers)
 
 
 def fused(function: Any) -> Surrogate | None:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from ranvier import surrogate
-from ranvier.ops import inject, sloped, spike
+from ranvier.ops import inject, spike, spike_derivative
 
 
 def slope(method: str, alpha: Any) -> surrogate.Surrogate:
@@ -17,7 +17,7 @@ def slope(method: str, alpha: Any) -> surrogate.Surrogate:
 
 def threshold(input: Tensor, method: str, alpha: float | Tensor) -> Tensor:
     """1 where input > 0, else 0, in its dtype; derivative 1 / (alpha |input| + 1)^2. method: "superspike"."""
-    with sloped(slope(method, alpha), input.dtype):
+    with spike_derivative(slope(method, alpha), input.dtype):
         return spike(input, strict=True)
 
 

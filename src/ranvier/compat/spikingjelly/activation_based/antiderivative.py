@@ -1,11 +1,10 @@
-"""Primitives of the slopes: the smooth function whose derivative a surrogate is.
+"""Antiderivatives of the surrogate derivatives: the smooth functions that SpikingJelly computes with spiking=False.
 
-Each takes u (a tensor, the distance to threshold) and the numbers of the surrogate of the same name. They are what a
-network computes when its spikes are made smooth, and what a surrogate is checked against.
+Each takes u (a tensor, the distance to threshold) and the numbers of the surrogate of the same name.
 
     >>> import torch
-    >>> from ranvier import primitive
-    >>> primitive.sigmoid(torch.tensor([0.0]), alpha=4.0)
+    >>> from ranvier.compat.spikingjelly.activation_based import antiderivative
+    >>> antiderivative.sigmoid(torch.tensor([0.0]), alpha=4.0)
     tensor([0.5000])
 """
 
@@ -97,7 +96,7 @@ def straight_through(u: Tensor) -> Tensor:
     return u
 
 
-PRIMITIVES: dict[str, Callable[..., Tensor]] = {
+ANTIDERIVATIVES: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
         piecewise_quadratic,

@@ -24,11 +24,11 @@ class Mixed(Neuron):
 
 
 def test_the_parts_of_a_rule():
-    once, rest = Mixed().bound(()).once
-    assert [op.name for op in once.ops] == ["div", "exp", "add", "sigmoid"] or len(once.ops) == 5
-    assert once.taken == ("tau_", "t0_") and once.given[:2] == ("t0_", "threshold_") and len(once.given) == 5
-    assert not {"exp", "sigmoid", "div"} & {op.name for op in rest.step.ops} and rest.once is None
-    assert rv.LIF().bound(()).once is None
+    hoisted, rest = Mixed().bound(()).hoisted
+    assert [op.name for op in hoisted.ops] == ["div", "exp", "add", "sigmoid"] or len(hoisted.ops) == 5
+    assert hoisted.taken == ("tau_", "t0_") and hoisted.given[:2] == ("t0_", "threshold_") and len(hoisted.given) == 5
+    assert not {"exp", "sigmoid", "div"} & {op.name for op in rest.step.ops} and rest.hoisted is None
+    assert rv.LIF().bound(()).hoisted is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -50,20 +50,20 @@ def test_same_as_in_every_step(dtype):
 
 
 def test_one_number_for_all_is_left_to_the_kernel():
-    from ranvier.backends.choose import _once
+    from ranvier.backends.choose import _hoist
 
     one, each = rv.Lowpass(0.02, 1e-3), rv.Lowpass(0.02, 1e-3, learn="tau", shape=7)
     for layer, whole in ((one, True), (each, False)):
         rule = layer.bound(())
-        given, params = _once(rule, [layer.smoothing, layer.level], torch.float32)
+        given, params = _hoist(rule, [layer.smoothing, layer.level], torch.float32)
         assert (given is rule) is whole and len(params) == (2 if whole else 1)
 
 
 def test_every_rule_can_be_split():
     """What the rest is given are numbers: a condition on parameters is said again there."""
     for neuron in NEURONS:
-        once = neuron().bound(()).once
-        assert once is None or once[1].step.ops
+        hoisted = neuron().bound(()).hoisted
+        assert hoisted is None or hoisted[1].step.ops
 
 
 def test_compiled():
