@@ -7,7 +7,8 @@ import torch
 from torch import Generator, Tensor
 
 from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.ops import exp, spike, stop
+from ranvier.nn.reset import resetting
+from ranvier.ops import exp, spike
 
 
 def drawn(features: int, low: float, high: float, generator: Generator | None = None) -> Tensor:
@@ -24,7 +25,7 @@ class SEAdLIF(Neuron):
     """Adaptive leaky integrate-and-fire, stepped by the symplectic Euler method: the adaptation reads the membrane of
     this step, not of the last, which keeps its swing as stable as the equations' own.
 
-    u = alpha u + (1 - alpha)(x - w);  z = 1 where u >= threshold;  u = 0 where z = 1 (without gradient);
+    u = alpha u + (1 - alpha)(x - w);  z = 1 where u >= threshold;  u = 0 where z = 1;
     w = beta w + (1 - beta) q (a u + b z).
 
     x [T, B, *features] -> spikes of the same shape. alpha and beta in [0, 1] are decays per step; q scales a and b, so
@@ -46,18 +47,19 @@ class SEAdLIF(Neuron):
     q = Param(120.0, "scale of a and b")
     u = State(0.0, "membrane")
     w = State(0.0, "adaptation")
+    reset = resetting("zero")
 
     @staticmethod
-    def rule(x, u, w, alpha, beta, a, b, threshold, q):
+    def rule(x, u, w, alpha, beta, a, b, threshold, q, reset):
         u = alpha * u + (1.0 - alpha) * (x - w)
         z = spike(u - threshold)
-        u = u * (1.0 - stop(z))
+        u = reset(u, z, threshold)
         return z, (u, beta * w + (1.0 - beta) * (q * (a * u + b * z)))
 
     @classmethod
     def published(cls, features: int, generator: Generator | None = None, **given) -> Self:
         """Parameters of its own for each neuron, learned and drawn as published: time constants of 5 to 25 steps
-        (membrane) and 60 to 300 (adaptation), a from 0 to 1, b from 0 to 2.
+        (membrane) and 60 to 300 (adaptation), a from 0 to 1, b from 0 to 2; no gradient through the reset.
 
         >>> import ranvier
         >>> sorted(name for name, _ in ranvier.SEAdLIF.published(8).named_parameters())
@@ -67,7 +69,7 @@ class SEAdLIF(Neuron):
             "alpha": decays(features, 5, 25, generator), "beta": decays(features, 60, 300, generator),
             "a": drawn(features, 0, 1, generator), "b": drawn(features, 0, 2, generator),
         }  # fmt: skip
-        return cls(**{"learn": tuple(own), "shape": features, **own, **given})
+        return cls(**{"learn": tuple(own), "shape": features, "detach_reset": True, **own, **given})
 
 
 class SiLIF(Neuron):
