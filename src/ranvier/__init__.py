@@ -54,6 +54,7 @@ from ranvier.nn.norm import (
     ThresholdBatchNorm2d,
     ThresholdBatchNorm3d,
 )
+from ranvier.nn.padded import Padded, lengths_of, padded
 from ranvier.nn.pool import PopulationReadout, SumPool
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.refractory import Refractory

@@ -31,15 +31,15 @@ class _Norm(Temporal):
         return "torch operations"
 
 
-class _Batch(_Norm):
+class TemporalBatchNorm(_Norm):
     """A sequence layer that is a torch batch norm too: its second parent's, over time and batch together."""
 
-    def _norm(self, x: Tensor) -> Tensor:
+    def normalise(self, x: Tensor) -> Tensor:
         y = super(Temporal, self).forward(x.flatten(0, 1))  # type: ignore[misc]  # the batch norm's forward
         return y.unflatten(0, x.shape[:2])
 
 
-class _Threshold(_Batch):
+class _Threshold(TemporalBatchNorm):
     def __init__(self, features: int, threshold: float = 1.0, alpha: float = 1.0, **given: Any):
         super().__init__(features, **given)  # type: ignore[call-arg]
         weight: Any = self.weight
@@ -49,7 +49,7 @@ class _Threshold(_Batch):
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         self._check(x)
-        y = self._norm(x)
+        y = self.normalise(x)
         return y, {}, {n: y for n in names}
 
 
@@ -80,7 +80,7 @@ class ThresholdBatchNorm3d(_Threshold, nn.BatchNorm3d):
     dimension = 3
 
 
-class _Effective(_Batch):
+class _Effective(TemporalBatchNorm):
     scale: nn.Parameter
 
     def __init__(self, features: int, steps: int, **given: Any):
@@ -92,7 +92,7 @@ class _Effective(_Batch):
         self._check(x)
         begin, after = span(self, x, state, self.steps)
         scale = self.scale[begin : begin + x.shape[0]].to(x.dtype)
-        y = self._norm(x) * scale.view(-1, *(1,) * (x.dim() - 1))
+        y = self.normalise(x) * scale.view(-1, *(1,) * (x.dim() - 1))
         return y, after, {n: y for n in names}
 
 
@@ -122,7 +122,7 @@ class TemporalEffectiveBatchNorm3d(_Effective, nn.BatchNorm3d):
     dimension = 3
 
 
-class _ThroughTime(_Norm):
+class ThroughTime(_Norm):
     plain: type[nn.Module]
 
     def __init__(self, features: int, steps: int, **given: Any):
@@ -140,7 +140,7 @@ class _ThroughTime(_Norm):
         return y, after, {n: y for n in names}
 
 
-class BatchNormThroughTime1d(_ThroughTime):
+class BatchNormThroughTime1d(ThroughTime):
     """Batch norm through time: statistics and weight of its own for every step, no bias.
 
     x [T, B, C] or [T, B, C, L] -> the same shape, for T up to `steps`. features: C. Other arguments as torch's batch
@@ -155,13 +155,13 @@ class BatchNormThroughTime1d(_ThroughTime):
     dimension, plain = 1, nn.BatchNorm1d
 
 
-class BatchNormThroughTime2d(_ThroughTime):
+class BatchNormThroughTime2d(ThroughTime):
     """`BatchNormThroughTime1d` for x [T, B, C, H, W]."""
 
     dimension, plain = 2, nn.BatchNorm2d
 
 
-class BatchNormThroughTime3d(_ThroughTime):
+class BatchNormThroughTime3d(ThroughTime):
     """`BatchNormThroughTime1d` for x [T, B, C, D, H, W]."""
 
     dimension, plain = 3, nn.BatchNorm3d

@@ -1,0 +1,158 @@
+"""Recordings of different length in one batch: what is behind the end of each changes nothing."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ranvier.nn.length import Whole
+from ranvier.nn.norm import TemporalBatchNorm, ThroughTime
+from ranvier.nn.temporal import here
+
+
+def lengths_of(x: Tensor) -> Tensor:
+    """How many steps each recording has: x `[T, B, *features]`, NaN behind the end of each -> `[B]` int64.
+
+    ValueError for a recording without a step, or with NaN before its end.
+
+    >>> lengths_of(torch.tensor([[1.0, 2.0], [3.0, torch.nan]]).unsqueeze(-1))
+    tensor([2, 1])
+    """
+    there = ~x.isnan().flatten(2).any(2)
+    lengths = there.sum(0)
+    if not torch.compiler.is_compiling() and x.numel():
+        if not torch.equal(there, within(lengths, len(x))):
+            b = int((there != within(lengths, len(x))).any(0).nonzero()[0])
+            raise ValueError(f"recording {b} has NaN before its end; NaN says that a recording is over")
+        if not bool(lengths.all()):
+            raise ValueError(f"recording {int((lengths == 0).nonzero()[0])} has no step: it begins with NaN")
+    return lengths
+
+
+def within(lengths: Tensor, steps: int) -> Tensor:
+    """Which steps lie before the end of each recording: lengths `[B]` -> `[T, B]` bool."""
+    return torch.arange(steps, device=lengths.device).unsqueeze(1) < lengths
+
+
+def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
+    """`net(x)` for recordings of `lengths` `[B]` steps, x `[T, B, *features]`: y `[T, B, *features']`, 0 behind the
+    end of each.
+
+    What stands there in x, NaN too, is not read. Batch norms see only the steps there are, so outputs, gradients and
+    statistics are those of the recordings without padding. A layer that mixes all steps (`PSN`, temporal attention)
+    is refused where lengths differ, since it has no result for a shorter recording; so is a state, which would be
+    that behind the end (`scan`, `step`). A module of your own that looks back from the end of x must see to itself.
+
+    >>> import ranvier
+    >>> net = ranvier.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), ranvier.LIF())
+    >>> padded(net, torch.rand(9, 2, 3), torch.tensor([9, 5]))[5:, 1].abs().sum()
+    tensor(0., grad_fn=<SumBackward0>)
+    """
+    _check(net, x, lengths)
+    valid = within(lengths.to(x.device), len(x))
+    x = torch.where(_wide(valid, x), x, 0.0)
+    with _watched(net, valid):
+        y = net(x)
+    if not isinstance(y, Tensor) or y.shape[:2] != valid.shape:
+        got = list(y.shape) if isinstance(y, Tensor) else type(y).__name__
+        raise ValueError(f"padded: the net must give [T, B, *features] = {list(valid.shape)} and more, got {got}")
+    return torch.where(_wide(valid, y), y, 0.0)
+
+
+class Padded(nn.Module):
+    """A net for recordings of different length that bear their length in themselves: NaN behind the end of each.
+
+    x `[T, B, *features]` -> y `[T, B, *features']`, NaN where x is; see `padded`. `lengths_of(y)` is what losses and
+    metrics take.
+
+    >>> import ranvier
+    >>> x = torch.rand(5, 2, 3)
+    >>> x[4:, 1] = torch.nan
+    >>> lengths_of(Padded(ranvier.Sequential(nn.Linear(3, 4), ranvier.LI()))(x))
+    tensor([5, 4])
+    """
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        lengths = lengths_of(x)
+        y = padded(self.net, x, lengths)
+        return torch.where(_wide(within(lengths, len(y)), y), y, torch.nan)
+
+
+def _wide(valid: Tensor, x: Tensor) -> Tensor:
+    return valid.view(*valid.shape, *[1] * (x.dim() - 2))
+
+
+def _check(net: nn.Module, x: Any, lengths: Any) -> None:
+    if not isinstance(x, Tensor) or x.dim() < 3 or not isinstance(lengths, Tensor) or lengths.shape != x.shape[1:2]:
+        shapes = [list(v.shape) if isinstance(v, Tensor) else type(v).__name__ for v in (x, lengths)]
+        raise ValueError(f"padded: wanted x [T, B, *features] and lengths [B], got {shapes[0]} and {shapes[1]}")
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise TypeError(f"padded: lengths must be whole numbers, got {lengths.dtype}")
+    if not lengths.numel():
+        return
+    low, high = (int(v) for v in lengths.aminmax())
+    if low < 1 or high > len(x):
+        raise ValueError(f"padded: lengths must lie in [1, {len(x)}], got {low} to {high}")
+    if low < len(x):
+        for path, module in net.named_modules():
+            if isinstance(module, Whole):
+                raise ValueError(
+                    f"padded: layer {path!r} ({type(module).__name__}) mixes all {len(x)} steps and has no result for "
+                    f"a recording of {low}; give it recordings of one length"
+                )
+    book = getattr(here, "book", None)
+    if book is not None and not book.names:
+        raise ValueError("padded: a state would be that behind the end; call the net on each recording for its state")
+
+
+@contextmanager
+def _watched(net: nn.Module, valid: Tensor) -> Iterator[None]:
+    """Within this block the batch norms of `net` see only the steps [T, B] that are valid."""
+    with ExitStack() as undo:
+        of_one_step = set[nn.Module]()
+        for module in net.modules():
+            if isinstance(module, ThroughTime):
+                of_one_step |= set(module.norms)
+                for norm, there in zip(module.norms, valid, strict=False):
+                    _watch(norm, there, undo)
+            elif isinstance(module, TemporalBatchNorm):
+                _watch_temporal(module, valid, undo)
+            elif isinstance(module, _BatchNorm) and module not in of_one_step:
+                _watch(module, valid.flatten(), undo)
+        yield
+
+
+def _watch(norm: nn.Module, valid: Tensor, undo: ExitStack) -> None:
+    """Hooks that hand a batch norm only the valid ones of its samples [N], and put its output back among them."""
+
+    def take(module: nn.Module, given: tuple) -> Tensor:
+        if len(given[0]) != len(valid):
+            raise ValueError(
+                f"padded: {type(module).__name__} is given {len(given[0])} samples for {len(valid)} steps of all "
+                f"recordings; the net must keep the axes [T, B] up to its batch norms"
+            )
+        return given[0][valid]
+
+    def put(module: nn.Module, given: tuple, y: Tensor) -> Tensor:
+        return _back(y, valid)
+
+    undo.callback(norm.register_forward_pre_hook(take).remove)
+    undo.callback(norm.register_forward_hook(put).remove)
+
+
+def _watch_temporal(norm: TemporalBatchNorm, valid: Tensor, undo: ExitStack) -> None:
+    """The same for a batch norm of sequences x [T, B, C, ...]: its statistics are those of the valid steps."""
+    whole = norm.normalise
+    norm.normalise = lambda x: _back(whole(x[valid].unsqueeze(1)).squeeze(1), valid)  # type: ignore[method-assign]
+    undo.callback(delattr, norm, "normalise")
+
+
+def _back(y: Tensor, valid: Tensor) -> Tensor:
+    return y.new_zeros(*valid.shape, *y.shape[1:]).index_put((valid,), y)
