@@ -56,6 +56,7 @@ from ranvier.nn.norm import (
 )
 from ranvier.nn.padded import Padded, lengths_of, padded
 from ranvier.nn.pool import PopulationReadout, SumPool
+from ranvier.nn.recomputed import checkpoint
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.refractory import Refractory
 from ranvier.nn.reset import resetting

@@ -42,7 +42,7 @@ def compare(layer, backend, steps, batch, width, dtype=torch.float32, judge="ref
 @pytest.mark.parametrize("steps, batch, width, bias", [(1, 1, 1, False), (7, 3, 11, True), (13, 5, 33, False)])
 @pytest.mark.parametrize("few", [1 << 18, 64], ids=["one segment", "segments"])
 def test_recurrent_layers_agree_with_the_reference(steps, batch, width, bias, dtype, few, backend, monkeypatch):
-    monkeypatch.setattr(feedback, "FEW", few)
+    monkeypatch.setattr(feedback, "SEGMENT", few)
     neuron = rv.ALIF(learn=("beta", "kappa"), beta=torch.rand(width) * 0.5 + 0.4)
     layer = rv.Recurrent(neuron, nn.Linear(width, width, bias=bias)).to(dtype)
     compare(layer, backend, steps, batch, width, dtype, tolerance=1e-5 if dtype == torch.float32 else 1e-10)
@@ -51,7 +51,7 @@ def test_recurrent_layers_agree_with_the_reference(steps, batch, width, bias, dt
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("neuron", [rv.LIF, rv.LI, rv.PhysicalLIF, rv.TernaryLIF, rv.AdEx, rv.TracedLIF])
 def test_any_neuron_with_one_input_on_the_gpu(neuron, monkeypatch):
-    monkeypatch.setattr(feedback, "FEW", 64)
+    monkeypatch.setattr(feedback, "SEGMENT", 64)
     layer = rv.Recurrent(neuron(learn=tuple(neuron().params)), nn.Linear(5, 5))
     compare(layer, "triton", 6, 3, 5)
 
@@ -101,7 +101,7 @@ def test_the_operators(backend):
     key, params = layer.neuron.bound(()).key, layer.neuron.values(torch.rand(1))
     x, z, initial = torch.rand(5, 2, 3, requires_grad=True), torch.zeros(2, 3), torch.zeros(1, 2, 3)
     arguments = x, z, initial, params, layer.feedback.weight, None, key, backend
-    torch.library.opcheck(torch.ops.ranvier.feedback.default, arguments)
+    torch.library.opcheck(torch.ops.ranvier.recurrent.default, arguments)
 
 
 def test_explain():

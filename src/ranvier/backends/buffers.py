@@ -18,6 +18,8 @@ from torch import Tensor
 LARGE = 4 << 20  # bytes from which a result comes from a buffer; below, the C library reuses memory by itself
 KEPT = 512 << 20  # bytes that may wait here at most
 
+_OF_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
+
 _local = threading.local()
 _lock = threading.Lock()
 _waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> buffers, the longest unused size first
@@ -38,8 +40,11 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         buffer = np.empty(size + 64, np.uint8)  # numpy asks for huge pages
     start = -buffer.ctypes.data % 64
     lent = buffer[start : start + size]
-    weakref.finalize(lent, _take_back, size, buffer).atexit = False
-    return torch.from_numpy(lent).view(dtype).view(*shape)
+    if dtype in _OF_NUMPY:
+        lent = lent.view(_OF_NUMPY[dtype]).reshape(shape)
+    weakref.finalize(lent, _take_back, size, buffer).atexit = False  # the very array that the tensor keeps alive
+    x = torch.from_numpy(lent)  # no view to torch: it may be changed in place
+    return x if dtype in _OF_NUMPY else torch.ops.aten._unsafe_view(x.view(dtype), shape)
 
 
 def empty_like(x: Tensor) -> Tensor:

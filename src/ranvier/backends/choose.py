@@ -1,6 +1,5 @@
 """Which backend carries a rule, and why not another."""
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,17 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ranvier.backends import op, reference
-from ranvier.derive.hoist import evaluate
+from ranvier.backends import op
+from ranvier.backends.backend import Backend
+from ranvier.backends.numba_backend import Numba
+from ranvier.backends.reference import Reference
+from ranvier.backends.triton_backend import Triton
 from ranvier.derive.rule import Rule
 
-# The device types each backend serves. Triton's interpreter lets the GPU kernels run on CPU tensors, for checking.
-SERVES = {"numba": ("cpu",), "triton": ("cuda",), "reference": None}
-NAMES = {
-    "numba": "Numba, tiles of neurons on CPU threads",
-    "triton": "Triton, one program per block of neurons",
-    "reference": "a loop of torch operations",
-}
+op.kernels.update({k.name: k for k in (Numba(), Triton())})
+BACKENDS: dict[str, Backend] = {**op.kernels, Reference.name: Reference()}
+"""All backends; the first that can serve a tensor is chosen."""
+
+PLAIN = op.PLAIN
 
 _here = threading.local()  # the backend forced in this thread
 
@@ -34,10 +34,10 @@ def backend(name: str) -> Iterator[None]:
     >>> with ranvier.backend("reference"):
     ...     z = ranvier.LIF()(torch.ones(5, 1, 3))
     """
-    if name not in SERVES:
-        raise ValueError(f"backend: there is no backend {name!r}; there are {', '.join(map(repr, SERVES))}")
+    if name not in BACKENDS:
+        raise ValueError(f"backend: there is no backend {name!r}; there are {', '.join(map(repr, BACKENDS))}")
     outer = getattr(_here, "forced", None)
-    _here.forced = name
+    _here.forced = BACKENDS[name]
     try:
         yield
     finally:
@@ -48,7 +48,7 @@ def backend(name: str) -> Iterator[None]:
 class Choice:
     """The backend of one call and the reason for it."""
 
-    backend: str
+    backend: Backend
     reason: str
 
 
@@ -57,41 +57,43 @@ def transformed() -> bool:
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
-def choose(like: Tensor) -> Choice:
+def fuses(x: Tensor) -> bool:
+    """Whether layers may do more than torch operations with x: its backend has stages, autocast is off, and nobody
+    traces what is done (torch.compile, torch.func, torch.jit, dispatch modes)."""
+    return (
+        type(x) in PLAIN
+        and not torch.compiler.is_compiling()
+        and not torch._C._len_torch_dispatch_stack()  # type: ignore
+        and not torch._C._get_tracing_state()
+        and not torch.is_autocast_enabled(x.device.type)
+        and chosen(x).stages
+    )
+
+
+def chosen(like: Tensor) -> Backend:
     """The backend for tensors like this one."""
-    device = like.device.type
-    name = getattr(_here, "forced", None)
-    if name is not None:
-        serves = SERVES[name]
-        interpreted = name == "triton" and device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
-        if serves is not None and device not in serves and not interpreted:
-            raise ValueError(
-                f"backend({name!r}) serves {' and '.join(serves)} tensors, but this one is on {device}; "
-                f"move it, or leave out `with backend({name!r})`"
-            )
-        if transformed() and name != "reference":
-            raise ValueError(f"backend({name!r}) does not serve torch.func, which sees through torch operations only")
-        return Choice(name, f"asked for by backend({name!r})")
+    forced, device = getattr(_here, "forced", None), like.device.type
+    if forced is None:
+        return next(b for b in BACKENDS.values() if b.lacks(device) is None and (b.transforms or not transformed()))
+    if reason := forced.lacks(device):
+        raise ValueError(f"backend({forced.name!r}) {reason}; move it, or leave out `with backend({forced.name!r})`")
+    if transformed() and not forced.transforms:
+        raise ValueError(
+            f"backend({forced.name!r}) does not serve torch.func, which sees through torch operations only"
+        )
+    return forced
+
+
+def choose(like: Tensor) -> Choice:
+    """The backend for tensors like this one, and why."""
+    found, device = chosen(like), like.device.type
+    if getattr(_here, "forced", None) is not None:
+        return Choice(found, f"asked for by backend({found.name!r})")
     if transformed():
-        return Choice("reference", f"torch.func sees through torch operations only: {NAMES['reference']}")
-    for name, serves in SERVES.items():
-        if serves and device in serves:
-            return Choice(name, f"{device} tensors: {NAMES[name]}")
-    return Choice("reference", f"no kernel for {device} tensors: {NAMES['reference']}")
-
-
-def _hoist(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[Rule, Sequence[Tensor]]:
-    """What every neuron makes of parameters of its own, done before the first step; of single numbers a kernel does it
-    once by itself.
-    """
-    if rule.hoisted is None:
-        return rule, params
-    hoisted, rest = rule.hoisted
-    given = dict(zip((f"{p}_" for p in rule.params), params, strict=True))
-    if all(given[name].numel() == 1 for name in hoisted.taken):
-        return rule, params
-    known = evaluate(hoisted.ops, {name: p.to(dtype) for name, p in given.items()})
-    return rest, [known[name] for name in hoisted.given]
+        return Choice(found, f"torch.func sees through torch operations only: {found.description}")
+    if found is BACKENDS[Reference.name]:
+        return Choice(found, f"no kernel for {device} tensors: {found.description}")
+    return Choice(found, f"{device} tensors: {found.description}")
 
 
 def carry(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:
@@ -100,12 +102,4 @@ def carry(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params:
     inputs [T, B, *F] each, state [B, *F] each (float32, or float64 for such inputs), params broadcastable to [*F];
     gives outputs [T, B, *F] each, in the dtype of the inputs, and the state after the last step.
     """
-    chosen = choose(inputs[0])
-    if chosen.backend == "reference":
-        dtype = state[0].dtype if state else torch.promote_types(inputs[0].dtype, torch.float32)
-        outputs, after = reference.scan(rule, [x.to(dtype) for x in inputs], state, [p.to(dtype) for p in params])
-        return [y.to(inputs[0].dtype) for y in outputs], after
-    initial = torch.stack(list(state)) if state else inputs[0].new_empty((0, *inputs[0].shape[1:]))
-    rule, params = _hoist(rule, params, initial.dtype)
-    *outputs, final = op.carry(list(inputs), initial, list(params), rule.key, chosen.backend)
-    return outputs, list(final.unbind(0))
+    return chosen(inputs[0]).carry(rule, inputs, state, params)

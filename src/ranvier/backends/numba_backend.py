@@ -16,6 +16,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from ranvier.backends.autograd import array
+from ranvier.backends.backend import Kernels
 from ranvier.backends.buffers import empty, scratch
 from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
@@ -204,6 +206,10 @@ def timed(name: str, function, *arguments) -> None:
         log.info("ranvier: first use of %s.%s took %.1f s (compiled; kept on disk)", name, function.__name__, spent)
 
 
+def _parameters(params: Sequence[Tensor]) -> tuple:
+    return tuple(map(array, params))
+
+
 def _arrays(tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple:
     """The tensors as arrays of the dtype the kernel works in (half and bfloat16 are widened)."""
     return tuple(t.to(dtype).numpy() for t in tensors)
@@ -223,7 +229,7 @@ def forward(
     x, s, p, y, f = (
         _arrays(inputs, dtype),
         initial.numpy(),
-        _arrays(params, dtype),
+        _parameters(params),
         _arrays(outputs, dtype),
         final.numpy(),
     )
@@ -258,7 +264,7 @@ def backward(
     g_inputs = list(into) or [empty((steps, neurons), dtype) for want in wanted[: len(inputs)] if want]
     g_initial = torch.empty_like(initial)
     g_params = torch.zeros(sum(wanted[len(inputs) :]), neurons, dtype=dtype)
-    x, s, p = _arrays(inputs, dtype), initial.numpy(), _arrays(params, dtype)
+    x, s, p = _arrays(inputs, dtype), initial.numpy(), _parameters(params)
     gy, gf = _arrays(g_outputs, dtype), g_final.numpy()
     gx, gs, gp = _arrays(g_inputs, dtype), g_initial.numpy(), g_params.numpy()
     states = len(rule.states)
@@ -282,3 +288,13 @@ def plan(steps: int, states: int, size: int) -> tuple[int, int]:
         return max(1, steps), min(TILE, max(TILE // 4, rows // max(1, steps) // 64 * 64))
     segment = math.isqrt(steps - 1) + 1
     return segment, max(64, min(TILE, rows // (2 * segment) // 64 * 64))
+
+
+class Numba(Kernels):
+    """Tiles of neurons, each walked through time on one of the CPU's threads."""
+
+    name, description, stages, still = "numba", "Numba, tiles of neurons on CPU threads", True, True
+    forward, backward = staticmethod(forward), staticmethod(backward)
+
+    def lacks(self, device: str) -> str | None:
+        return None if device == "cpu" else f"serves cpu tensors, but this one is on {device}"

@@ -1,8 +1,8 @@
 """The torch operator: a rule carried through time by a kernel, with its derivative.
 
-One pair, `ranvier::scan` and `ranvier::scan_backward`, serves every rule; a rule is named by its key. Only the inputs,
-the initial state and the parameters are kept for backward. Through torch's dispatcher a custom operator takes half as
-long again for a small layer; `carry` goes that way only where operators are traced.
+One pair, `ranvier::scan` and `ranvier::scan_backward`, serves every rule; a rule is named by its key, a backend by its
+name. Only the inputs, the initial state and the parameters are kept for backward. Through torch's dispatcher a custom
+operator takes half as long again for a small layer; `carry` goes that way only where operators are traced.
 """
 
 import math
@@ -12,13 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ranvier.backends import numba_backend
+from ranvier.backends.autograd import Function, refuse, whole
+from ranvier.backends.backend import Kernels
 from ranvier.backends.buffers import contiguous
+from ranvier.derive.hoist import evaluate
 from ranvier.derive.rule import Rule
 
 PLAIN = (Tensor, torch.nn.Parameter)
 
 rules: dict[str, Rule] = {}
+kernels: dict[str, Kernels] = {}
 
 
 def register(rule: Rule) -> str:
@@ -29,12 +32,43 @@ def register(rule: Rule) -> str:
     return rule.key
 
 
-def _kernels(backend: str) -> Any:
-    if backend == "numba":
-        return numba_backend
-    from ranvier.backends import triton_backend  # Triton is imported where it is used
+def carry(
+    backend: Kernels, rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """`Backend.carry` by kernels: what the operator gives, state by state."""
+    like = inputs[0]
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    initial = torch.stack(list(state)) if state else like.new_empty((0, *like.shape[1:]), dtype=dtype)
+    rule, params = _hoisted(rule, params, initial.dtype)
+    *outputs, final = _apply(list(inputs), initial, list(params), rule.key, backend.name)
+    return outputs, [final[k] for k in range(len(state))]
 
-    return triton_backend
+
+def _hoisted(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[Rule, Sequence[Tensor]]:
+    """What a rule makes of parameters that differ from neuron to neuron, computed before the first step; of single
+    numbers a kernel does it once by itself.
+    """
+    if rule.hoisted is None:
+        return rule, params
+    hoisted, rest = rule.hoisted
+    given = dict(zip((f"{p}_" for p in rule.params), params, strict=True))
+    if all(given[name].numel() == 1 for name in hoisted.taken):
+        return rule, params
+    known = evaluate(hoisted.ops, {name: p.to(dtype) for name, p in given.items()})
+    return rest, [known[name] for name in hoisted.given]
+
+
+def _apply(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str) -> list[Tensor]:
+    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()  # type: ignore
+    if traced or any(type(t) not in PLAIN for t in (*inputs, initial, *params)):
+        return scan(inputs, initial, params, rule, backend)
+    return list(_Scan.apply(rule, backend, len(inputs), *inputs, initial, *params))
+
+
+def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
+    """Parameters as the kernels take them: [1] where one number serves all, else one for each of `shape`, in a row."""
+    wide = [p.to(dtype) if p.numel() == 1 else p.to(dtype).expand(shape) for p in params]
+    return [p.reshape(-1).contiguous() for p in wide]
 
 
 def _flat(inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -> tuple[list, Tensor, list]:
@@ -42,33 +76,17 @@ def _flat(inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -
     steps, shape, dtype = inputs[0].shape[0], inputs[0].shape[1:], initial.dtype
     neurons = math.prod(shape)
     rows = [contiguous(x).view(steps, neurons) for x in inputs]
-    return rows, initial.reshape(-1, neurons).contiguous(), flat_params(params, shape, dtype)
-
-
-def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
-    """Parameters as the kernels take them: [1] where one number serves all, else one for each of `shape`, in a row."""
-    wide = [p.to(dtype) if p.dim() == 0 else p.to(dtype).expand(shape) for p in params]
-    return [p.reshape(-1).contiguous() for p in wide]
-
-
-def carry(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str) -> list[Tensor]:
-    """The same as `scan`."""
-    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()  # type: ignore
-    if traced or any(type(t) not in PLAIN for t in (*inputs, initial, *params)):
-        return scan(inputs, initial, params, rule, backend)
-    return list(_Scan.apply(rule, backend, len(inputs), *inputs, initial, *params))
+    return rows, initial.reshape(len(initial), neurons).contiguous(), flat_params(params, shape, dtype)
 
 
 def _forward(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str) -> list[Tensor]:
     """inputs [T, B, *F] each, initial [S, B, *F], params broadcastable to [*F] -> outputs [T, B, *F], ..., final."""
     like = inputs[0]
     if like.numel() == 0:
-        return [
-            *(torch.empty_like(like, memory_format=torch.contiguous_format) for _ in rules[rule].outputs),
-            initial.clone(),
-        ]
-    outputs, final = _kernels(backend).forward(rules[rule], *_flat(inputs, initial, params))
-    return [*(y.view(like.shape).to(like.dtype) for y in outputs), final.view(initial.shape)]
+        new = [torch.empty_like(like, memory_format=torch.contiguous_format) for _ in rules[rule].outputs]
+        return [*new, initial.clone(memory_format=torch.contiguous_format)]
+    outputs, final = kernels[backend].forward(rules[rule], *_flat(inputs, initial, params))
+    return [*(whole(y.to(like.dtype), like.shape) for y in outputs), whole(final, initial.shape)]
 
 
 scan = torch.library.custom_op("ranvier::scan", _forward, mutates_args=())
@@ -85,21 +103,20 @@ def _gradients(
     backend: str,
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of the wanted inputs, of the initial state, of the wanted parameters."""
+    like, count, carried = inputs[0], len(inputs), kernels[backend]
+    kept = [q for q, want in zip(params, wanted[count:], strict=True) if want]
+    if like.numel() == 0:
+        given = [torch.zeros_like(like) for want in wanted[:count] if want]
+        return [*given, grads[-1].to(initial.dtype).clone(), *map(torch.zeros_like, kept)]
     x, s, p = _flat(inputs, initial, params)
     neurons = x[0].shape[1]
-    if x[0].numel() == 0:
-        rows = x[0].new_zeros(sum(wanted[len(x) :]), neurons)
-        g_inputs, g_initial = [torch.zeros_like(x[0]) for want in wanted[: len(x)] if want], grads[-1].clone()
-    else:
-        still = [backend == "numba" and y.stride(0) == 0 for y in grads[:-1]]  # as a mean over time gives it
-        g = [contiguous(y[:1] if one else y).view(-1, neurons) for y, one in zip(grads[:-1], still, strict=True)]
-        g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
-        g_inputs, g_initial, rows = _kernels(backend).backward(rules[rule], x, s, p, g, g_final, tuple(wanted))
-    like = inputs[0]
-    kept = [q for q, want in zip(params, wanted[len(inputs) :], strict=True) if want]
+    still = [carried.still and y.stride(0) == 0 for y in grads[:-1]]  # as a mean over time gives it
+    g = [contiguous(y[:1] if one else y).view(-1, neurons) for y, one in zip(grads[:-1], still, strict=True)]
+    g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
+    g_inputs, g_initial, rows = carried.backward(rules[rule], x, s, p, g, g_final, tuple(wanted))
     return [
-        *(g.view(like.shape).to(like.dtype) for g in g_inputs),
-        g_initial.view(initial.shape),
+        *(whole(g.to(like.dtype), like.shape) for g in g_inputs),
+        whole(g_initial, initial.shape),
         *(r.view(like.shape[1:]).sum_to_size(q.shape).to(q.dtype) for r, q in zip(rows, kept, strict=True)),
     ]
 
@@ -120,21 +137,18 @@ def _(
     ]
 
 
-def _remember(ctx: Any, inputs: tuple, output: Any) -> None:
-    xs, initial, params, rule, backend = inputs
-    _keep(ctx, rule, backend, len(xs), *xs, initial, *params)
-
-
 def _keep(ctx: Any, rule: str, backend: str, count: int, *tensors: Tensor) -> None:
     ctx.set_materialize_grads(False)
     ctx.rule, ctx.backend, ctx.count = rule, backend, count
     ctx.save_for_backward(*tensors)
 
 
-def _back(ctx: Any, grads: Sequence[Tensor | None], needs: Sequence[bool], gradients: Callable) -> list[Tensor | None]:
+def _back(
+    ctx: Any, saved: Sequence[Tensor], grads: Sequence[Tensor | None], needs: Sequence[bool], gradients: Callable
+) -> list[Tensor | None]:
     """Of all tensors that were kept: inputs, initial state, parameters, of which some need one."""
     n = ctx.count
-    xs, initial, params = list(ctx.saved_tensors[:n]), ctx.saved_tensors[n], list(ctx.saved_tensors[n + 1 :])
+    xs, initial, params = list(saved[:n]), saved[n], list(saved[n + 1 :])
     wanted = [*needs[:n], *needs[n + 1 :]]
     likes = [xs[0]] * (len(grads) - 1) + [initial]
     given = [torch.zeros_like(like) if g is None else g for g, like in zip(grads, likes, strict=True)]
@@ -142,16 +156,10 @@ def _back(ctx: Any, grads: Sequence[Tensor | None], needs: Sequence[bool], gradi
     return [next(found) if want or at == n else None for at, want in enumerate(needs)]
 
 
-def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
-    of_inputs, of_initial, of_params, *_ = ctx.needs_input_grad
-    n = ctx.count
-    needs = [*map(bool, of_inputs), bool(of_initial), *(map(bool, of_params) if of_params else ())]
-    found = _back(ctx, grads, needs, scan_backward)
-    return found[:n], found[n], found[n + 1 :], None, None
-
-
-class _Scan(torch.autograd.Function):
+class _Scan(Function):
     """`scan` without the dispatcher."""
+
+    saves_inputs = True
 
     @staticmethod
     def forward(ctx: Any, rule: str, backend: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -159,35 +167,22 @@ class _Scan(torch.autograd.Function):
         return tuple(_forward(list(tensors[:count]), tensors[count], list(tensors[count + 1 :]), rule, backend))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        with torch.no_grad():
-            found = _back(ctx, grads, ctx.needs_input_grad[3:], _gradients)
-        return None, None, None, *first_derivatives(found, ctx.saved_tensors)
+    def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        return None, None, None, *_back(ctx, saved, grads, ctx.needs_input_grad[3:], _gradients)
 
 
-def no_second_derivative(ctx: Any, *grads: Any) -> None:
-    raise RuntimeError(
-        "the fused kernels give first derivatives only; for second ones run the forward pass "
-        'inside `with ranvier.backend("reference"):`'
-    )
+def _remember(ctx: Any, inputs: tuple, output: Any) -> None:
+    xs, initial, params, rule, backend = inputs
+    _keep(ctx, rule, backend, len(xs), *xs, initial, *params)
 
 
-class _Once(torch.autograd.Function):
-    """A gradient that cannot be differentiated."""
-
-    @staticmethod
-    def forward(ctx: Any, g: Tensor, *depends: Tensor | None) -> Tensor:
-        return g.view_as(g)
-
-    backward = staticmethod(no_second_derivative)
-
-
-def first_derivatives(found: Sequence[Tensor | None], depends: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-    """Gradients that depend on these tensors, made to say so if somebody differentiates again."""
-    if not torch.is_grad_enabled():
-        return tuple(found)
-    return tuple(None if g is None else _Once.apply(g, *depends) for g in found)
+def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
+    of_inputs, of_initial, of_params, *_ = ctx.needs_input_grad
+    n, saved = ctx.count, ctx.saved_tensors
+    needs = [*map(bool, of_inputs), bool(of_initial), *(map(bool, of_params) if of_params else ())]
+    found = _back(ctx, saved, grads, needs, scan_backward)
+    return found[:n], found[n], found[n + 1 :], None, None
 
 
 scan.register_autograd(_backward, setup_context=_remember)
-scan_backward.register_autograd(no_second_derivative, setup_context=lambda ctx, inputs, output: None)
+scan_backward.register_autograd(refuse, setup_context=lambda ctx, inputs, output: None)

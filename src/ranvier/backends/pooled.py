@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ranvier.backends import numba_backend
+from ranvier.backends.autograd import array
 from ranvier.backends.buffers import empty, scratch
 from ranvier.backends.numba_backend import Rows
 from ranvier.backends.threads import spread
@@ -127,7 +128,7 @@ def forward(rule: Rule, x: Tensor, initial: Tensor, params: Sequence[Tensor], si
     """x [T or 1, B H W C], initial [S, H W C], params [1] or [H W C] each -> pooled [T, B H' W' C]."""
     code = module(rule, x.dtype, numba_backend.per_neuron(params), size, len(x) < size.steps)
     pooled = empty(size.pooled, x.dtype)
-    given = x.numpy(), initial.numpy(), tuple(p.numpy() for p in params), pooled.numpy()
+    given = x.numpy(), initial.numpy(), tuple(map(array, params)), pooled.numpy()
 
     def work(lo: int, hi: int) -> None:
         two = scratch("state", (2, len(rule.states), size.count), x.dtype).numpy()
@@ -155,7 +156,7 @@ def backward(
     still = len(x) < size.steps
     code = module(rule, x.dtype, numba_backend.per_neuron(params), size, still, wanted)
     g_x = empty(x.shape, x.dtype)
-    given = x.numpy(), initial.numpy(), tuple(p.numpy() for p in params), pooled.numpy(), g_pooled.numpy(), g_x.numpy()
+    given = x.numpy(), initial.numpy(), tuple(map(array, params)), pooled.numpy(), g_pooled.numpy(), g_x.numpy()
     states, count = len(rule.states), size.count
     parts: dict[int, tuple[Tensor, Tensor]] = {}  # by the tile they begin at, so that they are added in one order
 

@@ -5,8 +5,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ranvier.backends.backend import Backend
 from ranvier.derive.rule import Rule
 from ranvier.ops import spike_derivative
+
+
+class Reference(Backend):
+    """The loop, on any device."""
+
+    name, description, transforms = "reference", "a loop of torch operations", True
+
+    def lacks(self, device: str) -> str | None:
+        return None
+
+    def carry(
+        self, rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        dtype = torch.promote_types(inputs[0].dtype, torch.float32)
+        outputs, after = scan(rule, [x.to(dtype) for x in inputs], state, [p.to(dtype) for p in params])
+        return [y.to(inputs[0].dtype) for y in outputs], after
 
 
 def scan(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:

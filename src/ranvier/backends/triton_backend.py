@@ -1,6 +1,7 @@
 """A rule on the GPU: steps printed for Triton, one program per block of neurons, time inside."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.backends.backend import Kernels
 from ranvier.derive.rule import Rule
 from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Graph, Operand
@@ -141,3 +143,20 @@ def backward(
         BLOCK=size, num_warps=warps,
     )  # fmt: skip
     return g_inputs, g_initial, g_params
+
+
+class Triton(Kernels):
+    """A block of neurons per program, on CUDA tensors; on CPU tensors in Triton's interpreter, for checking."""
+
+    name, description = "triton", "Triton, one program per block of neurons"
+    forward, backward = staticmethod(forward), staticmethod(backward)
+
+    def lacks(self, device: str) -> str | None:
+        if device == "cuda" or (device == "cpu" and asked_to_interpret()):
+            return None
+        return f"serves cuda tensors, but this one is on {device}"
+
+
+def asked_to_interpret() -> bool:
+    """Whether Triton's interpreter stands in for a GPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1"

@@ -144,7 +144,7 @@ class SpikingActivation(Temporal):
         if self.training and not self.aware:
             return "torch: rates, no spikes, since aware=False and the module is in training"
         chosen = choose.choose(x)
-        return f"{chosen.backend}: {chosen.reason}"
+        return f"{chosen.backend.name}: {chosen.reason}"
 
     def _rates(self, x: Tensor) -> Tensor:
         rates = self.activation(x)

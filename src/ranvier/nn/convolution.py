@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ranvier.backends import choose
+from ranvier.nn.temporal import check_floating
+from ranvier.nn.verbs import note
 from ranvier.spikes import convolution
 
 
@@ -25,15 +26,15 @@ class Conv2d(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Any:
+        check_floating(self, input)
+        note(self, input, self.explain)
         padding = self._sides()
-        traced = torch.compiler.is_compiling() or choose.transformed()
-        if padding is None or traced or torch.is_autocast_enabled(input.device.type):
-            return super().forward(input)
-        if convolution.serves(input, self.weight, self.stride, padding):
-            bits, share, spikes = convolution.look(input)
-            if share <= convolution.BACKWARD:
-                known = bits if spikes else None
-                return convolution.convolution(input, known, share, self.weight, self.bias, self.stride, padding)
+        if padding is not None and choose.fuses(input) and type(self.weight) in choose.PLAIN:
+            if convolution.serves(input, self.weight, self.stride, padding):
+                bits, share, spikes = convolution.look(input.detach())
+                if share <= convolution.BACKWARD:
+                    known = bits if spikes else None
+                    return convolution.convolution(input, known, share, self.weight, self.bias, self.stride, padding)
         return super().forward(input)
 
     def _sides(self) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ from ranvier.nn.temporal import Temporal, check_sequence
 
 # Plain modules that give the same for the same input, whatever step it is: on input that is constant in time
 # (x.expand(T, ...), stride 0 on axis 0) they run once.
-_SAME_EVERY_TICK = (
+_SAME_EVERY_STEP = (
     Linear, nn.Linear, nn.Conv1d, Conv2d, nn.Conv2d, nn.Conv3d, nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU, nn.GELU,
     nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveAvgPool2d,
@@ -22,14 +22,31 @@ def temporal(module: nn.Module) -> bool:
     return any(isinstance(m, (Temporal, Fold)) for m in module.modules())
 
 
+def still(x: Any) -> bool:
+    """Whether x [T, B, ...] is one thing shown at every step. Where a gradient is asked for, each step has its own."""
+    return isinstance(x, Tensor) and x.dim() > 2 and len(x) > 1 and x.stride(0) == 0 and not x.requires_grad
+
+
+def same_every_step(module: nn.Module) -> bool:
+    """Whether a plain module gives the same at every step if its input is the same."""
+    return all(type(m) in (*_SAME_EVERY_STEP, nn.Sequential) for m in module.modules())
+
+
 def fold(module: nn.Module, x: Tensor) -> Any:
     """A plain module on every step of x [T, B, *features] at once: time is folded into the batch."""
+    return folded(module, x, still(x))[0]
+
+
+def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
+    """The same, told whether every step has the same, and nobody asks for the gradient of a single one; and whether
+    that holds for the output.
+    """
     check_sequence(module, x)
     steps, batch = x.shape[:2]
-    if steps > 1 and x.stride(0) == 0 and all(type(m) in (*_SAME_EVERY_TICK, nn.Sequential) for m in module.modules()):
+    if constant and same_every_step(module):
         y = module(x[0])
-        return y.unsqueeze(0).expand(steps, *y.shape)
-    return module(x.flatten(0, 1)).unflatten(0, (steps, batch))
+        return y.unsqueeze(0).expand(steps, *y.shape), True
+    return module(x.flatten(0, 1)).unflatten(0, (steps, batch)), False
 
 
 class Fold(nn.Module):

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ranvier.backends import choose
+from ranvier.nn.temporal import check_floating
+from ranvier.nn.verbs import note
 from ranvier.spikes import product
 
 
@@ -15,7 +16,8 @@ class Linear(nn.Linear):
     Drop-in for `torch.nn.Linear` (same arguments, same state_dict). x [*, in_features] -> [*, out_features]. On CPU and
     in float32 it measures the share of inputs that are not zero: below about a quarter only the columns of W that
     spiked are added up, and of spikes only the bits are kept for backward; above it the product is torch's. Forward and
-    backward decide for themselves. Results differ from torch's only by the order of sums.
+    backward decide for themselves. Results differ from torch's only by the order of sums. Under autocast, torch.func,
+    torch.compile and the reference backend the product is torch's.
 
     >>> import torch, ranvier
     >>> ranvier.Linear(700, 256)(torch.zeros(100, 64, 700)).shape
@@ -23,15 +25,21 @@ class Linear(nn.Linear):
     """
 
     def forward(self, input: Tensor) -> Any:
-        plain = torch.is_autocast_enabled(input.device.type) or choose.transformed()
-        if plain or input.shape[-1:] != (self.in_features,):
+        check_floating(self, input)
+        note(self, input, self.explain)
+        if not self.by_events(input):
             return super().forward(input)  # which refuses a wrong width
-        if not torch.compiler.is_compiling() and self.weight.dtype == input.dtype:
-            bits = product.bits_of(input)
-            if bits is not None:
-                return product.spike_linear(input, bits, self.weight, self.bias)
-        return product.linear(input, self.weight, self.bias)
+        return product.linear(input, self.weight, self.bias, product.bits_of(input))
+
+    def by_events(self, x: Tensor) -> bool:
+        """Whether events may be looked for in an input like x."""
+        return (
+            x.dtype == self.weight.dtype
+            and x.shape[-1:] == (self.in_features,)
+            and choose.fuses(x)
+            and type(self.weight) in choose.PLAIN
+        )
 
     def explain(self, x: Tensor) -> str:
         """Which way the product of inputs like x goes."""
-        return product.explain(x)
+        return product.explain(x) if self.by_events(x) else "dense: torch's product"

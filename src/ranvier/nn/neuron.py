@@ -246,7 +246,7 @@ class Neuron(Temporal):
 
     def explain(self, x: Any) -> str:
         chosen = choose.choose(self._inputs(x)[0])
-        return f"{chosen.backend}: {chosen.reason}"
+        return f"{chosen.backend.name}: {chosen.reason}"
 
     def _inputs(self, x: Any) -> tuple[Tensor, ...]:
         xs = tuple(x) if isinstance(x, (tuple, list)) else (x,)

@@ -1,6 +1,5 @@
 """Neurons whose own spikes come back to them."""
 
-import math
 from typing import Any
 
 import torch
@@ -9,9 +8,8 @@ from torch import Tensor, nn
 from ranvier.backends import choose
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.temporal import Temporal, check_sequence
-from ranvier.spikes import feedback as feedback_op
-
-BLOCKS = {"numba": "tiles of the batch on CPU threads", "triton": "a block of the batch per program"}
+from ranvier.nn.watched import watched
+from ranvier.spikes.feedback import Loop, feedback, loop
 
 
 class Recurrent(Temporal):
@@ -44,29 +42,51 @@ class Recurrent(Temporal):
                 f"Recurrent: the feedback joins {self.feedback.in_features} neurons, but x is {tuple(x.shape)} = "
                 f"[T, B, *features]; build it as Recurrent(neuron, {x.shape[-1]})"
             )
-        inner = None if state is None else {k: v for k, v in state.items() if k != "z"}
-        z = torch.zeros_like(x.sum(0)) if state is None else state["z"].to(x.dtype)
-        if x.numel() and self._whole(x):
-            return self._at_once(x, z, inner, names)
+        z, inner = self.begin(x, state)
+        if found := self._loop(x):
+            return self._at_once(x, z, inner, names, found)
         return self._step_by_step(x, z, inner, names)
 
-    def _whole(self, x: Tensor) -> bool:
-        """Whether one operator carries the whole sequence: one axis of neurons, not too many, a linear feedback."""
-        widest = feedback_op.WIDEST.get(choose.choose(x).backend, 0)
-        linear = x.dim() == 3 and type(self.feedback) is nn.Linear
-        return linear and x.shape[2] <= widest and bool(self.neuron.states)
+    def begin(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The output before the first step of x, and the state of the neuron."""
+        if state is None:
+            return x.new_zeros(x.shape[1:]), None
+        if not isinstance(state, dict) or "z" not in state:
+            got = sorted(state) if isinstance(state, dict) else type(state).__name__
+            raise ValueError(
+                f"Recurrent: state must be a dictionary of {[*self.neuron.states, 'z']}, got {got}; pass None to begin "
+                f"anew"
+            )
+        if state["z"].shape != x.shape[1:]:
+            raise ValueError(
+                f"Recurrent: state 'z' is {tuple(state['z'].shape)} but the input of a step is {tuple(x.shape[1:])}; "
+                f"pass state=None to begin a new batch"
+            )
+        return state["z"].to(x.dtype), {k: v for k, v in state.items() if k != "z"}
 
-    def _at_once(self, x: Tensor, z: Tensor, inner: Any, names: tuple[str, ...]) -> tuple[Any, Any, dict[str, Tensor]]:
-        neuron, back, backend = self.neuron, self.feedback, choose.choose(x).backend
+    def _loop(self, x: Tensor) -> Loop | None:
+        """The loop that carries the whole sequence in one operator, if there is one for such an input: one axis of
+        neurons, not too many, a linear feedback."""
+        back = self.feedback
+        if x.dim() != 3 or not x.numel() or type(back) is not nn.Linear or watched(back) or not self.neuron.states:
+            return None
+        width, found = x.shape[2], loop(choose.chosen(x))
+        fits = back.weight.shape == (width, width) and (back.bias is None or back.bias.shape == (width,))
+        return found if found and fits and width <= found.widest else None
+
+    def _at_once(
+        self, x: Tensor, z: Tensor, inner: Any, names: tuple[str, ...], found: Loop
+    ) -> tuple[Any, Any, dict[str, Tensor]]:
+        neuron, back = self.neuron, self.feedback
         xs, states, params = neuron.prepare(x, inner)
         rule, weight, device = neuron.bound(names), back.weight, x.device.type
-        if backend == "triton" and torch.is_autocast_enabled(device):
+        if found.autocasts and torch.is_autocast_enabled(device):
             weight = weight.to(torch.get_autocast_dtype(device))
         initial = torch.stack(list(states.values()))
-        *outputs, final, _, _, _ = feedback_op.feedback(xs[0], z, initial, params, weight, back.bias, rule.key, backend)
-        after = dict(zip(states, final.unbind(0), strict=True))
+        outputs, final = feedback(xs[0], z, initial, params, weight, back.bias, rule, choose.chosen(x).name)
+        after = {k: final[at] for at, k in enumerate(states)}
         y, traced = outputs[0], outputs[len(outputs) - len(names) :]
-        return y, {"z": y[-1], **after}, dict(zip(names, traced, strict=True))
+        return y, {"z": y[-1].clone(), **after}, dict(zip(names, traced, strict=True))
 
     def _step_by_step(
         self, x: Tensor, z: Tensor, inner: Any, names: tuple[str, ...]
@@ -87,10 +107,10 @@ class Recurrent(Temporal):
         return y, {"z": z, **after}, {n: torch.cat([t[n] for t in traces]) if traces else x for n in names}
 
     def explain(self, x: Any) -> str:
-        backend = choose.choose(x).backend
-        if self._whole(x):
-            return f"{backend}: the whole sequence in one operator, {BLOCKS[backend]}"
-        widest = feedback_op.WIDEST.get(backend, math.inf)
-        wide = x.dim() == 3 and x.shape[2] > widest
-        reason = f" (one operator carries up to {widest} neurons there)" if wide else ""
+        chosen = choose.chosen(x)
+        if found := self._loop(x):
+            return f"{chosen.name}: the whole sequence in one operator, {found.description}"
+        possible = loop(chosen)
+        wide = x.dim() == 3 and possible is not None and x.shape[2] > possible.widest
+        reason = f" (one operator carries up to {possible.widest} neurons there)" if wide and possible else ""
         return f"step by step{reason}; {self.neuron.explain(x)}"

@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ranvier.nn.sequential import Sequential, stages
-from ranvier.nn.stage import Stage
+from ranvier.nn.plan import Stage
+from ranvier.nn.recurrent import Recurrent
+from ranvier.nn.sequential import Sequential
 from ranvier.nn.temporal import here
 
 
@@ -84,16 +85,17 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
     def leave(*_: Any) -> None:
         within.pop()
 
-    together = {m for s in net.modules() if isinstance(s, Sequential) for k in stages(list(s)) for m in layers(k)}
+    together = {m for r in net.modules() if isinstance(r, Recurrent) for m in r.feedback.modules()}
+    together |= {m for s in net.modules() if isinstance(s, Sequential) for k in s.plan().parts for m in layers(k)}
     hooks = []
     for module in paths.keys() - together:  # a stage whose layers are watched runs them one by one
         hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
-    here.stage = running
+    outer, here.watch = getattr(here, "watch", nullcontext), running
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda v: v):
             y = net(x)
     finally:
-        del here.stage
+        here.watch = outer
         for hook in hooks:
             hook.remove()
     del y

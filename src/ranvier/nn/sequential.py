@@ -1,31 +1,22 @@
 """Layers one after the other."""
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ranvier.nn.fold import Fold, fold, temporal
-from ranvier.nn.stage import Stage
-from ranvier.nn.stage_driven import DrivenStage
-from ranvier.nn.stage_pictures import PictureStage
+from ranvier.backends import choose
+from ranvier.nn.fold import Fold, fold, folded, still, temporal
+from ranvier.nn.plan import Plan, Stage, fingerprint
+from ranvier.nn.stage_convolution import ConvolutionStage
+from ranvier.nn.stage_linear import LinearStage
 from ranvier.nn.temporal import here
+from ranvier.nn.watched import all_watched
 
-__all__ = ["Fold", "Sequential", "fold", "temporal"]
+__all__ = ["Fold", "Sequential", "fold"]
 
-STAGES = (PictureStage, DrivenStage)
-
-
-def stages(modules: Sequence[nn.Module]) -> list[nn.Module | Stage]:
-    """Layers in a row, those that make a stage put together."""
-    found: list[nn.Module | Stage] = []
-    rest = list(modules)
-    while rest:
-        one = next(filter(None, (kind.begin(rest) for kind in STAGES)), None)
-        found.append(one or rest[0])
-        del rest[: len(one.layers) if one else 1]
-    return found
+STAGES = (ConvolutionStage, LinearStage)  # tried in this order
 
 
 class Sequential(nn.Sequential):
@@ -38,12 +29,48 @@ class Sequential(nn.Sequential):
     torch.Size([5, 2, 10])
     """
 
+    _plan: Plan | None = None
+
+    def plan(self) -> Plan:
+        """The stages that the layers make, as they are now."""
+        layers = tuple(self._modules.values())
+        if self._plan is None or self._plan.known != fingerprint(layers):  # type: ignore[arg-type]
+            object.__setattr__(self, "_plan", Plan.of(layers, STAGES))  # type: ignore[arg-type]
+        return self._plan  # type: ignore[return-value]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in super().__getstate__().items() if k != "_plan"}
+
     def forward(self, x: Any) -> Any:  # type: ignore[override]
-        layers, watched = stages(list(self)), getattr(here, "stage", nullcontext)
-        for layer, behind in zip(layers, [*layers[1:], None], strict=True):
-            if isinstance(layer, Stage):
-                with watched(layer):
-                    x = layer(x, behind.takes if isinstance(behind, Stage) else "plain")
+        parts, at, constant = self._parts(x), 0, still(x)
+        for part in parts:
+            layers = part.layers if isinstance(part, Stage) else (part,)
+            if isinstance(part, Stage) and part.serves(x) and not (constant and part.folds):
+                x, constant = _through(part, x), False
             else:
-                x = layer(x) if temporal(layer) else fold(layer, x)
+                for k, layer in enumerate(layers):
+                    x, constant = _alone(layer, x, constant, at + k)
+            at += len(layers)
         return x
+
+    def _parts(self, x: Any) -> tuple[Stage | nn.Module, ...]:
+        """What x goes through: stages where it is a tensor that may, and nobody looks at every layer."""
+        if torch.compiler.is_compiling() or not isinstance(x, Tensor) or not choose.fuses(x) or all_watched():
+            return tuple(self)
+        return self.plan().parts
+
+
+def _through(stage: Stage, x: Any) -> Any:
+    book, watch = getattr(here, "book", None), getattr(here, "watch", nullcontext)
+    with watch(stage):
+        return stage(x) if book is None else book.run(stage.temporal, x, stage)
+
+
+def _alone(layer: nn.Module, x: Any, constant: bool, at: int) -> tuple[Any, bool]:
+    """A layer by itself, and whether what it gives is the same at every step; errors say which layer it is."""
+    try:
+        return (layer(x), False) if temporal(layer) else folded(layer, x, constant)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        if type(problem) not in (TypeError, ValueError, RuntimeError):
+            raise
+        raise type(problem)(f"layer {at} ({type(layer).__name__}): {problem}") from problem

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-here = threading.local()  # .book: what the verb under way in this thread reads and writes, see memory.py
+here = threading.local()  # .book: what the verb under way in this thread reads and writes, see verbs.py
 
 
 class Temporal(nn.Module):
@@ -27,6 +27,10 @@ class Temporal(nn.Module):
         """Which backend carries this layer for such an input, and why."""
         return "made of the layers within"
 
+    def told(self, x: Any) -> list[tuple[nn.Module, str]]:
+        """What `ranvier.explain` says of it."""
+        return [(self, self.explain(x))]
+
     def scan(self, x: Any, state: Any = None) -> tuple[Any, Any]:
         """A whole sequence: x [T, B, *features] and the state before it -> output and the state after it."""
         return self.run(x, state)[:2]
@@ -41,17 +45,24 @@ class Temporal(nn.Module):
 
     def forward(self, x: Any) -> Any:
         book = getattr(here, "book", None)
-        return self.scan(x)[0] if book is None else book.run(self, x)
+        return self.scan(x)[0] if book is None else book.run(self, x, self)
+
+
+def check_floating(layer: nn.Module, x: Any) -> None:
+    """Refuse what is no floating-point tensor."""
+    if isinstance(x, Tensor) and x.is_floating_point():
+        return
+    name = type(layer).__name__
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: input must be a tensor [T, B, *features], got {type(x).__name__}")
+    raise TypeError(f"{name}: input must be floating point, got {x.dtype}; spikes are 1.0 and 0.0: call .float()")
 
 
 def check_sequence(layer: nn.Module, x: Any) -> None:
     """Refuse what is no floating-point sequence [T, B, *features]."""
-    name = type(layer).__name__
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name}: input must be a tensor [T, B, *features], got {type(x).__name__}")
-    if not x.is_floating_point():
-        raise TypeError(f"{name}: input must be floating point, got {x.dtype}; spikes are 1.0 and 0.0: call .float()")
+    check_floating(layer, x)
     if x.dim() < 3:
+        name = type(layer).__name__
         raise ValueError(
             f"{name}: input must be a sequence [T, B, *features], got shape {tuple(x.shape)}; "
             f"for one step [B, *features] use ranvier.step(net, x_t, state), or ranvier.Stream(net), which remembers "

@@ -5,64 +5,81 @@ temporal layers, wherever they stand in the network, read their state from it an
 stays behind in the layers.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ranvier.nn.convolution import Conv2d
-from ranvier.nn.linear import Linear
+from ranvier.nn.recomputed import refuse_recomputation
 from ranvier.nn.temporal import Temporal, here
 
 State = dict[str, Any]
 """The state of a network: {module path: {state name: tensor [B, *features]}}."""
 
 
+class Runs(Protocol):
+    """A temporal layer, or a stage that runs for it."""
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]: ...
+
+    def told(self, x: Any) -> list[tuple[nn.Module, str]]: ...
+
+
 @dataclass
 class Book:
     """What one forward pass reads and writes."""
 
-    paths: dict[Temporal, str]
+    paths: dict[nn.Module, str]
     before: State
     after: State = field(default_factory=dict)
     names: tuple[str, ...] = ()  # states to record
     traces: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    notes: list[tuple[str, nn.Module, str]] = field(default_factory=list)
+    notes: list[tuple[str, nn.Module, str]] | None = None  # how each layer ran, for who asks
 
-    def run(self, layer: Temporal, x: Any) -> Any:
+    def run(self, layer: Temporal, x: Any, runs: Runs) -> Any:
+        """x through `runs` with the state of a layer."""
         path = self.paths.get(layer)
         if path is None:  # part of another network that is called inside this one
-            return layer.scan(x)[0]
+            return runs.run(x)[0]
         if path in self.after:
             raise ValueError(
                 f"layer {path!r} ({type(layer).__name__}) runs twice in one forward pass, so it has no single state; "
                 f"give each use a layer of its own, or call net(x), which keeps no state"
             )
         names = tuple(n for n in self.names if n in layer.records)
-        y, self.after[path], self.traces[path] = layer.run(x, self.before.get(path), names)
-        self.notes.append((path, layer, layer.explain(x)))
+        refuse_recomputation(path, self.before.get(path))
+        if self.notes is not None:
+            self.notes += [(self.paths[part], part, why) for part, why in runs.told(x)]
+        y, self.after[path], self.traces[path] = runs.run(x, self.before.get(path), names)
         return y
 
 
 @contextmanager
 def _open(net: nn.Module, state: State | None = None, names: tuple[str, ...] = ()) -> Iterator[Book]:
-    paths = {m: p for p, m in net.named_modules() if isinstance(m, Temporal)}
+    paths = {m: p for p, m in net.named_modules()}
     if not isinstance(state, (dict, type(None))):
         raise TypeError(
             f"state must be a dictionary {{module path: state}} as ranvier.scan returns it, got {type(state).__name__}"
         )
-    if unknown := (state or {}).keys() - set(paths.values()):
+    known = {p for m, p in paths.items() if isinstance(m, Temporal)}
+    if unknown := (state or {}).keys() - known:
         raise ValueError(
             f"state has entries for {sorted(unknown)}, but the temporal layers of this network are "
-            f"{sorted(paths.values())}; pass the state that ranvier.scan returned for this network"
+            f"{sorted(known)}; pass the state that ranvier.scan returned for this network"
         )
-    outer, here.book = getattr(here, "book", None), Book(paths, state or {}, names=names)
+    with opened(Book(paths, state or {}, names=names)) as book:
+        yield book
+
+
+@contextmanager
+def opened(book: Book) -> Iterator[Book]:
+    """Within this block the layers read and write this book."""
+    outer, here.book = getattr(here, "book", None), book
     try:
-        yield here.book
+        yield book
     finally:
         here.book = outer
 
@@ -164,16 +181,16 @@ class Explanation:
         return "\n".join(f"{p:<{wide[0]}}  {layer:<{wide[1]}}  {why}" for p, layer, why in self.rows)
 
 
-def _note(book: Book, path: str, layer: Linear | Conv2d, given: tuple) -> None:
-    book.notes.append((path, layer, layer.explain(given[0])))
+def note(layer: nn.Module, x: Any, told: Callable[[Any], str]) -> None:
+    """Write down how a layer without state runs, if `explain` asks."""
+    book = getattr(here, "book", None)
+    if book is not None and book.notes is not None and layer in book.paths:
+        book.notes.append((book.paths[layer], layer, told(x)))
 
 
 def explain(net: nn.Module, x: Any) -> Explanation:
     """Run the network once and tell, layer by layer, which backend carried it and why."""
-    with torch.no_grad(), _open(net) as book, ExitStack() as hooks:
-        for path, module in net.named_modules():
-            if isinstance(module, (Linear, Conv2d)):
-                note = partial(_note, book, path)
-                hooks.callback(module.register_forward_pre_hook(note).remove)
+    with torch.no_grad(), _open(net) as book:
+        book.notes = []
         net(x)
     return Explanation(tuple((path or "(the network)", type(m).__name__, why) for path, m, why in book.notes))

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ranvier.backends import buffers
+from ranvier.backends.autograd import Function, array, whole
 from ranvier.backends.buffers import empty, scratch
 from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
@@ -77,7 +78,6 @@ def serves(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> bool:
     return all(s <= k <= n + 2 * p for n, k, s, p in sides)  # every input is seen, and there are outputs
 
 
-@torch.library.custom_op("ranvier::look_at_pictures", mutates_args=())
 def look(x: Tensor) -> tuple[Tensor, float, bool]:
     """The bits [N H W, words(C)] of pictures x [N, C, H, W], the share that is not zero, and whether they say all.
 
@@ -107,26 +107,48 @@ def explain(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> str:
     return f"cpu: {way}, {share:.1%} of the inputs are not zero"
 
 
-@torch.library.custom_op("ranvier::convolution", mutates_args=())
 def convolution(
-    x: Tensor,
-    bits: Tensor | None,
-    share: float,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
+    x: Tensor, bits: Tensor | None, share: float, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair
 ) -> Tensor:
     """Pictures x [N, C, H, W], of which a share is not zero, and a weight [N', C, kh, kw] -> [N, N', H', W'].
 
     Given the bits of x, they are all that is kept of it.
     """
-    if share > FORWARD:
-        return functional.conv2d(x, weight, bias, tuple(stride), tuple(padding))
-    seen = window(x.shape, weight.shape, stride, padding)
-    out = _by_events(pixels(x) if bits is None else bits, len(x), seen, weight, bias)
-    y = out.view(len(x), *seen.outputs, len(weight)).permute(0, 3, 1, 2)
-    return y if last(x) or last(weight) else buffers.contiguous(y)
+    return _Convolution.apply(x, bits, share, weight, bias, stride, padding)
+
+
+class _Convolution(Function):
+    """Keeps the bits of the pictures, or the pictures."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, bits: Tensor | None, share: float, weight: Tensor, bias: Tensor | None, *moves: Pair
+    ) -> Tensor:
+        ctx.moves, ctx.shape, ctx.last = moves, x.shape, last(x)
+        ctx.save_for_backward(x if bits is None else bits, weight)
+        if share > FORWARD or not product.finite(weight):
+            return functional.conv2d(x, weight, bias, *map(tuple, moves))
+        seen = window(x.shape, weight.shape, *moves)
+        out = _by_events(pixels(x) if bits is None else bits, len(x), seen, weight, bias)
+        y = out.view(len(x), *seen.outputs, len(weight)).permute(0, 3, 1, 2)
+        if last(x) or last(weight) or y.is_contiguous():
+            return whole(out, y.shape, y.stride())
+        return buffers.contiguous(y)
+
+    @staticmethod
+    def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        (x, weight), (inward, _, _, weighs, biases, _, _), g = saved, ctx.needs_input_grad, grads[0]
+        if g is None:
+            return (None,) * 7
+        return (
+            _input_gradient(ctx, g, weight) if inward else None,
+            None,
+            None,
+            weight_gradient(x, ctx.shape, g, weight, *ctx.moves) if weighs else None,
+            g.sum((0, 2, 3)) if biases else None,
+            None,
+            None,
+        )
 
 
 def _by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -138,7 +160,7 @@ def _by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tens
     out = empty((count * rows * columns, len(weight)), torch.float32)
     base = torch.zeros(1, len(weight)) if bias is None else bias.reshape(1, -1).contiguous()
     packed = product.panels(weight.permute(0, 3, 2, 1).flatten(1))
-    given = product.rows(x), channels, window, packed.numpy(), base.numpy(), out.numpy()
+    given = product.rows(x), channels, window, packed.numpy(), array(base), out.numpy()
 
     def work(lo: int, hi: int) -> None:
         lists = product.lists("listed", tile * width * high, channels)
@@ -149,7 +171,6 @@ def _by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tens
     return out
 
 
-@torch.library.custom_op("ranvier::convolution_weight_gradient", mutates_args=())
 def weight_gradient(
     x: Tensor, shape: Sequence[int], g: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
@@ -192,42 +213,8 @@ def _frame_rows(rows: int, tile: int, window: Window) -> int:
     return int((seen[1] - seen[0]).max()) + window.before[0] + 1
 
 
-@convolution.register_fake
-def _(x, bits, share, weight, bias, stride, padding):  # type: ignore[no-untyped-def]
-    y = x.new_empty(len(x), len(weight), *window(x.shape, weight.shape, stride, padding).outputs)
-    return y.contiguous(memory_format=torch.channels_last) if last(x) or last(weight) else y
-
-
-@weight_gradient.register_fake
-def _(x, shape, g, weight, stride, padding):  # type: ignore[no-untyped-def]
-    return torch.empty_like(weight)
-
-
-def _remember(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    x, bits, _, weight, _, *ctx.moves = inputs
-    ctx.shape, ctx.last = x.shape, last(x)
-    ctx.save_for_backward(x if bits is None else bits, weight)
-
-
-def _backward(ctx: Any, g: Tensor) -> tuple:
-    x, weight = ctx.saved_tensors
-    wanted = ctx.needs_input_grad
-    return (
-        _input_gradient(ctx, g, weight) if wanted[0] else None,
-        None,
-        None,
-        weight_gradient(x, ctx.shape, g, weight, *ctx.moves) if wanted[3] else None,
-        g.sum((0, 2, 3)) if wanted[4] else None,
-        None,
-        None,
-    )
-
-
 def _input_gradient(ctx: Any, g: Tensor, weight: Tensor) -> Tensor:
     """torch's, which looks at the shape of the input only."""
     like = torch.empty(ctx.shape, memory_format=torch.channels_last if ctx.last else torch.contiguous_format)
     others = None, *ctx.moves, (1, 1), False, (0, 0), 1, (True, False, False)
     return torch.ops.aten.convolution_backward(g, like, weight, *others)[0]
-
-
-convolution.register_autograd(_backward, setup_context=_remember)

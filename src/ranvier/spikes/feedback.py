@@ -2,56 +2,94 @@
 
     u[t] = x[t] + z[t - 1] W^T (+ b),   (z[t], s[t]) = rule(u[t], s[t - 1])
 
-One kernel carries the whole sequence, a block of the batch through all steps (`feedback_cpu.py`, `feedback_gpu.py`).
+One kernel carries the whole sequence, a block of the batch through all steps (`LOOPS`).
 u takes the place of x as what is kept for backward: with u known, backward needs no product to see the states again.
 They are retraced segment by segment, then each step is one product, g_z[t] = g_y[t] + g_u[t + 1] W, and one row of the
 adjoint. The gradient of W is a single product over all steps.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ranvier.backends import op
+from ranvier.backends.autograd import Function, refuse
+from ranvier.backends.backend import Backend
 from ranvier.derive.rule import Rule
 from ranvier.spikes import bits, feedback_cpu, product
 
-FEW = 1 << 18  # numbers that the states of one segment of a tile may take: the second cache, and some more
-WIDEST = {"numba": math.inf, "triton": 512}  # neurons; see `feedback_gpu.block`
+SEGMENT = 1 << 18  # numbers that the states of one segment of a tile may take: the second cache, and some more
 
 
-def _kernels(backend: str) -> Any:
-    if backend == "triton":
-        from ranvier.spikes import feedback_gpu  # Triton is imported where it is used
+@dataclass(frozen=True)
+class Loop:
+    """How a backend carries such a rule: where its kernels are, how many neurons they can join, whether spikes are kept
+    for backward as bits, and whether the weight may be of autocast's dtype."""
 
-        return feedback_gpu
-    return feedback_cpu
+    kernels: str
+    widest: float
+    description: str
+    packs: bool = False
+    autocasts: bool = False
+
+    def forward(self, *given: Any) -> tuple:
+        return import_module(self.kernels).forward(*given)
+
+    def backward(self, *given: Any) -> tuple:
+        return import_module(self.kernels).backward(*given)
+
+
+LOOPS = {
+    "numba": Loop("ranvier.spikes.feedback_cpu", math.inf, "tiles of the batch on CPU threads", packs=True),
+    "triton": Loop("ranvier.spikes.feedback_gpu", 512, "a block of the batch per program", autocasts=True),
+}
+
+
+def loop(backend: Backend) -> Loop | None:
+    """The loop of a backend, if it has one."""
+    return LOOPS.get(backend.name)
+
+
+def feedback(
+    x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], weight: Tensor, bias: Tensor | None, rule: Rule,
+    backend: str,
+) -> tuple[list[Tensor], Tensor]:  # fmt: skip
+    """x [T, B, N], z [B, N] the output before the first step, initial [S, B, N], weight [N, N], bias [N] or None
+    -> outputs [T, B, N] each, final [S, B, N]."""
+    tensors = x, z, initial, *params, weight
+    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()  # type: ignore
+    if traced or any(type(t) not in op.PLAIN for t in tensors):
+        *outputs, final, _, _, _ = recurrent(x, z, initial, list(params), weight, bias, rule.key, backend)
+    else:
+        *outputs, final = _Recurrent.apply(x, z, initial, weight, bias, rule.key, backend, *params)
+    return outputs, final
 
 
 def _segment(steps: int, states: int, neurons: int) -> int:
     """Steps whose states are held at once: all if they are few, else about sqrt(T)."""
-    few = steps * states * neurons * feedback_cpu.together(neurons) <= FEW
-    return max(1, steps if few else math.isqrt(max(steps - 1, 0)) + 1)
+    whole = steps * states * neurons * feedback_cpu.together(neurons) <= SEGMENT
+    return max(1, steps if whole else math.isqrt(max(steps - 1, 0)) + 1)
 
 
 def _packs(rule: Rule, dtype: torch.dtype, backend: str) -> bool:
     """Whether backward keeps the bits of the output instead of the output."""
-    return backend == "numba" and rule.binary and dtype == torch.float32
+    return LOOPS[backend].packs and rule.binary and dtype == torch.float32
 
 
-@torch.library.custom_op("ranvier::feedback", mutates_args=())
-def feedback(
+def _forward(
     x: Tensor, z: Tensor, initial: Tensor, params: list[Tensor], weight: Tensor, bias: Tensor | None, rule: str,
     backend: str,
 ) -> list[Tensor]:  # fmt: skip
-    """x [T, B, N], z [B, N] the output before the first step, initial [S, B, N], weight [N, N], bias [N] or None
-    -> outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N], and the bits
-    [T B, words] of the first output where backward keeps those (else [0, words])."""
+    """-> outputs, final, marks [segments, S, B, N], u [T, B, N], and the bits [T B, words] of the first output where
+    backward keeps those (else [0, words])."""
     known, (steps, batch, neurons) = op.rules[rule], x.shape
     segment = _segment(steps, len(known.states), neurons)
-    outputs, final, marks, u = _kernels(backend).forward(
+    outputs, final, marks, u = LOOPS[backend].forward(
         known, x.contiguous(), z, initial.contiguous(), params, weight, bias, segment
     )
     packed = x.new_empty(0, bits.words(neurons), dtype=torch.int64)
@@ -60,7 +98,10 @@ def feedback(
     return [*(y.to(x.dtype) for y in outputs), final, marks, u, packed]
 
 
-@feedback.register_fake
+recurrent = torch.library.custom_op("ranvier::recurrent", _forward, mutates_args=())
+
+
+@recurrent.register_fake
 def _(
     x: Tensor, z: Tensor, initial: Tensor, params: list[Tensor], weight: Tensor, bias: Tensor | None, rule: str,
     backend: str,
@@ -74,8 +115,7 @@ def _(
     return [*outputs, initial.new_empty(initial.shape), marks, x.new_empty(x.shape, dtype=initial.dtype), packed]
 
 
-@torch.library.custom_op("ranvier::feedback_backward", mutates_args=())
-def feedback_backward(
+def _gradients(
     u: Tensor, y: Tensor, z: Tensor, marks: Tensor, params: list[Tensor], weight: Tensor, grads: list[Tensor],
     wanted: list[bool], rule: str, backend: str,
 ) -> list[Tensor]:  # fmt: skip
@@ -86,7 +126,7 @@ def feedback_backward(
     """
     known, dtype, (steps, batch, neurons) = op.rules[rule], marks.dtype, u.shape
     segment = _segment(steps, len(known.states), neurons)
-    g_u, g_initial, rows = _kernels(backend).backward(known, u, marks, params, weight, grads, wanted, segment)
+    g_u, g_initial, rows = LOOPS[backend].backward(known, u, marks, params, weight, grads, wanted, segment)
     before = y[: (steps - 1) * batch] if y.dim() == 2 else y[:-1].reshape(-1, neurons).to(dtype)
     g_weight = product.gradient(before, g_u[1:].reshape(-1, neurons), neurons) + g_u[0].t() @ z.to(dtype)
     kept = [p for p, want in zip(params, wanted, strict=True) if want]
@@ -94,7 +134,10 @@ def feedback_backward(
     return [g_u.to(grads[0].dtype), (g_u[0] @ weight.to(dtype)).to(z.dtype), g_initial, g_weight, *found]
 
 
-@feedback_backward.register_fake
+recurrent_backward = torch.library.custom_op("ranvier::recurrent_backward", _gradients, mutates_args=())
+
+
+@recurrent_backward.register_fake
 def _(
     u: Tensor, y: Tensor, z: Tensor, marks: Tensor, params: list[Tensor], weight: Tensor, grads: list[Tensor],
     wanted: list[bool], rule: str, backend: str,
@@ -104,30 +147,65 @@ def _(
     return [grads[0].new_empty(u.shape), z.new_empty(z.shape), marks.new_empty(marks.shape[1:]), like, *found]
 
 
-def _remember(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
-    _, z, _, params, weight, bias, ctx.rule, ctx.backend = inputs
-    ctx.set_materialize_grads(False)  # nothing comes back to u, which is as large as the output
+def _keep(ctx: Any, inputs: tuple, output: Sequence[Tensor], rule: str, backend: str) -> None:
+    z, params, weight, bias = inputs
     *outputs, _, marks, u, packed = output
-    ctx.biased = bias is not None
-    y = packed if _packs(op.rules[ctx.rule], u.dtype, ctx.backend) else outputs[0]
+    ctx.set_materialize_grads(False)  # nothing comes back to u, which is as large as the output
+    ctx.rule, ctx.backend, ctx.biased, ctx.dtype = rule, backend, bias is not None, outputs[0].dtype
+    y = packed if _packs(op.rules[rule], u.dtype, backend) else outputs[0]
     ctx.save_for_backward(u, y, z, marks, weight, *params)
-    ctx.dtype = outputs[0].dtype
+
+
+def _back(
+    ctx: Any, saved: Sequence[Tensor], grads: Sequence[Tensor | None], wanted: list[bool], gradients: Any
+) -> tuple:
+    """Of x, z, the initial state, the weight, the bias and each parameter; grads: of the outputs and final state."""
+    u, y, z, marks, weight, *params = saved
+    *given, final = grads
+    given = [torch.zeros_like(u, dtype=ctx.dtype) if g is None else g for g in given]
+    final = torch.zeros_like(marks[0]) if final is None else final
+    asked = u, y, z, marks, params, weight, [*given, final], wanted, ctx.rule, ctx.backend
+    g_x, g_z, g_initial, g_weight, *found = gradients(*asked)
+    each = iter(found)
+    g_params = [next(each) if want else None for want in wanted]
+    return g_x, g_z, g_initial, g_weight.to(weight.dtype), g_x.sum((0, 1)) if ctx.biased else None, g_params
+
+
+def _remember(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
+    _, z, _, params, weight, bias, rule, backend = inputs
+    _keep(ctx, (z, params, weight, bias), output, rule, backend)
 
 
 def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
-    u, y, z, marks, weight, *params = ctx.saved_tensors
+    wanted = [bool(n) for n in ctx.needs_input_grad[3]] if ctx.needs_input_grad[3] else []
     *given, final, _, _, _ = grads
-    given = [torch.zeros_like(u, dtype=ctx.dtype) if g is None else g for g in given]
-    final = torch.zeros_like(marks[0]) if final is None else final
-    wanted = [bool(n) for n in ctx.needs_input_grad[3]] if params else []
-    g_x, g_z, g_initial, g_weight, *found = feedback_backward(
-        u, y, z, marks, params, weight, [*given, final], wanted, ctx.rule, ctx.backend
+    g_x, g_z, g_initial, g_weight, g_bias, g_params = _back(
+        ctx, ctx.saved_tensors, [*given, final], wanted, recurrent_backward
     )
-    each = iter(found)
-    g_params = [next(each) if want else None for want in wanted]
-    g_bias = g_x.sum((0, 1)) if ctx.biased else None
-    return g_x, g_z, g_initial, g_params, g_weight.to(weight.dtype), g_bias, None, None
+    return g_x, g_z, g_initial, g_params, g_weight, g_bias, None, None
 
 
-feedback.register_autograd(_backward, setup_context=_remember)
-feedback_backward.register_autograd(op.no_second_derivative, setup_context=lambda ctx, inputs, output: None)
+recurrent.register_autograd(_backward, setup_context=_remember)
+recurrent_backward.register_autograd(refuse, setup_context=lambda ctx, inputs, output: None)
+
+
+class _Recurrent(Function):
+    """`recurrent` without the dispatcher; -> outputs and final state."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, z: Tensor, initial: Tensor, weight: Tensor, bias: Tensor | None, rule: str, backend: str,
+        *params: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        found = _forward(x, z, initial, list(params), weight, bias, rule, backend)
+        out = found[:-3]
+        if not len(found[-1]):  # backward needs the output itself, which its owner may change
+            out = [found[0].clone(), *out[1:]]
+        _keep(ctx, (z, params, weight, bias), found, rule, backend)
+        return tuple(out)
+
+    @staticmethod
+    def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        wanted = list(ctx.needs_input_grad[7:])
+        g_x, g_z, g_initial, g_weight, g_bias, g_params = _back(ctx, saved, grads, wanted, _gradients)
+        return g_x, g_z, g_initial, g_weight, g_bias, None, None, *g_params

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ranvier.backends import numba_backend, op
+from ranvier.backends.autograd import array
 from ranvier.backends.buffers import empty, scratch
 from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
@@ -60,8 +61,8 @@ def carry(
     """The same with a place for all that is found; u may be that of x. params and columns as the kernels take them."""
     (_, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
     code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), more=_loops())
-    arrays = (product.FORWARD, x.numpy(), z.numpy(), columns.numpy(), initial.view(states, -1).numpy(),
-              tuple(p.numpy() for p in params), _flat(outputs), outputs[0].numpy(), u.numpy(), _flat([u]),
+    arrays = (product.FORWARD, x.numpy(), z.numpy(), array(columns), initial.view(states, -1).numpy(),
+              tuple(map(array, params)), _flat(outputs), outputs[0].numpy(), u.numpy(), _flat([u]),
               final.view(states, -1).numpy(), marks.view(len(marks), states, -1).numpy())  # fmt: skip
     tile = min(together(neurons), batch)
 
@@ -97,7 +98,7 @@ def carry_back(
     g_z = torch.empty(1, batch, neurons, dtype=dtype)
     g_initial = torch.empty(states, batch * neurons, dtype=dtype)
     g_params = torch.zeros(sum(wanted), batch * neurons, dtype=dtype)
-    arrays = (_flat([u]), marks.view(len(marks), states, -1).numpy(), tuple(p.numpy() for p in params), columns.numpy(),
+    arrays = (_flat([u]), marks.view(len(marks), states, -1).numpy(), tuple(map(array, params)), array(columns),
               g_outputs[0].numpy(), g_after.numpy(), g_z.numpy(), _flat([g_z, *g_outputs[1:]]),
               g_final.view(states, -1).numpy(), g_u.numpy(), _flat([g_u]), g_initial.numpy(),
               g_params.numpy())  # fmt: skip

@@ -7,6 +7,7 @@ Of inputs that are spikes only the bits are kept for backward. The gradient that
 compact surrogate left most of it zero, the input's gradient and the weight's go by its events.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ranvier.backends.autograd import Function, array
 from ranvier.backends.buffers import empty, scratch
 from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
@@ -54,8 +56,8 @@ def bits_of(x: Tensor) -> Tensor | None:
     seen = _sample(x)
     if not torch.equal(seen, seen.square()):  # graded
         return None
-    bits, spikes = look(x.detach())
-    return bits if spikes.item() else None
+    bits, _, spikes = spikes_bits.packed(x.detach().reshape(-1, x.shape[-1]))
+    return bits if spikes else None
 
 
 def explain(x: Tensor) -> str:
@@ -69,38 +71,50 @@ def explain(x: Tensor) -> str:
     return f"cpu: by events, {share:.1%} of the inputs are not zero{backward}"
 
 
-@torch.library.custom_op("ranvier::look", mutates_args=())
-def look(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The bits [M, words] of x [*, K], and whether x holds nothing but 0 and 1."""
-    bits, _, spikes = spikes_bits.packed(x.reshape(-1, x.shape[-1]))
-    return bits, torch.tensor(spikes)
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, bits: Tensor | None = None, events: bool = True, rows: int = 0
+) -> Tensor:
+    """x [*, K], weight [N, K], bias [N] -> x weight^T + bias [*, N], by events where they are few.
+
+    bits: those of x if they are known, and are all that is kept of it. events: whether they may be looked at. rows: how
+    many rows are multiplied at once (0: all), since torch's product rounds other numbers of rows in other ways.
+    """
+    return _Linear.apply(x, bits, weight, bias, events, rows)
 
 
-@look.register_fake
-def _(x: Tensor) -> tuple[Tensor, Tensor]:
-    columns = x.shape[-1]
-    rows = x.numel() // columns if columns else 0
-    return x.new_empty(rows, spikes_bits.words(columns), dtype=torch.int64), x.new_empty((), dtype=torch.bool)
+class _Linear(Function):
+    """Keeps the bits of x, or x."""
 
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, bits: Tensor | None, weight: Tensor, bias: Tensor | None, events: bool, rows: int
+    ) -> Tensor:
+        columns = x.shape[-1]
+        given = x.reshape(-1, columns).contiguous() if bits is None else bits
+        out = empty((*x.shape[:-1], len(weight)), weight.dtype)
+        flat = out.view(-1, len(weight))
+        multiply = multiplier(given, columns, weight, bias, None if events else 1.0)
+        for lo in range(0, len(flat), rows or max(1, len(flat))):
+            of = slice(lo, lo + rows if rows else None)
+            multiply(given[of], flat[of])
+        ctx.events, ctx.shape = events, x.shape
+        ctx.save_for_backward(x if bits is None else bits, weight)
+        return out
 
-@torch.library.custom_op("ranvier::linear", mutates_args=())
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x [*, K], weight [N, K], bias [N] -> x weight^T + bias [*, N]."""
-    if x.device.type != "cpu" or weight.dtype != x.dtype:
-        return torch.nn.functional.linear(x, weight, bias)
-    return _whole(x, x.reshape(-1, x.shape[-1]).contiguous(), weight, bias)
-
-
-@torch.library.custom_op("ranvier::spike_linear", mutates_args=())
-def spike_linear(x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`linear` for spikes x [*, K] whose bits [M, words] are known, and are all that is kept of them."""
-    return _whole(x, bits, weight, bias)
-
-
-def _whole(x: Tensor, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    out = empty((*x.shape[:-1], len(weight)), weight.dtype)
-    multiplier(rows, x.shape[-1], weight, bias)(rows, out.view(-1, len(weight)))
-    return out
+    @staticmethod
+    def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        (given, weight), (inward, _, weighs, biases, _, _), g = saved, ctx.needs_input_grad, grads[0]
+        if g is None:
+            return (None,) * 6
+        columns, rows = weight.shape[1], g.reshape(-1, len(weight)).contiguous()
+        given = given.reshape(-1, given.shape[-1]).contiguous()
+        few = share(rows, len(weight)) if ctx.events else 1.0  # behind a compact surrogate most are zero
+        g_x = None
+        if inward:
+            g_x = empty(ctx.shape, g.dtype)
+            multiplier(rows, len(weight), weight.t(), None, few)(rows, g_x.view(-1, columns))
+        g_weight = gradient(given, rows, columns, few) if weighs else None
+        return g_x, None, g_weight, rows.sum(0) if biases else None, None, None
 
 
 def multiplier(
@@ -111,7 +125,7 @@ def multiplier(
     By events, if few of the whole x are any (few: their share, if it is known already), else by torch's product. Valid
     until this thread makes the next one.
     """
-    if (share(x, columns) if few is None else few) <= FORWARD:
+    if (share(x, columns) if few is None else few) <= FORWARD and finite(weight):
         packed = panels(weight, slim(len(weight)))
         base = torch.zeros(1, len(weight)) if bias is None else bias.view(1, -1)
         return lambda rows, out: add_events(rows, packed, columns, base, out)
@@ -122,6 +136,11 @@ def multiplier(
             torch.mm(part, weight.t(), out=to) if bias is None else torch.addmm(bias, part, weight.t(), out=to)
 
     return dense
+
+
+def finite(weight: Tensor) -> bool:
+    """Whether no weight is NaN or infinite: events would pass over one whose input is zero, and a product does not."""
+    return math.isfinite(weight.sum().item())
 
 
 def _numbers(rows: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
@@ -155,7 +174,7 @@ def panels(weight: Tensor, slim: bool = False, name: str = "panels") -> Tensor:
 
     lanes = product_kernels.SLIM if slim else product_kernels.LANES
     packed = scratch(name, (-(-len(weight) // lanes) * weight.shape[1], lanes), weight.dtype)
-    product_kernels.pack_columns(weight.contiguous().numpy(), packed.numpy())
+    product_kernels.pack_columns(array(weight.contiguous()), packed.numpy())
     return packed
 
 
@@ -168,7 +187,7 @@ def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tenso
     """out [M, N] = base [M or 1, N] + x weight^T, by the events of x: numbers [M, K] or bits; weight in `panels`."""
     from ranvier.spikes import product_kernels
 
-    given = rows(x), columns, panels.numpy(), base.contiguous().numpy(), int(len(base) != 1), out.numpy()
+    given = rows(x), columns, panels.numpy(), array(base.contiguous()), int(len(base) != 1), out.numpy()
     tile = min(FORWARD_TILE, max(1, len(x)))
     kernel = product_kernels.forward_slim if panels.shape[1] == product_kernels.SLIM else product_kernels.forward
 
@@ -265,59 +284,8 @@ def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
     return found.total()
 
 
-@linear.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x.new_empty(*x.shape[:-1], weight.shape[0])
-
-
-@spike_linear.register_fake
-def _(x: Tensor, bits: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x.new_empty(*x.shape[:-1], weight.shape[0])
-
-
-@torch.library.custom_op("ranvier::linear_backward", mutates_args=())
-def linear_backward(x: Tensor, weight: Tensor, g: Tensor, wanted: list[bool]) -> list[Tensor]:
-    """Gradients of the wanted among x, weight, bias. x [*, K] holds numbers, or bits [M, words] beside g [*, N]."""
-    columns, g_rows = weight.shape[1], g.reshape(-1, g.shape[-1]).contiguous()
-    few = share(g_rows, g_rows.shape[1])  # behind a neuron with a compact surrogate most are zero
-    found = []
-    if wanted[0]:
-        size = (*g.shape[:-1], columns)
-        found.append(empty(size, g.dtype) if g.device.type == "cpu" else g.new_empty(size))
-        multiplier(g_rows, len(weight), weight.t(), None, few)(g_rows, found[0].view(-1, columns))
-    if wanted[1]:
-        found.append(gradient(x.reshape(-1, x.shape[-1]).contiguous(), g_rows, columns, few))
-    if wanted[2]:
-        found.append(g_rows.sum(0))
-    return found
-
-
 def gradient(x: Tensor, g: Tensor, columns: int, few_g: float = 1.0) -> Tensor:
     """g^T x [N, K], by the events of x, numbers or bits, where they are few, or by those of g, whose share is few_g."""
     found = Gradient(g.shape[1], columns, share(x, columns) if g.dtype == torch.float32 else 1.0, few_g)
     found.add(x, g)
     return found.total()
-
-
-@linear_backward.register_fake
-def _(x: Tensor, weight: Tensor, g: Tensor, wanted: list[bool]) -> list[Tensor]:
-    whole = g.new_empty(*g.shape[:-1], weight.shape[1]), torch.empty_like(weight), weight.new_empty(weight.shape[:1])
-    return [v for v, want in zip(whole, wanted, strict=True) if want]
-
-
-def _remember(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    x, *bits, weight, _ = inputs
-    ctx.save_for_backward(bits[0] if bits else x, weight)
-
-
-def _backward(ctx: Any, g: Tensor) -> tuple:
-    x, weight = ctx.saved_tensors
-    needed = ctx.needs_input_grad
-    wanted = [needed[0], *needed[-2:]]
-    found = iter(linear_backward(x, weight, g, wanted))
-    g_x, *others = (next(found) if want else None for want in wanted)
-    return (g_x, *(None,) * (len(needed) - 3), *others)
-
-
-linear.register_autograd(_backward, setup_context=_remember)
-spike_linear.register_autograd(_backward, setup_context=_remember)

@@ -8,18 +8,17 @@ from torch import nn
 
 import ranvier as rv
 from everything import NEURONS
-from ranvier.nn.sequential import stages
-from ranvier.nn.stage_driven import DrivenStage
-from ranvier.spikes import driven, product
+from ranvier.nn.stage_linear import LinearStage
+from ranvier.spikes import chunked, product
 
-ONE_INPUT = [c for c in NEURONS if stages([nn.Linear(2, 2), c()])[0].__class__ is DrivenStage]
+ONE_INPUT = [c for c in NEURONS if LinearStage.begin([nn.Linear(2, 2), c()])]
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Several chunks, by events where they are few, even for what a test has time for."""
-    monkeypatch.setattr(driven, "CHUNK", 1 << 8)
-    monkeypatch.setattr(driven, "ROWS", 8)
+    monkeypatch.setattr(chunked, "CHUNK", 1 << 8)
+    monkeypatch.setattr(chunked, "ROWS", 8)
     monkeypatch.setattr(product, "SMALL", 1)
 
 

@@ -9,9 +9,13 @@ from torch import nn
 import ranvier as rv
 from ranvier.backends import pooled
 from ranvier.backends.pooled import Pictures
-from ranvier.nn.sequential import stages
-from ranvier.nn.stage import Stage
-from ranvier.nn.stage_pictures import PictureStage
+from ranvier.nn.plan import Plan, Stage
+from ranvier.nn.sequential import STAGES
+from ranvier.nn.stage_convolution import ConvolutionStage
+
+
+def planned(layers):
+    return Plan.of(layers, STAGES).parts
 
 
 def lif(**given):
@@ -123,15 +127,15 @@ def test_threads_agree():
 
 def test_what_makes_a_stage():
     conv, norm, neuron, pool = NETS["norm and greatest"]()
-    assert [type(s) for s in stages([conv, norm, neuron, pool])] == [PictureStage]
-    assert stages([nn.Flatten(), neuron]) and not any(isinstance(s, Stage) for s in stages([nn.Flatten(), neuron]))
-    assert [type(s) for s in stages([conv, norm, nn.ReLU(), neuron, pool])] == [
+    assert [type(s) for s in planned([conv, norm, neuron, pool])] == [ConvolutionStage]
+    assert planned([nn.Flatten(), neuron]) and not any(isinstance(s, Stage) for s in planned([nn.Flatten(), neuron]))
+    assert [type(s) for s in planned([conv, norm, nn.ReLU(), neuron, pool])] == [
         nn.Conv2d,
         nn.BatchNorm2d,
         nn.ReLU,
-        PictureStage,
+        ConvolutionStage,
     ]
-    assert not any(isinstance(s, Stage) for s in stages([conv, rv.TimedLIF()]))  # more than one input
+    assert not any(isinstance(s, Stage) for s in planned([conv, rv.TimedLIF()]))  # more than one input
 
 
 def test_what_it_cannot_do_in_one_pass_it_does_one_by_one():
@@ -153,8 +157,8 @@ def test_long_sequences_run_one_by_one(monkeypatch):
     torch.manual_seed(0)
     net, x = rv.Sequential(*NETS["norm and greatest"]()).eval(), 2 * torch.rand(4, 2, 2, 9, 11)
     y = net(x)
-    monkeypatch.setattr("ranvier.nn.stage_pictures.TRAIL", 4)
-    monkeypatch.setattr("ranvier.nn.stage_pictures.one_pass", None)
+    monkeypatch.setattr("ranvier.nn.stage_convolution.TRAIL", 4)
+    monkeypatch.setattr("ranvier.nn.stage_convolution.one_pass", None)
     torch.testing.assert_close(net(x), y)
 
 

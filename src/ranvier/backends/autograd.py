@@ -1,0 +1,73 @@
+"""One way to write an autograd function.
+
+Every function of Ranvier is a `Function`: it reads what it saved once, gives first derivatives, and says so where
+somebody asks for second ones. What it gives out is memory of its own (`whole`, never a view), so that it can be
+changed in place like any other result.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FIRST_ONLY = (
+    "the fused kernels give first derivatives only; for second ones run the forward pass "
+    'inside `with ranvier.backend("reference"):`'
+)
+
+
+class Function(torch.autograd.Function):
+    """A function whose derivative is a kernel: define `forward(ctx, ...)` and `gradients(ctx, saved, *grads)`."""
+
+    saves_inputs = False
+    """Whether every input that may need a gradient is saved as it came. Then a gradient may be asked for with
+    `create_graph=True`, and only who differentiates it is refused; else the asking is refused, since nothing would tie
+    the gradient to its inputs, and its derivative would be zero without a word."""
+
+    @staticmethod
+    def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The gradient of every input, from what was saved and the gradients of the outputs (None where zero)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        function, saved = ctx._forward_cls, ctx.saved_tensors  # read once: hooks may compute them
+        if not torch.is_grad_enabled():
+            return function.gradients(ctx, saved, *grads)
+        if not function.saves_inputs:
+            raise RuntimeError(FIRST_ONLY)
+        with torch.no_grad():
+            found = function.gradients(ctx, saved, *grads)
+        return tuple(None if g is None else _Once.apply(g, *saved, *grads) for g in found)
+
+
+class _Once(torch.autograd.Function):
+    """A gradient that cannot be differentiated, tied to what it depends on."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, *depends: Tensor | None) -> Tensor:
+        return g.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> None:
+        raise RuntimeError(FIRST_ONLY)
+
+
+def refuse(ctx: Any, *grads: Any) -> None:
+    """The derivative of an operator that is itself a derivative."""
+    raise RuntimeError(FIRST_ONLY)
+
+
+def whole(x: Tensor, shape: Sequence[int], stride: Sequence[int] | None = None) -> Tensor:
+    """x in another shape, or with other strides, not as a view: what a function gives out may be changed in place."""
+    if stride is None:
+        return torch.ops.aten._unsafe_view(x, shape)
+    return x.new_empty(0).set_(x.untyped_storage(), x.storage_offset(), shape, stride)
+
+
+def array(x: Tensor) -> np.ndarray:
+    """A parameter's numbers for a kernel. `Tensor.numpy` would fix the size of its storage for good, and sharding
+    frees that storage between uses."""
+    return np.from_dlpack(x.detach())

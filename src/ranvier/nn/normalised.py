@@ -1,0 +1,191 @@
+"""Norm, neuron and pool on pictures in one pass over memory, and their derivative; the norm alone, from the same sums.
+
+norm(y) = (y - mean) scale + shift,  scale = weight / sqrt(var + eps),  shift = bias
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranvier.backends import pooled
+from ranvier.backends.autograd import Function
+from ranvier.backends.pooled import Pictures
+from ranvier.derive.rule import Rule
+from ranvier.nn.neuron import Neuron
+from ranvier.spikes import bits
+
+
+def one_pass(y: Tensor, norm: Any, neuron: Neuron, kind: str, window: int, steps: int, batch: int) -> Tensor:
+    """y [T B, C, H, W], or [B, C, H, W] if every step has the same -> [T, B, C, H', W'], all channels last in memory.
+
+    norm: a torch batch norm or None; window: width and height of what is pooled, kind "max" or "mean".
+    """
+    _, channels, height, width = y.shape
+    size = Pictures(steps, batch, height, width, channels, window, kind)
+    _, begin, params = neuron.prepare(y[:1].detach().unsqueeze(0), None)
+    states = [s[0] for s in begin.values()]  # the same for every picture
+    initial = torch.stack(states) if states else y.detach().new_empty(0, *y.shape[1:])
+    rule, known, weight, bias = neuron.bound(()), None, None, None
+    if norm is not None:
+        rule, known = rule.scaled, statistics(norm, y, steps * batch // len(y))
+        weight, bias = norm.weight, norm.bias
+    given = () if known is None else (known.mean, known.rate, *known.running)
+    own = known is not None and known.own
+    params = [p.to(y.dtype) for p in params]
+    z = _OnePass.apply(y, initial, weight, bias, (rule, size, own, len(params)), *params, *given)
+    return z.view(steps, batch, size.tiles, width // window, channels).permute(0, 1, 4, 2, 3)
+
+
+def normalised(y: Tensor, norm: Any, repeats: int) -> Tensor:
+    """The batch norm of pictures y [N, C, H, W], each shown `repeats` times, as `one_pass` rounds it."""
+    known = statistics(norm, y, repeats)
+    return _Normalised.apply(y, norm.weight, norm.bias, known.own, known.mean, known.rate, *known.running)
+
+
+class _Normalised(Function):
+    """(y - mean) scale + shift; mean and rate [C] are those of y if `own` says so."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, y: Tensor, weight: Tensor | None, bias: Tensor | None, own: bool, mean: Tensor, rate: Tensor,
+        *running: Tensor,
+    ) -> Tensor:  # fmt: skip
+        ctx.own = own
+        ctx.save_for_backward(y, weight, mean, rate, *running)
+        centre, scale, shift = _affine(mean, rate, weight, bias)
+        return (y - centre) * scale + shift
+
+    @staticmethod
+    def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        (y, weight, mean, rate, *running), g, needs = saved, grads[0], ctx.needs_input_grad
+        nothing = (None,) * (3 + len(running))
+        if g is None:
+            return None, None, None, *nothing
+        over, (centre, scale, _) = (0, 2, 3), _affine(mean, rate, weight, None)
+        g_bias, g_weight = g.sum(over), (g * (y - centre)).sum(over) * rate
+        g_y = g * scale
+        if ctx.own:
+            share = scale.flatten() * (y.shape[1] / y.numel())
+            g_y -= ((share * rate * g_weight).view(-1, 1, 1) * (y - centre)).add_((share * g_bias).view(-1, 1, 1))
+        return g_y if needs[0] else None, g_weight if needs[1] else None, g_bias if needs[2] else None, *nothing
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a batch norm takes off each channel, and by what it multiplies the rest before its weight [C]; whether the
+    input itself decided them, or else the running ones that did."""
+
+    mean: Tensor
+    rate: Tensor
+    own: bool
+    running: tuple[Tensor, ...] = ()
+
+
+@torch.no_grad()
+def statistics(norm: Any, y: Tensor, repeats: int) -> Statistics:
+    """Those of y [N, C, H, W], each picture shown `repeats` times, or the running ones; in training these go on."""
+    tracked = norm.running_mean is not None
+    if tracked and not norm.training:
+        running = norm.running_mean, norm.running_var
+        rate = torch.rsqrt(norm.running_var.to(y.dtype) + norm.eps)
+        return Statistics(norm.running_mean.to(y.dtype), rate, own=False, running=running)
+    mean, var = torch.batch_norm_update_stats(y.detach(), None, None, 0.0)
+    if tracked:
+        norm.num_batches_tracked.add_(1)
+        share = 1.0 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
+        count = y.numel() // y.shape[1] * repeats
+        norm.running_mean.lerp_(mean.to(norm.running_mean), share)
+        norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var), share)
+    return Statistics(mean.to(y.dtype), torch.rsqrt(var.to(y.dtype) + norm.eps), own=True)
+
+
+def _affine(mean: Tensor, rate: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre, scale and shift of a norm, [C, 1, 1] each, as the scaled rule takes them."""
+    scale = rate if weight is None else weight.to(rate) * rate
+    shift = torch.zeros_like(mean) if bias is None else bias.to(mean)
+    centre, scale, shift = (v.detach().view(-1, 1, 1) for v in (mean, scale, shift))
+    return centre, scale, shift
+
+
+class _OnePass(Function):
+    """Pictures -> pooled output [T, B H' W' C]; of that, only what backward asks the greatest of windows for is kept:
+    the bits, if they are spikes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, y: Tensor, initial: Tensor, weight: Tensor | None, bias: Tensor | None, settings: tuple,
+        *others: Tensor,
+    ) -> Tensor:  # fmt: skip
+        rule, size, _, count = ctx.settings = settings
+        params, known = others[:count], others[count : count + 2]
+        numbers = [_spread(p, size) for p in (*params, *(_affine(*known, weight, bias) if known else ()))]
+        z = pooled.forward(rule, _rows(y, size), _last(initial), numbers, size)
+        ctx.save_for_backward(y, initial, weight, bias, _greatest(rule, size, z), *others)
+        return z
+
+    @staticmethod
+    def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        y, initial, weight, bias, best, *others = saved
+        rule, size, own, count = ctx.settings
+        inward, _, weighs, biases, _, *needs = ctx.needs_input_grad
+        params, known, g_z = others[:count], others[count : count + 2], grads[0]
+        nothing = [None] * (len(others) - count)
+        if g_z is None:
+            return (None,) * (5 + len(others))
+        through = inward and own  # the statistics, too, depend on the input
+        affine = _affine(*known, weight, bias) if known else ()
+        wanted = (inward, *needs[:count], *((False, weighs or through, biases or through) if known else ()))
+        x, numbers = _rows(y, size), [_spread(p, size) for p in (*params, *affine)]
+        z = bits.unpack(best, size.pooled[1]) if best.dtype == torch.int64 else best
+        given = rule, x, _last(initial), numbers, z, g_z.contiguous(), wanted, size
+        g_x, g_initial, rows = pooled.backward(*given)
+        found = iter(rows)
+        gathered = [
+            _gathered(next(found), p, size) if want else None
+            for p, want in zip((*params, *affine), wanted[1:], strict=True)
+        ]
+        g_weight = g_bias = None
+        if known:
+            mean, rate = known
+            *gathered, _, g_scale, g_shift = gathered
+            g_weight = None if g_scale is None else g_scale.flatten() * rate
+            g_bias = None if g_shift is None else g_shift.flatten()
+            if through:
+                share = affine[1].flatten() * (size.channels / x.numel())
+                pooled.add_affine(g_x, x, mean, -share * rate * g_weight, -share * g_bias)
+        g_y, g_start = (
+            g.view(-1, size.height, size.width, size.channels).permute(0, 3, 1, 2) for g in (g_x, g_initial)
+        )
+        g_weight, g_bias = g_weight if weighs else None, g_bias if biases else None
+        return g_y if inward else None, g_start, g_weight, g_bias, None, *gathered, *nothing
+
+
+def _greatest(rule: Rule, size: Pictures, z: Tensor) -> Tensor:
+    """What tells backward which of a window was the greatest: bits of spikes, other outputs themselves."""
+    if size.kind != "max" or size.window == 1:
+        return z.new_empty(size.steps, 0)  # nobody asks
+    return bits.packed(z).bits if rule.binary and z.dtype == torch.float32 else z.clone()
+
+
+def _rows(y: Tensor, size: Pictures) -> Tensor:
+    """Pictures [N, C, H, W], channels last, as the kernels take them: [T or 1, B H W C]."""
+    return y.detach().permute(0, 2, 3, 1).reshape(len(y) // size.batch, -1)
+
+
+def _last(v: Tensor) -> Tensor:
+    """[S, C, H, W] -> [S, H W C]."""
+    return v.detach().permute(0, 2, 3, 1).reshape(len(v), -1).contiguous()
+
+
+def _spread(p: Tensor, size: Pictures) -> Tensor:
+    """A parameter broadcastable to [C, H, W] -> [1] or [H W C]."""
+    if p.numel() == 1:
+        return p.detach().reshape(1)
+    return _last(p.expand(size.channels, size.height, size.width).unsqueeze(0)).view(-1)
+
+
+def _gathered(row: Tensor, p: Tensor, size: Pictures) -> Tensor:
+    """The gradient [H W C] of a parameter at every place -> that of the parameter."""
+    return row.view(size.height, size.width, size.channels).permute(2, 0, 1).sum_to_size(p.shape).to(p.dtype)

@@ -1,0 +1,79 @@
+"""Recomputation instead of memory, with state.
+
+`torch.utils.checkpoint` keeps nothing of what runs within it but its input, and runs it again on the way back. By then
+the verb under which it ran is over, and a layer that began with a state would begin at rest. So: `ranvier.checkpoint`
+opens the same book again; torch's own is refused where it would give another gradient.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils import checkpoint as torch_checkpoint
+
+from ranvier.nn.temporal import here
+
+_KINDS = {  # the code of torch's checkpoints, as it stands on the stack
+    inspect.unwrap(torch_checkpoint.checkpoint).__code__: "non-reentrant",
+    torch_checkpoint.CheckpointFunction.forward.__code__: "reentrant",
+}
+
+
+def checkpoint(layers: Callable[..., Any], *x: Any) -> Any:
+    """layers(*x), of which only x is kept for the backward pass; the rest is computed again there.
+
+    Right under every verb: within `scan`, `step` and `record` the recomputation begins with the same state, and the
+    state that is handed over has its gradient. Random numbers (dropout) are the same again. layers: a module, or any
+    function of tensors.
+
+    >>> import torch, ranvier
+    >>> deep = ranvier.Sequential(torch.nn.Linear(4, 64), ranvier.LIF(), torch.nn.Linear(64, 4), ranvier.LIF())
+    >>> x = torch.rand(20, 2, 4, requires_grad=True)
+    >>> ranvier.checkpoint(deep, x).sum().backward()
+    """
+
+    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+        book = getattr(here, "book", None)
+        again = nullcontext() if book is None else _again(replace(book, after={}, traces={}, notes=None))
+        return _within(), again
+
+    return torch_checkpoint.checkpoint(layers, *x, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def _within() -> Iterator[None]:
+    """Within this block recomputation is taken care of."""
+    outer, here.recomputable = getattr(here, "recomputable", False), True
+    try:
+        yield
+    finally:
+        here.recomputable = outer
+
+
+@contextmanager
+def _again(book: Any) -> Iterator[None]:
+    outer, here.book = getattr(here, "book", None), book
+    try:
+        with _within():
+            yield
+    finally:
+        here.book = outer
+
+
+def refuse_recomputation(path: str, state: Any) -> None:
+    """Refuse a layer that runs under a verb and within torch's own checkpoint, where that would be wrong."""
+    if torch.compiler.is_compiling() or getattr(here, "recomputable", False):
+        return
+    frame = sys._getframe(1)
+    while frame is not None:
+        kind = _KINDS.get(frame.f_code)
+        if kind == "reentrant" or (kind and state is not None):
+            raise RuntimeError(
+                f"layer {path!r} runs within torch.utils.checkpoint and under a verb: computed again, it would begin "
+                f"without its state, and the gradient would be wrong; use ranvier.checkpoint(layers, x), which knows it"
+            )
+        frame = frame.f_back

@@ -1,0 +1,144 @@
+"""Convolution, norm, neuron and pool, the stage of a deep spiking net: in one pass over memory where that can be.
+
+One after the other they keep four tensors of full size for backward: what the convolution gave, its normalised form,
+the spikes, and what the pool needs to know. In one pass only the first is kept: the norm is two numbers per channel,
+which the rule of the neuron reads with its input, and the pool takes the spikes while they are in cache. Backward
+computes the rest again.
+
+Where a state goes in or comes out, or is recorded, norm, neuron and pool take turns; the arithmetic is the same.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.convolution import Conv2d
+from ranvier.nn.fold import fold, still
+from ranvier.nn.neuron import Neuron
+from ranvier.nn.norm import ThresholdBatchNorm2d
+from ranvier.nn.normalised import normalised, one_pass
+from ranvier.nn.plan import Stage, plain_neuron
+from ranvier.nn.temporal import Temporal
+
+DTYPES = torch.float32, torch.float64
+NORMS = nn.BatchNorm2d, ThresholdBatchNorm2d
+TRAIL = 1 << 22  # numbers: what the states of one row of windows may take over all steps
+
+
+def _max_window(pool: nn.MaxPool2d) -> Any:
+    return pool.kernel_size if pool.dilation in (1, (1, 1)) and not pool.return_indices else None
+
+
+def _mean_window(pool: nn.AvgPool2d) -> Any:
+    return pool.kernel_size if pool.divisor_override is None else None
+
+
+# For each pool: its kind, and its window, or None if it does what a stage cannot.
+POOLS: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    nn.MaxPool2d: ("max", _max_window),
+    nn.AvgPool2d: ("mean", _mean_window),
+}
+
+
+def _pooling(pool: nn.Module | None) -> tuple[str, int]:
+    """Kind and window of a pool of square windows side by side, or of none; window 0 if it is another pool."""
+    if pool is None:
+        return "max", 1
+    kind, window = POOLS[type(pool)]
+    sizes = {n for k in (window(pool), pool.stride) for n in (k if isinstance(k, tuple) else (k,))}
+    one = sizes.pop() if len(sizes) == 1 and pool.padding in (0, (0, 0)) and not pool.ceil_mode else None
+    return kind, one if isinstance(one, int) else 0
+
+
+class ConvolutionStage(Stage):
+    """Layers in a row, a neuron among them; the others may be absent, but not both norm and pool."""
+
+    folds = False
+
+    def __init__(self, convolution: nn.Conv2d | None, norm: Any, neuron: Neuron, pool: nn.Module | None):
+        self.convolution, self.norm, self.temporal, self.pool = convolution, norm, neuron, pool
+        self.layers = tuple(m for m in (convolution, norm, neuron, pool) if m is not None)
+
+    @classmethod
+    def begin(cls, layers: Sequence[nn.Module]) -> Self | None:
+        rest = list(layers)
+
+        def take(*kinds: type) -> Any:
+            return rest.pop(0) if rest and type(rest[0]) in kinds else None
+
+        convolution, norm = take(nn.Conv2d, Conv2d), take(*NORMS)
+        neuron: Any = rest.pop(0) if rest else None
+        pool = take(*POOLS)
+        if not plain_neuron(neuron) or (norm is None and pool is None):  # alone, the neuron has a pass of its own
+            return None
+        return cls(convolution, norm, neuron, pool)
+
+    def serves(self, x: Any) -> bool:
+        """Whether x is a sequence of pictures [T, B, C, H, W] that these layers take."""
+        if not isinstance(x, Tensor) or x.dim() != 5 or x.dtype not in DTYPES or x.numel() == 0:
+            return False
+        convolution, norm = self.convolution, self.norm
+        if convolution is not None and convolution.weight.dtype != x.dtype:
+            return False
+        channels = x.shape[2] if convolution is None else len(convolution.weight)
+        sizes = [] if norm is None else [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        return all(v is None or v.shape == (channels,) for v in sizes)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [T, B, C, H, W] -> [T, B, C', H', W'], from the initial state."""
+        steps, batch = x.shape[:2]
+        y = self._convolved(x)
+        if not self._fits(y, steps):
+            return self._in_turns(y, x.shape[:2], None, ())[0]
+        z = one_pass(y, self.norm, self.temporal, *_pooling(self.pool), steps, batch)
+        chained = isinstance(self.behind, ConvolutionStage) and self.behind.convolution is not None
+        return z if chained else z.contiguous()
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        return self._in_turns(self._convolved(x), x.shape[:2], state, names)
+
+    def told(self, x: Any) -> list[tuple[nn.Module, str]]:
+        names = ", ".join(type(layer).__name__ for layer in self.layers)
+        return [
+            (layer, layer.explain(x.flatten(0, 1)) if isinstance(layer, Conv2d) else f"numba: one stage ({names})")
+            for layer in self.layers
+        ]
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        """Pictures for norm and neuron: [T B, C, H, W], or [B, C, H, W] if every step has the same."""
+        y = x[0] if still(x) else x.flatten(0, 1)
+        return y if self.convolution is None else self.convolution(_last(y))
+
+    def _in_turns(
+        self, y: Tensor, size: Sequence[int], state: Any, names: tuple[str, ...]
+    ) -> tuple[Any, Any, dict[str, Tensor]]:
+        """Norm, neuron and pool one after the other, from pictures y for `size` = [T, B] of them."""
+        (steps, batch), norm = size, self.norm
+        ours = norm is not None and self._fits(y, steps)
+        y = normalised(y, norm, steps * batch // len(y)) if ours else y
+        y = y.unflatten(0, size) if len(y) == steps * batch else y.unsqueeze(0).expand(steps, *y.shape)
+        if norm is not None and not ours:
+            y = norm(y) if isinstance(norm, Temporal) else fold(norm, y)
+        z, after, traces = self.temporal.run(y, state, names)
+        return z if self.pool is None else fold(self.pool, z), after, traces
+
+    def _fits(self, y: Tensor, steps: int) -> bool:
+        """Whether pictures [N, C, H, W], what the convolution gave, can be pooled row of windows by row of windows."""
+        _, window = _pooling(self.pool)
+        row = steps * len(self.temporal.states) * window * y.shape[1] * y.shape[3]
+        return (
+            0 < window <= min(y.shape[2:])
+            and row <= TRAIL
+            and y.dtype in DTYPES
+            and y.is_contiguous(memory_format=torch.channels_last)
+            and (self.norm is None or y.numel() > y.shape[1])
+        )
+
+
+def _last(x: Tensor) -> Tensor:
+    """x [N, C, H, W] with channels last in memory, and strides that say so even where C is 1."""
+    y = x.contiguous(memory_format=torch.channels_last)
+    _, channels, height, width = x.shape
+    return y.as_strided(y.shape, (height * width * channels, 1, width * channels, channels))

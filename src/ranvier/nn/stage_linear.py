@@ -1,0 +1,110 @@
+"""A linear layer and the neurons it drives, recurrent ones too, chunk of time by chunk of time.
+
+One after the other they keep, for all steps, what the layer gives to the neurons, and on the way back its gradient;
+together the latter is there for a chunk of steps at a time. To a next stage that begins with `ranvier.Linear` spikes
+are handed on as bits: they are packed while they are in cache, and take an eighth of a byte each from there on.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.linear import Linear
+from ranvier.nn.neuron import Neuron
+from ranvier.nn.plan import Stage, plain_neuron
+from ranvier.nn.recurrent import Recurrent
+from ranvier.spikes import bits, chunked, product
+from ranvier.spikes.chunk import Neurons, RecurrentNeurons
+from ranvier.spikes.chunked import Drive, Spikes
+
+DTYPES = torch.float32, torch.float64
+
+
+class LinearStage(Stage):
+    """A linear layer and a neuron, whose spikes may return through a linear layer without bias."""
+
+    def __init__(self, linear: nn.Linear, temporal: Neuron | Recurrent):
+        self.linear, self.temporal, self.layers = linear, temporal, (linear, temporal)
+        self.recurrent = isinstance(temporal, Recurrent)
+        self.neuron: Neuron = temporal.neuron if isinstance(temporal, Recurrent) else temporal
+        self.events = type(linear) is Linear
+
+    @classmethod
+    def begin(cls, layers: Sequence[nn.Module]) -> Self | None:
+        linear, temporal, *_ = (*layers[:2], None, None)
+        if type(linear) not in (nn.Linear, Linear):
+            return None
+        if type(temporal) is Recurrent:
+            neuron, feedback = temporal.neuron, temporal.feedback
+            fits = type(feedback) is nn.Linear and feedback.bias is None and bool(neuron.states)
+            if not fits or not plain_neuron(neuron) or not neuron.bound(()).binary:
+                return None
+        elif not plain_neuron(temporal):
+            return None
+        return cls(linear, temporal)  # type: ignore[arg-type]
+
+    @property
+    def hands(self) -> bool:
+        """Whether the stage behind takes spikes as bits, and these are spikes."""
+        behind, weight = self.behind, self.linear.weight
+        if not isinstance(behind, LinearStage) or not behind.events or weight.dtype != torch.float32:
+            return False
+        return behind.fits(len(weight), weight.dtype) and self.neuron.bound(()).binary
+
+    def serves(self, x: Any) -> bool:
+        if isinstance(x, Spikes):  # which come only where `fits` has said yes
+            return True
+        return x.dim() == 3 and x.dtype in DTYPES and x.numel() > 0 and self.fits(x.shape[2], x.dtype)
+
+    def fits(self, width: int, dtype: torch.dtype) -> bool:
+        """Whether inputs of such a width and dtype are what the weights, as they are now, take."""
+        weight, bias = self.linear.weight, self.linear.bias
+        if weight.dim() != 2 or weight.shape[1] != width or not len(weight) or weight.dtype != dtype:
+            return False
+        if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != dtype):
+            return False
+        if not self.recurrent:
+            return True
+        back = self.temporal.feedback.weight  # type: ignore[union-attr]
+        return back.shape == (len(weight), len(weight)) and back.dtype == dtype == torch.float32
+
+    def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
+        """x [T, B, K], or its bits, -> [T, B, N]."""
+        linear = self.linear
+        if isinstance(x, Tensor) and isinstance(self.before, LinearStage) and self.before.hands:
+            x = as_bits(x)  # so that the product goes the same way whoever asked for numbers
+        if names:
+            u = chunked.drive(x, linear.weight, linear.bias, self.events)
+            return self.temporal.run(u, state, names)
+        neuron, batch, width = self.neuron, as_numbers(x).shape[1], len(linear.weight)
+        like, inner = linear.weight.detach().new_zeros(1).expand(1, batch, width), state
+        if isinstance(self.temporal, Recurrent):
+            z, inner = self.temporal.begin(like, state)
+        _, begin, learned = neuron.prepare(like, inner)
+        initial, learned = list(begin.values()), [p.to(like.dtype) for p in learned]
+        if isinstance(self.temporal, Recurrent):
+            initial, learned = [*initial, z], [*learned, self.temporal.feedback.weight]
+        kind = RecurrentNeurons if self.recurrent else Neurons
+        drive = Drive(neuron.bound(()), kind, self.events, self.hands)
+        y, after = chunked.run(x, linear.weight, linear.bias, initial, learned, drive)
+        return y, dict(zip((*begin, "z"), after, strict=False)), {}
+
+    def told(self, x: Any) -> list[tuple[nn.Module, str]]:
+        if not self.events or isinstance(x, Spikes):
+            way = "dense" if not self.events else f"by events up to {product.FORWARD:.0%} of spikes, handed on as bits"
+        else:
+            way = product.explain(x)
+        return [
+            (self.linear, f"{way}; one stage with the {type(self.temporal).__name__} behind it"),
+            (self.temporal, f"numba: one stage with the {type(self.linear).__name__} before it, by chunks of time"),
+        ]
+
+
+def as_numbers(x: Tensor | Spikes) -> Tensor:
+    return x.carrier if isinstance(x, Spikes) else x
+
+
+def as_bits(x: Tensor) -> Spikes:
+    return Spikes(bits.packed(x.detach().reshape(-1, x.shape[-1])).bits, x)

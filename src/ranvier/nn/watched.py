@@ -1,0 +1,18 @@
+"""Whether somebody looks at a module: then it runs by itself, as torch would run it."""
+
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+GLOBAL_HOOKS = [getattr(torch_module, f"_global{name}") for name in HOOKS]
+
+
+def watched(module: nn.Module) -> bool:
+    """Whether it has hooks, or a `forward` of its own (as profilers and offloaders give it)."""
+    own = module.__dict__
+    return "forward" in own or any(own[hooks] for hooks in HOOKS)
+
+
+def all_watched() -> bool:
+    """Whether there are hooks for every module."""
+    return any(GLOBAL_HOOKS)

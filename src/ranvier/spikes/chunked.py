@@ -1,0 +1,163 @@
+"""A linear map and the neurons it drives, chunk of time by chunk of time.
+
+    u[t] = x[t] W^T (+ b),   (y[t], s[t]) = rule(u[t], s[t - 1])
+
+Map and neurons take turns at a chunk of steps, which the neurons find in cache. For backward u is kept, the states at
+the start of each chunk, and x, of spikes only the bits; of the gradient of u there is never more than a chunk. Spikes
+may be handed on as bits: of y, too, there is then never more than a chunk. `chunk.py` has the neurons.
+
+Traffic beside the map's own, per neuron and step: forward 4 bytes out and back (u) and 4 out, or an eighth; backward
+8 in, and a chunk in cache.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranvier.backends.autograd import Function, whole
+from ranvier.backends.buffers import contiguous, empty, scratch
+from ranvier.derive.rule import Rule
+from ranvier.spikes import bits, product
+from ranvier.spikes.chunk import Neurons, RecurrentNeurons
+
+CHUNK = 1 << 18  # numbers of u that pass at once: a megabyte, so that map and neurons find it in cache
+SHARED = 1 << 22  # the same where threads share the work: they wait for each other at every step
+ROWS = 1024  # at least, of a dense product, which arranges the whole weight anew each time
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Spikes [T, B, N] on their way to the next layer as bits [T B, words]; `carrier` [T, B, N] holds no memory, it
+    only takes their gradient."""
+
+    bits: Tensor
+    carrier: Tensor
+
+
+@dataclass(frozen=True)
+class Drive:
+    """How a linear map drives neurons: rule and kind of the neurons, whether the map may look for events in its input,
+    and whether spikes are handed on as bits."""
+
+    rule: Rule
+    kind: type[Neurons]
+    events: bool
+    hand: bool
+
+
+def run(
+    x: Tensor | Spikes, weight: Tensor, bias: Tensor | None, initial: Sequence[Tensor], learned: Sequence[Tensor],
+    drive: Drive,
+) -> tuple[Tensor | Spikes, list[Tensor]]:  # fmt: skip
+    """x [T, B, K], weight [N, K], bias [N], initial: what the neurons begin with, [B, N] each -> y [T, B, N], or its
+    bits (of a binary rule in float32), and what they end with."""
+    given, known = of(x, drive.events)
+    if given.shape[2] != weight.shape[1] or (bias is not None and len(bias) != len(weight)):
+        raise ValueError(
+            f"linear layer {tuple(weight.shape)} = [outputs, inputs] cannot take an input of {tuple(given.shape)} = "
+            f"[T, B, inputs]"
+        )
+    asked = any(v is not None and v.requires_grad for v in (given, weight, bias, *initial, *learned))
+    keep = torch.is_grad_enabled() and asked
+    settings = drive, keep, len(initial)
+    y, packed, *after = _Chunked.apply(given, known, weight, bias, settings, *initial, *learned)
+    return Spikes(packed, y) if drive.hand else y, after
+
+
+def of(x: Tensor | Spikes, events: bool) -> tuple[Tensor, Tensor | None]:
+    """What takes the gradient of x [T, B, K], and its bits if they are known or may be looked for and say all."""
+    if isinstance(x, Spikes):
+        return x.carrier, x.bits
+    return x, product.bits_of(x) if events else None
+
+
+def chunks(steps: int, batch: int, neurons: int, dense: bool) -> list[slice]:
+    """Steps that pass together."""
+    most = CHUNK if torch.get_num_threads() == 1 else SHARED
+    rows = max(most // max(1, neurons), max(ROWS, neurons // 4) if dense else 1)
+    count = max(1, rows // max(1, batch), math.isqrt(steps))  # a state is kept for each chunk
+    return [slice(t, min(t + count, steps)) for t in range(0, steps, count)]
+
+
+def drive(x: Tensor | Spikes, weight: Tensor, bias: Tensor | None, events: bool) -> Tensor:
+    """u [T, B, N] alone, from the same products as `run`: bit for bit what the neurons get there."""
+    given, known = of(x, events)
+    (steps, batch, columns), width = given.shape, len(weight)
+    rows = given.detach().reshape(-1, columns) if known is None else known
+    density = product.share(rows, columns) if events else 1.0
+    count = chunks(steps, batch, width, density > product.FORWARD)[0].stop * batch
+    return product.linear(given, weight, bias, known, events, count)
+
+
+class _Chunked(Function):
+    """-> y, or what stands for it, its bits if these are handed on (else [0]), and what the neurons end with."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, known: Tensor | None, weight: Tensor, bias: Tensor | None, settings: tuple, *rest: Tensor
+    ) -> tuple[Tensor, ...]:
+        (drive, keep, count), (steps, batch, columns), width, dtype = settings, x.shape, len(weight), weight.dtype
+        initial, learned = rest[:count], rest[count:]
+        rows = x.reshape(-1, columns).contiguous() if known is None else known
+        density = product.share(rows, columns) if drive.events else 1.0
+        spans = chunks(steps, batch, width, density > product.FORWARD)
+        neurons = drive.kind(drive.rule, learned, (batch, width), dtype)
+        state = neurons.begin(initial)
+        multiply = product.multiplier(rows, columns, weight, bias, density)
+        most, packs = spans[0].stop, drive.hand or (keep and drive.kind is RecurrentNeurons)
+        u = empty((steps, batch, width), dtype) if keep else scratch("u", (most, batch, width), dtype)
+        y = scratch("chunk", (most, batch * width), dtype) if drive.hand else empty((steps, batch * width), dtype)
+        spikes = torch.empty(steps * batch if packs else 0, bits.words(width), dtype=torch.int64)
+        marks = []
+        for span in spans:
+            of, n = slice(span.start * batch, span.stop * batch), span.stop - span.start
+            marks.append(state)
+            v, z = u[span] if keep else u[:n], y[:n] if drive.hand else y[span]
+            multiply(rows[of], v.view(-1, width))
+            state = neurons.forward(v, state, z)
+            if packs:
+                bits.packed(z.view(-1, width), into=spikes[of])
+        if keep:
+            own = spikes if drive.kind is RecurrentNeurons else None
+            ctx.save_for_backward(rows, weight, u, own, *learned, *marks, *neurons.kept())
+            ctx.drive, ctx.spans, ctx.density, ctx.count = drive, spans, density, count
+        ctx.mark_non_differentiable(spikes)
+        ctx.set_materialize_grads(False)
+        out = weight.new_zeros(1).expand(steps, batch, width) if drive.hand else whole(y, (steps, batch, width))
+        return out, spikes, *neurons.end(state)
+
+    @staticmethod
+    def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        rows, weight, u, spikes, *others = saved
+        (steps, batch, width), columns, dtype, drive = u.shape, weight.shape[1], u.dtype, ctx.drive
+        inward, _, weighs, biases, _, *needs = ctx.needs_input_grad
+        learns, spans = needs[ctx.count :], ctx.spans
+        learned, marks = others[: len(learns)], others[len(learns) : len(learns) + len(spans)]
+        neurons = drive.kind(drive.rule, learned, (batch, width), dtype, spikes, others[len(learns) + len(spans) :])
+        g_y, _, *g_after = grads
+        if g_y is None:
+            g_y = weight.new_zeros(1).expand(steps, batch, width)
+        g_state = neurons.turn(learns, g_after, marks[0])
+        g_x = empty((steps, batch, columns), dtype) if inward else None
+        g_weight, g_bias = None, torch.zeros(width, dtype=dtype) if biases else None
+        room, density = scratch("chunk", (spans[0].stop, batch * width), dtype), 1.0
+        for span, state in zip(reversed(spans), reversed(marks), strict=True):
+            of, g_u = slice(span.start * batch, span.stop * batch), room[: span.stop - span.start]
+            g = contiguous(g_y[:1] if g_y.stride(0) == 0 else g_y[span])  # the same at every step, of a mean over time
+            g_state = neurons.backward(span, u[span], state, g.view(len(g), -1), g_state, g_u)
+            g_rows = g_u.view(-1, width)
+            if g_weight is None:
+                density = product.share(g_rows, width) if drive.events else 1.0
+                g_weight = product.Gradient(width, columns, ctx.density, density)
+            if g_x is not None:
+                product.multiplier(g_rows, width, weight.t(), None, density)(g_rows, g_x[span].view(-1, columns))
+            if weighs:
+                g_weight.add(rows[of], g_rows)
+            if g_bias is not None:
+                g_bias += g_rows.sum(0)
+        of_weight = g_weight.total() if g_weight and weighs else None
+        return g_x, None, of_weight, g_bias, None, *neurons.before(g_state), *neurons.gradients()
