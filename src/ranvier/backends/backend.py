@@ -3,7 +3,7 @@
 A backend is a class of one file and a line in `BACKENDS`. Whoever wants to know what one can do asks it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 from torch import Tensor
@@ -36,18 +36,13 @@ class Kernels(Backend, Protocol):
 
     still: ClassVar[bool] = False  # whether a gradient that is the same at every step may come as one row
 
-    def forward(
-        self, rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]
-    ) -> tuple[list[Tensor], Tensor]:
-        """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
-        ...
+    forward: ClassVar[Callable[..., tuple[list[Tensor], Tensor]]]
+    """(rule, inputs, initial, params) -> outputs [T, N] each, final [S, N]; inputs [T, N] each, initial [S, N], params
+    [1] or [N] each."""
 
-    def backward(
-        self, rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor],
-        g_outputs: Sequence[Tensor], g_final: Tensor, wanted: tuple[bool, ...],
-    ) -> tuple[list[Tensor], Tensor, Tensor]:  # fmt: skip
-        """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N]."""
-        ...
+    backward: ClassVar[Callable[..., tuple[list[Tensor], Tensor, Tensor]]]
+    """(rule, inputs, initial, params, g_outputs, g_final, wanted) -> gradients of the wanted inputs [T, N] each, of the
+    initial state [S, N], of the wanted parameters [P, N]."""
 
     def carry(
         self, rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]

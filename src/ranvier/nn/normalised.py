@@ -120,7 +120,7 @@ class _OnePass(Function):
     ) -> Tensor:  # fmt: skip
         rule, size, _, count = ctx.settings = settings
         params, known = others[:count], others[count : count + 2]
-        numbers = [_spread(p, size) for p in (*params, *(_affine(*known, weight, bias) if known else ()))]
+        numbers = [_spread(p, size) for p in (*params, *(_affine(known[0], known[1], weight, bias) if known else ()))]
         z = pooled.forward(rule, _rows(y, size), _last(initial), numbers, size)
         ctx.save_for_backward(y, initial, weight, bias, _greatest(rule, size, z), *others)
         return z
@@ -135,7 +135,7 @@ class _OnePass(Function):
         if g_z is None:
             return (None,) * (5 + len(others))
         through = inward and own  # the statistics, too, depend on the input
-        affine = _affine(*known, weight, bias) if known else ()
+        affine = _affine(known[0], known[1], weight, bias) if known else ()
         wanted = (inward, *needs[:count], *((False, weighs or through, biases or through) if known else ()))
         x, numbers = _rows(y, size), [_spread(p, size) for p in (*params, *affine)]
         z = bits.unpack(best, size.pooled[1]) if best.dtype == torch.int64 else best
@@ -153,7 +153,8 @@ class _OnePass(Function):
             g_weight = None if g_scale is None else g_scale.flatten() * rate
             g_bias = None if g_shift is None else g_shift.flatten()
             if through:
-                share = affine[1].flatten() * (size.channels / x.numel())
+                _, scale, _ = affine  # type: ignore[misc]
+                share = scale.flatten() * (size.channels / x.numel())
                 pooled.add_affine(g_x, x, mean, -share * rate * g_weight, -share * g_bias)
         g_y, g_start = (
             g.view(-1, size.height, size.width, size.channels).permute(0, 3, 1, 2) for g in (g_x, g_initial)

@@ -78,6 +78,7 @@ class Recurrent(Temporal):
         self, x: Tensor, z: Tensor, inner: Any, names: tuple[str, ...], found: Loop
     ) -> tuple[Any, Any, dict[str, Tensor]]:
         neuron, back = self.neuron, self.feedback
+        assert isinstance(back, nn.Linear)
         xs, states, params = neuron.prepare(x, inner)
         rule, weight, device = neuron.bound(names), back.weight, x.device.type
         if found.autocasts and torch.is_autocast_enabled(device):

@@ -56,6 +56,7 @@ class ConvolutionStage(Stage):
     """Layers in a row, a neuron among them; the others may be absent, but not both norm and pool."""
 
     folds = False
+    temporal: Neuron
 
     def __init__(self, convolution: nn.Conv2d | None, norm: Any, neuron: Neuron, pool: nn.Module | None):
         self.convolution, self.norm, self.temporal, self.pool = convolution, norm, neuron, pool
@@ -82,7 +83,7 @@ class ConvolutionStage(Stage):
         convolution, norm = self.convolution, self.norm
         if convolution is not None and convolution.weight.dtype != x.dtype:
             return False
-        channels = x.shape[2] if convolution is None else len(convolution.weight)
+        channels = x.shape[2] if convolution is None else convolution.out_channels
         sizes = [] if norm is None else [norm.weight, norm.bias, norm.running_mean, norm.running_var]
         return all(v is None or v.shape == (channels,) for v in sizes)
 

@@ -26,7 +26,7 @@ class Neurons:
     def begin(self, initial: Sequence[Tensor]) -> Tensor:
         """States [B, N] each as the kernels take them: [S, B N]."""
         states, numbers = initial[: len(self.rule.states)], self.shape[0] * self.shape[1]
-        return torch.stack(states).view(-1, numbers) if states else torch.empty(0, numbers, dtype=self.dtype)
+        return torch.stack(list(states)).view(-1, numbers) if states else torch.empty(0, numbers, dtype=self.dtype)
 
     def end(self, state: Tensor) -> list[Tensor]:
         """The other way round: memory of their own."""
@@ -85,7 +85,7 @@ class RecurrentNeurons(Neurons):
         spikes: Tensor | None = None, kept: Sequence[Tensor] = (),
     ):  # fmt: skip
         super().__init__(rule, learned, shape, dtype)
-        self.weight, self.spikes = learned[-1], spikes
+        self.weight, self.spikes = learned[-1], torch.empty(0, 0, dtype=torch.int64) if spikes is None else spikes
         if self.weight.shape != (shape[1], shape[1]):
             raise ValueError(f"feedback {tuple(self.weight.shape)} cannot join {shape[1]} neurons")
         self.z = self.first = kept[0] if kept else torch.zeros(shape, dtype=dtype)

@@ -122,12 +122,14 @@ class _Convolution(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, bits: Tensor | None, share: float, weight: Tensor, bias: Tensor | None, *moves: Pair
-    ) -> Tensor:
+        ctx: Any, x: Tensor, bits: Tensor | None, share: float, weight: Tensor, bias: Tensor | None, stride: Pair,
+        padding: Pair,
+    ) -> Tensor:  # fmt: skip
+        moves = tuple(stride), tuple(padding)
         ctx.moves, ctx.shape, ctx.last = moves, x.shape, last(x)
         ctx.save_for_backward(x if bits is None else bits, weight)
         if share > FORWARD or not product.finite(weight):
-            return functional.conv2d(x, weight, bias, *map(tuple, moves))
+            return functional.conv2d(x, weight, bias, tuple(stride), tuple(padding))
         seen = window(x.shape, weight.shape, *moves)
         out = _by_events(pixels(x) if bits is None else bits, len(x), seen, weight, bias)
         y = out.view(len(x), *seen.outputs, len(weight)).permute(0, 3, 1, 2)
