@@ -1,0 +1,60 @@
+"""NIR files: written and read by the package `nir`, looked through before it reads them."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+LARGEST = 2**30  # bytes of all numbers in a file
+PATIENCE = 30.0  # seconds until a file that cannot be read to its end is given up
+
+
+def save(path: str | Path, graph: Any) -> None:
+    """Write a `nir.NIRGraph` as a file that every library with NIR reads (HDF5)."""
+    _package().write(str(path), graph)
+
+
+def load(path: str | Path, *, largest: int = LARGEST, patience: float = PATIENCE) -> Any:
+    """Read a file as a `nir.NIRGraph`.
+
+    largest: bytes that its numbers may take in memory. patience: seconds that looking through it may take.
+    ValueError if it is broken, not NIR, or too large; FileNotFoundError if it is not there. Nothing in a file is run,
+    and it is looked through in a process of its own first, because damage can hang or crash the HDF5 library.
+    """
+    nir = _package()
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no NIR file {path}")
+    if problem := _survey(path, largest, patience):
+        raise ValueError(f"{path} is no NIR file: {problem}")
+    known = inspect.signature(nir.read).parameters
+    options: dict[str, Any] = {"type_check": False} if "type_check" in known else {}
+    try:  # shapes are checked by from_nir, which knows groups and kernels that are not square
+        graph = nir.read(str(path), **options)
+    except Exception as problem:  # whatever the package raises about what it finds
+        raise ValueError(f"{path} is no NIR file: {type(problem).__name__}: {problem}") from problem
+    if not hasattr(graph, "nodes"):
+        raise ValueError(f"{path} holds a {type(graph).__name__}, wanted a graph of nodes")
+    return graph
+
+
+def _package() -> Any:
+    try:
+        import nir
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("NIR files need the package nir: pip install 'ranvier[nir]'") from None
+    return nir
+
+
+def _survey(path: Path, largest: int, patience: float) -> str:
+    """What is wrong with a file; "" if nothing is."""
+    command = [sys.executable, "-P", str(Path(__file__).with_name("survey.py")), str(path.resolve()), str(largest)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, errors="replace")
+    except subprocess.TimeoutExpired:
+        return f"it could not be read to its end in {patience:g} s; it is damaged, or pass patience="
+    if done.returncode:
+        told = done.stderr.strip().splitlines()
+        return f"reading it ended with code {done.returncode}" + (f": {told[-1]}" if told else "")
+    return done.stdout.strip()

@@ -1,0 +1,61 @@
+"""Look through an HDF5 file before it is trusted. Run as a program of its own: python -P survey.py FILE LARGEST.
+
+A damaged file can make the HDF5 library loop for ever, crash, or ask for all memory there is; here that ends a child
+process and not the user's. It reads all there is to read, and prints what is wrong, or nothing.
+"""
+
+import contextlib
+import sys
+
+MANY, DEEP = 100_000, 64  # objects in a file, groups within groups
+
+
+class Refused(Exception):
+    pass
+
+
+def walk(file, h5py, largest: int) -> None:
+    seen, total, count = set(), 0, 0
+    rest = [(file, 0)]
+    while rest:
+        group, depth = rest.pop()
+        address = h5py.h5o.get_info(group.id).addr
+        if address in seen or depth > DEEP:
+            raise Refused(f"its groups contain each other or stand {DEEP} deep")
+        seen.add(address)
+        for key in group:
+            count += 1
+            if count > MANY:
+                raise Refused(f"it has more than {MANY:,} objects")
+            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+                raise Refused(f"{key!r} is a link to elsewhere")
+            item = group[key]
+            if isinstance(item, h5py.Group):
+                rest.append((item, depth + 1))
+            elif isinstance(item, h5py.Dataset) and item.shape is not None:
+                total += int(item.size) * item.dtype.itemsize
+                if total > largest:
+                    raise Refused(f"its numbers take more than {largest:,} bytes; if they should, pass largest=")
+                item[()]
+
+
+def main(path: str, largest: int) -> str:
+    import h5py
+
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
+        import resource
+
+        bound = 4 * largest + 2**30
+        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    try:
+        with h5py.File(path, "r") as file:
+            walk(file, h5py, largest)
+    except Refused as problem:
+        return str(problem)
+    except Exception as problem:  # damaged HDF5 raises OSError, KeyError, RuntimeError, UnicodeError, ...
+        return f"it is no HDF5 file that can be read ({type(problem).__name__}: {problem})"
+    return ""
+
+
+if __name__ == "__main__":
+    print(main(sys.argv[1], int(sys.argv[2])))
