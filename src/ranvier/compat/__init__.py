@@ -11,6 +11,7 @@ PACKAGES = {
     "pytorch_spiking": "pytorch_spiking",
     "spyx": "spyx",
     "pysnn": "pysnn",
+    "snntorch": "snntorch",
 }
 """Names of other libraries -> the package here that has theirs."""
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ranvier.compat.rows import lend
 from ranvier.compat.spikingjelly.activation_based.base import MemoryModule
 from ranvier.nn.temporal import Temporal, here, promoted
 
@@ -46,18 +47,9 @@ class Published(nn.Module):
     @contextmanager
     def lent(self, x: Tensor) -> Iterator[Any]:
         """The core layer, with the tensors that stand here in their places, for input like x."""
-        own = []
-        for shown, (name, shape) in self._lent.items():
-            value, (where, _, leaf) = _get(self, shown), name.rpartition(".")
-            module = self.core.get_submodule(where)
-            table = module._parameters if leaf in module._parameters else module._buffers
-            own.append((table, leaf, table[leaf]))
-            table[leaf] = value if value.shape == shape else value.reshape(shape)
-        try:
+        held = {name: (_get(self, shown), shape) for shown, (name, shape) in self._lent.items()}
+        with lend(self.core, {k: v if v.shape == shape else v.reshape(shape) for k, (v, shape) in held.items()}):
             yield self.core
-        finally:
-            for table, leaf, value in own:
-                table[leaf] = value
 
     def train(self, mode: bool = True) -> Any:
         self.core.train(mode)

@@ -5,13 +5,13 @@ whose derivative it is. Their numbers are attributes that may be set. A lower-ca
 `sigmoid.apply(x, alpha)`.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ranvier.compat.rows import bound, signature
 from ranvier.compat.spikingjelly.activation_based.antiderivative import ANTIDERIVATIVES
 from ranvier.ops import spike, spike_derivative
 from ranvier.surrogate import SURROGATES, Surrogate
@@ -68,18 +68,14 @@ class Named(SurrogateFunctionBase):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if "takes" in vars(cls):
-            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-            names = {**cls.takes, "spiking": True}
-            cls.__signature__ = inspect.Signature([inspect.Parameter(k, kind, default=v) for k, v in names.items()])
+            cls.__signature__ = signature({**cls.takes, "spiking": True})
 
     def __init__(self, *args: Any, **kwargs: Any):
         if kwargs.pop("learnable", False):
             raise ValueError(
                 f"{type(self).__name__}: a surrogate's numbers are not learned here; set them as it trains"
             )
-        bound = type(self).__signature__.bind(*args, **kwargs)  # type: ignore[attr-defined]
-        bound.apply_defaults()
-        super().__init__(**bound.arguments)
+        super().__init__(**bound(type(self), args, kwargs))
         _ = self.core  # numbers out of range are refused here
 
     @property

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import ranvier
+from ranvier.compat.rows import bound, lend, signature
 from ranvier.compat.spikingjelly.activation_based import surrogate
 from ranvier.compat.spikingjelly.activation_based.carried import Carried, Kept, note
 from ranvier.compat.spikingjelly.activation_based.neuron.base_node import BaseNode, rest
@@ -51,9 +52,7 @@ class Node(Carried, BaseNode):
         super().__init_subclass__(**kwargs)
         own = vars(cls)
         if "takes" in own:
-            kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
-            made = [inspect.Parameter(k, kind, default=empty if v is ... else v) for k, v in cls.takes.items()]
-            cls.__signature__ = inspect.Signature(made)
+            cls.__signature__ = signature(cls.takes)
         elif "__init__" in own:
             written = inspect.signature(cls.__init__)
             cls.__signature__ = written.replace(parameters=list(written.parameters.values())[1:])
@@ -67,10 +66,7 @@ class Node(Carried, BaseNode):
         cls.step_by_step = cls.step_by_step or "single_step_forward" in own
 
     def __init__(self, *args: Any, **kwargs: Any):
-        row = next(c for c in type(self).__mro__ if "takes" in vars(c))
-        bound = row.__signature__.bind(*args, **kwargs)  # type: ignore[attr-defined]
-        bound.apply_defaults()
-        given = dict(bound.arguments)
+        given = bound(type(self), args, kwargs)
         nn.Module.__init__(self)
         self.__dict__.update(_memories={}, _reset_values={}, _made={}, _lent={}, _step_shape=None)
         self.step_mode = given.pop("step_mode", self.supported_step_mode()[0])
@@ -105,13 +101,8 @@ class Node(Carried, BaseNode):
     @contextmanager
     def lent(self, x: Tensor, **instead: Any) -> Iterator[Any]:  # type: ignore[override]
         core = self._tuned(x, **instead)
-        values = {own: getattr(self, name) for name, (own, _) in self._lent.items()} | self._live
-        own = {k: core._buffers[k] for k in values}
-        core._buffers.update(values)
-        try:
+        with lend(core, {own: getattr(self, name) for name, (own, _) in self._lent.items()} | self._live):
             yield core
-        finally:
-            core._buffers.update(own)
 
     @property
     def hand(self) -> bool:

@@ -1,0 +1,128 @@
+"""snnTorch's order of a step: what the last spike takes, then input, then the spike; a membrane above threshold fires.
+
+What the last spike takes is cut off from the graph, as there; what this one takes at once is not. Decays are held in
+[0, 1] by the rule itself.
+"""
+
+from typing import Any, NamedTuple
+
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.ops import clamp, maximum, spike, stop
+
+
+class Reset(NamedTuple):
+    """before(mem, beta, x, r, threshold): the step, with the reset r that the last spike left; after: at once."""
+
+    before: Any
+    after: Any
+
+
+def _subtract(mem: Any, beta: Any, x: Any, r: Any, threshold: Any) -> Any:
+    return beta * mem + x - r * threshold
+
+
+def _none(mem: Any, beta: Any, x: Any, r: Any, threshold: Any) -> Any:
+    return beta * mem + x
+
+
+def _zero(mem: Any, beta: Any, x: Any, r: Any, threshold: Any) -> Any:
+    return beta * ((1.0 - r) * mem) + x
+
+
+def _erase(mem: Any, beta: Any, x: Any, r: Any, threshold: Any) -> Any:
+    """The input of the step after a spike is lost too."""
+    return (1.0 - r) * (beta * mem + x)
+
+
+BEFORE = {"subtract": _subtract, "zero": _zero, "none": _none}
+# With reset_delay=False: what the spike of this step takes, less what the last one took already.
+AFTER = {
+    "subtract": lambda mem, z, r, threshold: mem - (z - r) * threshold,
+    "zero": lambda mem, z, r, threshold: mem * (1.0 - z),
+    "none": lambda mem, z, r, threshold: mem,
+}
+
+
+def _choose(reset: str, delay: bool, erase: bool) -> Reset:
+    if reset not in BEFORE:
+        raise ValueError(f"reset_mechanism must be one of {list(BEFORE)}, got {reset!r}")
+    before = _erase if erase and reset == "zero" else BEFORE[reset]
+    return Reset(before, AFTER["none"] if delay else AFTER[reset])
+
+
+def resetting(erase: bool) -> Option:
+    return Option(_choose, reset="subtract", delay=True, erase=erase)
+
+
+class LeakyRule(Neuron):
+    """r = S(mem - threshold) of the last step;  mem = beta mem + x, less the reset;  z = graded S(mem - threshold)."""
+
+    beta, threshold, graded = Param(0.9), Param(1.0), Param(1.0)
+    mem = State(0.0)
+    reset = resetting(erase=False)
+
+    @staticmethod
+    def rule(x, mem, beta, threshold, graded, reset):
+        r = stop(spike(mem - threshold, strict=True))
+        mem = reset.before(mem, clamp(beta, 0.0, 1.0), x, r, threshold)
+        z = spike(mem - threshold, strict=True)
+        return graded * z, reset.after(mem, z, r, threshold)
+
+
+class LapicqueRule(Neuron):
+    """`LeakyRule` with mem = (1 - dt / (R C)) mem + (dt / C) x, where zeroing loses the input too."""
+
+    R, C, dt, threshold, graded = Param(1.0), Param(10.0), Param(1.0), Param(1.0), Param(1.0)
+    mem = State(0.0)
+    reset = resetting(erase=True)
+
+    @staticmethod
+    def rule(x, mem, R, C, dt, threshold, graded, reset):
+        r = stop(spike(mem - threshold, strict=True))
+        mem = reset.before(mem, 1.0 - dt / (R * C), x * R * (dt / (R * C)), r, threshold)
+        z = spike(mem - threshold, strict=True)
+        return graded * z, reset.after(mem, z, r, threshold)
+
+
+class SynapticRule(Neuron):
+    """`LeakyRule` whose input is a current: syn = alpha syn + x. Zeroing loses the current's part of the step."""
+
+    alpha, beta, threshold, graded = Param(0.8), Param(0.9), Param(1.0), Param(1.0)
+    syn, mem = State(0.0), State(0.0)
+    reset = resetting(erase=True)
+
+    @staticmethod
+    def rule(x, syn, mem, alpha, beta, threshold, graded, reset):
+        r = stop(spike(mem - threshold, strict=True))
+        syn = clamp(alpha, 0.0, 1.0) * syn + x
+        mem = reset.before(mem, clamp(beta, 0.0, 1.0), syn, r, threshold)
+        z = spike(mem - threshold, strict=True)
+        return graded * z, (syn, reset.after(mem, z, r, threshold))
+
+
+class AlphaRule(Neuron):
+    """Two currents of opposite sign, mem = tau (syn_exc + syn_inh); a spike erases all three ("zero"), or nothing."""
+
+    alpha, beta, tau, threshold, graded = Param(0.9), Param(0.8), Param(1.9), Param(1.0), Param(1.0)
+    syn_exc, syn_inh, mem = State(0.0), State(0.0), State(0.0)
+    erase = Option(lambda erase: erase, erase=True)
+
+    @staticmethod
+    def rule(x, syn_exc, syn_inh, mem, alpha, beta, tau, threshold, graded, erase):
+        kept = 1.0 - stop(spike(mem - threshold, strict=True)) if erase else 1.0
+        syn_exc = kept * (clamp(alpha, 0.0, 1.0) * syn_exc + x)
+        syn_inh = kept * (clamp(beta, 0.0, 1.0) * syn_inh - x)
+        mem = tau * (syn_exc + syn_inh)
+        return graded * spike(mem - threshold, strict=True), (syn_exc, syn_inh, mem)
+
+
+class RectifiedRule(Neuron):
+    """A rectified membrane that no spike resets: h = max(x + beta h, 0);  z = graded S(h - threshold)."""
+
+    beta, threshold, graded = Param(0.9), Param(1.0), Param(1.0)
+    h = State(0.0)
+
+    @staticmethod
+    def rule(x, h, beta, threshold, graded):
+        h = maximum(x + beta * h, 0.0)
+        return graded * spike(h - threshold, strict=True), h

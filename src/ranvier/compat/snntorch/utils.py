@@ -1,0 +1,36 @@
+"""snnTorch's `utils` by name."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def reset(net: nn.Module) -> None:
+    """Put the states of every neuron of the network to rest, and cut them off from the graph."""
+    from ranvier.compat.snntorch.neurons import SpikingNeuron
+
+    for module in net.modules():
+        if isinstance(module, SpikingNeuron):
+            module.reset_mem()
+
+
+def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
+    """Every `subset`-th part of a data set with `data` and `targets`: part number idx, cut in place and given back."""
+    if subset > 1:
+        step = len(dataset.data) // subset
+        dataset.data = dataset.data[step * idx : step * (idx + 1)]
+        dataset.targets = dataset.targets[step * idx : step * (idx + 1)]
+    return dataset
+
+
+def valid_split(ds_train: Any, ds_val: Any, split: float, seed: int = 0) -> tuple[Any, Any]:
+    """A share `split` of the training data goes to validation; both data sets are cut in place and given back."""
+    if not 0.0 <= split <= 1.0:
+        raise ValueError(f"valid_split: split must lie between 0 and 1, got {split!r}")
+    order = torch.randperm(len(ds_train.data), generator=torch.Generator().manual_seed(seed))
+    at = int(len(order) * split)
+    data, targets = ds_train.data, torch.as_tensor(ds_train.targets)
+    ds_val.data, ds_val.targets = data[order[:at]], targets[order[:at]]
+    ds_train.data, ds_train.targets = data[order[at:]], targets[order[at:]]
+    return ds_train, ds_val
