@@ -1,0 +1,85 @@
+"""Real recordings: spoken digits, who says a vowel, exercises seen by a watch, and digits pixel by pixel."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Generator, Tensor, nn
+
+from ranvier.data import Splits, smartwatch
+from ranvier.recipes.signal import Net, Signal
+
+
+@dataclass(frozen=True)
+class SpokenDigits(Signal):
+    """3,000 spoken digits as 13 cepstral coefficients over 6 to 92 frames."""
+
+    name: ClassVar[str] = "spoken-digits"
+    data: str = "spoken-digits"
+    steps: int = 92
+    epochs: int = 60
+    lr: float = 5e-3
+    net: Net = field(default_factory=Net)
+
+    def build(self) -> nn.Module:
+        return self.layers(self.net, features=13, classes=10)
+
+
+@dataclass(frozen=True)
+class JapaneseVowels(Signal):
+    """Which of nine men says "ae"? 12 coefficients over 7 to 29 frames, the published split."""
+
+    name: ClassVar[str] = "japanese-vowels"
+    data: str = "japanese-vowels"
+    steps: int = 29
+    epochs: int = 120
+    batch: int = 27
+    lr: float = 5e-3
+    noise: float = 0.3
+    net: Net = field(default_factory=lambda: Net(dropout=0.3))
+
+    def build(self) -> nn.Module:
+        return self.layers(self.net, features=12, classes=9)
+
+
+@dataclass(frozen=True)
+class Smartwatch(Signal):
+    """Seven exercises of people who are not in the training set, by four seconds of a watch on the wrist.
+
+    fold: which of five pairs of people is for test, 0 to 4.
+    """
+
+    name: ClassVar[str] = "smartwatch"
+    data: str = "smartwatch"
+    steps: int = 200
+    epochs: int = 30
+    noise: float = 0.2
+    stretch: float = 0.2
+    fold: int = 0
+    net: Net = field(default_factory=lambda: Net(longest=100.0, dropout=0.3))
+
+    def splits(self, folder: str | Path | None = None) -> Splits:
+        return smartwatch(folder, self.fold)
+
+    def build(self) -> nn.Module:
+        return self.layers(self.net, features=6, classes=7)
+
+
+@dataclass(frozen=True)
+class SequentialMNIST(Signal):
+    """Handwritten digits, one pixel a step for 784 steps; `--set data=permuted-mnist` for another order of pixels."""
+
+    name: ClassVar[str] = "sequential-mnist"
+    data: str = "sequential-mnist"
+    steps: int = 784
+    epochs: int = 20
+    batch: int = 128
+    noise: float = 0.0
+    stretch: float = 0.0
+    net: Net = field(default_factory=lambda: Net(hidden=256, neuron="silif", longest=200.0, dropout=0.1))
+
+    def build(self) -> nn.Module:
+        return self.layers(self.net, features=1, classes=10)
+
+    def augment(self, x: Tensor, generator: Generator) -> Tensor:
+        return x

@@ -1,0 +1,110 @@
+"""What recipes for recordings share: signals of different length, read by layers of neurons with times of their own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ranvier.nn.dropout import Dropout
+from ranvier.nn.linear import Linear
+from ranvier.nn.neurons.adaptive import ALIF
+from ranvier.nn.neurons.adlif import SiLIF
+from ranvier.nn.neurons.leaky import LI, LIF
+from ranvier.nn.padded import Padded, lengths_of
+from ranvier.nn.sequential import Sequential
+from ranvier.recipes.recipe import Recipe
+from ranvier.train import loss, metric
+
+
+@dataclass(frozen=True)
+class OfOwnLength:
+    """A loss or a metric of traces that bear their length in themselves: NaN behind the end of each recording."""
+
+    score: Callable[..., Any]
+
+    def __call__(self, traces: Tensor, labels: Tensor, lengths: Tensor | None = None) -> Any:
+        return self.score(traces, labels, lengths_of(traces) if lengths is None else lengths)
+
+
+def spread(count: int, low: float, high: float) -> Tensor:
+    """Decays per step of `count` time constants, drawn evenly on a logarithmic scale from low to high steps."""
+    return torch.exp(-1.0 / (low * (high / low) ** torch.rand(count)))
+
+
+def lif(hidden: int, longest: float) -> nn.Module:
+    return LIF(beta=spread(hidden, 2.0, longest), learn=("beta",), shape=hidden)
+
+
+def alif(hidden: int, longest: float) -> nn.Module:
+    beta, rho = spread(hidden, 2.0, longest), spread(hidden, 2.0, 3.0 * longest)
+    return ALIF(beta=beta, rho=rho, learn=("beta", "rho", "kappa"), shape=hidden)
+
+
+def silif(hidden: int, longest: float) -> nn.Module:
+    return SiLIF.published(hidden)
+
+
+NEURONS = {"lif": lif, "alif": alif, "silif": silif}
+
+
+@dataclass(frozen=True)
+class Net:
+    """hidden neurons a layer, layers, neuron ("lif", "alif", "silif"), longest time constant in steps, share of
+    dropped spikes, decay per step of the readout."""
+
+    hidden: int = 128
+    layers: int = 2
+    neuron: str = "alif"
+    longest: float = 30.0
+    dropout: float = 0.2
+    readout_beta: float = 0.9
+
+
+@dataclass(frozen=True)
+class Signal(Recipe):
+    """Recordings x `[B, T, features]`, NaN behind the end of each, shown as currents together with their changes.
+
+    noise: deviation of what is added to training recordings. stretch: they are played faster or slower by up to this
+    share.
+    """
+
+    noise: float = 0.1
+    stretch: float = 0.1
+
+    def layers(self, net: Net, features: int, classes: int) -> nn.Module:
+        """Linear layers, batch norms and neurons in a row, and a readout."""
+        if net.neuron not in NEURONS:
+            raise ValueError(f"net.neuron must be one of {', '.join(NEURONS)}, got {net.neuron!r}")
+        rows, width = [], 2 * features
+        for _ in range(net.layers):
+            neuron = NEURONS[net.neuron](net.hidden, net.longest)
+            rows += [Linear(width, net.hidden), nn.BatchNorm1d(net.hidden), neuron, Dropout(net.dropout)]
+            width = net.hidden
+        return Padded(Sequential(*rows, Linear(width, classes), LI(beta=net.readout_beta)))
+
+    def augment(self, x: Tensor, generator: Generator) -> Tensor:
+        """Each recording played at a speed of its own, and noise."""
+        steps, features = x.shape[1:]
+        draws = torch.rand(len(x), 1, generator=generator, device=x.device)
+        place = torch.arange(steps, device=x.device) * (1.0 + self.stretch * (2.0 * draws - 1.0))  # where it is read
+
+        def read(step: Tensor) -> Tensor:
+            return x.gather(1, step.long().clamp(max=steps - 1).unsqueeze(-1).expand(-1, -1, features))
+
+        before, part = read(place.floor()), (place % 1.0).unsqueeze(-1)
+        x = torch.where(part > 0, before + part * (read(place.floor() + 1) - before), before)
+        return x + self.noise * torch.randn(x.shape, generator=generator, device=x.device)
+
+    def encode(self, x: Tensor, generator: Generator) -> Tensor:
+        """x `[B, T, F]` -> `[T, B, 2 F]`: the signal, and its change since the step before."""
+        x = x.transpose(0, 1)
+        return torch.cat([x, x.diff(dim=0, prepend=x[:1])], 2)
+
+    def loss(self) -> loss.Loss:
+        """Cross-entropy of the readout's mean over each recording."""
+        return OfOwnLength(loss.mean_crossentropy(self.smoothing))
+
+    def metric(self) -> Any:
+        return OfOwnLength(metric.integral_accuracy())
