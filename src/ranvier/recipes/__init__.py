@@ -6,10 +6,12 @@ from ranvier.recipes.digits_stdp import DigitsSTDP, MnistSTDP
 from ranvier.recipes.fashion import FashionMNIST
 from ranvier.recipes.loop import YinYangInTheLoop
 from ranvier.recipes.recipe import Recipe, from_config, named, override, settings, to_config
+from ranvier.recipes.recordings import JapaneseVowels, SequentialMNIST, Smartwatch, SpokenDigits
 from ranvier.recipes.yinyang import YinYang
 
 # By name, as the command line takes them.
-_ALL = (Digits, DigitsSTDP, MnistSTDP, DelayedXOR, FashionMNIST, YinYang, YinYangInTheLoop)
+_ALL = (Digits, DigitsSTDP, MnistSTDP, DelayedXOR, FashionMNIST, YinYang, YinYangInTheLoop,
+        SpokenDigits, JapaneseVowels, Smartwatch, SequentialMNIST)  # fmt: skip
 RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in _ALL}
 
 __all__ = [
@@ -18,8 +20,12 @@ __all__ = [
     "Digits",
     "DigitsSTDP",
     "FashionMNIST",
+    "JapaneseVowels",
     "MnistSTDP",
     "Recipe",
+    "SequentialMNIST",
+    "Smartwatch",
+    "SpokenDigits",
     "YinYang",
     "YinYangInTheLoop",
     "from_config",
