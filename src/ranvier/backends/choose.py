@@ -60,14 +60,7 @@ def transformed() -> bool:
 def fuses(x: Tensor) -> bool:
     """Whether layers may do more than torch operations with x: its backend has stages, autocast is off, and nobody
     traces what is done (torch.compile, torch.func, torch.jit, dispatch modes)."""
-    return (
-        type(x) in PLAIN
-        and not torch.compiler.is_compiling()
-        and not torch._C._len_torch_dispatch_stack()  # type: ignore
-        and not torch._C._get_tracing_state()
-        and not torch.is_autocast_enabled(x.device.type)
-        and chosen(x).stages
-    )
+    return not op.traced([x]) and not torch.is_autocast_enabled(x.device.type) and chosen(x).stages
 
 
 def chosen(like: Tensor) -> Backend:

@@ -58,9 +58,19 @@ def _hoisted(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[
     return rest, [known[name] for name in hoisted.given]
 
 
+def traced(tensors: Sequence[Tensor]) -> bool:
+    """Whether somebody writes down what is done with these tensors (torch.compile, torch.jit, a dispatch mode), or they
+    are of a kind that decides for itself: then it has to be an operator."""
+    return (
+        torch.compiler.is_compiling()
+        or bool(torch._C._len_torch_dispatch_stack())  # type: ignore
+        or torch._C._get_tracing_state() is not None
+        or any(type(t) not in PLAIN for t in tensors)
+    )
+
+
 def _apply(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str) -> list[Tensor]:
-    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()  # type: ignore
-    if traced or any(type(t) not in PLAIN for t in (*inputs, initial, *params)):
+    if traced((*inputs, initial, *params)):
         return scan(inputs, initial, params, rule, backend)
     return list(_Scan.apply(rule, backend, len(inputs), *inputs, initial, *params))
 

@@ -61,9 +61,7 @@ def feedback(
 ) -> tuple[list[Tensor], Tensor]:  # fmt: skip
     """x [T, B, N], z [B, N] the output before the first step, initial [S, B, N], weight [N, N], bias [N] or None
     -> outputs [T, B, N] each, final [S, B, N]."""
-    tensors = x, z, initial, *params, weight
-    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()  # type: ignore
-    if traced or any(type(t) not in op.PLAIN for t in tensors):
+    if op.traced((x, z, initial, *params, weight)):
         *outputs, final, _, _, _ = recurrent(x, z, initial, list(params), weight, bias, rule.key, backend)
     else:
         *outputs, final = _Recurrent.apply(x, z, initial, weight, bias, rule.key, backend, *params)
