@@ -64,10 +64,11 @@ from ranvier.nn.returning import ElementwiseRecurrent, LinearRecurrent
 from ranvier.nn.saved_memory import saved_memory
 from ranvier.nn.sequential import Fold, Sequential
 from ranvier.nn.standardised import StandardisedConv2d, StandardisedLinear
+from ranvier.nn.stream import Stream
 from ranvier.nn.temporal import Temporal
 from ranvier.nn.timed import TimedDelay, TimedMap, TimedRecurrent, encode_times, first_spike
 from ranvier.nn.transformer import QKAttention, SpikeDrivenSelfAttention, SpikingSelfAttention
-from ranvier.nn.verbs import Stream, detach, explain, record, scan, step
+from ranvier.nn.verbs import detach, explain, record, scan, step
 from ranvier.train import loss, metric
 from ranvier.units import decay
 

@@ -97,8 +97,9 @@ def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[boo
     return row
 
 
-def _forward_row(rule: Rule, wide: Sequence[bool]) -> str:
-    row = _row(rule, "forward_row", "inputs, before, params, outputs, after", rule.step, wide)
+def forward_row(rule: Rule, wide: Sequence[bool], name: str = "forward_row") -> str:
+    """One step without gradients, as the text of a function."""
+    row = _row(rule, name, "inputs, before, params, outputs, after", rule.step, wide)
     for k in range(len(rule.outputs)):
         row.write(k, f"row(outputs[{k}], t, lo, hi)")
     for k in range(len(rule.states)):
@@ -149,7 +150,7 @@ def module(
     at = (rule.key, dtype, wide, wanted, more)
     if at not in _modules:
         if wanted is None:
-            rows = [_forward_row(rule, wide)]
+            rows = [forward_row(rule, wide)]
         else:
             adjoint = rule.backward(wanted)
             rows = [_advance_row(rule, wide, adjoint), _adjoint_row(rule, wide, wanted, adjoint)]
@@ -164,13 +165,14 @@ def _module(name: str, rows: str, dtype: torch.dtype, more: str) -> ModuleType:
 
 def composed(name: str, dtype: torch.dtype, *parts: str) -> ModuleType:
     """A module of the common kernels in a precision, and the parts behind them."""
-    words = _words(dtype).__name__
-    kernels = _text("numba_kernels.py").replace("ranvier.backends.numba_ops", words)
-    return load(name, "\n\n".join((kernels, f"from {words} import *", *parts)))
+    named = ops(dtype).__name__
+    kernels = _text("numba_kernels.py").replace("ranvier.backends.numba_ops", named)
+    return load(name, "\n\n".join((kernels, f"from {named} import *", *parts)))
 
 
 @cache
-def _words(dtype: torch.dtype) -> ModuleType:
+def ops(dtype: torch.dtype) -> ModuleType:
+    """What the ops of a rule mean in a precision."""
     text = _text("numba_ops.py")
     return load("words", text if dtype == torch.float32 else text.replace("real = np.float32", "real = np.float64"))
 

@@ -146,30 +146,6 @@ def detach(state: Any) -> Any:
     return state
 
 
-class Stream:
-    """The one object that remembers: a network fed step by step, without gradients.
-
-    `y_t = stream(x_t)` with x_t [B, *features]; `stream.reset()` begins anew; `stream.state` can be read and set.
-
-    >>> import torch, ranvier
-    >>> stream = ranvier.Stream(ranvier.LIF(beta=1.0))
-    >>> [stream(torch.full((1, 1), 0.6)).item() for _ in range(4)]
-    [0.0, 1.0, 0.0, 1.0]
-    """
-
-    def __init__(self, net: nn.Module):
-        self.net, self.state = net, None
-
-    def reset(self) -> None:
-        """Forget: the next step is the first."""
-        self.state: State | None = None
-
-    @torch.no_grad()
-    def __call__(self, x_t: Tensor) -> Any:
-        y, self.state = step(self.net, x_t, self.state)
-        return y
-
-
 @dataclass(frozen=True)
 class Explanation:
     """Which backend runs each layer, and why; print it."""

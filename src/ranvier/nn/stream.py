@@ -1,0 +1,215 @@
+"""A network fed step by step."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.backends import choose
+from ranvier.backends.step import Layer, Step
+from ranvier.nn import verbs
+from ranvier.nn.linear import Linear
+from ranvier.nn.neuron import Neuron
+from ranvier.nn.plan import plain_neuron
+from ranvier.nn.recurrent import Recurrent
+from ranvier.nn.sequential import Sequential
+from ranvier.nn.stage_linear import LinearStage
+from ranvier.nn.watched import HOOKS, all_watched, watched
+
+DTYPES = torch.float32, torch.float64
+LARGE = 1 << 23  # multiplications of a step from which torch's products, whose calls cost more, are quicker
+
+
+class Stream:
+    """The one object that remembers: a network fed step by step, without gradients.
+
+    `y_t = stream(x_t)` with x_t [B, *features]; `stream.reset()` begins anew; `stream.state` can be read and set. A
+    `Sequential` of linear layers and neurons (recurrent ones, too) runs as one compiled call, some microseconds long;
+    its potentials may differ from those of `ranvier.step` as sums in another order do.
+
+    >>> import torch, ranvier
+    >>> stream = ranvier.Stream(ranvier.LIF(beta=1.0))
+    >>> [stream(torch.full((1, 1), 0.6)).item() for _ in range(4)]
+    [0.0, 1.0, 0.0, 1.0]
+    """
+
+    def __init__(self, net: nn.Module):
+        self.net = net
+        self._state: verbs.State | None = None
+        self._bound: _Bound | None = None
+
+    @property
+    def state(self) -> verbs.State | None:
+        """The state after the last step; None before the first."""
+        return self._state if self._bound is None else self._bound.state()
+
+    @state.setter
+    def state(self, state: verbs.State | None) -> None:
+        self._state, self._bound = state, None
+
+    def reset(self) -> None:
+        """Forget: the next step is the first."""
+        if self._bound is None:
+            self._state = None
+        else:
+            self._bound.begin()
+
+    def __call__(self, x_t: Tensor) -> Any:
+        bound = self._bound
+        if bound is not None and bound.serves(x_t):
+            return bound(x_t)
+        with torch.no_grad():
+            self.state = self.state  # what was bound hands its state over
+            y, self._state = verbs.step(self.net, x_t, self._state)
+            self._bound = _bind(self.net, x_t, self._state)
+        return y
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"net": self.net, "_state": self.state, "_bound": None}  # compiled code knows addresses
+
+
+class _Bound:
+    """A network's compiled step, and what it was compiled for."""
+
+    def __init__(self, net: Sequential, x_t: Tensor, parts: "list[_Part]"):
+        self.net, self.parts, self.begun = net, parts, True
+        self.layers = tuple(net._modules.values())
+        self.step = Step([p.layer for p in parts], len(x_t), x_t.shape[1], x_t.dtype)
+        self.shape, self.dtype, self.mode = x_t.shape, x_t.dtype, net.training
+        modules = list(net.modules())
+        self.hooks = [m.__dict__[h] for m in modules for h in HOOKS]
+        self.own = [m.__dict__ for m in modules]
+        self.tensors = [
+            (where, name, t, t.data_ptr())
+            for m in modules
+            for where in (m._parameters, m._buffers)
+            for name, t in where.items()
+            if t is not None
+        ]
+        self.rules = [(p.neuron, p.layer.rule, dict(p.neuron.settings)) for p in parts if p.neuron is not None]
+
+    def serves(self, x_t: Any) -> bool:
+        """Whether the step is still that of the network, and made for such an input."""
+        return (
+            type(x_t) is Tensor
+            and x_t.shape == self.shape
+            and x_t.dtype is self.dtype
+            and x_t.is_contiguous()
+            and x_t.device.type == "cpu"
+            and not any(self.hooks)
+            and not any("forward" in own for own in self.own)
+            and not all_watched()
+            and all(where.get(name) is t and t.data_ptr() == at for where, name, t, at in self.tensors)
+            and tuple(self.net._modules.values()) == self.layers
+            and all(n.bound(()) is rule and n.settings == settings for n, rule, settings in self.rules)
+            and choose.fuses(x_t)
+        )
+
+    def __call__(self, x_t: Tensor) -> Tensor:
+        self.begun = True
+        return self.step(x_t)
+
+    def begin(self) -> None:
+        """Begin anew."""
+        like, state = torch.zeros(1, dtype=self.dtype), {}
+        for part in self.parts:
+            if part.neuron is not None:
+                x = like.expand(self.shape[0], part.width)
+                state[part.path] = {"z": x, **part.neuron.initial(x)}
+        self.load(state)
+        self.begun = False
+
+    def load(self, state: verbs.State) -> None:
+        """Begin with a state of the network."""
+        states, outputs = iter(self.step.states), iter(self.step.outputs)
+        with torch.no_grad():
+            for part in self.parts:
+                if part.neuron is not None:
+                    inner = state[part.path]
+                    for row, name in zip(next(states), part.neuron.states, strict=True):
+                        row.copy_(inner[name].reshape(-1))
+                    if part.layer.back is not None:
+                        next(outputs).copy_(inner["z"])
+
+    def state(self) -> verbs.State | None:
+        """The state of the network, as values; None before the first step."""
+        if not self.begun:
+            return None
+        states, outputs, found = iter(self.step.states), iter(self.step.outputs), {}
+        for part in self.parts:
+            if part.neuron is not None:
+                rows, shape = next(states), (self.shape[0], part.width)
+                inner = {k: v.clone().view(shape) for k, v in zip(part.neuron.states, rows, strict=True)}
+                found[part.path] = inner if part.layer.back is None else {"z": next(outputs).clone(), **inner}
+        return found
+
+
+class _Part:
+    """A layer for the compiled step, the neuron it has, and the path of what holds its state."""
+
+    def __init__(self, path: str, temporal: Any, linear: nn.Linear | None):
+        neuron = temporal.neuron if isinstance(temporal, Recurrent) else temporal
+        back = temporal.feedback.weight if isinstance(temporal, Recurrent) else None
+        weight, bias = (linear.weight, linear.bias) if linear is not None else (None, None)
+        self.path, self.neuron, self.width = path, neuron, 0
+        self.layer = Layer(weight, bias, back, *(() if neuron is None else (neuron.bound(()), _params(neuron))))
+
+    def takes(self, width: int, dtype: torch.dtype) -> bool:
+        """Whether inputs of such a width and dtype are what it was made for, and all it reads lies as it should."""
+        layer = self.layer
+        if layer.weight is not None:
+            if layer.weight.dim() != 2 or layer.weight.shape[1] != width:
+                return False
+            width = len(layer.weight)
+        self.width = width
+        fits = layer.bias is None or layer.bias.shape == (width,)
+        fits = fits and (layer.back is None or layer.back.shape == (width, width))
+        per_neuron = all(p.numel() == 1 or p.shape == (width,) for p, _, _ in layer.params)
+        alike = all(t.dtype == dtype and t.is_contiguous() and t.device.type == "cpu" for t in layer.tensors)
+        return fits and per_neuron and alike and all(type(t) in choose.PLAIN for t in layer.tensors)
+
+
+def _params(neuron: Neuron) -> list[tuple[Tensor, float, float]]:
+    """What its rule takes after inputs and states, where it lies, and the bounds of what is learned."""
+    found = []
+    for k, param in type(neuron).params.items():
+        value = getattr(neuron, k)
+        learned = isinstance(value, nn.Parameter)
+        found.append((value, param.low if learned else -math.inf, param.high if learned else math.inf))
+    extra = neuron.values(torch.empty(0, dtype=found[0][0].dtype if found else None))[len(found) :]
+    return [*found, *((v, -math.inf, math.inf) for v in extra)]
+
+
+def _bind(net: nn.Module, x_t: Any, state: verbs.State) -> _Bound | None:
+    """The compiled step of a network for inputs like x_t, with a state; None if it has none."""
+    fits = type(net) is Sequential and type(x_t) is Tensor and x_t.dim() == 2 and x_t.dtype in DTYPES and x_t.numel()
+    if not fits or not choose.fuses(x_t) or all_watched() or any(map(watched, net.modules())):
+        return None
+    parts, width = [], x_t.shape[1]
+    for part in _parts(net):
+        if part is None or not part.takes(width, x_t.dtype):
+            return None
+        parts.append(part)
+        width = width if part.layer.weight is None else len(part.layer.weight)
+    work = sum(w.numel() for p in parts for w in (p.layer.weight, p.layer.back) if w is not None)
+    if not parts or len(x_t) * work > LARGE:
+        return None
+    bound = _Bound(net, x_t, parts)
+    bound.load(state)
+    return bound
+
+
+def _parts(net: Sequential) -> Iterator[_Part | None]:
+    """The layers of a network as the compiled step takes them; None where it cannot."""
+    paths = {m: p for p, m in net.named_modules()}
+    for part in net.plan().parts:
+        if isinstance(part, LinearStage):
+            yield _Part(paths[part.temporal], part.temporal, part.linear)
+        elif type(part) in (nn.Linear, Linear):
+            yield _Part("", None, part)
+        elif plain_neuron(part) and getattr(type(part), "values", None) is Neuron.values:
+            yield _Part(paths[part], part, None)
+        else:
+            yield None
