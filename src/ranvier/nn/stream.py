@@ -151,10 +151,11 @@ class _Part:
 
     def __init__(self, path: str, temporal: Any, linear: nn.Linear | None):
         neuron = temporal.neuron if isinstance(temporal, Recurrent) else temporal
-        back = temporal.feedback.weight if isinstance(temporal, Recurrent) else None
+        back: Any = temporal.feedback.weight if isinstance(temporal, Recurrent) else None
         weight, bias = (linear.weight, linear.bias) if linear is not None else (None, None)
         self.path, self.neuron, self.width = path, neuron, 0
-        self.layer = Layer(weight, bias, back, *(() if neuron is None else (neuron.bound(()), _params(neuron))))
+        rule, params = (None, []) if neuron is None else (neuron.bound(()), _params(neuron))
+        self.layer = Layer(weight, bias, back, rule, params)
 
     def takes(self, width: int, dtype: torch.dtype) -> bool:
         """Whether inputs of such a width and dtype are what it was made for, and all it reads lies as it should."""
@@ -182,7 +183,7 @@ def _params(neuron: Neuron) -> list[tuple[Tensor, float, float]]:
     return [*found, *((v, -math.inf, math.inf) for v in extra)]
 
 
-def _bind(net: nn.Module, x_t: Any, state: verbs.State) -> _Bound | None:
+def _bind(net: Any, x_t: Any, state: verbs.State) -> _Bound | None:
     """The compiled step of a network for inputs like x_t, with a state; None if it has none."""
     fits = type(net) is Sequential and type(x_t) is Tensor and x_t.dim() == 2 and x_t.dtype in DTYPES and x_t.numel()
     if not fits or not choose.fuses(x_t) or all_watched() or any(map(watched, net.modules())):
@@ -204,6 +205,7 @@ def _bind(net: nn.Module, x_t: Any, state: verbs.State) -> _Bound | None:
 def _parts(net: Sequential) -> Iterator[_Part | None]:
     """The layers of a network as the compiled step takes them; None where it cannot."""
     paths = {m: p for p, m in net.named_modules()}
+    part: Any
     for part in net.plan().parts:
         if isinstance(part, LinearStage):
             yield _Part(paths[part.temporal], part.temporal, part.linear)
