@@ -10,8 +10,10 @@ from functools import partial
 import pytest
 
 from ranvier import cli
-from ranvier.recipes import RECIPES, named, override
+from ranvier.recipes import RECIPES, named, override, to_config
 from ranvier.train.folder import Folder
+from ranvier.train.running import read_config
+from ranvier.train.scale import Scale
 
 SMALL = ["--set", "net.channels=2", "--set", "net.hidden=16", "--set", "steps=3", "--batch", "256"]
 
@@ -93,8 +95,9 @@ def test_a_chip_is_compared_with_software_and_with_weights_that_were_only_moved(
 def test_resuming_needs_no_more_than_the_folder(main, tmp_path):
     plan = override(named(RECIPES, "digits"), {"epochs": 3})
     folder = Folder.create(tmp_path / "run")
-    cli._write_config(folder, plan, {"accelerator": "cpu", "precision": "bf16-mixed"}, tmp_path)
-    assert cli._read_config(folder) == (plan, {"accelerator": "cpu", "precision": "bf16-mixed"}, tmp_path)
+    scale = Scale(accelerator="cpu", precision="bf16-mixed")
+    folder.write_config({**to_config(plan), "trainer": scale.settings(), "data_folder": str(tmp_path)})
+    assert read_config(folder) == (plan, scale, tmp_path)
     folder.config.write_text(folder.config.read_text().replace("epochs = 3", "epochs = 3\nepoch = 4"))
     status, _, error = main("train", "--resume", str(folder.path))
     assert status == 2 and "config.toml: there is no field 'epoch'; did you mean 'epochs'?" in error

@@ -14,17 +14,19 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from ranvier.recipes import Recipe
-    from ranvier.train.folder import Folder
 
 # Read once, when torch is loaded: huge pages halve the cost of fresh memory, and idle OpenMP threads that sleep
 # instead of spinning leave the cores to the kernels.
 ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "passive"}
 
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+console, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name; `ranvier recipes` lists them.")]
 MaybeRecipe = Annotated[str | None, typer.Argument(metavar="RECIPE", help="Its name; `ranvier recipes` lists them.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any field of the recipe.")]
+OwnData = Annotated[
+    str | None, typer.Option(metavar="FOLDER|FILE.py:NAME", help="Where the data set lies, or splits of your own.")
+]
 Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the data set lies, if it is a file.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 
@@ -33,71 +35,93 @@ def train(
     recipe: MaybeRecipe = None,
     epochs: Annotated[int | None, typer.Option(help="Times through the training data.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples per update.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples per update and process.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same weights.")] = None,
     gradient: Annotated[str | None, typer.Option(help="eventprop or surrogate, where a recipe has both.")] = None,
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder to make; else runs/RECIPE.")] = None,
-    data: Data = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
+    data: OwnData = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run; --epochs lengthens it.")] = None,
     accelerator: Annotated[str | None, typer.Option(help="cpu, cuda, ...; else the best there is.")] = None,
+    devices: Annotated[int | None, typer.Option(help="How many of them on a machine.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="How many machines.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="ddp or fsdp, where there are several.")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16-mixed, ... as in Lightning; else 32-true.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches per update.")] = None,
+    clip: Annotated[float | None, typer.Option(help="The largest norm of a gradient.")] = None,
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the net.")] = False,
+    tbptt: Annotated[int | None, typer.Option(metavar="K", help="Gradients flow back through K steps only.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that read a Dataset.")] = None,
+    keep: Annotated[int | None, typer.Option(metavar="N", help="A checkpoint every N updates too.")] = None,
+    logger: Annotated[str | None, typer.Option(help="tensorboard, csv or wandb beside metrics.csv.")] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Write profile.txt: what took how long.")] = False,
 ) -> None:
     """Train a network, test it, and write a report of it.
 
-    The run's folder holds config.toml, weights.safetensors, metrics.csv, result.json and report.html.
-    Stopped by Ctrl-C or otherwise, it goes on from its last whole epoch: ranvier train --resume RUN.
+    RECIPE is a name, or file.py:Class for one of your own (`ranvier init` writes one to start from). The run's folder
+    holds config.toml, weights.safetensors, metrics.csv, result.json and report.html. Stopped by Ctrl-C or otherwise, it
+    goes on from its checkpoint to the same end: ranvier train --resume RUN.
 
-    Examples: ranvier train digits, or ranvier train digits --epochs 5 --set net.hidden=256 --out runs/wide
+    Examples: ranvier train digits, or ranvier train mine.py:Recipe --data mine.py:splits --epochs 5 --out runs/mine
     """
-    from ranvier.train.folder import Folder
+    from ranvier.train.running import go_on, run
 
     _set_environment()
-    shortcuts = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed, "gradient": gradient}
-    changes = {name: value for name, value in shortcuts.items() if value is not None} | _pairs(settings)
+    shortcuts = {
+        "epochs": epochs, "lr": lr, "batch": batch, "seed": seed, "gradient": gradient, "accelerator": accelerator,
+        "devices": devices, "nodes": nodes, "strategy": strategy, "precision": precision, "accumulate": accumulate,
+        "clip": clip, "compile": compile_ or None, "tbptt": tbptt, "workers": workers, "keep": keep, "logger": logger,
+        "profile": profile or None,
+    }  # fmt: skip
+    changes: dict[str, Any] = {name: value for name, value in shortcuts.items() if value is not None}
     if resume is None:
-        plan = _recipe(recipe, changes)
-        splits, net = _prepare(plan, data)  # before the folder is made: a mistake leaves nothing behind
-        folder = Folder.create(out or Folder.free(Path("runs") / plan.name))
-        trainer = {"accelerator": accelerator or "auto", "precision": precision or "32-true"}
-        _write_config(folder, plan, trainer, data)
+        result = run(_recipe(recipe, _pairs(settings)), out, data=data, console=console, **changes)
+    elif recipe or out or settings or set(changes) - {"epochs"}:
+        raise ValueError("--resume goes on with a run as it was begun; leave out RECIPE, --out and all settings")
     else:
-        if recipe or changes or out or accelerator or precision:
-            raise ValueError("--resume goes on with a run as it was begun; leave out RECIPE, --out and all settings")
-        folder = Folder.open(resume)
-        plan, trainer, known = _read_config(folder)
-        if folder.finished:
-            _last_lines(folder)
-            return
-        splits, net = _prepare(plan, data or known)
-    _train(plan, net, splits, folder, **trainer)
+        result = go_on(resume, data=Path(data) if data else None, console=console, **changes)
+    for line in result.lines():
+        console.print(line, soft_wrap=True, style="dim" if line.startswith("beside") else "")
 
 
-def evaluate(run: Run, data: Data = None) -> None:
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the recipe; the file is NAME.py.")],
+) -> None:
+    """Write a recipe to start from: a commented file with a net, its data and its settings, ready to train."""
+    from ranvier.recipes.start import write_start
+
+    path, kind = write_start(name)
+    console.print(f"{path}: look into it, then: ranvier train {path}:{kind}", soft_wrap=True)
+
+
+def evaluate(run: Run, data: OwnData = None) -> None:
     """Test a trained run's weights again on its test set."""
     from ranvier.train import evaluate as evaluation
     from ranvier.train.folder import Folder
+    from ranvier.train.running import prepare, read_config
 
     folder = Folder.open(run)
-    plan, _, known = _read_config(folder)
-    splits, net = _prepare(plan, data or known)
+    plan, _, known = read_config(folder)
+    splits, net = prepare(plan, Path(data) if data else known)
     folder.read_weights(net)
-    answers = evaluation.evaluate(plan, net, splits.test)
+    answers = evaluation.evaluate(plan, net, splits[2])
     for layer, rates in answers.rates.items():
-        out.print(f"{layer}: {rates.mean():.3f} spikes per step, {len(rates):,} neurons", style="dim")
-    out.print(f"test accuracy [bold]{answers.accuracy:.2%}[/] ({answers.correct} of {len(answers.labels)})")
+        console.print(f"{layer}: {rates.mean():.3f} spikes per step, {len(rates):,} neurons", style="dim")
+    if answers.judged:
+        console.print(f"test accuracy [bold]{answers.accuracy:.2%}[/] ({answers.correct} of {answers.samples})")
+    else:
+        console.print(f"test loss [bold]{answers.loss:.4g}[/] over {answers.samples} samples")
 
 
 def explain(recipe: RecipeName, settings: Settings = None, data: Data = None) -> None:
     """Tell, layer by layer, which backend would run a recipe's net here, and why."""
-    from torch import Generator
-
     from ranvier.nn.verbs import explain as explain_net
+    from ranvier.train.running import prepare, shown
 
     plan = _recipe(recipe, _pairs(settings))
-    splits, net = _prepare(plan, data)
-    explained = explain_net(net, plan.encode(splits.train.x[: plan.batch], Generator().manual_seed(0)))
-    out.print(str(explained), markup=False)
+    splits, net = prepare(plan, data)
+    explained = explain_net(net, shown(plan, splits[0])[0])
+    console.print(str(explained), markup=False)
 
 
 def recipes(recipe: MaybeRecipe = None) -> None:
@@ -111,7 +135,7 @@ def recipes(recipe: MaybeRecipe = None) -> None:
     else:
         for name, value in settings(named(RECIPES, recipe)).items():
             table.add_row(name, f"[cyan]{value}[/]")
-    out.print(table)
+    console.print(table)
 
 
 def doctor(
@@ -123,25 +147,24 @@ def doctor(
 
     A recipe is looked at with the weights it starts from, a run with those it ended with.
     """
-    from torch import Generator
-
     from ranvier.doctor import diagnose
     from ranvier.train.energy import energy
     from ranvier.train.folder import Folder
+    from ranvier.train.running import prepare, read_config, shown
 
     folder = Folder.open(target) if Path(target).is_dir() else None
-    plan, _, known = _read_config(folder) if folder else (_recipe(target, _pairs(settings)), {}, None)
-    splits, net = _prepare(plan, data or known)
+    plan, _, known = read_config(folder) if folder else (_recipe(target, _pairs(settings)), None, None)
+    splits, net = prepare(plan, data or known)
     if folder:
         folder.read_weights(net)
     if not any(weight.requires_grad for weight in net.parameters()):
         raise ValueError(f"doctor looks at gradients, and {plan.name} learns without them; its report tells what fires")
     net.train(folder is None)  # fresh weights are normalised by the batch, as their training would begin
-    split = splits.validation
-    x = plan.encode(split.x[: plan.batch], Generator().manual_seed(0))
-    diagnosis = diagnose(net, x, split.labels[: plan.batch], plan.loss())
-    out.print(str(diagnosis), markup=False, soft_wrap=True)
-    out.print(f"\n{energy(net, x)}", markup=False, soft_wrap=True)
+    x, labels, *lengths = shown(plan, splits[1])
+    loss = plan.loss()
+    diagnosis = diagnose(net, x, labels, lambda traces, right: loss(traces, right, *lengths))
+    console.print(str(diagnosis), markup=False, soft_wrap=True)
+    console.print(f"\n{energy(net, x)}", markup=False, soft_wrap=True)
 
 
 def convert(
@@ -189,6 +212,7 @@ def convert(
 # A new command is a line here.
 COMMANDS = {
     "train": train,
+    "init": init,
     "eval": evaluate,
     "convert": convert,
     "explain": explain,
@@ -213,11 +237,11 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("stopped")
         sys.exit(130)
-    except (ValueError, TypeError, FileNotFoundError, FileExistsError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError, ArithmeticError) as error:
         if os.environ.get("RANVIER_TRACE"):
             raise
-        err.print(f"[red]error:[/] {_escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
+        err.print(f"[red]error:[/] {_escape(' '.join(str(error).split()))}", soft_wrap=True)
+        sys.exit(1 if isinstance(error, ArithmeticError) else 2)  # 1: the run went wrong, 2: it was asked for wrongly
 
 
 def _set_environment() -> None:
@@ -228,67 +252,12 @@ def _set_environment() -> None:
         os.execv(sys.executable, sys.orig_argv)
 
 
-def _train(plan: Recipe, net: Any, splits: Any, folder: Folder, **trainer: Any) -> None:
-    from ranvier.report import write_report
-    from ranvier.train.evaluate import evaluate, summary
-    from ranvier.train.progress import OneBar
-
-    out.print(f"[bold]{plan.name}[/]: {len(splits.train.labels):,} samples, {plan.epochs} epochs, into {folder.path}")
-    try:
-        rows = plan.fit(net, splits.train, splits.validation, folder, [OneBar(out)], **trainer)
-        beside = plan.beside(splits, folder, [OneBar(out)], **trainer)
-    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning leaves by SystemExit when it is told to terminate
-        err.print(f"stopped; go on with: ranvier train --resume {folder.path}")
-        sys.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
-    answers = evaluate(plan, net, splits.test)
-    result = summary(plan, net, answers, rows) | ({"beside": beside} if beside else {})
-    write_report(folder, plan, net, splits.test, answers, result, rows)
-    folder.write_result(result)  # last: it says that the run is finished
-    _last_lines(folder)
-
-
-def _prepare(plan: Recipe, data: Path | None) -> tuple[Any, Any]:
-    """The data set, and the net with the weights it starts from."""
-    from ranvier.train.engine import new_net
-
-    splits = plan.splits(data)
-    return splits, new_net(plan, splits.train.x[:1])
-
-
-def _last_lines(folder: Folder) -> None:
-    result = folder.read_result()
-    right = f"({result['correct']} of {result['samples']})"
-    out.print(f"test accuracy [bold]{result['accuracy']:.2%}[/] {right}, trained in {result['training_seconds']:.1f} s")
-    for what, share in result.get("beside", {}).items():
-        out.print(f"beside it: {what} {share:.2%}", style="dim")
-    out.print(f"report: {folder.report}", soft_wrap=True)
-
-
 def _recipe(name: str | None, changes: dict[str, Any]) -> Recipe:
     from ranvier.recipes import RECIPES, named, override
 
     if name is None:
         raise ValueError(f"name a recipe to train ({', '.join(RECIPES)}), or a run to go on with: --resume RUN")
     return override(named(RECIPES, name), changes)
-
-
-def _write_config(folder: Folder, plan: Recipe, trainer: dict[str, str], data: Path | None) -> None:
-    from ranvier.recipes import to_config
-
-    where = {"data_folder": str(data.resolve())} if data else {}
-    folder.write_config({**to_config(plan), "trainer": trainer} | where)
-
-
-def _read_config(folder: Folder) -> tuple[Recipe, dict[str, str], Path | None]:
-    """The recipe of a run, how Lightning was told to run it, and where its data set lies if that was said."""
-    from ranvier.recipes import RECIPES, from_config
-
-    config = folder.read_config()
-    trainer, where = config.pop("trainer", {}), config.pop("data_folder", None)
-    try:
-        return from_config(RECIPES, config), trainer, Path(where) if where else None
-    except ValueError as error:
-        raise ValueError(f"{folder.config}: {error}") from None
 
 
 def _pairs(settings: list[str] | None) -> dict[str, str]:

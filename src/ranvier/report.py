@@ -61,14 +61,16 @@ def page(story: Story) -> str:
         story=story,
         neurons_drawn=ROWS,
         result=story.result,
+        name=story.config.get("recipe", "").rpartition(":")[2] or "a net of your own",
         config=_rows(story.config),
         layers=_layers(story),
         picture=picture(story.watched.x),
         fields=picture(mosaic(story.fields)) if story.fields is not None else "",
-        answer=int(story.watched.traces.sum(0).argmax()),
+        judged=story.evaluation.judged,
+        answer=int(story.watched.traces.sum(0).argmax()) if story.evaluation.judged else None,
         spiking=bool(((story.watched.traces == 0) | (story.watched.traces == 1)).all()),
         wrong=[(picture(x), label, answer) for x, label, answer in story.wrong[:MOST_WRONG]],
-        **{name: _svg(name, drawing, story) for name, drawing in FIGURES.items()},
+        **{name: _svg(name, drawing, story) for name, drawing in FIGURES.items() if drawing.when(story)},
         beside=_svg("beside", BESIDE, story) if "beside" in story.result else "",
     )
 
@@ -114,9 +116,9 @@ def _path(story: Story, figure: Figure) -> None:
     for axes, (layer, z) in zip(rasters, rows.items(), strict=True):
         plot.raster(z, axes, most=ROWS)
         axes.set(xlabel="", ylabel="", yticks=[], title=f"{layer}: {int(z.sum()):,} spikes of {z.shape[1]:,} neurons")
-    traces = story.watched.traces
-    plot.traces(traces, readout, highlight=story.watched.label)
-    readout.set(title=f"readout: class {story.watched.label}, and the others", ylabel="")
+    traces, label = story.watched.traces.flatten(1), story.watched.label
+    plot.traces(traces, readout, highlight=label)
+    readout.set(title="readout" if label is None else f"readout: class {label}, and the others", ylabel="")
     readout.set_xlim(-0.6, len(traces) - 0.4)
 
 
@@ -146,19 +148,20 @@ def _beside(story: Story, figure: Figure) -> None:
 
 
 class Drawing(NamedTuple):
-    """How to draw a figure, its width in inches, and its height: a part that is fixed and a part for each layer."""
+    """How to draw a figure, its width in inches, its height (a part that is fixed and one for each layer), and when."""
 
     draw: Callable[[Story, Figure], None]
     width: float
     height: float
     per_layer: float = 0.0
+    when: Callable[[Story], bool] = lambda story: True
 
 
 FIGURES = {
     "learning": Drawing(_learning, 4.2, 3.5),
     "path": Drawing(_path, 4.2, 1.3, per_layer=1.15),
-    "firing": Drawing(_firing, 4.2, 0.5, per_layer=1.0),
-    "confused": Drawing(_confused, 3.6, 3.6),
+    "firing": Drawing(_firing, 4.2, 0.5, per_layer=1.0, when=lambda story: bool(story.evaluation.rates)),
+    "confused": Drawing(_confused, 3.6, 3.6, when=lambda story: story.evaluation.judged),
 }
 BESIDE = Drawing(_beside, 4.2, 1.7)  # where there is something to compare with
 
@@ -209,15 +212,13 @@ def _rows(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def write_report(folder: Any, plan: Any, net: Any, test: Any, evaluation: Evaluation, result: Any, rows: Any) -> None:
+def write_report(folder: Any, plan: Any, net: Any, evaluation: Evaluation, result: Any, rows: Any) -> None:
     """Writes report.html into a run's folder, from the trained net and what it answered."""
     from ranvier.recipes import to_config
-    from ranvier.train.evaluate import watch
     from ranvier.train.folder import write
 
-    right = evaluation.predictions == evaluation.labels
-    wrong = [(test.x[i], int(test.labels[i]), int(evaluation.predictions[i])) for i in (~right).nonzero().flatten()]
-    # the first sample it got right, if there is one
-    shown = watch(plan, net, test, int(right.int().argmax()))
-    fields = plan.fields(net)
-    write(folder.report, page(Story(to_config(plan), result, rows, evaluation, shown, wrong, fields)))
+    shown = evaluation.shown
+    assert shown is not None  # a test set has samples
+    write(
+        folder.report, page(Story(to_config(plan), result, rows, evaluation, shown, evaluation.wrong, plan.fields(net)))
+    )

@@ -1,6 +1,5 @@
 """The engine on a tiny net: batches, exact resuming, safe files."""
 
-import pickle
 from dataclasses import dataclass
 
 import pytest
@@ -11,9 +10,11 @@ from ranvier.data import Split
 from ranvier.nn.neurons.leaky import LI, LIF
 from ranvier.nn.sequential import Sequential
 from ranvier.recipes import Recipe
-from ranvier.train.engine import Batches, SafeFiles, fit, mix, new_net
-from ranvier.train.evaluate import evaluate, summary, watch
+from ranvier.train.batches import batches, mix
+from ranvier.train.engine import fit, new_net
+from ranvier.train.evaluate import evaluate, summary
 from ranvier.train.folder import Folder
+from ranvier.train.keep import SafeFiles
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,14 @@ def train(recipe, split, path, callbacks=()):
 
 
 def test_batches_cover_everything_in_a_new_order_each_epoch(split):
-    batches = Batches(split, 10, seed=5)
-    assert len(batches) == 4 and [len(labels) for _, labels in batches] == [10, 10, 10, 4]
-    first, again = torch.cat([x for x, _ in batches]), torch.cat([x for x, _ in batches])
-    batches.set_epoch(1)
-    later = torch.cat([x for x, _ in batches])
+    drawn = batches(split, 10, seed=5)
+    assert len(drawn) == 4 and [len(labels) for _, labels in drawn] == [10, 10, 10, 4]
+    first, again = torch.cat([x for x, _ in drawn]), torch.cat([x for x, _ in drawn])
+    drawn.set_epoch(1)
+    later = torch.cat([x for x, _ in drawn])
     assert torch.equal(first, again) and not torch.equal(first, later)
     assert torch.equal(first.sort(0).values, split.x.sort(0).values)
-    assert torch.equal(torch.cat([x for x, _ in Batches(split, 10)]), split.x)
+    assert torch.equal(torch.cat([x for x, _ in batches(split, 10)]), split.x)
 
 
 def test_mix_tells_parts_apart():
@@ -120,7 +121,7 @@ def test_a_pickle_in_a_checkpoint_is_not_run(tmp_path):
             return (open, (str(tmp_path / "touched"), "w"))
 
     torch.save({"state_dict": Evil()}, tmp_path / "checkpoint.ckpt")
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(ValueError, match="is damaged, or is no checkpoint"):
         SafeFiles().load_checkpoint(tmp_path / "checkpoint.ckpt")
     assert not (tmp_path / "touched").exists()
 
@@ -132,8 +133,10 @@ def test_evaluation_answers_and_counts_spikes(split):
     assert list(answers.rates) == ["LIF 1"] and answers.rates["LIF 1"].shape == (16,)
     assert 0 <= answers.rates["LIF 1"].min() and answers.rates["LIF 1"].max() <= 1
     assert answers.accuracy == answers.correct / 34
-    seen = watch(Tiny(), net, split, 3)
-    assert seen.spikes["LIF 1"].shape == (4, 16) and seen.traces.shape == (4, 2) and torch.equal(seen.x, split.x[3])
+    seen = answers.shown
+    assert seen.spikes["LIF 1"].shape == (4, 16) and seen.traces.shape == (4, 2)
+    assert torch.equal(seen.x, split.x[int((answers.predictions == answers.labels).int().argmax())])
+    assert len(answers.wrong) == 34 - answers.correct and answers.loss > 0
     result = summary(Tiny(), net, answers, [{"seconds": 1.5}])
     assert result["parameters"] == 4 * 16 + 16 + 16 * 2 + 2 and result["training_seconds"] == 1.5
     assert result["versions"]["torch"] and result["machine"]["threads"]

@@ -1,7 +1,5 @@
 """What `ranvier convert` needs from outside: a model by its name, its weights, and a place for what comes out."""
 
-import importlib
-import importlib.util
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,25 +9,12 @@ from torch import Tensor, nn
 
 from ranvier.convert.report import Report
 from ranvier.extras import needed
+from ranvier.lookup import lookup
 
 
 def find(name: str) -> nn.Module:
     """The model that `file.py:name` or `package.module:name` stands for: a module, or a function that makes one."""
-    where, colon, what = name.rpartition(":")
-    if not colon or not where:
-        raise ValueError(f"MODEL must be file.py:name or package.module:name, got {name!r}")
-    if where.endswith(".py"):
-        if not Path(where).is_file():
-            raise FileNotFoundError(f"there is no file {where}")
-        spec = importlib.util.spec_from_file_location(Path(where).stem, where)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    else:
-        module = importlib.import_module(where)
-    if not hasattr(module, what):
-        raise ValueError(f"{where} has no {what!r}; it has {[k for k in vars(module) if not k.startswith('_')]}")
-    found = getattr(module, what)
+    found = lookup(name, "MODEL")
     model = found if isinstance(found, nn.Module) else found()
     if not isinstance(model, nn.Module):
         raise TypeError(f"{name} must be a torch.nn.Module or a function that makes one, got {type(model).__name__}")

@@ -93,7 +93,8 @@ class DelayedXOR(Recipe):
         **trainer: Any,
     ) -> list[dict[str, float]]:  # fmt: skip
         """Act, be rewarded, change the weights; figures and weights are written after every epoch."""
-        from ranvier.train.engine import Batches, mix
+        from ranvier.train.batches import batches as drawn
+        from ranvier.train.batches import mix
 
         if trainer.get("accelerator", "auto") not in ("auto", "cpu"):
             raise ValueError(f"{self.name} learns on the CPU; leave out --accelerator {trainer['accelerator']}")
@@ -102,7 +103,7 @@ class DelayedXOR(Recipe):
         if rows:
             folder.read_weights(net)
         expected, start = rows[-1]["expected_reward"] if rows else 0.0, time.perf_counter()
-        before, batches = rows[-1]["seconds"] if rows else 0.0, Batches(train, self.batch, self.seed)
+        before, batches = rows[-1]["seconds"] if rows else 0.0, drawn(train, self.batch, self.seed)
         for epoch in range(len(rows), self.epochs):
             batches.set_epoch(epoch)
             rights = []

@@ -87,7 +87,7 @@ class DigitsSTDP(Recipe):
 
         Weights and figures are written after every epoch; a run that was stopped goes on from there, to the same end.
         """
-        from ranvier.train.engine import Batches
+        from ranvier.train.batches import batches as drawn
 
         if trainer.get("accelerator", "auto") not in ("auto", "cpu"):
             raise ValueError(f"{self.name} learns on the CPU; leave out --accelerator {trainer['accelerator']}")
@@ -95,7 +95,7 @@ class DigitsSTDP(Recipe):
         rows = folder.read_metrics() if folder.metrics.is_file() else []
         if rows:
             folder.read_weights(net)
-        batches, count = Batches(train, self.batch, self.seed), -(-len(train.labels) // self.batch)
+        batches, count = drawn(train, self.batch, self.seed), -(-len(train.labels) // self.batch)
         before, start = sum(r["seconds"] for r in rows[-1:]), time.perf_counter()
         for epoch in range(len(rows), self.epochs):
             whole, leg = divmod(epoch, self.legs)
@@ -122,7 +122,7 @@ class DigitsSTDP(Recipe):
         return rows
 
     def _spikes(self, x: Tensor, *draw: object) -> Tensor:
-        from ranvier.train.engine import mix
+        from ranvier.train.batches import mix
 
         return self.encode(x.flatten(1), Generator().manual_seed(mix(self.seed, *draw)))
 

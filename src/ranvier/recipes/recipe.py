@@ -1,5 +1,6 @@
 """What a training run is made of: a frozen dataclass whose every field can be set by name."""
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -10,21 +11,24 @@ from typing import Any, ClassVar, TypeVar
 from torch import Generator, Tensor, nn, optim
 
 from ranvier.data import ENCODINGS, SETS, Splits, load
+from ranvier.lookup import lookup
 from ranvier.train import loss, metric
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. A recipe of your own is a subclass with `name` and `build`, and a line in `RECIPES`.
+    """One training run. A recipe of your own is a frozen dataclass with a `build`; `ranvier init NAME` writes one.
 
-    steps: steps T a sample is shown. encoding: how numbers become input over time (constant, rate, latency).
+    data: a set by name, or `file.py:name` of a function that returns splits (see `splits`). steps: steps T a sample is
+    shown. encoding: how numbers become input over time (constant, rate, latency), or none: a sample is a sequence
+    `[T, *features]` already, and the net is shown batches of them as they are.
     epochs, batch, seed: as usual; the same seed gives the same weights, bit for bit.
     lr: highest learning rate of AdamW, reached after a tenth of the run, then falling as a cosine.
     weight_decay: AdamW's. smoothing: label smoothing in [0, 1].
     """
 
-    name: ClassVar[str]
-    data: str
+    name: ClassVar[str] = ""
+    data: str = ""
     encoding: str = "constant"
     steps: int = 10
     epochs: int = 30
@@ -35,8 +39,13 @@ class Recipe:
     smoothing: float = 0.1
 
     def __post_init__(self) -> None:
-        _choose("data", self.data, SETS)
-        _choose("encoding", self.encoding, ENCODINGS)
+        if type(self).splits is Recipe.splits and ":" not in self.data:
+            if not self.data:
+                raise ValueError(
+                    f"{type(self).__name__} has no data: name a set, file.py:name, or write splits(self, folder)"
+                )
+            _choose("data", self.data, SETS)
+        _choose("encoding", self.encoding, [*ENCODINGS, SEQUENCES])
         for name in ("steps", "epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -44,9 +53,21 @@ class Recipe:
             if not 0.0 <= getattr(self, name) <= highest or getattr(self, name) == inf:
                 raise ValueError(f"{name} must be a number from 0 to {highest:g}, got {getattr(self, name)}")
 
-    def splits(self, folder: str | Path | None = None) -> Splits:
-        """The three parts of the data set."""
-        return load(self.data, folder)
+    @property
+    def time_first(self) -> bool:
+        """Whether a batch is `[T, B, *features]` before `encode`."""
+        return self.encoding == SEQUENCES
+
+    def splits(self, folder: str | Path | None = None) -> Any:
+        """The parts of the data set: (train, validation, test), or (train, test), where test is validated on too.
+
+        Each part is a pair of tensors x `[N, *features]` and labels `[N]`, a torch Dataset of pairs (x, label), or a
+        DataLoader.
+        """
+        if ":" not in self.data:
+            return load(self.data, folder)
+        found = lookup(self.data, "data")
+        return found() if callable(found) else found
 
     def build(self) -> nn.Module:
         """The net: `[T, B, *features]` -> traces `[T, B, C]`."""
@@ -58,10 +79,12 @@ class Recipe:
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
         """x `[B, *features]` in [0, 1] -> `[T, B, *features]`."""
-        return ENCODINGS[self.encoding](x, self.steps, generator)
+        return x if self.time_first else ENCODINGS[self.encoding](x, self.steps, generator)
 
     def loss(self) -> loss.Loss:
         """Cross-entropy of the readout's mean over time."""
+        if self.time_first:
+            return loss.mean_crossentropy(self.smoothing)
         return loss.integral_crossentropy(self.smoothing, temperature=self.steps)
 
     def metric(self) -> Any:
@@ -72,10 +95,13 @@ class Recipe:
         self, parameters: Iterable[nn.Parameter], updates: int
     ) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler]:
         """AdamW whose learning rate rises, then falls as a cosine over `updates` updates."""
+        if updates < FEWEST:
+            cure = "take a smaller batch or more epochs"
+            raise ValueError(f"{updates} updates in all are too few for a learning rate that rises and falls; {cure}")
         adamw = optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
         # OneCycleLR needs room to rise: with a handful of updates in all, rise during half of them
         rise = 0.1 if updates > 20 else 0.5
-        return adamw, optim.lr_scheduler.OneCycleLR(adamw, self.lr, total_steps=max(updates, 2), pct_start=rise)
+        return adamw, optim.lr_scheduler.OneCycleLR(adamw, self.lr, total_steps=updates, pct_start=rise)
 
     def fields(self, net: nn.Module) -> Tensor | None:
         """What each neuron has learned to see, as pictures `[N, H, W]` for the report; None if that cannot be shown."""
@@ -94,12 +120,21 @@ class Recipe:
         return fit(self, net, train, validation, folder, callbacks, **trainer)
 
 
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+AnyRecipe = TypeVar("AnyRecipe")
+SEQUENCES = "none"  # the encoding of what is a sequence already
+FEWEST = 3  # updates: one up, one at the top, one down
 
 
-def settings(recipe: Recipe) -> dict[str, Any]:
+def settings(recipe: Any) -> dict[str, Any]:
     """Every field of a recipe by its dotted name, as `--set` takes it: `{"epochs": 30, "net.hidden": 128, ...}`."""
-    return _flat(asdict(recipe))
+    return _flat(_values(recipe))
+
+
+def _values(recipe: Any) -> dict[str, Any]:
+    """All fields as plain nested values, but for those that are objects."""
+    plain = [f.name for f in fields(recipe) if not f.metadata.get("object")]
+    each = {name: getattr(recipe, name) for name in plain}
+    return {name: asdict(value) if is_dataclass(value) else value for name, value in each.items()}  # type: ignore[arg-type]
 
 
 def override(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
@@ -114,7 +149,7 @@ def override(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
 
 def _set(part: Any, path: list[str], value: Any, name: str, known: Mapping[str, Any]) -> Any:
     current = getattr(part, path[0], None) if path[0] in (f.name for f in fields(part)) else None
-    if current is None or is_dataclass(current) != (len(path) > 1):
+    if current is None or isinstance(current, nn.Module) or is_dataclass(current) != (len(path) > 1):
         raise ValueError(unknown("field", name, known))
     new = _set(current, path[1:], value, name, known) if len(path) > 1 else _read(name, value, type(current))
     return replace(part, **{path[0]: new})
@@ -137,10 +172,10 @@ def _read(name: str, value: Any, kind: type) -> Any:
     try:
         return TRUTH[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):
-        raise ValueError(f"{name} wants {KINDS[kind]}, got {text!r}") from None
+        raise ValueError(f"{name} wants {KINDS.get(kind, kind.__name__)}, got {text!r}") from None
 
 
-def _choose(name: str, value: str, table: Mapping[str, Any]) -> None:
+def _choose(name: str, value: str, table: Iterable[str]) -> None:
     if value not in table:
         raise ValueError(unknown(name, value, table))
 
@@ -160,10 +195,32 @@ def from_config(table: Mapping[str, type[Recipe]], config: Mapping[str, Any]) ->
 
 def to_config(recipe: Recipe) -> dict[str, Any]:
     """A recipe as plain nested values, for a TOML file."""
-    return {"recipe": recipe.name, **asdict(recipe)}
+    return {"recipe": origin(recipe), **_values(recipe)}
+
+
+def origin(recipe: Recipe) -> str:
+    """What `named` finds a recipe by: its name, or for one of your own `file.py:Class`; "" if it has no file."""
+    kind = type(recipe)
+    if kind.__module__.startswith("ranvier."):
+        return recipe.name
+    try:
+        return f"{Path(inspect.getfile(kind)).resolve()}:{kind.__qualname__}"
+    except (OSError, TypeError):
+        return ""
 
 
 def named(table: Mapping[str, type[Recipe]], name: str) -> Recipe:
-    """The recipe of that name with its defaults; ValueError lists the names there are."""
-    _choose("recipe", name, table)
-    return table[name]()  # pyright: ignore[reportCallIssue]  # every recipe in a table gives all its defaults
+    """The recipe of that name, or at `file.py:Class`, with its defaults; ValueError lists the names there are."""
+    if ":" not in name:
+        _choose("recipe", name, table)
+        return table[name]()
+    found = lookup(name, "RECIPE")
+    if isinstance(found, Recipe):
+        return found
+    if not (isinstance(found, type) and issubclass(found, Recipe)):
+        raise TypeError(
+            f"{name} must be a subclass of ranvier.recipes.Recipe, got {found!r}; `ranvier init` writes one"
+        )
+    if not found.name:
+        found.name = found.__name__.lower()
+    return found()

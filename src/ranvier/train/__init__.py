@@ -1,5 +1,21 @@
-"""Training: losses, metrics and the adapter to Lightning (`ranvier.train.engine`, imported when it is used)."""
+"""Training: losses, metrics, and `run`, which trains any net on any data. What needs Lightning is loaded when used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ranvier.train import loss as loss
 from ranvier.train import metric as metric
 from ranvier.train import regularise as regularise
+
+if TYPE_CHECKING:
+    from ranvier.train.results import Result as Result
+    from ranvier.train.running import run as run
+    from ranvier.train.scale import Scale as Scale
+
+LATER = {"run": "running", "Scale": "scale", "Result": "results"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in LATER:
+        return getattr(import_module(f"ranvier.train.{LATER[name]}"), name)
+    raise AttributeError(f"module 'ranvier.train' has no attribute {name!r}")

@@ -1,30 +1,30 @@
 """The adapter to Lightning: a recipe's net, data and optimiser as a module, loaders and callbacks. Lightning trains.
 
-Everything random in an epoch is drawn from (seed, epoch, batch), never from what went before: so a run that was
-stopped anywhere and goes on from its last whole epoch ends with the same weights, bit for bit.
+Everything random is drawn from (seed, epoch, batch), never from what went before: so a run that was stopped anywhere
+and goes on from its checkpoint, in mid-epoch too, ends with the same weights, bit for bit.
 """
 
-import hashlib
-import io
 import logging
 import signal
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ranvier.extras import needed
-from ranvier.train.folder import Folder, write
+from ranvier.train.batches import Batch, Batches, batches, mix
+from ranvier.train.folder import Folder
+from ranvier.train.truncated import Truncated
 
 with needed("training"):
-    from lightning.pytorch import LightningModule, Trainer
-    from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
-    from lightning.pytorch.plugins.io import TorchCheckpointIO
+    from lightning.pytorch import LightningModule
+    from lightning.pytorch.callbacks import Callback, ProgressBar
+
+    from ranvier.train.keep import History, Keeper, SafeFiles
+    from ranvier.train.scale import Scale
 
 
 class Plan(Protocol):
@@ -36,6 +36,8 @@ class Plan(Protocol):
     def epochs(self) -> int: ...
     @property
     def batch(self) -> int: ...
+    @property
+    def time_first(self) -> bool: ...
 
     def build(self) -> nn.Module: ...
     def augment(self, x: Tensor, generator: Generator) -> Tensor: ...
@@ -45,128 +47,116 @@ class Plan(Protocol):
     def optimiser(self, parameters: Iterable[nn.Parameter], updates: int) -> tuple[Any, Any]: ...
 
 
-class Split(Protocol):
-    """One part of a data set: x `[N, *features]`, labels `[N]`."""
-
-    @property
-    def x(self) -> Tensor: ...
-    @property
-    def labels(self) -> Tensor: ...
-
-
-def mix(*parts: object) -> int:
-    """A seed of 63 bits from any parts: nearby parts give unrelated seeds."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 1
-
-
-class Batches:
-    """Mini-batches of tensors in memory: slices of one permutation an epoch, no work per sample.
-
-    With a seed the order is new every epoch, and the same for the same seed and epoch; without, it is that of the data.
-    """
-
-    def __init__(self, split: Split, batch: int, seed: int | None = None):
-        self.split, self.batch, self.seed, self.epoch = split, batch, seed, 0
-        self.sampler, self.batch_sampler = self, None  # where Lightning looks for set_epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-len(self.split.labels) // self.batch)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.seed is None:
-            yield from zip(self.split.x.split(self.batch), self.split.labels.split(self.batch), strict=True)
-            return
-        generator = Generator().manual_seed(mix(self.seed, "order", self.epoch))
-        for chosen in torch.randperm(len(self.split.labels), generator=generator).split(self.batch):
-            yield self.split.x[chosen], self.split.labels[chosen]
-
-
 class Engine(LightningModule):
     """A recipe's net with its loss, score and optimiser, in Lightning's words."""
 
-    def __init__(self, plan: Plan, net: nn.Module):
+    def __init__(self, plan: Plan, net: nn.Module, train: Batches | None = None, tbptt: int = 0):
         super().__init__()
-        self.plan, self.net = plan, net
+        self.plan, self.net, self.train_batches = plan, net, train
         self.loss, self.metric = plan.loss(), plan.metric()
+        self.truncated = Truncated(net, self.loss, tbptt) if tbptt else None
+        self.sums: dict[str, float] = {}  # of the epoch that runs: {score: its sum over samples}, and "samples"
+        self.fresh: dict[str, Any] = {}  # the schedule's state before any update
 
     def draws(self, part: str, index: int) -> Generator:
-        """The random numbers of one batch, whatever was drawn before."""
-        return Generator(self.device).manual_seed(mix(self.plan.seed, part, self.current_epoch, index))
+        """The random numbers of one batch, whatever was drawn before; each process has its own."""
+        own = (self.global_rank,) if self.global_rank else ()
+        return Generator(self.device).manual_seed(mix(self.plan.seed, part, self.current_epoch, index, *own))
 
-    def on_train_epoch_start(self) -> None:
-        torch.manual_seed(mix(self.plan.seed, "epoch", self.current_epoch))  # for dropout and the like
+    def inputs(self, part: str, batch: Batch, index: int) -> Tensor:
+        """What the net is shown of a batch: `[T, B, *features]`."""
+        draws = self.draws(part, index)
+        x = self.plan.augment(batch[0], draws) if part == "train" else batch[0]
+        return self.plan.encode(x, draws)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        draws = self.draws("train", index)
-        x, labels = self.plan.augment(batch[0], draws), batch[1]
-        return self._score("train", self.plan.encode(x, draws), labels)
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        x = self.inputs("train", batch, index)
+        torch.manual_seed(int(self.draws("dropout", index).initial_seed()))  # for dropout and the like
+        if self.truncated:
+            traces, loss = self.truncated.forward(x, batch[1:])
+        else:
+            traces = self.net(x)
+            loss = self.loss(traces, *batch[1:])
+        share = self._add(traces.detach(), loss.detach(), batch, index)
+        return loss * share if share != 1.0 else loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        return self._score("validation", self.plan.encode(batch[0], self.draws("validation", index)), batch[1])
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        if self.truncated:
+            self.truncated.backward(loss)
+        else:
+            super().backward(loss, *args, **kwargs)
 
-    def _score(self, part: str, x: Tensor, labels: Tensor) -> Tensor:
-        traces = self.net(x)
-        loss = self.loss(traces, labels)
-        scores = {f"{part}_loss": loss.detach(), f"{part}_accuracy": self.metric(traces.detach(), labels)[0]}
-        self.log_dict(scores, on_step=False, on_epoch=True, batch_size=len(labels))
-        return loss
+    def on_train_batch_end(self, outputs: Any, batch: Batch, index: int) -> None:
+        if self.trainer.is_last_batch:
+            self._tell("train")
+
+    def on_validation_epoch_start(self) -> None:
+        self.sums = {}
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        traces = self.net(self.inputs("validation", batch, index))
+        self._add(traces, self.loss(traces, *batch[1:]), batch, index, self.trainer.val_dataloaders)
+
+    def on_validation_epoch_end(self) -> None:
+        self._tell("validation")
+
+    def on_train_epoch_end(self) -> None:
+        self.sums = {}
+
+    def _add(self, traces: Tensor, loss: Tensor, batch: Batch, index: int, loader: Any = None) -> float:
+        """Adds up an epoch's scores; returns this process's part of the batch times the number of processes."""
+        loader = loader if loader is not None else self.train_batches
+        share = loader.share(index) if loader is not None else 1.0
+        samples = len(batch[1]) if share else 0
+        scores = {"loss": float(loss)}
+        if self.metric is not None:
+            scores["accuracy"] = float(self.metric(traces, *batch[1:])[0])
+        for name, value in scores.items():
+            self.sums[name] = self.sums.get(name, 0.0) + samples * value
+        self.sums["samples"] = self.sums.get("samples", 0.0) + samples
+        return share
+
+    def _tell(self, part: str) -> None:
+        """An epoch's scores, over all processes, to Lightning."""
+        names = list(self.sums)
+        total = torch.tensor([self.sums[name] for name in names], dtype=torch.float64)
+        if self.trainer.world_size > 1:
+            total = self.trainer.strategy.reduce(total.to(self.device), reduce_op="sum")
+        sums = dict(zip(names, total.tolist(), strict=True))
+        samples = sums.pop("samples")
+        means = {f"{part}_{name}": value / samples for name, value in sums.items()}
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=1)
 
     def configure_optimizers(self) -> Any:
         optimiser, schedule = self.plan.optimiser(self.parameters(), int(self.trainer.estimated_stepping_batches))
+        if schedule is None:
+            return optimiser
+        self.fresh = schedule.state_dict()
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        trainer = self.trainer
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        middle = 0 < done < trainer.num_training_batches
+        place = {"next": done, "sums": self.sums} if middle else {"next": 0, "sums": {}}
+        checkpoint["place"] = place | {"epochs": self.plan.epochs}
 
-class History(Callback):
-    """One row of figures an epoch, in metrics.csv and in the checkpoint: a resumed run has them all."""
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        place = checkpoint["place"]
+        self.sums = dict(place["sums"])
+        self.before = place["epochs"]
+        if self.train_batches is not None:
+            self.train_batches.start = place["next"]
 
-    def __init__(self, folder: Folder):
-        self.folder, self.rows = folder, []
-        self._before, self._started = 0.0, 0.0
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._before, self._started = self.rows[-1]["seconds"] if self.rows else 0.0, time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        seconds = self._before + time.perf_counter() - self._started
-        lr = trainer.optimizers[0].param_groups[0]["lr"]
-        self.rows.append({"epoch": trainer.current_epoch + 1, "seconds": round(seconds, 3), **scores, "lr": lr})
-        self.folder.write_metrics(self.rows)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = list(state_dict["rows"])
-
-
-class EveryEpoch(Checkpoint):
-    """Keeps the state after the last whole epoch. Lightning runs it after the other callbacks."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.save_checkpoint(self.path)
-
-
-class SafeFiles(TorchCheckpointIO):
-    """Checkpoints written whole or not at all, and read without unpickling anything but tensors and plain values."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        write(Path(path), content.getvalue())
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+    def on_train_start(self) -> None:
+        if getattr(self, "before", self.plan.epochs) != self.plan.epochs:  # a longer run: its schedule from here on
+            schedule: Any = self.lr_schedulers()
+            kept = {name: schedule.state_dict()[name] for name in ("last_epoch", "_step_count")}
+            schedule.load_state_dict(self.fresh | kept)
 
 
 def new_net(plan: Plan, sample: Tensor) -> nn.Module:
-    """The plan's net with weights drawn from its seed; `sample` `[1, *features]` gives lazy layers their sizes."""
+    """The plan's net with weights drawn from its seed; `sample` `[B, *features]` gives lazy layers their sizes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         net = plan.build().eval()
@@ -178,41 +168,48 @@ def new_net(plan: Plan, sample: Tensor) -> nn.Module:
 def fit(
     plan: Plan,
     net: nn.Module,
-    train: Split,
-    validation: Split,
+    train: Any,
+    validation: Any,
     folder: Folder,
     callbacks: Sequence[Callback] = (),
-    **trainer: Any,
+    **settings: Any,
 ) -> list[dict[str, float]]:
     """Trains a plan's net (see `new_net`), or goes on from the folder's checkpoint; returns a row of figures an epoch.
 
-    `trainer` goes to `lightning.Trainer` (accelerator, precision, ...). The weights end up in weights.safetensors.
-    KeyboardInterrupt passes through, with the last whole epoch in the checkpoint.
+    train, validation: parts of a data set, as `batches` takes them. `settings` are those of `Scale`. The weights end up
+    in weights.safetensors. KeyboardInterrupt passes through, with the last checkpoint kept.
     """
+    scale = Scale(**settings)
     history = History(folder)
-    loaders = Batches(train, plan.batch, plan.seed), Batches(validation, plan.batch)
-    with _quiet(), torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as if nothing had been
-        lightning = Trainer(
+    with quiet(), torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as if nothing had been
+        trainer = scale.trainer(
+            folder.path,
             max_epochs=plan.epochs,
-            callbacks=[history, EveryEpoch(folder.checkpoint), *callbacks],
+            callbacks=[*callbacks, history, Keeper(folder.checkpoint, scale.keep)],
             plugins=[SafeFiles()],
-            **{"devices": 1, **trainer},
             enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            logger=False,
-            default_root_dir=folder.path,
         )
+        place: Any = {"time_first": plan.time_first, "rank": trainer.global_rank, "world": trainer.world_size}
+        drawn = batches(train, plan.batch, plan.seed, workers=scale.workers, **place)
+        checked = batches(validation, plan.batch, workers=scale.workers, **place)
+        if scale.compile:
+            net.compile()
         with _interruptible():
             resumed = folder.checkpoint if folder.checkpoint.is_file() else None
-            lightning.fit(Engine(plan, net), *loaders, ckpt_path=resumed, weights_only=True)
+            engine = Engine(plan, net, drawn, scale.tbptt)
+            trainer.fit(engine, drawn, checked, ckpt_path=resumed, weights_only=True)
+        weights = trainer.strategy.lightning_module_state_dict()
+        leader = trainer.is_global_zero
+    if leader:
+        folder.write_state(
+            {name.removeprefix("net."): value for name, value in weights.items() if name.startswith("net.")}
+        )
     net.cpu()
-    folder.write_weights(net)
     return history.rows
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Lightning's advice is for those who write its modules: here it is noise."""
     logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [log.level for log in logs]

@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -11,17 +11,33 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ranvier.nn.neurons.timed import TimedLIF
+from ranvier.nn.temporal import Temporal
 from ranvier.nn.timed import TimedRecurrent
 from ranvier.nn.verbs import record
+from ranvier.train.batches import batches
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """predictions and labels `[N]`; rates: {layer: spikes per step of each neuron `[neurons]`}, a mean over samples."""
+    """What a net answered to a whole split.
+
+    loss: a mean over samples. predictions and labels `[N]`; both empty where a recipe has no metric. rates: {layer:
+    spikes per step of each neuron `[neurons]`}, a mean over samples. shown: the first sample answered right, or the
+    first of all. wrong: the first misread samples (x, label, answer).
+    """
 
     predictions: Tensor
     labels: Tensor
     rates: dict[str, Tensor]
+    loss: float = 0.0
+    samples: int = 0
+    shown: "Watched | None" = None
+    wrong: list[tuple[Tensor, int, int]] = field(default_factory=list)
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are answers that are right or wrong."""
+        return bool(len(self.labels))
 
     @property
     def correct(self) -> int:
@@ -34,45 +50,72 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Watched:
-    """One sample x `[*features]` on its way: {layer: spikes `[T, *features]`} and the readout's traces `[T, C]`."""
+    """One sample x `[*features]` on its way: {layer: spikes `[T, *features]`} and the readout's traces `[T, ...]`.
+
+    label: its class; None if it has none.
+    """
 
     x: Tensor
-    label: int
+    label: int | None
     spikes: dict[str, Tensor]
     traces: Tensor
+
+
+WRONG = 24  # so many misread samples are kept
 
 
 def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
     """The net's answers to a whole split, and how much its layers fire. The net is left in eval mode, on the CPU."""
     net.cpu().eval()
-    predictions: list[Tensor] = []
+    metric, loss = plan.metric(), plan.loss()
+    answers: list[Tensor] = []
+    truth: list[Tensor] = []
+    wrong: list[tuple[Tensor, int, int]] = []
     sums: dict[str, Tensor] = {}
-    metric = plan.metric()
+    total, samples, shown = 0.0, 0, None
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # for what stays random in a test: a chip's noise
-        batches = zip(split.x.split(plan.batch), split.labels.split(plan.batch), strict=True)
-        for index, (x, labels) in enumerate(batches):
-            x = plan.encode(x, Generator().manual_seed(index))
-            predictions.append(metric(net(x), labels)[1])
-            spikes = {layer: z.mean(0).sum(0).flatten() for layer, z in spikes_of(net, x).items()}
+        for index, batch in enumerate(batches(split, plan.batch, time_first=plan.time_first)):
+            x = plan.encode(batch[0], Generator().manual_seed(index))
+            traces, outputs = net(x), _outputs(net, x)
+            total, samples = total + float(loss(traces, *batch[1:])) * len(batch[1]), samples + len(batch[1])
+            spikes = {layer: z.mean(0).sum(0).flatten() for layer, z in _spikes_in(net, outputs).items()}
             # a layer that was anything but zeros and ones in one batch is no spiking layer
             sums = {layer: z + sums.get(layer, 0) for layer, z in spikes.items() if layer in sums or not index}
-    rates = {layer: total / len(split.labels) for layer, total in sums.items()}
-    return Evaluation(torch.cat(predictions), split.labels, rates)
+            right = torch.zeros(len(batch[1]), dtype=torch.bool)
+            if metric is not None:
+                answers.append(metric(traces, *batch[1:])[1])
+                truth.append(batch[1])
+                right = answers[-1] == truth[-1]
+                for i in (~right).nonzero().flatten().tolist()[: WRONG - len(wrong)]:
+                    wrong.append((_sample(plan, batch[0], i), int(truth[-1][i]), int(answers[-1][i])))
+            if shown is None or (shown[0] < bool(right.any())):
+                i = int(right.int().argmax())
+                label = int(batch[1][i]) if metric is not None else None
+                layers = {layer: z[:, i] for layer, z in _spikes_in(net, outputs).items()}
+                shown = (bool(right.any()), Watched(_sample(plan, batch[0], i), label, layers, traces[:, i]))
+    empty = torch.empty(0, dtype=torch.int64)
+    rates = {layer: z / samples for layer, z in sums.items()}
+    known = (torch.cat(answers), torch.cat(truth)) if answers else (empty, empty)
+    return Evaluation(*known, rates, total / samples, samples, shown[1] if shown else None, wrong)
 
 
-def watch(plan: Any, net: nn.Module, split: Any, index: int) -> Watched:
-    """Sample number `index` of a split, layer by layer."""
-    net.cpu().eval()
-    with torch.no_grad():
-        x = plan.encode(split.x[index : index + 1], Generator().manual_seed(index))
-        spikes = {layer: z[:, 0] for layer, z in spikes_of(net, x).items()}
-        return Watched(split.x[index], int(split.labels[index]), spikes, net(x)[:, 0])
+def _sample(plan: Any, x: Tensor, index: int) -> Tensor:
+    """One sample of a batch before it is encoded."""
+    return x.select(1 if plan.time_first else 0, index)
 
 
 def spikes_of(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """{layer: spikes `[T, B, *features]`} of the layers whose output is nothing but zeros and ones, or timed spikes."""
-    outputs = record(net, x, "z")
+    return _spikes_in(net, _outputs(net, x))
+
+
+def _outputs(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """What each neuron gives out; a net of plain layers has none."""
+    return record(net, x, "z") if any(isinstance(m, Temporal) for m in net.modules()) else {}
+
+
+def _spikes_in(net: nn.Module, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     timed = {path for path in outputs if isinstance(net.get_submodule(path), (TimedLIF, TimedRecurrent))}
     outputs |= {path: (outputs[path] > 0).to(outputs[path]) for path in timed}
     recorded = {path: z for path, z in outputs.items() if bool(((z == 0) | (z == 1)).all())}
@@ -81,10 +124,11 @@ def spikes_of(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 def summary(plan: Any, net: nn.Module, evaluation: Evaluation, rows: list[dict[str, float]]) -> dict[str, Any]:
     """The figures of a finished run as plain values, for result.json."""
+    judged = {"accuracy": evaluation.accuracy, "correct": evaluation.correct} if evaluation.judged else {}
     return {
-        "accuracy": evaluation.accuracy,
-        "correct": evaluation.correct,
-        "samples": len(evaluation.labels),
+        **judged,
+        "loss": evaluation.loss,
+        "samples": evaluation.samples,
         "training_seconds": rows[-1]["seconds"],
         "epochs": len(rows),
         "parameters": sum(weight.numel() for weight in net.parameters()),

@@ -8,11 +8,12 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ranvier.extras import needed
 
@@ -27,10 +28,18 @@ class Folder:
     def create(cls, path: str | Path) -> Folder:
         """A new run's folder; FileExistsError if something is in it already."""
         path = Path(path)
+        cls.refuse_taken(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"the run's folder {path} cannot be made: {error.strerror}; choose another --out") from None
+        return cls(path)
+
+    @staticmethod
+    def refuse_taken(path: Path) -> None:
+        """FileExistsError if something is at this place already."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(f"{path} is there already; choose another --out, or go on with --resume {path}")
-        path.mkdir(parents=True, exist_ok=True)
-        return cls(path)
 
     @classmethod
     def open(cls, path: str | Path) -> Folder:
@@ -69,7 +78,7 @@ class Folder:
     def read_config(self) -> dict[str, Any]:
         try:
             return tomllib.loads(self.config.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{self.config} is not valid TOML: {error}") from None
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -80,20 +89,33 @@ class Folder:
         write(self.metrics, text.getvalue())
 
     def read_metrics(self) -> list[dict[str, float]]:
-        with self.metrics.open(encoding="utf-8", newline="") as file:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        try:
+            with self.metrics.open(encoding="utf-8", newline="") as file:
+                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise ValueError(f"{self.metrics} is damaged: {error}") from None
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         write(self.result, json.dumps(result, indent=2) + "\n")
 
     def read_result(self) -> dict[str, Any]:
-        return json.loads(self.result.read_text(encoding="utf-8"))
+        try:
+            result = json.loads(self.result.read_text(encoding="utf-8"))
+            if not isinstance(result, dict) or not {"samples", "training_seconds"} <= set(result):
+                raise ValueError("it has no result of a run")
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{self.result} is damaged: {error}; remove it to end this run again") from None
+        return result
 
     def write_weights(self, net: nn.Module) -> None:
+        self.write_state(net.state_dict())
+
+    def write_state(self, state: Mapping[str, Tensor]) -> None:
         with needed("a file of weights"):
             from safetensors.torch import save
 
-        write(self.weights, save({name: value.contiguous().cpu() for name, value in net.state_dict().items()}))
+        # a clone each: safetensors refuses tensors that share memory, as tied weights do
+        write(self.weights, save({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}))
 
     def read_weights(self, net: nn.Module) -> None:
         """Loads the weights into `net`; ValueError if they are another net's."""
@@ -103,13 +125,23 @@ class Folder:
         if not self.weights.is_file():
             raise FileNotFoundError(f"{self.path} is not finished: go on with `ranvier train --resume {self.path}`")
         try:
-            net.load_state_dict(load(self.weights.read_bytes()))
+            state = load(self.weights.read_bytes())
+        except Exception as error:  # a damaged file fails wherever the damage is
+            raise ValueError(f"{self.weights} is damaged, or is no safetensors file: {error}") from None
+        try:
+            net.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(f"{self.weights} does not fit the net of {self.config}: {error}") from None
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all: beside its place first, then renamed into it."""
+    """Writes a file whole or not at all: beside its place first, then renamed into it. OSError says which file."""
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        kept = "; the one before it is kept" if path.exists() else ""
+        raise OSError(error.errno, f"{path} cannot be written: {error.strerror}{kept}") from None

@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from ranvier.extras import needed
+
+with needed("training"):
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.callbacks import ProgressBar
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINES = 10  # how many lines a run writes where there is no terminal
 
@@ -51,12 +54,14 @@ class OneBar(ProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
-        loss, accuracy = (float(trainer.callback_metrics[name]) for name in ("train_loss", "validation_accuracy"))
+        found = trainer.callback_metrics
+        score = f"loss {float(found['train_loss']):.3f}  validation "
+        judged = found.get("validation_accuracy")
+        score += f"{float(found['validation_loss']):.3f}" if judged is None else f"{float(judged):.2%}"
         if self.bar:
-            score = f"loss {loss:.3f}  validation {accuracy:6.2%}"
             self.bar.update(self.task, epoch=min(epoch + 1, epochs), score=score)
         elif epoch == epochs or epoch % max(1, epochs // LINES) == 0:
-            self.console.print(f"epoch {epoch}/{epochs}  loss {loss:.3f}  validation {accuracy:.2%}", highlight=False)
+            self.console.print(f"epoch {epoch}/{epochs}  {score}", highlight=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stop()

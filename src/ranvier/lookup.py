@@ -1,0 +1,51 @@
+"""An object that a user names from outside: `file.py:name`, or `package.module:name`."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def lookup(name: str, what: str) -> Any:
+    """The object called `name`; `what` is how errors call it (MODEL, --data, ...).
+
+    Its file is run, as Python runs a script: name none that you would not run. FileNotFoundError if there is no file,
+    ModuleNotFoundError if there is no module, ValueError if there is no such name in it.
+
+    >>> lookup("math:pi", "NUMBER")
+    3.141592653589793
+    """
+    where, colon, attribute = name.rpartition(":")
+    if not (colon and where and attribute):
+        raise ValueError(f"{what} must be file.py:name or package.module:name, got {name!r}")
+    module = _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    if not hasattr(module, attribute):
+        there = ", ".join(k for k in vars(module) if not k.startswith("_"))
+        raise ValueError(f"{where} has no {attribute!r}; it has {there}")
+    return getattr(module, attribute)
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    path = path.resolve()
+    known = sys.modules.get(path.stem)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known
+    if known is not None or importlib.util.find_spec(path.stem) is not None:
+        key = f"ranvier_file_{path.stem}"  # a file called torch.py must not hide torch
+    else:
+        key = path.stem
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # it may import the files beside it
+    spec = importlib.util.spec_from_file_location(key, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[key] = module  # where pickle and dataclasses look for its classes
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[key]
+        raise
+    return module

@@ -1,0 +1,51 @@
+"""A recipe around a net, a loss and data that are objects already: what `ranvier.train.run(net, ...)` trains."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ranvier.recipes.recipe import SEQUENCES, Recipe
+from ranvier.train import metric
+
+OBJECT = {"object": True}  # a field that is no setting, and stands in no file
+
+
+@dataclass(frozen=True)
+class Given(Recipe):
+    """Your own net, trained as it is; the fields that are objects are no settings, and stand in no file.
+
+    net: `[T, B, *features]` -> traces. parts: as `Recipe.splits` returns them. criterion: a loss (traces, labels), or
+    with `lengths` third; None: cross-entropy of the readout's mean. score: a metric that returns (score, predictions),
+    "accuracy", or None where labels are no classes. opt: parameters -> optimiser, or (optimiser, schedule); None:
+    AdamW.
+    """
+
+    name: ClassVar[str] = "own"
+    data: str = "own"
+    encoding: str = SEQUENCES
+    net: Any = field(default=None, repr=False, compare=False, metadata=OBJECT)
+    parts: Any = field(default=None, repr=False, compare=False, metadata=OBJECT)
+    criterion: Callable[..., Any] | None = field(default=None, repr=False, compare=False, metadata=OBJECT)
+    score: Any = field(default=None, repr=False, compare=False, metadata=OBJECT)
+    opt: Callable[..., Any] | None = field(default=None, repr=False, compare=False, metadata=OBJECT)
+
+    def build(self) -> nn.Module:
+        return self.net
+
+    def splits(self, folder: str | Path | None = None) -> Any:
+        return self.parts
+
+    def loss(self) -> Any:
+        return self.criterion or super().loss()
+
+    def metric(self) -> Any:
+        return metric.integral_accuracy() if self.score == "accuracy" else self.score
+
+    def optimiser(self, parameters: Iterable[nn.Parameter], updates: int) -> Any:
+        if self.opt is None:
+            return super().optimiser(parameters, updates)
+        made = self.opt(parameters)
+        return made if isinstance(made, tuple) else (made, None)

@@ -1,0 +1,189 @@
+"""Mini-batches of whatever holds samples: tensors, a torch Dataset or DataLoader; any can be drawn again.
+
+The order of an epoch comes from (seed, epoch) alone, so a run that stopped in mid-epoch goes on with the next batch.
+With several processes each takes its share of every batch.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+
+Batch = tuple[Tensor, ...]  # x, labels and, of recordings of different length, lengths
+
+
+def mix(*parts: object) -> int:
+    """A seed of 63 bits from any parts: nearby parts give unrelated seeds."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 1
+
+
+class Batches:
+    """Batches of x and labels, in an order that is new every epoch; without a seed, in that of the data.
+
+    set_epoch: which epoch is drawn next. start: how many batches of it are left out (once): where a run goes on.
+    rank, world: this process's number and how many there are; `share(index)` is world times its part of that batch.
+    """
+
+    def __init__(self, batch: int, seed: int | None = None, rank: int = 0, world: int = 1):
+        self.batch, self.seed, self.rank, self.world = batch, seed, rank, world
+        self.epoch = self.start = 0
+        self.sampler, self.batch_sampler = self, None  # where Lightning looks for set_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def share(self, index: int) -> float:
+        return 1.0
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, self.start = self.start, 0
+        yield from self.drawn(start)
+
+    def drawn(self, start: int) -> Iterator[Batch]:
+        raise NotImplementedError
+
+
+class _Indexed(Batches):
+    """Of samples that have numbers: a batch is batch * world of them, cut into as many parts as there are processes."""
+
+    def __init__(self, samples: int, *args: Any):
+        super().__init__(*args)
+        self.samples = samples
+        if not samples:
+            raise ValueError("there are no samples in a part of the data; check what its splits return")
+
+    def __len__(self) -> int:
+        return -(-self.samples // (self.batch * self.world))
+
+    def share(self, index: int) -> float:
+        whole = min(self.batch * self.world, self.samples - index * self.batch * self.world)
+        return self._part(whole)[1] * self.world / whole
+
+    def indices(self, start: int) -> Iterator[Tensor]:
+        generator = Generator().manual_seed(mix(self.seed, "order", self.epoch))
+        draw = torch.arange if self.seed is None else lambda n: torch.randperm(n, generator=generator)
+        for chosen in draw(self.samples).split(self.batch * self.world)[start:]:
+            begin, count = self._part(len(chosen))
+            yield chosen[begin : begin + count] if count else chosen[:1]  # one that counts nothing: share is 0
+
+    def _part(self, whole: int) -> tuple[int, int]:
+        """Where this process's part of a batch begins, and how many samples it has."""
+        ends = [whole * k // self.world for k in range(self.world + 1)]
+        return ends[self.rank], ends[self.rank + 1] - ends[self.rank]
+
+
+class OfTensors(_Indexed):
+    """Of tensors in memory: no work per sample."""
+
+    def __init__(self, x: Tensor, labels: Tensor, time_first: bool, *args: Any):
+        super().__init__(len(labels), *args)
+        self.x, self.labels, self.time_first = x, labels, time_first
+
+    def drawn(self, start: int) -> Iterator[Batch]:
+        for chosen in self.indices(start):
+            x = self.x[chosen]
+            yield (x.transpose(0, 1) if self.time_first else x), self.labels[chosen]
+
+
+class OfDataset(_Indexed):
+    """Of a Dataset with a length, read by `workers` processes."""
+
+    def __init__(self, dataset: Any, time_first: bool, workers: int, *args: Any):
+        super().__init__(len(dataset), *args)
+        self.dataset, self.workers = dataset, workers
+        # samples that are named tuples, as those of ranvier.data, know how they become a batch
+        plain = time_first and not hasattr(dataset[0], "_fields")
+        self.collate = sequences if plain else default_collate
+
+    def drawn(self, start: int) -> Iterator[Batch]:
+        order = [chosen.tolist() for chosen in self.indices(start)]
+        loader = DataLoader(self.dataset, batch_sampler=order, collate_fn=self.collate, num_workers=self.workers)
+        yield from map(checked, loader)
+
+
+class OfLoader(Batches):
+    """Of a DataLoader as it is: its batches are given on unchanged. Several processes take turns."""
+
+    def __init__(self, loader: Any, *args: Any):
+        super().__init__(*args)
+        self.loader = loader
+
+    def __len__(self) -> int:
+        count = len(self.loader) // self.world
+        if not count:
+            raise ValueError(f"a loader of {len(self.loader)} batches is too short for {self.world} processes")
+        return count
+
+    def drawn(self, start: int) -> Iterator[Batch]:
+        with torch.random.fork_rng(devices=[], enabled=self.seed is not None):
+            if self.seed is not None:
+                torch.manual_seed(mix(self.seed, "order", self.epoch))  # a loader that shuffles draws its order here
+            batches = iter(self.loader)
+        whole = len(self) * self.world
+        for index, batch in enumerate(batches):
+            if index >= whole:
+                return
+            if index % self.world == self.rank and index // self.world >= start:
+                yield checked(batch)
+
+
+def batches(
+    part: Any, batch: int, seed: int | None = None, *, time_first: bool = False, workers: int = 0, rank: int = 0,
+    world: int = 1,
+) -> Batches:  # fmt: skip
+    """The batches of one part of a data set.
+
+    part: something with tensors `x` `[N, *features]` and `labels` `[N]`, or a pair of them; a torch Dataset whose
+    samples are (x, label); or a DataLoader, whose batches (x, labels) or (x, labels, lengths) are used as they are.
+    time_first: a sample is a sequence `[T, *features]` and a batch becomes `[T, B, *features]`; a Dataset's sequences
+    of different length are padded with zeros, and `lengths` `[B]` come third.
+
+    >>> [tuple(x.shape) for x, _ in batches((torch.rand(5, 3), torch.arange(5)), 2)]
+    [(2, 3), (2, 3), (1, 3)]
+    """
+    order = (batch, seed, rank, world)
+    if isinstance(part, DataLoader):
+        return OfLoader(part, *order)
+    pair = part if isinstance(part, tuple) and not hasattr(part, "labels") else None
+    x, labels = (
+        pair if pair is not None and len(pair) == 2 else (getattr(part, "x", None), getattr(part, "labels", None))
+    )
+    if isinstance(x, Tensor) and isinstance(labels, Tensor):
+        if len(x) != len(labels):
+            raise ValueError(f"there are {len(x)} samples x and {len(labels)} labels; pass one label for each sample")
+        return OfTensors(x, labels, time_first, *order)
+    if isinstance(part, IterableDataset):
+        raise TypeError("an IterableDataset has no order to go back to; pass a DataLoader of it")
+    if isinstance(part, Dataset) or (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
+        return OfDataset(part, time_first, workers, *order)
+    raise TypeError(
+        f"a part of the data must be tensors (x, labels), a torch Dataset or a DataLoader, got {type(part).__name__}"
+    )
+
+
+def sequences(samples: Sequence[tuple[Any, Any]]) -> Batch:
+    """Samples (x `[T, *features]`, label) -> x `[T, B, *features]`, labels `[B]` and, if they differ, lengths `[B]`."""
+    xs = [torch.as_tensor(x) for x, _ in samples]
+    labels = default_collate([label for _, label in samples])
+    lengths = torch.tensor([len(x) for x in xs])
+    padded = pad_sequence(xs)  # [T, B, *features]
+    return (padded, labels) if bool((lengths == lengths[0]).all()) else (padded, labels, lengths)
+
+
+def checked(batch: Any) -> Batch:
+    """A batch as a loader gave it, if it is one."""
+    if (
+        not isinstance(batch, (tuple, list))
+        or len(batch) not in (2, 3)
+        or not all(isinstance(b, Tensor) for b in batch)
+    ):
+        got = [type(b).__name__ for b in batch] if isinstance(batch, (tuple, list)) else type(batch).__name__
+        raise TypeError(f"a batch must be tensors (x, labels) or (x, labels, lengths), got {got}")
+    return tuple(batch)

@@ -1,0 +1,101 @@
+"""What a run keeps while it trains: a row of figures an epoch, and checkpoints written whole or not at all."""
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ranvier.extras import needed
+from ranvier.train.folder import Folder, write
+
+with needed("training"):
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.callbacks import Checkpoint
+    from lightning.pytorch.plugins.io import TorchCheckpointIO
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+
+class History(Checkpoint):
+    """One row of figures an epoch, in metrics.csv and in the checkpoint: a resumed run has them all.
+
+    It is a `Checkpoint` for Lightning to run it after the callbacks that log something.
+    """
+
+    def __init__(self, folder: Folder):
+        self.folder, self.rows = folder, []
+        self._before, self._started = 0.0, 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        seconds = round(self._seconds(), 3)
+        self.rows.append({"epoch": trainer.current_epoch + 1, "seconds": seconds, **scores, "lr": lr})
+        if trainer.is_global_zero:
+            self.folder.write_metrics(self.rows)
+
+    def _seconds(self) -> float:
+        return self._before + (time.perf_counter() - self._started if self._started else 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows, self._before = list(state_dict["rows"]), state_dict["seconds"]
+
+
+class Keeper(Checkpoint):
+    """Keeps the state after every epoch, after every `every` updates (0: not), and when told to terminate."""
+
+    def __init__(self, path: Path, every: int = 0):
+        self.path, self.every, self._kept = path, every, 0
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if trainer.is_last_batch or trainer.fit_loop._should_accumulate():
+            return  # the epoch's own checkpoint comes next; between updates gradients would be lost
+        stop = trainer.received_sigterm and trainer.world_size == 1
+        due = self.every and trainer.global_step % self.every == 0 and trainer.global_step != self._kept
+        if stop or due:
+            self._kept = trainer.global_step
+            trainer.save_checkpoint(self.path)
+        if stop:
+            raise SIGTERMException
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.save_checkpoint(self.path)
+
+
+class SafeFiles(TorchCheckpointIO):
+    """Checkpoints written whole or not at all, and read without unpickling anything but tensors and plain values."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write(Path(path), content.getvalue())
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(path, map_location)
+
+
+NEEDED = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "place"}
+
+
+def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any]:
+    """What a checkpoint holds; nothing in it is run. ValueError if it is damaged, or is no checkpoint of a run."""
+    try:
+        found = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file fails wherever the damage is
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise ValueError(
+            f"{path} is damaged, or is no checkpoint ({reason}); remove it to train this run from the beginning"
+        ) from error
+    missing = NEEDED - set(found) if isinstance(found, dict) else NEEDED
+    if missing:
+        raise ValueError(f"{path} is no checkpoint of a run: it has no {', '.join(sorted(missing))}")
+    return found

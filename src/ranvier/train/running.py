@@ -1,0 +1,294 @@
+"""One training run from its recipe to its report: the function behind `ranvier train`."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ranvier.data import Splits
+from ranvier.extras import needed
+from ranvier.recipes import RECIPES, Recipe, from_config, named, override, to_config
+from ranvier.recipes import settings as recipe_settings
+from ranvier.recipes.given import Given
+from ranvier.report import write_report
+from ranvier.train.batches import Batches, batches
+from ranvier.train.evaluate import evaluate, summary
+from ranvier.train.folder import Folder
+from ranvier.train.results import Result
+
+with needed("training"):
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+    from rich.console import Console
+
+    from ranvier.train.engine import new_net, quiet
+    from ranvier.train.health import Health
+    from ranvier.train.progress import OneBar
+    from ranvier.train.scale import Scale
+
+SCALE = [f.name for f in fields(Scale)]
+TOLD = "RANVIER_RUN"  # where the first of several processes tells the others its folder
+RESTARTED = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # not 0: a supervisor has begun the command again
+
+
+def run(
+    recipe: str | Recipe | type[Recipe] | nn.Module,
+    folder: str | Path | None = None,
+    *,
+    data: Any = None,
+    loss: Any = None,
+    metric: Any = "accuracy",
+    optimiser: Any = None,
+    resume: bool = False,
+    console: Any = None,
+    callbacks: Sequence[Any] = (),
+    **settings: Any,
+) -> Result:
+    """Train a net, test it, and write a report of it: what `ranvier train` does, from Python.
+
+    recipe: the name of a recipe or `file.py:Class`, a `Recipe`, or any `nn.Module` that makes traces `[T, B, C]` of
+    `[T, B, *features]`. folder: of the run, made if it is not there; else runs/NAME.
+    data: for a recipe the folder of its data set, or `file.py:name`; for a net its parts (train, test) or (train,
+    validation, test), each a DataLoader, a Dataset or tensors, as `Recipe.splits` tells.
+    loss, metric, optimiser: for a net: loss(traces, labels); a metric that returns (score, predictions), or None where
+    labels are no classes; parameters -> a torch optimiser.
+    console: a `rich.Console` that is told how it goes; None: the screen. callbacks: Lightning's, beside its own.
+    resume: go on with the run in `folder`; more `epochs` lengthen one that is finished.
+    settings: fields of the recipe (epochs=3, lr=1e-3, **{"net.hidden": 64}) and of `ranvier.train.Scale` (devices=2,
+    precision="bf16-mixed"). ValueError or TypeError, in a sentence and before a folder is made, for what cannot work.
+
+    >>> import tempfile, torch, ranvier as rv
+    >>> from rich.console import Console
+    >>> x = (torch.rand(60, 5, 4) < 0.5).float()  # [N, T, *features]
+    >>> part = (x, (x[:, :, 0].sum(1) > 2).long())
+    >>> net = rv.Sequential(torch.nn.Linear(4, 16), rv.LIF(), torch.nn.Linear(16, 2), rv.LI())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = rv.train.run(net, folder, data=(part, part), epochs=3, batch=20, console=Console(quiet=True))
+    >>> len(result.history), result.samples
+    (3, 60)
+    """
+    console = console or Console(highlight=False)
+    plan_settings = {name: value for name, value in settings.items() if name not in SCALE}
+    scale_settings = {name: value for name, value in settings.items() if name in SCALE}
+    own = isinstance(recipe, nn.Module)
+    if own:
+        parts = {"net": recipe, "parts": data, "criterion": loss, "score": metric, "opt": optimiser}
+        plan: Recipe = replace(override(Given(), plan_settings), **parts)
+        data = None
+    else:
+        plan = override(_recipe(recipe), plan_settings)
+        plan, data = _with_data(plan, data)
+    scale = override(Scale(), scale_settings)
+    if resume:
+        if folder is None:
+            raise ValueError("resume=True goes on with the run in `folder`; name it")
+        return go_on(folder, plan if own else None, console=console, callbacks=callbacks, **settings)
+    return begin(plan, folder, data, scale, console, callbacks)
+
+
+def begin(
+    plan: Recipe, folder: str | Path | None, data: Path | None, scale: Scale, console: Console, callbacks: Any = ()
+) -> Result:
+    """A new run. Whatever cannot work is refused before its folder is made."""
+    path = _place(plan, folder, scale)
+    known = Folder(path)
+    if any(int(os.environ.get(name) or 0) for name in RESTARTED) and known.config.is_file():
+        return go_on(path, console=console, callbacks=callbacks)
+    if not rank_zero_only.rank:
+        Folder.refuse_taken(path)
+    prepared = prepare(plan, data, scale)
+    if not rank_zero_only.rank:
+        known = Folder.create(path)
+        os.environ[TOLD] = str(path)
+        where = {"data_folder": str(data.resolve())} if data else {}
+        known.write_config({**to_config(plan), "trainer": scale.settings()} | where)
+    return _train(plan, prepared, known, scale, console, callbacks)
+
+
+def go_on(
+    folder: str | Path,
+    plan: Recipe | None = None,
+    *,
+    data: Path | None = None,
+    console: Console | None = None,
+    callbacks: Sequence[Any] = (),
+    **changes: Any,
+) -> Result:
+    """An earlier run, from its checkpoint; more `epochs` lengthen it. `plan`: needed for a net of your own."""
+    known = Folder.open(folder)
+    plan, scale, place = read_config(known, plan)
+    epochs = changes.pop("epochs", plan.epochs)
+    begun = recipe_settings(plan) | recipe_settings(scale)
+    differ = [name for name, value in changes.items() if value != begun.get(name)]
+    if differ:
+        raise ValueError(f"a run goes on as it was begun; leave out {', '.join(differ)} (only epochs may grow)")
+    done = len(known.read_metrics()) if known.metrics.is_file() else 0
+    longer = epochs != plan.epochs
+    if longer and epochs < done:
+        raise ValueError(f"{folder} has {done} epochs already; to lengthen it ask for more than that, got {epochs}")
+    plan = replace(plan, epochs=epochs)
+    prepared = prepare(plan, data or place, scale)
+    console = console or Console(quiet=True)
+    if known.finished and not longer:
+        _net(known, plan, prepared[1])
+        return Result(known.path, plan, prepared[1], known.read_result(), known.read_metrics())
+    if longer and not rank_zero_only.rank:
+        config = known.read_config()
+        known.write_config(config | {"epochs": epochs})
+        known.result.unlink(missing_ok=True)
+    return _train(plan, prepared, known, scale, console, callbacks)
+
+
+def prepare(plan: Recipe, data: Path | None, scale: Scale | None = None) -> tuple[Splits, nn.Module]:
+    """The parts of the data and the net with the weights it starts from; ValueError for what cannot work."""
+    # data that was named goes before what a recipe of your own writes down
+    splits = three(Recipe.splits(plan, data) if ":" in plan.data else plan.splits(data))
+    first, *_ = (batches(part, plan.batch, time_first=plan.time_first) for part in splits)
+    batch = next(iter(first))
+    net = _tried(plan, batch)
+    if scale is not None:
+        with quiet():
+            scale.check()
+        _check_updates(plan, net, first, scale)
+    return splits, net
+
+
+def shown(plan: Recipe, part: Any) -> tuple[Any, ...]:
+    """The first batch of a part as the net is shown it: x `[T, B, *features]`, labels (and lengths)."""
+    x, *rest = next(iter(batches(part, plan.batch, time_first=plan.time_first)))
+    return plan.encode(x, torch.Generator().manual_seed(0)), *rest
+
+
+def three(splits: Any) -> Splits:
+    """(train, validation, test) of what `splits` returned; of two parts the second is validated on and tested."""
+    if not isinstance(splits, (tuple, list)) or len(splits) not in (2, 3):
+        got = f"{len(splits)} parts" if isinstance(splits, (tuple, list)) else type(splits).__name__
+        raise TypeError(f"the data must come in parts (train, test) or (train, validation, test), got {got}")
+    return Splits(splits[0], splits[1], splits[-1])
+
+
+def read_config(folder: Folder, plan: Recipe | None = None) -> tuple[Recipe, Scale, Path | None]:
+    """The recipe of a run, how Lightning was told to run it, and where its data set lies if that was said."""
+    config = folder.read_config()
+    trainer, where = config.pop("trainer", {}), config.pop("data_folder", None)
+    try:
+        if plan is None and not config.get("recipe"):
+            raise ValueError(
+                "its net was given from Python; go on with ranvier.train.run(net, folder, resume=True, ...)"
+            )
+        if plan is None:
+            _refuse_inside(folder, str(config["recipe"]))
+            plan = from_config(RECIPES, config)
+        else:
+            plan = override(plan, {k: v for k, v in config.items() if k != "recipe"})
+        if not isinstance(trainer, Mapping):
+            raise ValueError(f"trainer must be a table of settings, got {trainer!r}")
+        return plan, override(Scale(), trainer), Path(where) if where else None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder.config}: {error}") from None
+
+
+def _refuse_inside(folder: Folder, recipe: str) -> None:
+    """A run folder may come from elsewhere: code that came with it is not run."""
+    where = recipe.rpartition(":")[0]
+    if where.endswith(".py") and Path(where).resolve().is_relative_to(folder.path.resolve()):
+        raise ValueError(f"the recipe {recipe} lies inside the run's folder and is not run; move it elsewhere")
+
+
+def _recipe(recipe: Any) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    if isinstance(recipe, type) and issubclass(recipe, Recipe):
+        return recipe()
+    if not isinstance(recipe, str):
+        raise TypeError(f"run takes a recipe's name, a Recipe or an nn.Module, got {type(recipe).__name__}")
+    return named(RECIPES, recipe)
+
+
+def _with_data(plan: Recipe, data: Any) -> tuple[Recipe, Path | None]:
+    """`data` is the folder of a set, or names splits of your own."""
+    if data is None:
+        return plan, None
+    if isinstance(data, (str, Path)) and ":" not in str(data).removeprefix(str(Path(data).drive)):
+        return plan, Path(data)
+    if not isinstance(data, str):
+        raise TypeError(f"data of a recipe is a folder or file.py:name, got {type(data).__name__}; or pass a net")
+    where, _, name = data.rpartition(":")
+    return override(plan, {"data": f"{Path(where).resolve()}:{name}" if where.endswith(".py") else data}), None
+
+
+def _place(plan: Recipe, folder: str | Path | None, scale: Scale) -> Path:
+    told = os.environ.get(TOLD)
+    if rank_zero_only.rank and told:
+        return Path(told)
+    if folder is None and (os.environ.get("TORCHELASTIC_RUN_ID") or scale.nodes > 1):
+        raise ValueError("processes that begin together must agree on a folder: name it with --out RUN")
+    return Path(folder) if folder else Folder.free(Path("runs") / plan.name)
+
+
+def _tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
+    """The new net, after one batch went through it, its loss and its metric."""
+    try:
+        net = new_net(plan, batch[0].narrow(1 if plan.time_first else 0, 0, 1))
+    except Exception as error:  # whatever its layers say of sizes that do not fit
+        raise ValueError(f"{plan.name}: the net does not work with these settings and data: {error}") from error
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            traces = net.eval()(plan.encode(batch[0], torch.Generator().manual_seed(0)))
+            value = plan.loss()(traces, *batch[1:])
+            if value.ndim:
+                raise ValueError(f"a loss must be one number, got {list(value.shape)}")
+            if plan.metric() is not None:
+                plan.metric()(traces, *batch[1:])
+    except Exception as error:
+        hint = "; pass metric=None where labels are no classes" if isinstance(plan, Given) and plan.score else ""
+        raise ValueError(f"{plan.name}: loss or metric do not work with this net and data: {error}{hint}") from error
+    return net.train()
+
+
+def _check_updates(plan: Recipe, net: nn.Module, drawn: Batches, scale: Scale) -> None:
+    weights = [weight for weight in net.parameters() if weight.requires_grad]
+    if weights:
+        per_epoch = -(-len(drawn) // scale.world // scale.accumulate) or 1
+        plan.optimiser(weights, per_epoch * plan.epochs)
+
+
+def _net(folder: Folder, plan: Recipe, net: nn.Module) -> None:
+    with suppress(FileNotFoundError):
+        folder.read_weights(net)
+
+
+def _train(
+    plan: Recipe, prepared: tuple[Any, nn.Module], folder: Folder, scale: Scale, console: Console, callbacks: Any
+) -> Result:
+    splits, net = prepared
+    if rank_zero_only.rank:
+        console = Console(quiet=True)
+    count = len(batches(splits[0], plan.batch, time_first=plan.time_first))
+    console.print(
+        f"[bold]{plan.name}[/]: {count:,} batches an epoch, {plan.epochs} epochs, into {folder.path}", soft_wrap=True
+    )
+    health = Health(lambda sentence: console.print(sentence, style="yellow", markup=False, soft_wrap=True))
+    watching = [health, OneBar(console), *callbacks]
+    trainer = scale.settings()
+    try:
+        rows = plan.fit(net, splits[0], splits[1], folder, watching, **trainer)
+    except (KeyboardInterrupt, SystemExit):  # Lightning leaves by SystemExit when it is told to terminate
+        if not rank_zero_only.rank:
+            print(f"stopped; go on with: ranvier train --resume {folder.path}", file=sys.stderr)
+        raise
+    if rank_zero_only.rank:
+        return Result(folder.path, plan, net, {}, rows)
+    beside = plan.beside(splits, folder, watching[1:], **trainer)
+    answers = evaluate(plan, net, splits[2])
+    result = summary(plan, net, answers, rows) | ({"beside": beside} if beside else {})
+    if health.found:
+        result["told"] = health.found
+    write_report(folder, plan, net, answers, result, rows)
+    folder.write_result(result)  # last: it says that the run is finished
+    return Result(folder.path, plan, net, result, rows)

@@ -1,0 +1,109 @@
+"""How Lightning is to run a training: on what, how precisely, what it keeps and tells."""
+
+import importlib.util
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ranvier.extras import EXTRAS, needed
+
+with needed("training"):
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch import Trainer
+    from lightning.pytorch import loggers as lightning_loggers
+    from lightning.pytorch.profilers import SimpleProfiler
+
+# What each logger needs, and how it is made for a run's folder.
+LOGGERS = {
+    "csv": (None, lambda folder: lightning_loggers.CSVLogger(folder, name="", version="log")),
+    "tensorboard": ("tensorboard", lambda folder: lightning_loggers.TensorBoardLogger(folder, name="", version="log")),
+    "wandb": ("wandb", lambda folder: lightning_loggers.WandbLogger(save_dir=folder, name=folder.name)),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The settings of a run that are not the recipe's.
+
+    accelerator, devices, nodes, strategy, precision: as in Lightning: cpu, cuda, ...; how many; how many machines; ddp,
+    ...; 32-true, bf16-mixed, .... accumulate: batches per update. clip: the largest norm of a gradient (0: no limit).
+    compile: torch.compile the net. tbptt: steps through which gradients flow back (0: all); memory for so many steps is
+    enough. workers: processes that read a Dataset. keep: a checkpoint every so many updates too (0: after each epoch
+    only). logger: csv, tensorboard or wandb beside metrics.csv. profile: write profile.txt, what took how long.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    accumulate: int = 1
+    clip: float = 0.0
+    compile: bool = False
+    tbptt: int = 0
+    workers: int = 0
+    keep: int = 0
+    logger: str = ""
+    profile: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("devices", 1), ("nodes", 1), ("accumulate", 1), ("tbptt", 0), ("workers", 0), ("keep", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0.0 <= self.clip < float("inf"):
+            raise ValueError(f"clip must be a number >= 0 (0: gradients are not clipped), got {self.clip}")
+        if self.logger and self.logger not in LOGGERS:
+            raise ValueError(f"logger must be one of {', '.join(LOGGERS)}, got {self.logger!r}")
+        if self.tbptt and self.world > 1:
+            raise ValueError("tbptt runs in one process: leave out devices and nodes, or tbptt")
+        if self.world > 1 and self.strategy not in ("auto",) and self.strategy.split("_")[0] not in ("ddp", "fsdp"):
+            raise ValueError(f"strategy for several processes must be ddp or fsdp, got {self.strategy!r}")
+
+    @property
+    def world(self) -> int:
+        """How many processes train."""
+        return self.devices * self.nodes
+
+    def settings(self) -> dict[str, Any]:
+        """What differs from the defaults, for a file of settings."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(Scale, name)}
+
+    def check(self) -> None:
+        """ValueError in one sentence if this machine cannot do it; nothing is written."""
+        package = LOGGERS[self.logger][0] if self.logger else None
+        if package and importlib.util.find_spec(package) is None:
+            extra = EXTRAS[package]
+            raise ModuleNotFoundError(f'logger {self.logger} needs {package}: pip install "ranvier[{extra}]"')
+        self.trainer()
+
+    def trainer(self, folder: Path | None = None, **more: Any) -> Trainer:
+        """Lightning's trainer; ValueError in one sentence if it refuses these settings."""
+        extras: dict[str, Any] = {"logger": False}
+        if folder is not None and self.logger:
+            extras["logger"] = LOGGERS[self.logger][1](folder)
+        if folder is not None and self.profile:
+            extras["profiler"] = SimpleProfiler(dirpath=folder, filename="profile")
+        try:
+            return Trainer(
+                accelerator=self.accelerator,
+                devices=self.devices,
+                num_nodes=self.nodes,
+                strategy=self.strategy,
+                precision=self.precision,  # pyright: ignore[reportArgumentType]  # Lightning checks it
+                accumulate_grad_batches=self.accumulate,
+                gradient_clip_val=self.clip or None,
+                enable_model_summary=False,
+                enable_checkpointing=folder is not None,
+                use_distributed_sampler=False,  # Batches share themselves out
+                num_sanity_val_steps=0,
+                log_every_n_steps=10,
+                default_root_dir=folder,
+                **{"enable_progress_bar": False, **extras, **more},
+            )
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
+            raise ValueError(f"these settings do not work here: {_sentence(error)}") from error
+
+
+def _sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text.split(". ")[0].rstrip(".")

@@ -1,0 +1,47 @@
+"""Truncated backpropagation through time: gradients flow back through so many steps, memory for so many is enough."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.verbs import detach, scan
+
+
+class Truncated:
+    """A net's loss over a whole sequence, its gradient chunk by chunk of `steps` steps.
+
+    The traces of the whole sequence are made first, without a graph, and the loss and its gradient at each of them;
+    then every chunk runs again from the state that the one before it left, and carries its part of that gradient back.
+    So the loss is that of the whole sequence, only the gradient does not cross from a chunk into the one before.
+    Williams & Peng, An efficient gradient-based algorithm for on-line training of recurrent networks, 1990.
+    """
+
+    def __init__(self, net: nn.Module, loss: Any, steps: int):
+        self.net, self.loss, self.steps = net, loss, steps
+        self.chunks: list[tuple[Tensor, Any, Tensor]] = []  # input, state before it, random numbers before it
+        self.traces = torch.empty(0)
+
+    def forward(self, x: Tensor, rest: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """x `[T, B, *features]`, labels (and lengths) -> traces `[T, B, C]` and the loss."""
+        self.chunks, outputs, state = [], [], None
+        buffers = [buffer.clone() for buffer in self.net.buffers()]
+        with torch.no_grad():
+            for chunk in x.split(self.steps):
+                self.chunks.append((chunk, state, torch.get_rng_state()))
+                y, state = scan(self.net, chunk, state)
+                outputs.append(y)
+            for buffer, before in zip(self.net.buffers(), buffers, strict=True):
+                buffer.copy_(before)  # the second time around it counts
+        self.traces = torch.cat(outputs).requires_grad_()
+        return self.traces, self.loss(self.traces, *rest)
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradient of the loss that `forward` returned, or of a multiple of it, to the weights."""
+        loss.backward()
+        assert self.traces.grad is not None
+        for (chunk, state, draws), gradient in zip(self.chunks, self.traces.grad.split(self.steps), strict=True):
+            torch.set_rng_state(draws)
+            y, _ = scan(self.net, chunk, detach(state) if state is not None else None)
+            y.backward(gradient)
+        self.chunks = []
