@@ -12,6 +12,7 @@ PACKAGES = {
     "spyx": "spyx",
     "pysnn": "pysnn",
     "snntorch": "snntorch",
+    "norse": "norse",
 }
 """Names of other libraries -> the package here that has theirs."""
 

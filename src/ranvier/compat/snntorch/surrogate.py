@@ -15,6 +15,7 @@ from ranvier.surrogate import Surrogate
 class SpikeGrad:
     """A spike with a surrogate derivative. `core` is what the kernels take.
 
+    >>> import torch
     >>> u = torch.tensor([-0.04, 0.0, 0.04], requires_grad=True)
     >>> z = fast_sigmoid(slope=25)(u)
     >>> z.sum().backward()

@@ -1,0 +1,62 @@
+"""`norse.torch` by name. A `...Cell` takes one step, the others a whole sequence, which is fused."""
+
+from ranvier.compat.norse.torch.cells import (
+    IAF,
+    LI,
+    LIF,
+    LSNN,
+    IAFCell,
+    LIBoxCell,
+    LICell,
+    LIFAdEx,
+    LIFAdExCell,
+    LIFBoxCell,
+    LIFCell,
+    LIFRecurrent,
+    LIFRecurrentCell,
+    LILinearCell,
+    LSNNCell,
+    LSNNRecurrent,
+    LSNNRecurrentCell,
+)
+from ranvier.compat.norse.torch.modules import (
+    ConstantCurrentLIFEncoder,
+    Lift,
+    PoissonEncoder,
+    SequentialState,
+    SignedPoissonEncoder,
+    SpikeLatencyEncoder,
+    SpikeLatencyLIFEncoder,
+)
+from ranvier.compat.norse.torch.parameters import (
+    IAFFeedForwardState,
+    IAFParameters,
+    IAFState,
+    LIBoxParameters,
+    LIBoxState,
+    LIFAdExFeedForwardState,
+    LIFAdExParameters,
+    LIFAdExState,
+    LIFBoxFeedForwardState,
+    LIFBoxParameters,
+    LIFFeedForwardState,
+    LIFParameters,
+    LIFState,
+    LIParameters,
+    LIState,
+    LSNNFeedForwardState,
+    LSNNParameters,
+    LSNNState,
+    reset_subtract,
+    reset_value,
+)
+
+__all__ = [
+    "IAF", "LI", "LIF", "LSNN", "ConstantCurrentLIFEncoder", "IAFCell", "IAFFeedForwardState", "IAFParameters",
+    "IAFState", "LIBoxCell", "LIBoxParameters", "LIBoxState", "LICell", "LIFAdEx", "LIFAdExCell",
+    "LIFAdExFeedForwardState", "LIFAdExParameters", "LIFAdExState", "LIFBoxCell", "LIFBoxFeedForwardState",
+    "LIFBoxParameters", "LIFCell", "LIFFeedForwardState", "LIFParameters", "LIFRecurrent", "LIFRecurrentCell",
+    "LIFState", "LILinearCell", "LIParameters", "LIState", "LSNNCell", "LSNNFeedForwardState", "LSNNParameters",
+    "LSNNRecurrent", "LSNNRecurrentCell", "LSNNState", "Lift", "PoissonEncoder", "SequentialState",
+    "SignedPoissonEncoder", "SpikeLatencyEncoder", "SpikeLatencyLIFEncoder", "reset_subtract", "reset_value",
+]  # fmt: skip

@@ -1,0 +1,120 @@
+"""Norse's order of a step, as rules: forward Euler in seconds; a membrane above threshold fires."""
+
+from typing import Any
+
+from ranvier.compat.norse.torch.parameters import reset_value
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.ops import exp, spike, stop
+
+
+def _to(z: Any, v: Any, v_reset: Any) -> Any:
+    return (1.0 - z) * v + z * v_reset
+
+
+def _cutting() -> Option:
+    """The option `cut`: no gradient through what a spike does to the state, as in recurrent layers."""
+    return Option(lambda cut: stop if cut else lambda z: z, cut=False)
+
+
+class LIFRule(Neuron):
+    """i = i + x;  v = v + dt tau_mem_inv (v_leak - v + i);  i decays;  z = S(v - v_th);  v to v_reset."""
+
+    tau_syn_inv, tau_mem_inv, v_leak, v_th, v_reset = Param(200.0), Param(100.0), Param(0.0), Param(1.0), Param(0.0)
+    dt = Param(1e-3)
+    v, i = State("v_leak"), State(0.0)
+    seen = _cutting()
+
+    @staticmethod
+    def rule(x, v, i, tau_syn_inv, tau_mem_inv, v_leak, v_th, v_reset, dt, seen):
+        i = i + x
+        v = v + dt * tau_mem_inv * ((v_leak - v) + i)
+        z = spike(v - v_th, strict=True)
+        return z, (_to(seen(z), v, v_reset), i - dt * tau_syn_inv * i)
+
+
+class LIRule(Neuron):
+    """`LIFRule` without a spike; it gives v."""
+
+    tau_syn_inv, tau_mem_inv, v_leak, dt = Param(200.0), Param(100.0), Param(0.0), Param(1e-3)
+    v, i = State("v_leak"), State(0.0)
+
+    @staticmethod
+    def rule(x, v, i, tau_syn_inv, tau_mem_inv, v_leak, dt):
+        i = i + x
+        v = v + dt * tau_mem_inv * ((v_leak - v) + i)
+        return v, (v, i - dt * tau_syn_inv * i)
+
+
+class LSNNRule(Neuron):
+    """A threshold b that begins at v_th, decays to it, and rises by beta with each spike. x joins i after the step."""
+
+    tau_syn_inv, tau_mem_inv, tau_adapt_inv = Param(200.0), Param(100.0), Param(1.0 / 800)
+    v_leak, v_th, v_reset, beta, dt = Param(0.0), Param(1.0), Param(0.0), Param(1.8), Param(1e-3)
+    v, i, b = State("v_leak"), State(0.0), State("v_th")
+    seen = _cutting()
+
+    @staticmethod
+    def rule(x, v, i, b, tau_syn_inv, tau_mem_inv, tau_adapt_inv, v_leak, v_th, v_reset, beta, dt, seen):
+        v = v + dt * tau_mem_inv * ((v_leak - v) + i)
+        b = b + dt * tau_adapt_inv * (v_th - b)
+        z = spike(v - b, strict=True)
+        return z, (_to(seen(z), v, v_reset), i - dt * tau_syn_inv * i + x, b + seen(z) * beta)
+
+
+class LIFAdExRule(Neuron):
+    """`LIFRule` with an exponential upstroke and an adaptation a that is taken from the current."""
+
+    adaptation_current, adaptation_spike, delta_T, tau_ada_inv = Param(4.0), Param(0.02), Param(0.5), Param(2.0)
+    tau_syn_inv, tau_mem_inv, v_leak, v_th, v_reset = Param(200.0), Param(100.0), Param(0.0), Param(1.0), Param(0.0)
+    dt = Param(1e-3)
+    v, i, a = State("v_leak"), State(0.0), State(0.0)
+
+    @staticmethod
+    def rule(
+        x, v, i, a, adaptation_current, adaptation_spike, delta_T, tau_ada_inv, tau_syn_inv, tau_mem_inv, v_leak, v_th,
+        v_reset, dt,
+    ):  # fmt: skip
+        i = i + x
+        decayed = v + dt * tau_mem_inv * ((v_leak - v) + delta_T * exp((v - v_th) / delta_T) + i - a)
+        a = a + dt * tau_ada_inv * (adaptation_current * (v - v_leak) - a)
+        z = spike(decayed - v_th, strict=True)
+        return z, (_to(z, decayed, v_reset), i - dt * tau_syn_inv * i, a + z * adaptation_spike)
+
+
+class IAFRule(Neuron):
+    """v = v + x;  z = S(v - v_th);  v to v_reset."""
+
+    v_th, v_reset = Param(1.0), Param(0.0)
+    v = State("v_reset")
+
+    @staticmethod
+    def rule(x, v, v_th, v_reset):
+        v = v + x
+        z = spike(v - v_th, strict=True)
+        return z, _to(z, v, v_reset)
+
+
+class LIFBoxRule(Neuron):
+    """`LIFRule` whose input is the current itself."""
+
+    tau_mem_inv, v_leak, v_th, v_reset, dt = Param(100.0), Param(0.0), Param(1.0), Param(0.0), Param(1e-3)
+    v = State("v_leak")
+    reset_method = Option(lambda reset_method: reset_method, reset_method=reset_value)
+
+    @staticmethod
+    def rule(x, v, tau_mem_inv, v_leak, v_th, v_reset, dt, reset_method):
+        v = v + dt * tau_mem_inv * ((v_leak - v) + x)
+        z = spike(v - v_th, strict=True)
+        return z, reset_method(z, v, v_th, v_reset)
+
+
+class LIBoxRule(Neuron):
+    """`LIFBoxRule` without a spike; it gives v."""
+
+    tau_mem_inv, v_leak, dt = Param(100.0), Param(0.0), Param(1e-3)
+    v = State("v_leak")
+
+    @staticmethod
+    def rule(x, v, tau_mem_inv, v_leak, dt):
+        v = v + dt * tau_mem_inv * ((v_leak - v) + x)
+        return v, v
