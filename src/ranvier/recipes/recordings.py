@@ -17,9 +17,9 @@ class SpokenDigits(Signal):
     name: ClassVar[str] = "spoken-digits"
     data: str = "spoken-digits"
     steps: int = 92
-    epochs: int = 60
+    epochs: int = 50
     lr: float = 5e-3
-    net: Net = field(default_factory=Net)
+    net: Net = field(default_factory=lambda: Net(neuron="lif"))
 
     def build(self) -> nn.Module:
         return self.layers(self.net, features=13, classes=10)
@@ -32,11 +32,11 @@ class JapaneseVowels(Signal):
     name: ClassVar[str] = "japanese-vowels"
     data: str = "japanese-vowels"
     steps: int = 29
-    epochs: int = 120
+    epochs: int = 80
     batch: int = 27
     lr: float = 5e-3
     noise: float = 0.3
-    net: Net = field(default_factory=lambda: Net(dropout=0.3))
+    net: Net = field(default_factory=lambda: Net(neuron="lif", dropout=0.3))
 
     def build(self) -> nn.Module:
         return self.layers(self.net, features=12, classes=9)
@@ -52,7 +52,7 @@ class Smartwatch(Signal):
     name: ClassVar[str] = "smartwatch"
     data: str = "smartwatch"
     steps: int = 200
-    epochs: int = 30
+    epochs: int = 12
     noise: float = 0.2
     stretch: float = 0.2
     fold: int = 0
