@@ -100,7 +100,7 @@ def test_wrong_files_are_told(tmp_path, heidelberg, monkeypatch):
         data.shd(heidelberg)
     with h5py.File(heidelberg / "shd_test.h5", "w") as file:
         file["other"] = 1
-    with pytest.raises(ValueError, match=r"has \['other'\]"):
+    with pytest.raises(ValueError, match="wanted spikes/times"):
         data.shd(heidelberg)
     (tmp_path / "odd.bin").write_bytes(b"1234567")
     with pytest.raises(ValueError, match="byte 5: cut short: 2 bytes are left, an event has 5"):
@@ -111,3 +111,33 @@ def test_wrong_files_are_told(tmp_path, heidelberg, monkeypatch):
     for wrong in ({"steps": 0}, {"channels": 701}, {"duration": 0.0}, {"validation": 1.0}):
         with pytest.raises(ValueError):
             data.shd(heidelberg, **wrong)
+
+
+@pytest.mark.parametrize("times", [[0.1, np.nan], [0.1, -1.0], [0.1, np.inf]])
+def test_times_that_are_none_are_refused(tmp_path, times):
+    write_shd(tmp_path / "shd.h5", [([0.1], [3], 0), (times, [3, 4], 1)])
+    with pytest.raises(data.DamagedFile, match=r"recording 1 has a spike at (nan|-1.0|inf) s"):
+        list(events.read_shd(tmp_path / "shd.h5"))
+
+
+def test_units_and_columns_that_do_not_fit_are_refused(tmp_path):
+    for recording, said in ((([0.1], [700], 0), "units 700 to 700"), (([0.1, 0.2], [1], 0), r"times \(2,\) and units")):
+        write_shd(tmp_path / "shd.h5", [recording])
+        with pytest.raises(data.DamagedFile, match=said):
+            list(events.read_shd(tmp_path / "shd.h5"))
+
+
+def test_mutated_shd_files(tmp_path):
+    """Refused or read, never another error."""
+    from test_camera import mutated
+
+    path = tmp_path / "shd.h5"
+    write_shd(path, spoken(6))
+    raw, refused = path.read_bytes(), 0
+    for seed in range(40):
+        path.write_bytes(mutated(raw, seed))
+        try:
+            assert all((r.times >= 0).all() and (r.places < 700).all() for r in events.read_shd(path))
+        except data.DamagedFile:
+            refused += 1
+    assert refused > 5

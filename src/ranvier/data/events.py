@@ -42,21 +42,22 @@ def read_shd(path: str | Path) -> Iterator[Recording]:
         raise DamagedFile(path, 0, f"not an HDF5 file ({problem}); if it ends in .gz, gunzip it first") from problem
     with file:
         try:
-            times, units, labels = file["spikes/times"], file["spikes/units"], file["labels"][:]  # type: ignore[index]
+            times, units, labels = (file[name] for name in ("spikes/times", "spikes/units", "labels"))
             counts = len(times), len(units), len(labels)  # type: ignore[arg-type]
         except (KeyError, TypeError, AttributeError, OSError, RuntimeError, ValueError) as problem:
-            has = sorted(file) if isinstance(problem, KeyError) else problem
-            raise DamagedFile(path, 0, f"has {has}, wanted spikes/times, spikes/units and labels") from problem
+            raise DamagedFile(path, 0, f"wanted spikes/times, spikes/units and labels: {problem}") from problem
+        if counts[0] > Path(path).stat().st_size:
+            raise DamagedFile(path, 0, f"says that it has {counts[0]:,} recordings, more than it has bytes")
         if len({*counts}) > 1:
             raise DamagedFile(path, 0, "has {} times, {} units and {} labels, wanted as many of each".format(*counts))
         for k in range(counts[0]):
-            yield _spoken(path, k, times, units, labels[k])  # type: ignore[index]
+            yield _spoken(path, k, times, units, labels)  # type: ignore[index]
 
 
-def _spoken(path: str | Path, k: int, times: Any, units: Any, label: Any) -> Recording:
+def _spoken(path: str | Path, k: int, times: Any, units: Any, labels: Any) -> Recording:
     """Recording k of an open file of SHD, checked."""
     try:
-        t, u, label = times[k].astype(np.float64), units[k].astype(np.int64), int(label)
+        t, u, label = times[k].astype(np.float64), units[k].astype(np.int64), int(labels[k])
     except (AttributeError, TypeError, ValueError, OSError, RuntimeError, OverflowError) as problem:
         raise DamagedFile(path, 0, f"recording {k} cannot be read: {problem}") from problem
     if t.shape != u.shape or t.ndim != 1:
