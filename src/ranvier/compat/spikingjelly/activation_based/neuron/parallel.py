@@ -105,7 +105,7 @@ class SlidingPSN(_Parallel):
 
 
 class GatedLIFNode(MultiStepModule, Carried):
-    kept = {"v": ("v", 0.0), "u": ("z", 0.0)}
+    kept = {"v": ("v", 0.0), "u": ("v", 0.0)}
 
     def __init__(
         self,
@@ -125,15 +125,21 @@ class GatedLIFNode(MultiStepModule, Carried):
             T, shape=() if inplane is None else (inplane, 1, 1), linear_decay=init_linear_decay, tau=init_tau,
             v_subreset=init_v_subreset, threshold=init_v_threshold, conduct=init_conduct,
         )  # fmt: skip
-        names = {k: f"membrane.{k}" for k in ("alpha", "gamma", "tau", "linear_decay", "v_subreset")}
-        names |= {"v_threshold": "membrane.threshold", "beta": "beta", "conduct": "conduct"}
+        names = {
+            "alpha": "membrane.alpha", "beta": "beta", "gamma": "membrane.gamma", "tau": "membrane.tau",
+            "v_threshold": "membrane.threshold", "linear_decay": "membrane.linear_decay",
+            "v_subreset": "membrane.v_subreset", "conduct": "conduct",
+        }  # fmt: skip
         shapes = {} if inplane is None else dict.fromkeys(names, (inplane,)) | {"conduct": (T, inplane)}
         Carried.__init__(self, core, "m", names, shapes)
         self.T, self.surrogate_function = T, surrogate_function
         _fused(self)
 
+    def _before(self, x: Tensor) -> None:
+        return None  # every call is a sequence of its own: it has T steps
+
     def carry(self, x_seq: Tensor, names: tuple[str, ...] = ()) -> Any:
-        self.reset()  # every call is a sequence of its own: it has T steps
+        self.reset()
         membrane, slope = self.core.membrane, _fused(self)
         if repr(membrane.surrogate) != repr(slope):
             values = {k: getattr(membrane, k).detach() for k in membrane.params}
