@@ -69,6 +69,7 @@ from ranvier.nn.temporal import Temporal
 from ranvier.nn.timed import TimedDelay, TimedMap, TimedRecurrent, encode_times, first_spike
 from ranvier.nn.transformer import QKAttention, SpikeDrivenSelfAttention, SpikingSelfAttention
 from ranvier.nn.verbs import detach, explain, record, scan, step
+from ranvier.spikes.dense import products
 from ranvier.train import loss, metric
 from ranvier.units import decay
 

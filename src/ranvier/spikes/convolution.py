@@ -85,7 +85,7 @@ def look(x: Tensor) -> tuple[Tensor, float, bool]:
     """
     _, channels, height, width = x.shape
     flat = x.permute(0, 2, 3, 1) if last(x) else x
-    if product.dense(flat):
+    if product.far_from_sparse(flat):
         return torch.empty(0, dtype=torch.int64), 1.0, False
     bits, events, spikes = spikes_bits.packed(flat.reshape(-1, channels if last(x) else height * width))
     if not spikes:

@@ -19,6 +19,7 @@ from ranvier.backends.autograd import Function, array
 from ranvier.backends.buffers import empty, scratch
 from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
+from ranvier.spikes import dense
 
 FORWARD, BACKWARD = 0.25, 0.2  # densities below which events win; see `python benchmarks/run.py sparse`
 SAMPLE = 2048  # numbers looked at to tell dense input, at no cost
@@ -38,7 +39,7 @@ def _sample(x: Tensor) -> Tensor:
     return flat[:: max(1, flat.numel() // SAMPLE)]
 
 
-def dense(x: Tensor) -> bool:
+def far_from_sparse(x: Tensor) -> bool:
     """Whether a sample of x shows that it is far from sparse."""
     seen = _sample(x)
     return torch.count_nonzero(seen).item() > 2 * FORWARD * seen.numel()
@@ -46,12 +47,12 @@ def dense(x: Tensor) -> bool:
 
 def density(x: Tensor) -> float:
     """The share of x that is not zero; that of dense input is told from a sample."""
-    return 1.0 if dense(x) else spikes_bits.packed(x.reshape(-1, x.shape[-1])).events / max(1, x.numel())
+    return 1.0 if far_from_sparse(x) else spikes_bits.packed(x.reshape(-1, x.shape[-1])).events / max(1, x.numel())
 
 
 def bits_of(x: Tensor) -> Tensor | None:
     """The bits [M, words] of x [*, K] if it holds spikes, and nothing else."""
-    if not serves(x) or dense(x):
+    if not serves(x) or far_from_sparse(x):
         return None
     seen = _sample(x)
     if not torch.equal(seen, seen.square()):  # graded
@@ -130,12 +131,11 @@ def multiplier(
         base = torch.zeros(1, len(weight)) if bias is None else bias.view(1, -1)
         return lambda rows, out: add_events(rows, packed, columns, base, out)
 
-    def dense(rows: Tensor, out: Tensor) -> None:
+    def whole(rows: Tensor, out: Tensor) -> None:
         for of, part in _numbers(rows, columns, weight.dtype):
-            to = out[of]
-            torch.mm(part, weight.t(), out=to) if bias is None else torch.addmm(bias, part, weight.t(), out=to)
+            dense.multiply(part, weight, bias, out[of])
 
-    return dense
+    return whole
 
 
 def finite(weight: Tensor) -> bool:
@@ -234,12 +234,17 @@ class Gradient:
         for of, part in _numbers(x, self.shape[1], g.dtype):
             if self.by_g:
                 self.sum = _add_events(self.sum, g[of], part, self.shape[0], self.name)
-            elif self.sum is not None:
-                self.sum.addmm_(g[of].t(), part)
-            elif self.shape[1] < self.shape[0]:  # a product of few rows is quicker than one of few columns
-                self.sum = (part.t() @ g[of]).t().contiguous()
             else:
-                self.sum = g[of].t() @ part
+                self._dense(part, g[of])
+
+    def _dense(self, x: Tensor, g: Tensor) -> None:
+        if self.sum is None:
+            self.sum = torch.empty(self.shape, dtype=g.dtype)
+            dense.multiply(g.t(), x.t(), None, self.sum)
+        else:
+            more = scratch("more", self.shape, g.dtype)
+            dense.multiply(g.t(), x.t(), None, more)
+            self.sum += more
 
     def total(self) -> Tensor:
         """[N, K]."""

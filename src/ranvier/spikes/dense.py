@@ -1,0 +1,130 @@
+"""Dense products at the true speed of the machine: one door for x W^T, g W and g^T x.
+
+All three are out = a w^T with a and w read along one axis or the other. torch brings several products, and which is
+quickest differs from processor to processor: on some, its usual one runs at less than half of what oneDNN's, inside the
+same torch, gives. So each is timed once per machine, for each of the three; the answer is kept on disk beside the
+kernels. A wrong answer costs speed only: all compute the same sums, in other orders.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ranvier.derive.source import folder
+
+WORTH = 1 << 20  # multiplications from which the choice of a product matters more than the cost of a call
+KINDS = {  # how a [M, K] and w [N, K] lie: what is multiplied forward, for the gradient of the input, of the weight
+    "forward": lambda m, k, n: (torch.ones(m, k), torch.ones(n, k)),
+    "input": lambda m, k, n: (torch.ones(m, k), torch.ones(k, n).t()),
+    "weight": lambda m, k, n: (torch.ones(k, m).t(), torch.ones(k, n).t()),
+}
+
+
+def _torch(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    torch.mm(a, w.t(), out=out) if bias is None else torch.addmm(bias, a, w.t(), out=out)
+
+
+def _onednn(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    out.copy_(torch.ops.mkldnn._linear_pointwise(a, w, bias, "none", [], ""))
+
+
+WAYS: dict[str, Callable[[Tensor, Tensor, Tensor | None, Tensor], None]] = {"torch": _torch, "onednn": _onednn}
+
+_chosen: dict[int, dict[str, str]] = {}  # by the number of threads: the quickest way of each kind
+_pinned: str | None = os.environ.get("RANVIER_PRODUCTS")
+_lock = threading.Lock()
+
+
+def multiply(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    """out [M, N] = a [M, K] w [N, K]^T (+ bias [N]), by the quickest product there is."""
+    m, k, n = *a.shape, w.shape[0]
+    if m * k * n < WORTH or a.dtype != torch.float32 or not out.is_contiguous():
+        return _torch(a, w, bias, out)
+    kind = "weight" if a.stride(0) == 1 and k > 1 else "input" if w.stride(0) == 1 and k > 1 else "forward"
+    WAYS[way(kind)](a, w, bias, out)
+
+
+@contextmanager
+def products(name: str | None) -> Iterator[None]:
+    """Pin the product of all dense layers: "torch" (the bits of `torch.mm`), "onednn", or None (the quickest).
+
+    The environment variable RANVIER_PRODUCTS does the same for a whole program.
+
+    >>> import torch, ranvier
+    >>> layer, x = ranvier.Linear(64, 32), torch.rand(1024, 64)
+    >>> with ranvier.products("torch"):
+    ...     y = layer(x)
+    >>> torch.equal(y, torch.nn.functional.linear(x, layer.weight, layer.bias))
+    True
+    """
+    global _pinned
+    if name is not None and name not in WAYS:
+        raise ValueError(f"products: there is no product {name!r}; there are {', '.join(map(repr, WAYS))}, and None")
+    outer, _pinned = _pinned, name
+    try:
+        yield
+    finally:
+        _pinned = outer
+
+
+def way(kind: str) -> str:
+    """The quickest product of a kind here, with as many threads as torch uses now."""
+    if _pinned is not None:
+        return _pinned
+    threads = torch.get_num_threads()
+    if threads not in _chosen:
+        with _lock:
+            _chosen.setdefault(threads, _known(threads))
+    return _chosen[threads][kind]
+
+
+def _known(threads: int) -> dict[str, str]:
+    """From the file of this machine, or measured; where the file cannot be written it is measured in every process."""
+    machine = f"{_processor()}, torch {torch.__version__}, {threads} threads"
+    file = folder() / f"products_{hashlib.sha256(machine.encode()).hexdigest()[:16]}.json"
+    with suppress(OSError, ValueError, TypeError, LookupError):
+        found = json.loads(file.read_text())["quickest"]
+        if isinstance(found, dict) and found.keys() == KINDS.keys() and set(found.values()) <= WAYS.keys():
+            return found
+    found = {kind: _measure(make) for kind, make in KINDS.items()}
+    with suppress(OSError):
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False) as part:
+            json.dump({"machine": machine, "quickest": found}, part)
+        os.replace(part.name, file)
+    return found
+
+
+def _measure(make: Callable[[int, int, int], tuple[Tensor, Tensor]]) -> str:
+    """The quickest way of one kind, by the best of some turns; one that fails, or is not there, is out."""
+    a, w = make(512, 384, 256)
+    out, best = torch.empty(512, 256), {"torch": 0.0}
+    for turn in range(5):
+        for name, run in WAYS.items():
+            start = time.perf_counter()
+            try:
+                run(a, w, None, out)
+            except (RuntimeError, AttributeError, NotImplementedError):
+                best.pop(name, None)
+                continue
+            spent = time.perf_counter() - start
+            if turn:  # the first makes ready
+                best[name] = min(best.get(name) or spent, spent)
+    return min(best, key=best.__getitem__)
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        facts = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+        return f"{facts.get('model name')} {facts.get('cpu family')} {facts.get('model')} {facts.get('flags')}"
+    return f"{platform.machine()} {platform.processor()}"
