@@ -104,7 +104,7 @@ def explain(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> str:
     if share > BACKWARD:
         return f"dense: more than {BACKWARD:.0%} of the inputs are not zero"
     way = "by events" if share <= FORWARD else "dense, weight gradient by events"
-    return f"cpu: {way}, {share:.1%} of the inputs are not zero"
+    return f"numba: {way}, {share:.1%} of the inputs are not zero"
 
 
 def convolution(

@@ -69,7 +69,7 @@ def explain(x: Tensor) -> str:
     if share > FORWARD:
         return f"dense: more than {FORWARD:.0%} of the inputs are not zero"
     backward = "" if share <= BACKWARD else "; weight gradient dense"
-    return f"cpu: by events, {share:.1%} of the inputs are not zero{backward}"
+    return f"numba: by events, {share:.1%} of the inputs are not zero{backward}"
 
 
 def linear(
