@@ -37,6 +37,15 @@ _CONV = (
     ("readout",),
 )  # fmt: skip
 
+_LONG = (
+    ("linear", 64, True, 1.2), ("lif",), ("linear", 64, True, 1.2), ("lif",), ("linear", 10, True, 1.0), ("readout",),
+)  # fmt: skip
+_WIDE = (
+    ("linear", 1024, True, 1.5), ("lif",), ("linear", 1024, True, 1.5), ("lif",), ("linear", 20, True, 1.0),
+    ("readout",),
+)  # fmt: skip
+_SMALL = (("linear", 128, True, 1.2), ("lif",), ("linear", 10, True, 1.0), ("readout",))
+
 FAMILIES: dict[str, dict[str, Case]] = {
     "neuron": {
         "neuron, 100 x 64x1024": Case(100, 64, (1024,), (("lif",),), loss="given"),
@@ -48,6 +57,9 @@ FAMILIES: dict[str, dict[str, Case]] = {
     },
     "net": {"net, 10 % spikes": Case(25, 128, (784,), _NET, 0.1)},
     "conv": {"conv, 40 % spikes": Case(8, 32, (1, 28, 28), _CONV, 0.4, beta=0.5)},
+    "latency": {"latency, a training step of 64-128-10, T=10, batch 8": Case(10, 8, (64,), _SMALL, 0.3)},
+    "long": {"long, T=1000, batch 16": Case(1000, 16, (40,), _LONG, 0.1, tolerance=1e-2)},
+    "wide": {"wide, 3 % spikes": Case(100, 64, (700,), _WIDE, 0.03, tolerance=1e-2)},
     "framework": {
         f"framework, {n}": Case(500, 16, (n,), (("linear", n, False, 0.6), ("lif",)), "uniform", "sum", 0.5)
         for n in (512, 4096)

@@ -1,7 +1,7 @@
 """python benchmarks/run.py NAME [--quick]: run one benchmark; `all` runs each. See benchmarks/RESULTS.md.
 
-neuron, recurrent, net, conv and framework are measured beside other libraries (cases.py): --case, --threads and
---libraries measure a part of such a family.
+Families of cases.py (neuron, recurrent, net, conv, latency, long, wide, framework) are measured beside other libraries:
+--case, --threads and --libraries measure a part of such a family.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's idle threads must not take the core
 sys.path.insert(0, str(Path(__file__).parent))
 
-MODULES = ("adex", "fit", "gpu", "neuron", "parallel", "rate", "recipes", "sparse", "stdp", "chart")
+MODULES = ("adex", "fit", "gpu", "latency", "neuron", "parallel", "rate", "recipes", "sparse", "stdp", "chart")
 
 
 def main() -> None:

@@ -61,7 +61,9 @@ def test_other_inputs_are_torchs():
 def test_explain():
     layer = rv.Conv2d(40, 64, 3)
     told = {share: layer.explain(pictures(share, 8, 40, 16, 16)) for share in (0.05, 0.35, 0.45, 1.0)}
-    assert told[0.05].startswith("numba: by events, ") and told[0.35].startswith("numba: dense, weight gradient by events")
+    assert told[0.05].startswith("numba: by events, ") and told[0.35].startswith(
+        "numba: dense, weight gradient by events"
+    )
     assert told[0.45] == told[1.0] == "dense: more than 40% of the inputs are not zero"
     assert "65,536 inputs" in layer.explain(pictures(0.05, 2, 40, 4, 4))
     net = rv.Sequential(rv.Conv2d(40, 64, 3), nn.BatchNorm2d(64), rv.LIF())
