@@ -34,7 +34,7 @@ def scan(neuron, steps=9, neurons=33, dtype=torch.float32, wanted=True):
     rule, real = neuron.bound(()), torch.float64 if dtype == torch.float64 else torch.float32
     inputs = [torch.rand(steps, neurons, dtype=dtype) for _ in rule.inputs]
     initial = torch.zeros(len(rule.states), neurons, dtype=real)
-    params = op.flat_params([getattr(neuron, p) for p in neuron.params], (neurons,), real)
+    params = op.flat_params(neuron.values(torch.empty(1, dtype=real)), (neurons,), real)
     triton_backend.forward(rule, inputs, initial, params)
     grads, each = [torch.rand_like(inputs[0]) for _ in rule.outputs], (wanted,) * len(params)
     triton_backend.backward(rule, inputs, initial, params, grads, initial.clone(), (True,) * len(inputs) + each)
@@ -45,7 +45,7 @@ def recurrent(neuron, steps=9, batch=3, neurons=33, dtype=torch.float32, bias=Fa
     x, layer = torch.rand(steps, batch, neurons, dtype=dtype), nn.Linear(neurons, neurons, bias=bias, dtype=dtype)
     initial, params = (
         torch.zeros(len(rule.states), batch, neurons, dtype=real),
-        [getattr(neuron, p) for p in neuron.params],
+        neuron.values(torch.empty(1, dtype=real)),
     )
     weight, offset = layer.weight.detach(), layer.bias.detach() if bias else None
     outputs, final, marks, u = feedback_gpu.forward(rule, x, x[0], initial, params, weight, offset, segment)

@@ -58,7 +58,7 @@ def layer_spikes(layer):
 
 def neurons(device, classes):
     for c in classes:
-        layer = c(learn=tuple(c().params)).to(device)
+        layer = c(learn=c().learnable).to(device)
         exact = {op.name for op in layer.bound(()).step.ops} <= ARITHMETIC
         for steps, shape in SHAPES:
             x = drive(layer, steps, shape)

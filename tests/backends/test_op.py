@@ -17,7 +17,7 @@ def test_opcheck():
     layer = rv.LIF(learn=("beta",))
     key = layer.bound(()).key
     x, initial = torch.rand(5, 2, 3, requires_grad=True), torch.zeros(1, 2, 3)
-    params = layer.values(x)
+    params = [layer.beta, *layer.values(x)[1:]]
     torch.library.opcheck(torch.ops.ranvier.scan.default, ([x], initial, params, key, "numba"))
     grads = [torch.rand(5, 2, 3), torch.rand(1, 2, 3)]
     plain = [p.detach() for p in params]

@@ -143,7 +143,7 @@ def of_layer(name):
 def test_synapse_filter(case, mode):
     module = layer.SynapseFilter(**case["kwargs"], step_mode=mode)
     if case["w_init"] is not None:
-        close(module.state_dict()["w"], case["w_init"])
+        close(module.state_dict()["w"].reshape(()), case["w_init"])  # of shape [1] here
     else:
         assert not module.state_dict()
     x = tensor(case["x"]).requires_grad_()

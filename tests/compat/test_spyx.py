@@ -68,10 +68,14 @@ def test_neurons(case, how):
     near(x.grad, case["grad_x"], 2e-6)
     near(start.grad, case["grad_state0"], 2e-6)
     for name, wanted in case["grad_params"].items():
+        given = torch.tensor({**case["params"], **case["param_values"]}[name])
         got = getattr(neuron, name).grad
-        if case["params"].get(name) in (0.0, 1.0):  # at the bounds of the clip: 1 here, 1/2 in Spyx
-            wanted = 2 * wanted
-        near(got, wanted, 1e-5)
+        if got.dim() != given.dim():  # a learned number has shape [1]
+            got = got.reshape(given.shape)
+        inside = torch.ones_like(given, dtype=torch.bool) if name == "recurrent_w" else (given > 0) & (given < 1)
+        near(got[inside], torch.tensor(wanted)[inside].tolist(), 1e-5)
+        # Where Spyx clips, its gradient is 0 (1/2 on the bounds), for good; here a value may come back inside.
+        assert (got[~inside & (given <= 0)] <= 0).all() and (got[~inside & (given >= 1)] >= 0).all()
 
 
 @pytest.mark.parametrize("case", cases("nn_misc"), ids=lambda c: c["case"][:20])
@@ -114,7 +118,7 @@ def test_initial_parameters(case):
 
 
 def test_a_number_is_learned_and_none_is_per_neuron():
-    assert nn.LIF((4,), beta=0.5).beta.shape == () and nn.LIF((4,), beta=0.5).beta.requires_grad
+    assert nn.LIF((4,), beta=0.5).beta.shape == (1,) and nn.LIF((4,), beta=0.5).beta.requires_grad
     assert nn.LIF((2, 4)).beta.shape == (2, 4)
     assert nn.LIF((4,), beta=0.0).beta.item() == 0.0  # 0 is a number, not None
 

@@ -36,12 +36,17 @@ def test_next_spike_is_this_spike_one_step_ahead():
         rv.FireFirstIF(emit="later")
 
 
-def test_learned_decay_saturates():
-    layer = rv.FireFirstLIF(beta=1.4, learn="beta")
+def test_a_learned_decay_stays_in_its_bounds():
+    layer = rv.FireFirstLIF(beta=1.0, learn="beta")
+    layer.beta.data.fill_(1.4)  # as momentum may do
     x = torch.rand(6, 1, 2)
-    assert torch.equal(layer(x), rv.FireFirstLIF(beta=1.0)(x))
+    assert torch.equal(layer(x), rv.FireFirstLIF(beta=1.0)(x)) and layer.beta == 1.0
+    (-layer(x)).sum().backward()
+    assert layer.beta.grad == 0  # descent would lead outwards
     layer(x).sum().backward()
-    assert layer.beta.grad == 0
+    assert layer.beta.grad > 0  # and here inwards
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        rv.FireFirstLIF(beta=1.4)
 
 
 def test_feedback_comes_within_the_step():

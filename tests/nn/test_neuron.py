@@ -108,7 +108,7 @@ def test_a_state_may_begin_at_a_parameter():
     y = layer(torch.zeros(3, 1, 2))
     assert torch.equal(y, torch.full((3, 1, 2), -0.5))
     y.sum().backward()
-    torch.testing.assert_close(layer.rest.grad, torch.tensor(6.0))
+    torch.testing.assert_close(layer.rest.grad, torch.tensor([6.0]))
 
 
 def test_copies_and_pickles_run():

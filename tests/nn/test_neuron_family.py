@@ -115,7 +115,7 @@ def test_more_steps_than_parameters_are_refused():
         (lambda: rv.SynapseFilter(tau=1.0), "above 1"),
         (lambda: rv.Lowpass(tau=0.0), "above 0"),
         (lambda: rv.Lowpass(dt=-1.0), "dt"),
-        (lambda: rv.Lowpass(learn=("dt",)), "can be learned"),
+        (lambda: rv.Lowpass(learn=("dt",)), "but its parameters are"),
         (lambda: rv.DoubleExponential(2e-3, 1e-3), "below tau_decay"),
         (lambda: rv.RestLIF(leak=1.5), "between 0 and 1"),
         (lambda: rv.AnalogLIF(act="sin"), "relu"),

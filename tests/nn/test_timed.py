@@ -243,7 +243,7 @@ def test_recurrent_spikes_arrive_one_step_later():
 
 def test_another_target_shares_its_time_constants():
     out = rv.TimedLI(tau_mem=3.0, tau_syn=0.5, dt=0.1, learn="tau_syn").double()
-    lif = rv.TimedLIF(tau_mem=2.0, tau_syn=1.0, dt=0.1, to=out).double()
+    lif = rv.TimedLIF(tau_mem=2.0, tau_syn=1.0, dt=0.1, target=out).double()
     with rv.backend("reference"):
         x = rv.encode_times(torch.zeros(1, 1, dtype=torch.float64), 40, lif)
         v = out(lif(tuple(9.0 * h for h in x)))

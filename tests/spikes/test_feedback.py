@@ -52,7 +52,7 @@ def test_recurrent_layers_agree_with_the_reference(steps, batch, width, bias, dt
 @pytest.mark.parametrize("neuron", [rv.LIF, rv.LI, rv.PhysicalLIF, rv.TernaryLIF, rv.AdEx, rv.TracedLIF])
 def test_any_neuron_with_one_input_on_the_gpu(neuron, monkeypatch):
     monkeypatch.setattr(feedback, "SEGMENT", 64)
-    layer = rv.Recurrent(neuron(learn=tuple(neuron().params)), nn.Linear(5, 5))
+    layer = rv.Recurrent(neuron(learn=neuron().learnable), nn.Linear(5, 5))
     compare(layer, "triton", 6, 3, 5)
 
 
@@ -98,7 +98,7 @@ def test_a_rule_without_state():
 @pytest.mark.parametrize("backend", ["numba", "triton"])
 def test_the_operators(backend):
     layer = rv.Recurrent(rv.LIF(learn="beta"), 3)
-    key, params = layer.neuron.bound(()).key, layer.neuron.values(torch.rand(1))
+    key, params = layer.neuron.bound(()).key, [layer.neuron.beta, *layer.neuron.values(torch.rand(1))[1:]]
     x, z, initial = torch.rand(5, 2, 3, requires_grad=True), torch.zeros(2, 3), torch.zeros(1, 2, 3)
     arguments = x, z, initial, params, layer.feedback.weight, None, key, backend
     torch.library.opcheck(torch.ops.ranvier.recurrent.default, arguments)

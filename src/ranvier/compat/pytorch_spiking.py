@@ -104,7 +104,7 @@ class Lowpass(nn.Module):
             raise ValueError("tau must be a positive number")
         self.tau, self.units, self.dt = tau, units, dt
         self.apply_during_training, self.return_sequences = apply_during_training, return_sequences
-        self.smoothing_init = filter.logit_of_decay("Lowpass: tau", torch.tensor(tau, dtype=torch.float64), dt).item()
+        self.smoothing_init = filter.logit_of_decay(tau, dt)
         level = torch.zeros(1, units) if initial_level is None else initial_level.detach().clone()
         self.level_var = nn.Parameter(level)
         self.smoothing_var = nn.Parameter(torch.full((1, units), self.smoothing_init))

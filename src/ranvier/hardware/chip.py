@@ -83,7 +83,7 @@ class _Layer:
         self.chip, self.shape, self.fires = chip, (after, before), fires
         self.synapses = deviating(GAIN, 2, after, before)
         rest = deviating(REST, after, relative_to=span * 0.5)
-        constants = dict(
+        constants: dict[str, Any] = dict(
             tau_mem=deviating(tau_mem, after), tau_syn=deviating(tau_syn, after), dt=chip.dt, v_leak=rest, shape=after
         )
         if fires:

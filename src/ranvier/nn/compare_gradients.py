@@ -94,7 +94,7 @@ def _grazing(layer: Any, pair: Any) -> float:
     (a, _), _, traces = layer.run(pair, None, ("v",))
     layer = getattr(layer, "neuron", layer)
     v, dt = traces["v"], layer.settings["dt"]
-    tau = layer.tau_syn if layer.settings["to"] is None else layer.tau_syn_to
+    tau = layer.tau_syn if layer.settings["target"] is None else layer.tau_syn_to
     r = -tau * torch.log(torch.where(a > 0, a, torch.ones_like(a)))
     before = torch.cat([torch.zeros_like(v[:1]), v[:-1]])
     risen = v + layer.threshold * torch.exp(-r / layer.tau_mem) - before  # the membrane before its reset

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.nn.declare import FORMS, step_length
+from ranvier.nn.neuron import Neuron, Option, Param, State, Time
 from ranvier.ops import sigmoid, softplus
 
 
@@ -25,9 +26,12 @@ class Lowpass(Neuron):
     tensor([0.5000, 0.7500, 0.8750])
     """
 
-    smoothing = Param(0.0, "logit of a, the decay per step")
-    level = Param(0.0, "y before the first step")
+    smoothing: Param = Param(0.0, "logit of a, the decay per step")
+    level: Param = Param(0.0, "y before the first step")
+    tau: Time = Time("smoothing", "time constant of the filter", form="logit of decay")
+    dt: Option[float] = step_length(1e-3)
     y = State("level", "output")
+    replaced = ("smoothing",)
 
     @staticmethod
     def rule(x, y, smoothing, level):
@@ -44,14 +48,7 @@ class Lowpass(Neuron):
         learn: Sequence[str] = (),
         shape: Sequence[int] | int | None = None,
     ):
-        self.dt = positive("Lowpass: dt", dt)
-        learn = _renamed("Lowpass", learn, {"tau": "smoothing", "level": "level"})
-        super().__init__(smoothing=logit_of_decay("Lowpass: tau", tau, dt), level=level, learn=learn, shape=shape)
-
-    @property
-    def tau(self) -> Tensor:
-        """The time constant in seconds, as it stands."""
-        return -self.dt / torch.nn.functional.logsigmoid(value(self, "smoothing"))
+        super().__init__(tau=tau, dt=dt, level=level, learn=learn, shape=shape)
 
 
 class Alpha(Neuron):
@@ -69,7 +66,10 @@ class Alpha(Neuron):
     tensor([0.2642, 0.5940, 0.8009])
     """
 
-    smoothing = Param(0.0, "logit of a, the decay per step")
+    smoothing: Param = Param(0.0, "logit of a, the decay per step")
+    tau: Time = Time("smoothing", "time constant of the filter", form="logit of decay")
+    dt: Option[float] = step_length(1e-3)
+    replaced = ("smoothing",)
     i = State(0.0, "output of the first low-pass filter")
     y = State(0.0, "output")
 
@@ -87,23 +87,16 @@ class Alpha(Neuron):
         learn: Sequence[str] = (),
         shape: Sequence[int] | int | None = None,
     ):
-        self.dt = positive("Alpha: dt", dt)
-        learn = _renamed("Alpha", learn, {"tau": "smoothing"})
-        super().__init__(smoothing=logit_of_decay("Alpha: tau", tau, dt), learn=learn, shape=shape)
-
-    @property
-    def tau(self) -> Tensor:
-        """The time constant in seconds, as it stands."""
-        return -self.dt / torch.nn.functional.logsigmoid(value(self, "smoothing"))
+        super().__init__(tau=tau, dt=dt, learn=learn, shape=shape)
 
 
 class SynapseFilter(Neuron):
     """Synaptic current that decays only while no spike comes.
 
-    i = i - (1 - x) i / tau + x, and i is the output.
+    i = i - (1 - x) i dt / tau + x, and i is the output.
 
-    x [T, B, *features], spikes or graded in [0, 1] -> i of the same shape. tau in steps, above 1. learn="tau": it is
-    trained as `rate` = logit(1 / tau), so that tau stays above 1.
+    x [T, B, *features], spikes or graded in [0, 1] -> i of the same shape. tau, above dt, in steps if dt is not
+    given. learn="tau": it is trained as `rate` = logit(dt / tau), so that tau stays above dt.
     Fang et al., Incorporating learnable membrane time constant, ICCV 2021, use it as synapse.
 
     >>> import torch, ranvier
@@ -111,7 +104,10 @@ class SynapseFilter(Neuron):
     tensor([1.0000, 0.5000, 0.2500])
     """
 
-    rate = Param(-math.log(99.0), "logit of 1 / tau")
+    rate: Param = Param(-math.log(99.0), "logit of dt / tau")
+    tau: Time = Time("rate", "time constant of the current", form="logit of part")
+    dt: Option[float] = step_length()
+    replaced = ("rate",)
     i = State(0.0, "synaptic current")
 
     @staticmethod
@@ -122,17 +118,12 @@ class SynapseFilter(Neuron):
     def __init__(
         self,
         tau: float | Tensor = 100.0,
+        dt: float = 1.0,
         *,
         learn: Sequence[str] = (),
         shape: Sequence[int] | int | None = None,
     ):
-        learn = _renamed("SynapseFilter", learn, {"tau": "rate"})
-        super().__init__(rate=logit_of_rate("SynapseFilter: tau", tau), learn=learn, shape=shape)
-
-    @property
-    def tau(self) -> Tensor:
-        """The time constant in steps, as it stands."""
-        return 1.0 + torch.exp(-value(self, "rate"))
+        super().__init__(tau=tau, dt=dt, learn=learn, shape=shape)
 
 
 class DoubleExponential(Neuron):
@@ -150,9 +141,13 @@ class DoubleExponential(Neuron):
     1.0
     """
 
-    rising = Param(0.0, "logit of the decay per step of the rise")
-    decaying = Param(0.0, "logit of the decay per step of the decay")
-    gain = Param(1.0, "height of the difference")
+    rising: Param = Param(0.0, "logit of the decay per step of the rise")
+    decaying: Param = Param(0.0, "logit of the decay per step of the decay")
+    tau_rise: Time = Time("rising", "time constant of the rise", form="logit of decay")
+    tau_decay: Time = Time("decaying", "time constant of the decay", form="logit of decay")
+    dt: Option[float] = step_length(1e-3)
+    gain: Param = Param(1.0, "height of the difference")
+    replaced = "rising", "decaying", "gain"
     r = State(0.0, "what is still missing of the rise")
     d = State(0.0, "what has not yet decayed")
 
@@ -177,17 +172,13 @@ class DoubleExponential(Neuron):
             raise ValueError(f"{name}: tau_rise must be below tau_decay, got {tau_rise!r} and {tau_decay!r}")
         peak = rise * decay / (decay - rise) * math.log(decay / rise)  # seconds after the spike
         super().__init__(
-            rising=logit_of_decay(f"{name}: tau_rise", rise, positive(f"{name}: dt", dt)),
-            decaying=logit_of_decay(f"{name}: tau_decay", decay, dt),
+            tau_rise=rise,
+            tau_decay=decay,
+            dt=dt,
             gain=1.0 / (math.exp(-peak / decay) - math.exp(-peak / rise)),
-            learn=_renamed(name, learn, {"tau_rise": "rising", "tau_decay": "decaying", "gain": "gain"}),
+            learn=learn,
             shape=shape,
         )
-
-
-def value(layer: nn.Module, name: str) -> Tensor:
-    """A parameter of a layer as the tensor it is (a neuron's class says Param)."""
-    return getattr(layer, name)
 
 
 def positive(name: str, value: Any) -> float:
@@ -197,34 +188,6 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
-def logit_of_decay(name: str, tau: float | Tensor, dt: float) -> Tensor:
-    """logit(exp(-dt / tau)): a parameter that may take any value while the decay stays between 0 and 1."""
-    d = dt / _above(name, tau, 0.0)
-    return _like(tau, -d - torch.log(-torch.expm1(-d)))
-
-
-def logit_of_rate(name: str, tau: float | Tensor) -> Tensor:
-    """logit(1 / tau) of a tau in steps, which must be above 1."""
-    return _like(tau, -torch.log(_above(name, tau, 1.0) - 1.0))
-
-
-def _above(name: str, value: float | Tensor, low: float) -> Tensor:
-    """The value as a tensor in double precision, checked."""
-    t = torch.as_tensor(value, dtype=torch.float64)
-    if not bool(((t > low) & torch.isfinite(t)).all()):
-        raise ValueError(f"{name} must be finite and above {low:g}, got {value!r}")
-    return t
-
-
-def _like(value: float | Tensor, computed: Tensor) -> Tensor:
-    """What was computed of a value in double precision, in the dtype that value has as a parameter."""
-    if isinstance(value, Tensor) and value.is_floating_point():
-        return computed.to(value.dtype)
-    return computed.to(torch.get_default_dtype())
-
-
-def _renamed(name: str, learn: Sequence[str], names: dict[str, str]) -> tuple[str, ...]:
-    learn = (learn,) if isinstance(learn, str) else tuple(learn)
-    if unknown := set(learn) - names.keys():
-        raise ValueError(f"{name}: learn names {sorted(unknown)}, but what can be learned is {list(names)}")
-    return tuple(names[k] for k in learn)
+def logit_of_decay(tau: float, dt: float) -> float:
+    """logit(exp(-dt / tau))."""
+    return FORMS["logit of decay"][0](torch.tensor(tau, dtype=torch.float64), dt).item()

@@ -1,8 +1,7 @@
 """A neuron: parameters, states, and one rule."""
 
 import inspect
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,44 +10,24 @@ from torch import Tensor, nn
 
 from ranvier.backends import choose, op
 from ranvier.derive.rule import Rule
-from ranvier.nn.temporal import Temporal, check_sequence, promoted
-from ranvier.surrogate import Surrogate, atan, custom
+from ranvier.derive.trace import RuleError
+from ranvier.nn import signature
+from ranvier.nn.declare import Option, Param, State, Time
+from ranvier.nn.declared import Declared
+from ranvier.nn.temporal import check_sequence, promoted
+
+__all__ = ["Neuron", "Option", "Param", "State", "Time"]
 
 
-class Param:
-    """A parameter of a neuron, by its default value. `low` and `high` bound what may be given at construction."""
-
-    def __init__(self, default: float, doc: str = "", *, low: float = -math.inf, high: float = math.inf):
-        self.default, self.doc, self.low, self.high = default, doc, low, high
-
-    if TYPE_CHECKING:  # on a neuron the name is the tensor: a parameter if it is learned, else a buffer
-
-        def __get__(self, neuron: Any, kind: Any) -> Tensor: ...
-
-
-class State:
-    """A state variable of a neuron, by its value before the first step: a number, or the name of a parameter."""
-
-    def __init__(self, initial: float | str = 0.0, doc: str = ""):
-        self.initial, self.doc = initial, doc
-
-
-class Option:
-    """A choice made when the neuron is built. The rule gets `choose(**keywords)` as an ordinary Python value, so it
-    may say `if` about it; the keywords become arguments of the neuron."""
-
-    def __init__(self, choose: Callable[..., Any], **keywords: Any):
-        self.choose, self.keywords = choose, keywords
-
-
-class Neuron(Temporal):
+class Neuron(Declared):
     """Base of all neurons: declare parameters and states, write the rule of one step, and it runs on every backend.
 
     >>> import torch, ranvier
     >>> from ranvier import Neuron, Param, State
     >>> from ranvier.ops import spike
     >>> class Integrator(Neuron):
-    ...     beta, threshold = Param(0.9), Param(1.0)
+    ...     beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    ...     threshold: Param = Param(1.0)
     ...     v = State(0.0)
     ...
     ...     @staticmethod
@@ -60,106 +39,24 @@ class Neuron(Temporal):
     tensor([1., 1., 1.])
 
     The arguments of `rule` are the inputs (any names), then states, parameters and options by the names declared
-    above; it returns the output (or a tuple of outputs) and the tuple of new states.
+    above. It returns the output (or a tuple of outputs) and the new states: a tuple in the order in which the rule
+    takes them, or a dictionary by name. The annotations are for editors and type checkers; without them all works too.
 
-    Arguments of the constructor: every parameter (a number, or a tensor broadcastable to the features), every option,
-    `surrogate` (the derivative of the spike), `learn` (names of the parameters that are trained), `shape` (the
-    features' shape, to give every neuron parameters of its own).
+    Arguments:
+        surrogate: the derivative of the spike, one of `ranvier.surrogate`; atan(2.0) if not given.
+        learn: names of the parameters that are trained; a learned number has shape [1].
+        shape: the features' shape, to give every neuron parameters of its own.
+
+    Every parameter is an argument too (a number, or a tensor broadcastable to the features), and every option. All of
+    them, and the surrogate, may be set later: `lif.beta = 0.8`, `lif.surrogate = ranvier.surrogate.atan(5.0)`.
+    A learned parameter is held within its bounds, see `ranvier.nn.bounds`.
     """
 
-    params: ClassVar[dict[str, Param]] = {}
-    states: ClassVar[dict[str, State]] = {}
-    options: ClassVar[dict[str, Option]] = {}
-    inputs: ClassVar[tuple[str, ...]] = ()
-    rule: Callable[..., tuple[Any, Any]]
+    rule: ClassVar[Callable[..., tuple[Any, Any]]]
 
-    def __init_subclass__(cls, **kwargs: Any):
-        super().__init_subclass__(**kwargs)
-        for attribute, kind in (("params", Param), ("states", State), ("options", Option)):
-            own = {k: v for k, v in vars(cls).items() if isinstance(v, kind)}
-            for k in own:
-                delattr(cls, k)
-            setattr(cls, attribute, {**getattr(cls, attribute), **own})
-        if "rule" in vars(cls):
-            declared = {*cls.params, *cls.states, *cls.options}
-            said = list(inspect.signature(cls.rule).parameters)
-            if lacking := declared - set(said):
-                raise TypeError(f"{cls.__name__}.rule must take what the class declares; it lacks {sorted(lacking)}")
-            cls.inputs = tuple(n for n in said if n not in declared)
-            if not cls.inputs:
-                raise TypeError(f"{cls.__name__}.rule takes no input; write rule(x, {', '.join(said)})")
-        cls.records = (*cls.states, "z")
-        keywords = {k: p.default for k, p in cls.params.items()}
-        keywords |= {k: v for o in cls.options.values() for k, v in o.keywords.items()}
-        keywords |= {"surrogate": None, "learn": (), "shape": None}
-        kind = inspect.Parameter.KEYWORD_ONLY
-        signature = inspect.Signature([inspect.Parameter(k, kind, default=v) for k, v in keywords.items()])
-        if "__init__" in vars(cls):  # a constructor of its own says what it takes
-            own = inspect.signature(cls.__init__)
-            signature = own.replace(parameters=list(own.parameters.values())[1:])
-        cls.__signature__ = signature
+    if TYPE_CHECKING:  # for constructors that call this one; those of classes are made of their declarations
 
-    def __init__(
-        self,
-        *,
-        surrogate: Surrogate | None = None,
-        learn: Sequence[str] = (),
-        shape: Sequence[int] | int | None = None,
-        **given: Any,
-    ):
-        super().__init__()
-        name = type(self).__name__
-        keywords = {k: v for o in self.options.values() for k, v in o.keywords.items()}
-        if unknown := given.keys() - self.params.keys() - keywords.keys():
-            raise TypeError(
-                f"{name} has no {sorted(unknown)}; it has {[*self.params, *keywords, 'surrogate', 'learn', 'shape']}"
-            )
-        learn = (learn,) if isinstance(learn, str) else tuple(learn)
-        if unknown := set(learn) - self.params.keys():
-            raise ValueError(f"{name}: learn names {sorted(unknown)}, but its parameters are {list(self.params)}")
-        self.shape = (shape,) if isinstance(shape, int) else None if shape is None else tuple(shape)
-        for k, p in self.params.items():
-            value = self._value(k, p, given.get(k, p.default))
-            if k in learn:
-                self.register_parameter(k, nn.Parameter(value))
-            else:
-                self.register_buffer(k, value)
-        self.settings = {k: given.get(k, v) for k, v in keywords.items()}
-        if surrogate is not None and not callable(surrogate):
-            raise TypeError(
-                f"{name}: surrogate must be one of ranvier.surrogate, such as surrogate.atan(2.0), got {surrogate!r}"
-            )
-        self.surrogate = surrogate or atan(2.0)
-        self._rules: dict[tuple[str, ...], Rule] = {}
-        self.bound(())
-        if surrogate is not None and not self.spiking:
-            raise ValueError(f"{name} has no spikes, so it takes no surrogate")
-
-    def _value(self, name: str, param: Param, given: Any) -> Tensor:
-        """A parameter as a tensor of its own, checked."""
-        where = f"{type(self).__name__}: {name}"
-        try:
-            value = (
-                torch.as_tensor(given)
-                .detach()
-                .to(torch.get_default_dtype() if not isinstance(given, Tensor) else given.dtype)
-            )
-        except (TypeError, ValueError, RuntimeError):
-            raise TypeError(f"{where} must be a number or a tensor, got {given!r}") from None
-        if not value.is_floating_point():
-            value = value.to(torch.get_default_dtype())
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"{where} must be finite, got {given!r}")
-        if bool((value < param.low).any()) or bool((value > param.high).any()):
-            raise ValueError(f"{where} must lie between {param.low:g} and {param.high:g}, got {given!r}")
-        if self.shape is None:
-            return value.clone()
-        try:
-            return value.expand(self.shape).clone()
-        except RuntimeError:
-            raise ValueError(
-                f"{where} has shape {tuple(value.shape)}, which does not broadcast to shape={self.shape}"
-            ) from None
+        def __init__(self, **given: Any) -> None: ...
 
     def bound(self, names: tuple[str, ...]) -> Rule:
         """The rule of this neuron, its outputs followed by the named states."""
@@ -175,35 +72,66 @@ class Neuron(Temporal):
         """The rule with its options resolved; a neuron that is put together when it is built gives `said` and
         `inputs`.
         """
-        options = {k: o.choose(**{n: self.settings[n] for n in o.keywords}) for k, o in self.options.items()}
-        inputs = self.inputs if inputs is None else inputs
-        arguments = (*inputs, *self.states, *self.params)
-        said = type(self).rule if said is None else said
+        said, inputs = type(self).rule if said is None else said, self.inputs if inputs is None else inputs
+        numbers, options = self._numbers(said), self._made(said)
+        arguments = (*inputs, *self.states, *self.params, *numbers)
 
         def function(*values: Any) -> tuple[tuple, tuple]:
-            outputs, states = said(**dict(zip(arguments, values, strict=False)), **options)  # then surrogate numbers
-            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-            states = states if isinstance(states, tuple) else (states,)
-            named = {**dict(zip(self.states, states, strict=False)), "z": outputs[0]}
+            result = said(**dict(zip(arguments, values, strict=False)), **options)  # the surrogate's numbers come last
+            outputs, states = self._sorted(result, said)
+            named = {**dict(zip(self.states, states, strict=True)), "z": outputs[0]}
             return (*outputs, *(named[n] for n in names)), states
 
         function.__wrapped__ = said  # errors show the line of the user's rule
-        name = "_".join((type(self).__name__, *names))
-        surrogate = self.surrogate if isinstance(self.surrogate, Surrogate) else custom(self.surrogate)
-        rule = Rule(name, function, surrogate.derivative, inputs, tuple(self.states), tuple(self.params))
+        name, surrogate = "_".join((type(self).__name__, *names)), self._surrogate
+        rule = Rule(name, function, surrogate.derivative, inputs, tuple(self.states), (*self.params, *numbers))
         if not rule.spiking:
             return rule
-        numbers = tuple(f"surrogate_{k}" for k in surrogate.varying)
-        return replace(rule, params=(*rule.params, *numbers), numbers=numbers)
+        varying = tuple(f"surrogate_{k}" for k in surrogate.varying)
+        return replace(rule, params=(*rule.params, *varying), numbers=varying)
+
+    def _numbers(self, said: Callable) -> list[str]:
+        """The options that are run-time values of this rule."""
+        taken = inspect.signature(said).parameters
+        return [k for k, o in self.options.items() if o.number and k in taken]
+
+    def _made(self, said: Callable) -> dict[str, Any]:
+        """The other options that the rule takes, as it takes them."""
+        taken, made = inspect.signature(said).parameters, {}
+        for k, o in self.options.items():
+            if k in taken and not o.number:
+                reads = inspect.signature(o.make).parameters if o.make else ()
+                made[k] = o.make(**{n: self.settings[n] for n in reads}) if o.make else self.settings[k]
+        return made
+
+    def _sorted(self, result: Any, said: Callable) -> tuple[tuple, tuple]:
+        """What a rule returned, as outputs and states in the order of `states`; refused with its line if it is not."""
+        name, wanted = type(self).__name__, ", ".join(self.states)
+        cure = f"Return the output, then the states in the order of the arguments: return z, ({wanted},)"
+        if not isinstance(result, tuple) or len(result) != 2:
+            got = f"{len(result)} values" if isinstance(result, tuple) else "its output alone"
+            raise RuleError(f"{name}.rule returns {got}{signature.place(said, 'return')}\n{cure}")
+        outputs, states = result
+        if isinstance(states, Mapping):
+            if states.keys() != self.states.keys():
+                where = signature.place(said, "return")
+                raise RuleError(f"{name}.rule returns states {sorted(states)}, wanted {list(self.states)}{where}")
+            states = tuple(states[k] for k in self.states)
+        states = states if isinstance(states, tuple) else (states,)
+        if len(states) != len(self.states):
+            where = signature.place(said, "return")
+            raise RuleError(f"{name}.rule gives {len(states)} states, wanted {len(self.states)}{where}\n{cure}")
+        return (outputs if isinstance(outputs, tuple) else (outputs,)), states
 
     def values(self, like: Tensor) -> list[Tensor]:
-        """What the rule takes after inputs and states: the parameters, then the numbers of the surrogate, on the device
-        of `like` and of the precision that its states have.
+        """What the rule takes after inputs and states: the parameters, then run-time numbers (options such as dt, and
+        the surrogate's), on the device of `like` and of the precision that its states have.
         """
-        numbers = getattr(self.surrogate, "varying", {}).values() if self.spiking else ()
+        numbers = [self.settings[k] for k in self.bound(()).params[len(self.params) :] if k in self.settings]
+        numbers += self._surrogate.varying.values() if self.spiking else ()
         dtype = promoted(like.dtype)
         return [
-            *(getattr(self, k) for k in self.params),
+            *(self.value(k) for k in self.params),
             *(torch.full((), v, dtype=dtype, device=like.device) for v in numbers),
         ]
 
@@ -225,7 +153,7 @@ class Neuron(Temporal):
 
         def begin(value: float | str) -> Tensor:
             if isinstance(value, str):
-                return getattr(self, value).to(dtype).expand(x_t.shape)
+                return self.value(value).to(dtype).expand(x_t.shape)
             return torch.full(x_t.shape, float(value), dtype=dtype, device=x_t.device)
 
         return {k: begin(s.initial) for k, s in self.states.items()}
@@ -282,6 +210,10 @@ class Neuron(Temporal):
                 f"{name}: state must be a dictionary of {list(self.states)}, got {got}; pass None to begin anew"
             )
         for k, v in state.items():
+            if not isinstance(v, Tensor):
+                raise TypeError(
+                    f"{name}: state {k!r} must be a tensor {tuple(x.shape[1:])}, got {v!r}; pass None to begin anew"
+                )
             if v.shape != x.shape[1:]:
                 raise ValueError(
                     f"{name}: state {k!r} is {tuple(v.shape)} but the input of a step is {tuple(x.shape[1:])}; "
@@ -292,8 +224,10 @@ class Neuron(Temporal):
     def extra_repr(self) -> str:
         shown = []
         for k in self.params:
-            value = getattr(self, k)
-            text = f"{value.item():g}" if value.dim() == 0 else f"{tuple(value.shape)}"
-            shown.append(f"{k}={text}{' (learned)' if isinstance(value, nn.Parameter) else ''}")
-        shown += [f"{k}={v!r}" for k, v in self.settings.items()]
+            name = next((n for n, t in self.times.items() if t.of == k and k in self.replaced), k)
+            value, learned = self.value(k), isinstance(getattr(self, k), nn.Parameter)
+            value = value if name == k else getattr(self, name)
+            text = f"{value.item():g}" if value.numel() == 1 and not value.is_meta else f"{tuple(value.shape)}"
+            shown.append(f"{name}={text}{' (learned)' if learned else ''}")
+        shown += [f"{k}={v!r}" for k, v in self.settings.items() if v != self.options[k].default]
         return ", ".join([*shown, f"surrogate={self.surrogate!r}"] if self.spiking else shown)

@@ -1,28 +1,36 @@
 """What a spike does to the membrane."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
-from ranvier.nn.neuron import Option
+from ranvier.nn.declare import Option
 from ranvier.ops import stop
 
-RESETS: dict[str, Callable[[Any, Any, Any], Any]] = {
+__all__ = ["Reset", "detaching", "resetting"]
+
+Reset = Literal["subtract", "zero", "none"]
+
+RESETS: dict[Reset, Callable[[Any, Any, Any], Any]] = {
     "subtract": lambda v, z, threshold: v - z * threshold,
     "zero": lambda v, z, threshold: v * (1.0 - z),
     "none": lambda v, z, threshold: v,
 }
 
 
-def _choose(reset: str, detach_reset: bool) -> Callable[[Any, Any, Any], Any]:
-    if reset not in RESETS:
-        raise ValueError(f"reset must be one of {list(RESETS)}, got {reset!r}")
+def made(reset: Reset, detach_reset: bool) -> Callable[[Any, Any, Any], Any]:
+    """What the rule calls: (v, z, threshold) -> the membrane after the reset."""
     after = RESETS[reset]
     return (lambda v, z, threshold: after(v, stop(z), threshold)) if detach_reset else after
 
 
-def resetting(kind: str = "subtract") -> Option:
-    """The option `reset` of a neuron, with `detach_reset`; its rule says `reset(v, z, threshold)`.
+def resetting(kind: Reset = "subtract") -> Any:
+    """The option `reset` of a neuron, which needs `detach_reset` beside it; its rule says `reset(v, z, threshold)`.
 
-    "subtract": v - z threshold; "zero": v (1 - z); "none": v. With `detach_reset=True` no gradient flows through z.
+    "subtract": v - z threshold; "zero": v (1 - z); "none": v.
     """
-    return Option(_choose, reset=kind, detach_reset=False)
+    return Option(kind, "what a spike does to the membrane", make=made, choices=tuple(RESETS))
+
+
+def detaching() -> Any:
+    """The option `detach_reset`: no gradient flows through the reset."""
+    return Option(False, "no gradient flows through the spike of the reset")

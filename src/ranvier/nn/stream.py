@@ -175,10 +175,10 @@ class _Part:
 def _params(neuron: Neuron) -> list[tuple[Tensor, float, float]]:
     """What its rule takes after inputs and states, where it lies, and the bounds of what is learned."""
     found = []
-    for k, param in type(neuron).params.items():
+    for k in neuron.params:
         value = getattr(neuron, k)
-        learned = isinstance(value, nn.Parameter)
-        found.append((value, param.low if learned else -math.inf, param.high if learned else math.inf))
+        low, high = neuron.bounds(k) if isinstance(value, nn.Parameter) else (-math.inf, math.inf)
+        found.append((value, float(low), float(high)))
     extra = neuron.values(torch.empty(0, dtype=found[0][0].dtype if found else None))[len(found) :]
     return [*found, *((v, -math.inf, math.inf) for v in extra)]
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ranvier.backends import choose
 from ranvier.nn.linear import Linear
-from ranvier.nn.neuron import Neuron, Option, Param, State
-from ranvier.nn.neurons.timed import TimedLI, TimedLIF, _step, kappa
+from ranvier.nn.neuron import Option, Param, State
+from ranvier.nn.neurons.timed import TimedLI, TimedLIF, _Timed, kappa
 from ranvier.nn.sequential import Fold, fold
 from ranvier.nn.temporal import Temporal
 from ranvier.ops import exp, log, maximum, where
@@ -90,7 +90,7 @@ def first_spike(a: Tensor, neuron: TimedLIF, late: float | None = None) -> Tenso
     if not isinstance(neuron, TimedLIF):
         raise TypeError(f"first_spike: wanted the TimedLIF that fired, got {neuron!r}")
     dt = neuron.settings["dt"]
-    tau: Any = neuron.tau_syn if neuron.settings["to"] is None else neuron.tau_syn_to
+    tau: Any = neuron.tau_syn if neuron.settings["target"] is None else neuron.tau_syn_to
     n = (a > 0).to(torch.uint8).argmax(0, keepdim=True)
     first = a.gather(0, n)[0]
     fired = first > 0
@@ -98,22 +98,20 @@ def first_spike(a: Tensor, neuron: TimedLIF, late: float | None = None) -> Tenso
     return torch.where(fired, time, torch.full_like(time, len(a) * dt if late is None else late))
 
 
-def _reach(dt: float, longest: float | None) -> tuple[float, int]:
-    dt = _step(dt, "eventprop", 1.0, None)[0]
-    longest = dt if longest is None else longest
-    if not (isinstance(longest, (int, float)) and 0 < longest < float("inf")):
-        raise ValueError(f"longest must be a positive number of seconds, got {longest!r}")
-    return dt, max(math.ceil(longest / dt * (1.0 - 1e-6)), 1) - 1
+def _longest(name: str, longest: Any) -> float | None:
+    if longest is not None and not (isinstance(longest, (int, float)) and 0 < longest < float("inf")):
+        raise ValueError(f"{name} must be a positive number of seconds, got {longest!r}")
+    return longest
 
 
-class TimedDelay(Neuron):
+class TimedDelay(_Timed):
     """TimedMap spikes that arrive later by `delay` seconds, learnable and exact.
 
     A spike with r seconds left in its step has r - delay left after it; whole steps of the delay are waited, and where
     what remains of r is below 0 the spike falls into the step after.
 
     Inputs and outputs (a, b), each [T, B, *features], for targets with tau_mem and tau_syn. delay: between 0 and
-    `longest` seconds, beyond which a learned one has no effect; if not given, one step or the longest delay there is.
+    `longest` seconds, between which a learned one is held; if not given, one step or the longest delay there is.
     The state holds the spikes under way. ValueError for a delay that is longer.
 
     >>> import torch, ranvier
@@ -124,15 +122,14 @@ class TimedDelay(Neuron):
     tensor([[0.0042]])
     """
 
-    delay = Param(0.5e-3, "seconds, from 0 to `longest`", low=0.0)
-    tau_mem = Param(20e-3, "time constant of the target's membrane in seconds", low=1e-12)
-    tau_syn = Param(5e-3, "time constant of the target's current in seconds", low=1e-12)
+    delay: Param = Param(0.5e-3, "seconds, from 0 to `longest`", low=0.0)
+    tau_mem: Param = Param(20e-3, "time constant of the target's membrane in seconds", low=1e-12)
+    tau_syn: Param = Param(5e-3, "time constant of the target's current in seconds", low=1e-12)
     later = State(-1.0, "seconds that the spike under way will have left in the next step; below 0: none")
-    reach = Option(_reach, dt=1e-3, longest=None)
+    longest: Option[float | None] = Option(None, "the longest delay in seconds", check=_longest)
 
     @staticmethod
-    def rule(a, b, later, delay, tau_mem, tau_syn, reach):
-        dt, _ = reach
+    def rule(a, b, later, delay, tau_mem, tau_syn, dt):
         fired = a > 0.0
         r = -tau_syn * log(where(fired, a, 1.0)) - delay
         now, next = fired & (r >= 0.0), fired & (r < 0.0)
@@ -144,15 +141,27 @@ class TimedDelay(Neuron):
 
     def __init__(self, *, delay: Any = 0.5e-3, longest: float | None = None, **given: Any):
         super().__init__(delay=delay, longest=longest, **given)
+        if self.delay.is_meta:
+            return
         reach = max(self.settings["dt"], self.delay.max().item()) if longest is None else longest
         if bool((self.delay > reach).any()):
-            raise ValueError(f"TimedMapDelay: delay must lie between 0 and longest={reach:g} seconds, got {delay!r}")
+            raise ValueError(f"TimedDelay: delay must lie between 0 and longest={reach:g} seconds, got {delay!r}")
         self.settings["longest"] = reach
 
+    @property
+    def steps(self) -> int:
+        """The whole steps of the longest delay that are waited before the rule."""
+        dt, longest = self.settings["dt"], self.settings["longest"]
+        return max(math.ceil((dt if longest is None else longest) / dt * (1.0 - 1e-6)), 1) - 1
+
+    def bounds(self, name: str) -> tuple[Any, Any]:
+        low, high = super().bounds(name)
+        return low, ((self.steps + 1) * self.settings["dt"] if name == "delay" else high)
+
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        (dt, steps), (a, _) = _reach(**self.settings), self._inputs(x)
+        dt, steps, (a, _) = self.settings["dt"], self.steps, self._inputs(x)
         begin = self.initial(a.sum(0)) if state is None else {k: state[k] for k in self.states}
-        held = self.delay + (self.delay.clamp(0.0, (steps + 1) * dt) - self.delay).detach()
+        held, *others = self.values(a)
         whole = (held.detach() / dt).floor().clamp(max=steps)
         past = {}
         if steps:  # whole steps are waited before the rule, which knows the rest
@@ -161,7 +170,7 @@ class TimedDelay(Neuron):
             now = torch.arange(len(a), device=a.device).reshape(-1, *[1] * (a.dim() - 1))
             a = seen.gather(0, (now + steps - whole.long()).expand(a.shape))
             past = {"past": seen[len(a) :].movedim(0, 1)}
-        params = [held - whole * dt, self.tau_mem, self.tau_syn]
+        params = [held - whole * dt, *others]
         values, after = choose.carry(self.bound(names), (a, a), list(self._state(a, begin).values()), params)
         traces = dict(zip(names, values[2:], strict=True))
         return tuple(values[:2]), {**dict(zip(self.states, after, strict=True)), **past}, traces

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.declare import step_length
+from ranvier.nn.neuron import Neuron, Option, Param, State, Time
 from ranvier.nn.neurons.traced import floating
 from ranvier.ops import where
 
@@ -16,12 +17,6 @@ KINDS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
     "nearest": lambda trace, z, rho, gain: where(z > 0.0, gain * z, trace * rho),
     "euler": lambda trace, z, rho, gain: trace + (1.0 - rho) * (gain * z - trace),
 }
-
-
-def _choose(kind: str) -> Callable[[Any, Any, Any, Any], Any]:
-    if kind not in KINDS:
-        raise ValueError(f"Trace: kind must be one of {list(KINDS)}, got {kind!r}")
-    return KINDS[kind]
 
 
 class Trace(Neuron):
@@ -42,10 +37,12 @@ class Trace(Neuron):
     {'additive': [1.0, 1.5, 0.75], 'saturating': [1.0, 1.0, 0.5], 'nearest': [1.0, 1.0, 0.5]}
     """
 
-    rho = Param(0.95, "decay per step", low=-1.0, high=1.0)
-    gain = Param(1.0, "what a spike adds")
+    rho: Param = Param(0.95, "decay per step", low=-1.0, high=1.0)
+    gain: Param = Param(1.0, "what a spike adds")
+    tau: Time = Time("rho", "time constant of the trace")
+    dt: Option[float] = step_length()
     trace = State(0.0, "trace")
-    kind = Option(_choose, kind="additive")
+    kind: Option[str] = Option("additive", "which spikes count", make=lambda kind: KINDS[kind], choices=tuple(KINDS))
 
     @staticmethod
     def rule(z, trace, rho, gain, kind):

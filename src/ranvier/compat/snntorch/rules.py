@@ -43,15 +43,28 @@ AFTER = {
 }
 
 
-def _choose(reset: str, delay: bool, erase: bool) -> Reset:
+def _mechanism(name: str, reset: str) -> str:
     if reset not in BEFORE:
         raise ValueError(f"reset_mechanism must be one of {list(BEFORE)}, got {reset!r}")
+    return reset
+
+
+def _reset(reset: str, delay: bool, erase: bool) -> Reset:
     before = _erase if erase and reset == "zero" else BEFORE[reset]
     return Reset(before, AFTER["none"] if delay else AFTER[reset])
 
 
-def resetting(erase: bool) -> Option:
-    return Option(_choose, reset="subtract", delay=True, erase=erase)
+def resetting() -> Any:
+    """The option `reset`, which needs `delay` and `erase` beside it."""
+    return Option("subtract", "what a spike does to the membrane", make=_reset, check=_mechanism)
+
+
+def delaying() -> Any:
+    return Option(True, "the reset comes in the step after the spike")
+
+
+def erasing(erase: bool) -> Any:
+    return Option(erase, "zeroing loses the input of its step too")
 
 
 class LeakyRule(Neuron):
@@ -59,7 +72,9 @@ class LeakyRule(Neuron):
 
     beta, threshold, graded = Param(0.9), Param(1.0), Param(1.0)
     mem = State(0.0)
-    reset = resetting(erase=False)
+    reset: Option[str] = resetting()
+    delay: Option[bool] = delaying()
+    erase: Option[bool] = erasing(False)
 
     @staticmethod
     def rule(x, mem, beta, threshold, graded, reset):
@@ -74,7 +89,9 @@ class LapicqueRule(Neuron):
 
     R, C, dt, threshold, graded = Param(1.0), Param(10.0), Param(1.0), Param(1.0), Param(1.0)
     mem = State(0.0)
-    reset = resetting(erase=True)
+    reset: Option[str] = resetting()
+    delay: Option[bool] = delaying()
+    erase: Option[bool] = erasing(True)
 
     @staticmethod
     def rule(x, mem, R, C, dt, threshold, graded, reset):
@@ -89,7 +106,9 @@ class SynapticRule(Neuron):
 
     alpha, beta, threshold, graded = Param(0.8), Param(0.9), Param(1.0), Param(1.0)
     syn, mem = State(0.0), State(0.0)
-    reset = resetting(erase=True)
+    reset: Option[str] = resetting()
+    delay: Option[bool] = delaying()
+    erase: Option[bool] = erasing(True)
 
     @staticmethod
     def rule(x, syn, mem, alpha, beta, threshold, graded, reset):
@@ -105,7 +124,7 @@ class AlphaRule(Neuron):
 
     alpha, beta, tau, threshold, graded = Param(0.9), Param(0.8), Param(1.9), Param(1.0), Param(1.0)
     syn_exc, syn_inh, mem = State(0.0), State(0.0), State(0.0)
-    erase = Option(lambda erase: erase, erase=True)
+    erase: Option[bool] = erasing(True)
 
     @staticmethod
     def rule(x, syn_exc, syn_inh, mem, alpha, beta, tau, threshold, graded, erase):

@@ -35,9 +35,9 @@ def _shape(hidden_shape: Any) -> tuple[int, ...]:
 
 
 def _decay(value: Decay, shape: tuple[int, ...], key: Key) -> Tensor:
-    """None: drawn for every neuron around 0.5, within [0, 1]; a number: that."""
+    """None: drawn for every neuron around 0.5, within [0, 1]; a number: that, held in [0, 1]."""
     if value is not None:
-        return torch.as_tensor(value, dtype=torch.get_default_dtype())
+        return torch.as_tensor(value, dtype=torch.get_default_dtype()).clamp(0.0, 1.0)
     drawn = torch.empty(shape)
     return torch_nn.init.trunc_normal_(drawn, 0.5, 0.25, 0.0, 1.0, generator=generator(key))
 
@@ -100,8 +100,8 @@ def _by_hand(core: Any, activation: Any, x: Tensor, state: dict[str, Tensor]) ->
         return (activation(plain[0]) if word.startswith("spike") else EAGER[word](*plain)).as_subclass(Felt)
 
     Felt = type("Felt", (Tensor,), {"__op__": say})
-    params = {k: getattr(neuron, k).as_subclass(Felt) for k in neuron.params}
-    options = {k: o.choose(**{n: neuron.settings[n] for n in o.keywords}) for k, o in neuron.options.items()}
+    params = {k: neuron.value(k).as_subclass(Felt) for k in neuron.params}
+    options = neuron._made(type(neuron).rule)
     steps = []
     for x_t in x.unbind(0):
         if looped:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
@@ -206,7 +206,7 @@ def _reset(place: Place) -> str:
 def _lif(place: Place) -> nn.Module:
     fires, rest = _threshold(place), place.array("v_leak")
     level, membrane = _level(place, fires), Membrane.read(place, "tau", rest)
-    reset, hint = _reset(place), place.hint("layer")
+    reset, hint = cast(Any, _reset(place)), place.hint("layer")
     if hint is None and membrane.plain and not np.any(level):
         return _neuron(place, LIF, reset, beta=membrane.keep, threshold=fires)
     around = np.array_equal(rest, level)

@@ -1,7 +1,8 @@
 """Neurons that tire of their own spikes."""
 
-from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.nn.reset import resetting
+from ranvier.nn.declare import step_length
+from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
 
 
@@ -19,13 +20,17 @@ class ALIF(Neuron):
     tensor([1., 0., 1., 0.])
     """
 
-    beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
-    rho = Param(0.97, "decay of the adaptation per step", low=0.0, high=1.0)
-    kappa = Param(0.2, "rise of the threshold with each spike")
-    threshold = Param(1.0, "threshold at rest")
+    beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    tau: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
+    rho: Param = Param(0.97, "decay of the adaptation per step", low=0.0, high=1.0)
+    tau_a: Time = Time("rho", "time constant of the adaptation")
+    kappa: Param = Param(0.2, "rise of the threshold with each spike")
+    threshold: Param = Param(1.0, "threshold at rest")
     v = State(0.0, "membrane")
     a = State(0.0, "adaptation")
-    reset = resetting()
+    reset: Option[Reset] = resetting()
+    detach_reset: Option[bool] = detaching()
 
     @staticmethod
     def rule(x, v, a, beta, rho, kappa, threshold, reset):

@@ -6,8 +6,8 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
-from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.nn.reset import resetting
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import exp, spike
 
 
@@ -39,15 +39,16 @@ class SEAdLIF(Neuron):
     tensor([1., 0., 1., 0., 0., 0.])
     """
 
-    alpha = Param(math.exp(-1 / 15), "decay of the membrane per step", low=0.0, high=1.0)
-    beta = Param(math.exp(-1 / 180), "decay of the adaptation per step", low=0.0, high=1.0)
-    a = Param(0.5, "adaptation to the membrane", low=0.0)
-    b = Param(1.0, "adaptation to a spike", low=0.0)
-    threshold = Param(1.0, "membrane at which a spike is fired")
-    q = Param(120.0, "scale of a and b")
+    alpha: Param = Param(math.exp(-1 / 15), "decay of the membrane per step", low=0.0, high=1.0)
+    beta: Param = Param(math.exp(-1 / 180), "decay of the adaptation per step", low=0.0, high=1.0)
+    a: Param = Param(0.5, "adaptation to the membrane", low=0.0)
+    b: Param = Param(1.0, "adaptation to a spike", low=0.0)
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
+    q: Param = Param(120.0, "scale of a and b")
     u = State(0.0, "membrane")
     w = State(0.0, "adaptation")
-    reset = resetting("zero")
+    reset: Option[Reset] = resetting("zero")
+    detach_reset: Option[bool] = detaching()
 
     @staticmethod
     def rule(x, u, w, alpha, beta, a, b, threshold, q, reset):
@@ -88,12 +89,12 @@ class SiLIF(Neuron):
     tensor([0., 0., 1., 0., 0., 1.])
     """
 
-    log_rate = Param(math.log(50.0), "logarithm of the membrane's rate of decay in 1 / s")
-    log_slow = Param(math.log(5.0), "logarithm of the adaptation's rate of decay in 1 / s")
-    log_dt = Param(math.log(0.004), "logarithm of the time step in s")
-    a = Param(0.5, "adaptation to the membrane", low=0.0, high=1.0)
-    b = Param(1.0, "adaptation to a spike", low=0.0, high=2.0)
-    threshold = Param(1.0, "membrane at which a spike is fired")
+    log_rate: Param = Param(math.log(50.0), "logarithm of the membrane's rate of decay in 1 / s")
+    log_slow: Param = Param(math.log(5.0), "logarithm of the adaptation's rate of decay in 1 / s")
+    log_dt: Param = Param(math.log(0.004), "logarithm of the time step in s")
+    a: Param = Param(0.5, "adaptation to the membrane", low=0.0, high=1.0)
+    b: Param = Param(1.0, "adaptation to a spike", low=0.0, high=2.0)
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
     u = State(0.0, "membrane")
     w = State(0.0, "adaptation")
 

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.backends import choose, linear
-from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.nn.declare import step_length
+from ranvier.nn.length import count
+from ranvier.nn.neuron import Neuron, Option, Param, State, Time
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
-from ranvier.ops import clamp, inject, spike, spike_derivative
+from ranvier.ops import inject, spike, spike_derivative
 from ranvier.surrogate import Surrogate
 
 
@@ -31,10 +33,14 @@ def _explain(layer: Any, x: Tensor, otherwise: str) -> str:
     return otherwise if layer.parallel is False else f"parallel over time: {asked}"
 
 
+def _parallel() -> Any:
+    return Option(None, "compute all steps at once; None lets the backend decide", choices=(None, True, False))
+
+
 class AssociativeLIF(Neuron):
     """Leaky integrate-and-fire without reset, so that it may run in parallel over time.
 
-    v = clamp(beta) v + x;  z = 1 where v > threshold.
+    v = beta v + x;  z = 1 where v > threshold.
 
     x [T, B, *features] input current per step; gives z, spikes of the same shape. beta is the decay per step, held in
     [0, 1]. Spyx calls it PSU_LIF. Fang et al., Parallel spiking neurons, NeurIPS 2023.
@@ -44,18 +50,17 @@ class AssociativeLIF(Neuron):
     tensor([0., 0., 1., 1.])
     """
 
-    beta = Param(0.9, "decay of the membrane per step")
-    threshold = Param(1.0, "a membrane above it fires")
+    beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    tau: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
+    parallel: Option[bool | None] = _parallel()
 
     @staticmethod
     def rule(x, v, beta, threshold):
-        v = clamp(beta, 0.0, 1.0) * v + x
+        v = beta * v + x
         return spike(v - threshold, strict=True), v
-
-    def __init__(self, *, parallel: bool | None = None, **given: Any):
-        super().__init__(**given)
-        self.parallel = parallel
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)
@@ -63,7 +68,7 @@ class AssociativeLIF(Neuron):
             return super().run(x, state, names)
         (x,), before, _ = self.prepare(x, state)
         dtype = before["v"].dtype
-        v = linear.scan(clamp(_of(self, "beta", dtype), 0.0, 1.0), x.to(dtype), before["v"])
+        v = linear.scan(self.value("beta").to(dtype), x.to(dtype), before["v"])
         with spike_derivative(self.surrogate, dtype):
             z = spike(v - _of(self, "threshold", dtype), strict=True).to(x.dtype)
         traces = {"v": v.to(x.dtype), "z": z}
@@ -76,7 +81,7 @@ class AssociativeLIF(Neuron):
 class ParallelLIF(Neuron):
     """The neuron of `FireFirstLIF`, reset and all, in parallel over time: the same spikes, never a wrong one.
 
-    z = 1 where v > threshold;  v = clamp(beta) v + x - z threshold.
+    z = 1 where v > threshold;  v = beta v + x - z threshold.
 
     Given spikes, all membranes follow at once; given membranes, all spikes. The one pair that fits both is what the
     steps would give, and each round is right for at least one step more. After `rounds` rounds, every neuron that has
@@ -91,20 +96,18 @@ class ParallelLIF(Neuron):
     True
     """
 
-    beta = Param(0.9, "decay of the membrane per step")
-    threshold = Param(1.0, "a membrane above it fires")
+    beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    tau: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
+    parallel: Option[bool | None] = _parallel()
+    rounds: Option[int] = Option(8, "rounds in which the spikes may settle", check=count)
 
     @staticmethod
     def rule(x, v, beta, threshold):
         z = spike(v - threshold, strict=True)
-        return z, clamp(beta, 0.0, 1.0) * v + x - z * threshold
-
-    def __init__(self, *, parallel: bool | None = None, rounds: int = 8, **given: Any):
-        super().__init__(**given)
-        if rounds < 1:
-            raise ValueError(f"ParallelLIF: rounds must be a whole number >= 1, got {rounds!r}")
-        self.parallel, self.rounds = parallel, rounds
+        return z, beta * v + x - z * threshold
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)
@@ -113,7 +116,7 @@ class ParallelLIF(Neuron):
         (x,), states, _ = self.prepare(x, state)
         before = states["v"]
         now, dtype = x.to(before.dtype), before.dtype
-        beta, theta = clamp(_of(self, "beta", dtype), 0.0, 1.0), _of(self, "threshold", dtype)
+        beta, theta = self.value("beta").to(dtype), _of(self, "threshold", dtype)
         z, settled = self._settle(now, before, beta, theta)
         v = self._membranes(now, before, beta, theta, z)
         last = torch.cat([before.unsqueeze(0), v[:-1]])
@@ -184,7 +187,9 @@ class ParallelLIF(Neuron):
 class _Pole(Neuron):
     """Rotation and decay of a complex membrane; the pole is made outside, once a sequence."""
 
-    pole_re, pole_im, threshold = Param(0.0), Param(0.0), Param(1.0)
+    pole_re: Param = Param(0.0)
+    pole_im: Param = Param(0.0)
+    threshold: Param = Param(1.0)
     re, im = State(0.0), State(0.0)
 
     @staticmethod

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from torch import Generator
 
-from ranvier.nn.neuron import Neuron, Param, State
+from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.neurons.adlif import drawn
 from ranvier.ops import maximum, spike, sqrt
 
@@ -14,12 +14,17 @@ class _Balanced(Neuron):
 
     def __init__(self, **given: Any):
         super().__init__(**given)
-        omega, dt = (getattr(self, name).detach() for name in ("omega", "dt"))
-        if bool((omega * dt >= 1.0).any()) or bool((dt <= 0.0).any()):
+        omega, dt = self.omega.detach(), self.settings["dt"]
+        if not omega.is_meta and bool((omega * dt >= 1.0).any()):
             raise ValueError(
-                f"{type(self).__name__}: omega dt must be below 1 and dt above 0, got omega up to "
-                f"{omega.max().item():g} and dt {dt.max().item():g}; take a smaller dt"
+                f"{type(self).__name__}: omega dt must be below 1, got omega up to {omega.max().item():g} and "
+                f"dt {dt:g}; take a smaller dt"
             )
+
+    def bounds(self, name: str) -> tuple[Any, Any]:
+        """A learned omega stays where a step of dt follows it."""
+        low, high = super().bounds(name)
+        return low, (0.999 / self.settings["dt"] if name == "omega" else high)
 
     @classmethod
     def published(cls, features: int, generator: Generator | None = None, **given: Any) -> Self:
@@ -52,11 +57,11 @@ class BRF(_Balanced):
     tensor([1., 0., 0., 0., 0., 0., 0., 0., 0.])
     """
 
-    omega = Param(10.0, "angular frequency in rad / s", low=0.0)
-    damping = Param(1.0, "loss of the swing in 1 / s", low=0.0)
-    gamma = Param(0.9, "decay of the refractory state per step", low=0.0, high=1.0)
-    threshold = Param(1.0, "u at which a spike is fired, at rest")
-    dt = Param(0.01, "time step in s")
+    omega: Param = Param(10.0, "angular frequency in rad / s", low=0.0)
+    damping: Param = Param(1.0, "loss of the swing in 1 / s", low=0.0)
+    gamma: Param = Param(0.9, "decay of the refractory state per step", low=0.0, high=1.0)
+    threshold: Param = Param(1.0, "u at which a spike is fired, at rest")
+    dt: Option[float] = Option(0.01, "length of a step in seconds", number=True)
     u = State(0.0, "current-like part")
     v = State(0.0, "voltage-like part")
     q = State(0.0, "refractory state")
@@ -86,11 +91,11 @@ class BHRF(_Balanced):
     tensor([1., 0., 0., 0., 0.])
     """
 
-    omega = Param(10.0, "angular frequency in rad / s", low=0.0)
-    damping = Param(1.0, "loss of the swing in 1 / s", low=0.0)
-    gamma = Param(0.9, "decay of the refractory state per step", low=0.0, high=1.0)
-    threshold = Param(1.0, "u at which a spike is fired, at rest")
-    dt = Param(0.01, "time step in s")
+    omega: Param = Param(10.0, "angular frequency in rad / s", low=0.0)
+    damping: Param = Param(1.0, "loss of the swing in 1 / s", low=0.0)
+    gamma: Param = Param(0.9, "decay of the refractory state per step", low=0.0, high=1.0)
+    threshold: Param = Param(1.0, "u at which a spike is fired, at rest")
+    dt: Option[float] = Option(0.01, "length of a step in seconds", number=True)
     u = State(0.0, "speed")
     v = State(0.0, "place")
     q = State(0.0, "refractory state")

@@ -1,7 +1,8 @@
 """Current-based neurons: the input flows through a synaptic current, which charges the membrane."""
 
-from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.nn.reset import resetting
+from ranvier.nn.declare import step_length
+from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
 
 
@@ -19,12 +20,16 @@ class CubaLIF(Neuron):
     tensor([1., 0., 0., 0.])
     """
 
-    alpha = Param(0.8, "decay of the current per step", low=0.0, high=1.0)
-    beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
-    threshold = Param(1.0, "membrane at which a spike is fired")
+    alpha: Param = Param(0.8, "decay of the current per step", low=0.0, high=1.0)
+    tau_syn: Time = Time("alpha", "time constant of the current")
+    beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    tau_mem: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
-    reset = resetting()
+    reset: Option[Reset] = resetting()
+    detach_reset: Option[bool] = detaching()
 
     @staticmethod
     def rule(x, v, i, alpha, beta, threshold, reset):
@@ -44,8 +49,11 @@ class CubaLI(Neuron):
     tensor([1.0000, 1.5000, 1.7500])
     """
 
-    alpha = Param(0.8, "decay of the current per step", low=0.0, high=1.0)
-    beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    alpha: Param = Param(0.8, "decay of the current per step", low=0.0, high=1.0)
+    tau_syn: Time = Time("alpha", "time constant of the current")
+    beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    tau_mem: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
 

@@ -18,7 +18,7 @@ class Delta(Neuron):
     (tensor([0., 1., 0., 0.]), tensor([0., 0., 0., 1.]))
     """
 
-    threshold = Param(0.1, "change that makes a spike")
+    threshold: Param = Param(0.1, "change that makes a spike")
     level = State(0.0, "the signal as the spikes tell it")
 
     @staticmethod

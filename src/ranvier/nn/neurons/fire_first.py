@@ -2,35 +2,34 @@
 
 The spike of a step is read from the membrane as the last step left it, strictly above threshold; then the membrane
 decays, takes the input, and pays for that spike. So a spike comes one step later than in `LIF`, and a membrane exactly
-at threshold is silent. Decays are held in [0, 1] by the rule itself: learned ones may wander outside, and saturate.
+at threshold is silent. Decays are held in [0, 1], also while they are learned.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.declare import step_length
+from ranvier.nn.neuron import Neuron, Option, Param, State, Time
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
-from ranvier.ops import clamp, spike, spike_derivative
+from ranvier.ops import spike, spike_derivative
 
-EMITS: dict[str, Callable[[Any, Any], Any]] = {
+Emit = Literal["before", "after"]
+
+EMITS: dict[Emit, Callable[[Any, Any], Any]] = {
     "before": lambda z, u: z,
     "after": lambda z, u: spike(u, strict=True),
 }
 
 
-def _choose(emit: str) -> Callable[[Any, Any], Any]:
-    if emit not in EMITS:
-        raise ValueError(f"emit must be one of {list(EMITS)}, got {emit!r}")
-    return EMITS[emit]
-
-
-def _emitting() -> Option:
+def _emitting() -> Any:
     """The option `emit`: give out the spike of this step ("before") or already that of the next ("after")."""
-    return Option(_choose, emit="before")
+    return Option(
+        "before", "the spike of this step, or of the next", make=lambda emit: EMITS[emit], choices=tuple(EMITS)
+    )
 
 
 class FireFirstIF(Neuron):
@@ -46,9 +45,9 @@ class FireFirstIF(Neuron):
     tensor([0., 0., 0., 1., 0.])
     """
 
-    threshold = Param(1.0, "a membrane above it fires")
+    threshold: Param = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
-    emit = _emitting()
+    emit: Option[Emit] = _emitting()
 
     @staticmethod
     def rule(x, v, threshold, emit):
@@ -60,7 +59,7 @@ class FireFirstIF(Neuron):
 class FireFirstLIF(Neuron):
     """Leaky integrate-and-fire that spikes before its input.
 
-    z = 1 where v > threshold;  v = clamp(beta) v + x - z threshold: what the spike costs does not decay.
+    z = 1 where v > threshold;  v = beta v + x - z threshold: what the spike costs does not decay.
 
     x [T, B, *features] input current per step; gives z, spikes of the same shape. beta is the decay per step, held in
     [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
@@ -70,23 +69,25 @@ class FireFirstLIF(Neuron):
     tensor([0., 1., 1., 1.])
     """
 
-    beta = Param(0.9, "decay of the membrane per step")
-    threshold = Param(1.0, "a membrane above it fires")
+    beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    tau: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
-    emit = _emitting()
+    emit: Option[Emit] = _emitting()
 
     @staticmethod
     def rule(x, v, beta, threshold, emit):
         z = spike(v - threshold, strict=True)
-        v = clamp(beta, 0.0, 1.0) * v + x - z * threshold
+        v = beta * v + x - z * threshold
         return emit(z, v - threshold), v
 
 
 class FireFirstALIF(Neuron):
     """Leaky integrate-and-fire with an adaptive threshold, spiking before its input.
 
-    theta = threshold + a;  z = 1 where v > theta;  v = clamp(beta) v + x - z theta;
-    a = clamp(gamma) a + (1 - clamp(gamma)) z.
+    theta = threshold + a;  z = 1 where v > theta;  v = beta v + x - z theta;
+    a = gamma a + (1 - gamma) z.
 
     x [T, B, *features] input current per step; gives z, spikes of the same shape. beta and gamma are decays per step,
     held in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
@@ -96,24 +97,26 @@ class FireFirstALIF(Neuron):
     tensor([0., 1., 0., 1., 1.])
     """
 
-    beta = Param(0.9, "decay of the membrane per step")
-    gamma = Param(0.9, "decay of the adaptation per step")
-    threshold = Param(1.0, "threshold at rest")
+    beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    tau: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
+    gamma: Param = Param(0.9, "decay of the adaptation per step", low=0.0, high=1.0)
+    tau_a: Time = Time("gamma", "time constant of the adaptation")
+    threshold: Param = Param(1.0, "threshold at rest")
     v = State(0.0, "membrane")
     a = State(0.0, "adaptation: what the threshold has risen")
 
     @staticmethod
     def rule(x, v, a, beta, gamma, threshold):
-        gamma = clamp(gamma, 0.0, 1.0)
         theta = threshold + a
         z = spike(v - theta, strict=True)
-        return z, (clamp(beta, 0.0, 1.0) * v + x - z * theta, gamma * a + (1.0 - gamma) * z)
+        return z, (beta * v + x - z * theta, gamma * a + (1.0 - gamma) * z)
 
 
 class FireFirstCubaLIF(Neuron):
     """Current-based leaky integrate-and-fire that spikes before its input.
 
-    z = 1 where v > threshold;  i = clamp(alpha) i + x;  v = clamp(beta) (v - z threshold) + i.
+    z = 1 where v > threshold;  i = alpha i + x;  v = beta (v - z threshold) + i.
 
     x [T, B, *features] charge per step; gives z, spikes of the same shape. alpha and beta are the decays of current
     and membrane per step, held in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
@@ -124,49 +127,53 @@ class FireFirstCubaLIF(Neuron):
     tensor([0., 1., 1., 0.])
     """
 
-    alpha = Param(0.8, "decay of the current per step")
-    beta = Param(0.9, "decay of the membrane per step")
-    threshold = Param(1.0, "a membrane above it fires")
+    alpha: Param = Param(0.8, "decay of the current per step", low=0.0, high=1.0)
+    tau_syn: Time = Time("alpha", "time constant of the current")
+    beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    tau_mem: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
-    emit = _emitting()
+    emit: Option[Emit] = _emitting()
 
     @staticmethod
     def rule(x, v, i, alpha, beta, threshold, emit):
         z = spike(v - threshold, strict=True)
-        i = clamp(alpha, 0.0, 1.0) * i + x
-        v = clamp(beta, 0.0, 1.0) * (v - z * threshold) + i
+        i = alpha * i + x
+        v = beta * (v - z * threshold) + i
         return emit(z, v - threshold), (v, i)
 
 
 class ClampedLI(Neuron):
-    """Leaky integrator whose learned decay is held in [0, 1]: a readout without spikes.
+    """Leaky integrator with the defaults of Spyx: a readout without spikes.
 
-    v = clamp(beta) v + x;  gives v, of the shape of x [T, B, *features].
+    v = beta v + x;  gives v, of the shape of x [T, B, *features].
 
     >>> import torch, ranvier
-    >>> ranvier.ClampedLI(beta=1.7)(torch.ones(3, 1, 1)).flatten()
+    >>> ranvier.ClampedLI(beta=1.0)(torch.ones(3, 1, 1)).flatten()
     tensor([1., 2., 3.])
     """
 
-    beta = Param(0.8, "decay of the membrane per step")
+    beta: Param = Param(0.8, "decay of the membrane per step", low=0.0, high=1.0)
+    tau: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
     v = State(0.0, "membrane")
 
     @staticmethod
     def rule(x, v, beta):
-        v = clamp(beta, 0.0, 1.0) * v + x
+        v = beta * v + x
         return v, v
 
 
 class FireFirstRecurrent(Temporal):
-    """A delayed neuron whose spikes come back within the same step.
+    """A neuron that spikes before its input and whose spikes come back within the same step.
 
     z[t] = spike(v[t - 1] - threshold);  v[t] = neuron(x[t] + feedback(z[t])): the spike is known before the input, so
     feedback needs no step of its own.
 
     neuron: a `FireFirstIF`, `FireFirstLIF` or `FireFirstCubaLIF` built with `emit="after"`. feedback: the number of
-    neurons,
-    or a module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape.
+    neurons, or a module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape.
 
     >>> import torch, ranvier
     >>> ranvier.FireFirstRecurrent(ranvier.FireFirstLIF(emit="after"), 16)(torch.rand(10, 2, 16)).shape

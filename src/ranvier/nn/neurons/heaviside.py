@@ -14,7 +14,7 @@ class Heaviside(Neuron):
     tensor([0., 1.])
     """
 
-    threshold = Param(1.0, "input at which a spike is fired")
+    threshold: Param = Param(1.0, "input at which a spike is fired")
 
     @staticmethod
     def rule(x, threshold):

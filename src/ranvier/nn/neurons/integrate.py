@@ -1,7 +1,7 @@
 """Integrate and fire: no leak."""
 
-from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.nn.reset import resetting
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
 
 
@@ -17,9 +17,10 @@ class IF(Neuron):
     tensor([0., 1., 0., 1.])
     """
 
-    threshold = Param(1.0, "membrane at which a spike is fired")
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
     v = State(0.0, "membrane")
-    reset = resetting()
+    reset: Option[Reset] = resetting()
+    detach_reset: Option[bool] = detaching()
 
     @staticmethod
     def rule(x, v, threshold, reset):

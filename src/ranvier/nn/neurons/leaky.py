@@ -1,7 +1,8 @@
 """Leaky membranes: with a spike, and as a readout without."""
 
-from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.nn.reset import resetting
+from ranvier.nn.declare import step_length
+from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
 
 
@@ -18,10 +19,13 @@ class LIF(Neuron):
     tensor([0., 0., 1., 0.])
     """
 
-    beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
-    threshold = Param(1.0, "membrane at which a spike is fired")
+    beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    tau: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
     v = State(0.0, "membrane")
-    reset = resetting()
+    reset: Option[Reset] = resetting()
+    detach_reset: Option[bool] = detaching()
 
     @staticmethod
     def rule(x, v, beta, threshold, reset):
@@ -40,7 +44,9 @@ class LI(Neuron):
     tensor([1.0000, 1.5000, 1.7500])
     """
 
-    beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    beta: Param = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
+    tau: Time = Time("beta", "time constant of the membrane")
+    dt: Option[float] = step_length()
     v = State(0.0, "membrane")
 
     @staticmethod

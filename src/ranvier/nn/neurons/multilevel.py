@@ -1,9 +1,19 @@
 """Neurons that say more than one bit: ternary spikes, and whole numbers."""
 
-from ranvier.nn.neuron import Neuron, Option, Param, State
-from ranvier.nn.neurons.parametric import charging
-from ranvier.nn.reset import resetting
+from typing import Any
+
+from ranvier.nn.declare import step_length
+from ranvier.nn.length import count
+from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.neurons.parametric import charge, charging
+from ranvier.nn.reset import Reset, detaching, made, resetting
 from ranvier.ops import clamp, inject, round, spike
+
+
+def _reset(reset: Reset, detach_reset: bool) -> Any:
+    """What a spike of either sign does to the membrane."""
+    after = made(reset, detach_reset)
+    return lambda v, up, down, threshold: after(v, up - down if reset == "subtract" else up + down, threshold)
 
 
 class TernaryLIF(Neuron):
@@ -21,26 +31,23 @@ class TernaryLIF(Neuron):
     tensor([ 0.,  1.,  0., -1.])
     """
 
-    leak = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
-    threshold = Param(1.0, "distance at which a spike is fired", low=1e-6)
-    rest = Param(0.0, "level the membrane decays to, begins at and is reset to")
+    leak: Param = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
+    tau: Time = Time("leak", "time constant of the membrane", form="part")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "distance at which a spike is fired", low=1e-6)
+    rest: Param = Param(0.0, "level the membrane decays to, begins at and is reset to")
     v = State("rest", "membrane")
-    reset = resetting("subtract")
-    signed = Option(lambda reset: reset == "subtract", reset="subtract")
-    charge = charging()
+    reset: Option[Reset] = Option(
+        "subtract", "what a spike does to the membrane", make=_reset, choices=("subtract", "zero", "none")
+    )
+    detach_reset: Option[bool] = detaching()
+    decay_input: Option[bool] = charging()
 
     @staticmethod
-    def rule(x, v, leak, threshold, rest, reset, signed, charge):
-        v = charge(x, v, leak, rest)
+    def rule(x, v, leak, threshold, rest, reset, decay_input):
+        v = charge(x, v, leak, rest, decay_input)
         up, down = spike(v - threshold), spike(-v - threshold)
-        z = up - down
-        return z, rest + reset(v - rest, z if signed else up + down, threshold)
-
-
-def _levels(levels: int) -> int:
-    if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
-        raise ValueError(f"IntegerLIF: levels must be a whole number of at least 1, got {levels!r}")
-    return levels
+        return up - down, rest + reset(v - rest, up, down, threshold)
 
 
 class IntegerLIF(Neuron):
@@ -57,11 +64,14 @@ class IntegerLIF(Neuron):
     tensor([0., 3., 4.])
     """
 
-    leak = Param(0.75, "part of the membrane that is lost per step", low=0.0, high=1.0)
-    threshold = Param(1.0, "what one spike stands for", low=1e-6)
+    leak: Param = Param(0.75, "part of the membrane that is lost per step", low=0.0, high=1.0)
+    tau: Time = Time("leak", "time constant of the membrane", form="part")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "what one spike stands for", low=1e-6)
     v = State(0.0, "membrane")
-    reset = resetting("subtract")
-    levels = Option(_levels, levels=4)
+    reset: Option[Reset] = resetting("subtract")
+    detach_reset: Option[bool] = detaching()
+    levels: Option[int] = Option(4, "the largest number of spikes in a step", check=count)
 
     @staticmethod
     def rule(x, v, leak, threshold, reset, levels):

@@ -2,26 +2,25 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from ranvier.nn.filter import logit_of_rate, value
-from ranvier.nn.neuron import Neuron, Option, Param, State
-from ranvier.nn.reset import resetting
+from ranvier.nn.declare import step_length
+from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import maximum, sigmoid, spike, tanh
+from ranvier.surrogate import Surrogate
 
 
-def charging() -> Option:
-    """The option `decay_input`: whether the leak scales the input too; the rule says charge(x, v, leak, rest)."""
-    return Option(_choose, decay_input=True)
+def charging() -> Any:
+    """The option `decay_input`; the rule says charge(x, v, leak, rest, decay_input)."""
+    return Option(True, "whether the leak scales the input too")
 
 
-def _choose(decay_input: bool) -> Any:
-    if decay_input:
-        return lambda x, v, leak, rest: v + leak * (x - (v - rest))
-    return lambda x, v, leak, rest: v - leak * (v - rest) + x
+def charge(x: Any, v: Any, leak: Any, rest: Any, decay_input: bool) -> Any:
+    """The membrane after the leak and the input."""
+    return v + leak * (x - (v - rest)) if decay_input else v - leak * (v - rest) + x
 
 
 class RestLIF(Neuron):
@@ -30,7 +29,7 @@ class RestLIF(Neuron):
     v = v + leak (x - (v - rest)), or with decay_input=False v = v - leak (v - rest) + x;  z = 1 where v >= threshold;
     then the reset: "zero" puts v back to rest, "subtract" takes threshold from it.
 
-    x [T, B, *features] input per step; gives z, spikes of the same shape. leak in [0, 1] is 1 / tau, tau in steps.
+    x [T, B, *features] input per step; gives z, spikes of the same shape. leak in [0, 1] is dt / tau.
     This is the form in which many deep spiking networks are written. Fang et al., ICCV 2021, equation 2.
 
     >>> import torch, ranvier
@@ -38,16 +37,19 @@ class RestLIF(Neuron):
     tensor([0., 1., 0., 1.])
     """
 
-    leak = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
-    threshold = Param(1.0, "membrane at which a spike is fired")
-    rest = Param(0.0, "level the membrane decays to, begins at and is reset to")
+    leak: Param = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
+    tau: Time = Time("leak", "time constant of the membrane", form="part")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
+    rest: Param = Param(0.0, "level the membrane decays to, begins at and is reset to")
     v = State("rest", "membrane")
-    reset = resetting("zero")
-    charge = charging()
+    reset: Option[Reset] = resetting("zero")
+    detach_reset: Option[bool] = detaching()
+    decay_input: Option[bool] = charging()
 
     @staticmethod
-    def rule(x, v, leak, threshold, rest, reset, charge):
-        v = charge(x, v, leak, rest)
+    def rule(x, v, leak, threshold, rest, reset, decay_input):
+        v = charge(x, v, leak, rest, decay_input)
         z = spike(v - threshold)
         return z, rest + reset(v - rest, z, threshold)
 
@@ -55,9 +57,9 @@ class RestLIF(Neuron):
 class ParametricLIF(Neuron):
     """`RestLIF` whose time constant is learned.
 
-    leak = sigmoid(rate): tau = 1 / leak stays above 1 whatever `rate` becomes.
+    leak = sigmoid(rate) = dt / tau: tau stays above dt whatever `rate` becomes.
 
-    x [T, B, *features] -> spikes. tau: the time constant at the beginning, in steps, above 1 (a number, or a tensor
+    x [T, B, *features] -> spikes. tau: the time constant at the beginning, above dt (a number, or a tensor
     broadcastable to the features). It is learned unless learn=(). Fang et al., Incorporating learnable membrane time
     constant to enhance learning of spiking neural networks, ICCV 2021.
 
@@ -65,29 +67,44 @@ class ParametricLIF(Neuron):
     >>> neuron = ranvier.ParametricLIF(tau=2.0)
     >>> neuron(torch.full((4, 1, 1), 1.5)).sum().backward()
     >>> neuron.rate.grad.shape
-    torch.Size([])
+    torch.Size([1])
     """
 
-    rate = Param(0.0, "logit of 1 / tau")
-    threshold = Param(1.0, "membrane at which a spike is fired")
-    rest = Param(0.0, "level the membrane decays to, begins at and is reset to")
+    rate: Param = Param(0.0, "logit of 1 / tau")
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
+    rest: Param = Param(0.0, "level the membrane decays to, begins at and is reset to")
     v = State("rest", "membrane")
-    reset = resetting("zero")
-    charge = charging()
+    reset: Option[Reset] = resetting("zero")
+    detach_reset: Option[bool] = detaching()
+    decay_input: Option[bool] = charging()
+    tau: Time = Time("rate", "time constant of the membrane", form="logit of part")
+    dt: Option[float] = step_length()
+    learned, replaced = ("rate",), ("rate",)
 
     @staticmethod
-    def rule(x, v, rate, threshold, rest, reset, charge):
-        v = charge(x, v, sigmoid(rate), rest)
+    def rule(x, v, rate, threshold, rest, reset, decay_input):
+        v = charge(x, v, sigmoid(rate), rest, decay_input)
         z = spike(v - threshold)
         return z, rest + reset(v - rest, z, threshold)
 
-    def __init__(self, tau: float | Tensor = 2.0, *, learn: Sequence[str] = ("rate",), **given: Any):
-        super().__init__(rate=logit_of_rate("ParametricLIF: tau", tau), learn=learn, **given)
-
-    @property
-    def tau(self) -> Tensor:
-        """The time constant in steps, as it stands."""
-        return 1.0 + torch.exp(-value(self, "rate"))
+    def __init__(
+        self,
+        tau: float | Tensor = 2.0,
+        *,
+        dt: float = 1.0,
+        threshold: float | Tensor = 1.0,
+        rest: float | Tensor = 0.0,
+        reset: Reset = "zero",
+        detach_reset: bool = False,
+        decay_input: bool = True,
+        surrogate: Surrogate | None = None,
+        learn: Sequence[str] = ("rate",),
+        shape: Sequence[int] | int | None = None,
+    ):
+        super().__init__(
+            tau=tau, dt=dt, threshold=threshold, rest=rest, reset=reset,
+            detach_reset=detach_reset, decay_input=decay_input, surrogate=surrogate, learn=learn, shape=shape,
+        )  # fmt: skip
 
 
 class KLIF(Neuron):
@@ -104,28 +121,31 @@ class KLIF(Neuron):
     [0.0, 1.0, 0.0]
     """
 
-    k = Param(1.0, "gain of the membrane")
-    leak = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
-    threshold = Param(1.0, "membrane at which a spike is fired")
-    rest = Param(0.0, "level the membrane decays to, begins at and is reset to")
+    k: Param = Param(1.0, "gain of the membrane")
+    leak: Param = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
+    tau: Time = Time("leak", "time constant of the membrane", form="part")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
+    rest: Param = Param(0.0, "level the membrane decays to, begins at and is reset to")
     v = State("rest", "membrane")
-    reset = resetting("zero")
-    charge = charging()
-    scaled = Option(lambda scale_reset: scale_reset, scale_reset=False)
+    reset: Option[Reset] = resetting("zero")
+    detach_reset: Option[bool] = detaching()
+    decay_input: Option[bool] = charging()
+    scale_reset: Option[bool] = Option(False, "reset v / k by threshold / k")
+    learned = ("k",)
 
     @staticmethod
-    def rule(x, v, k, leak, threshold, rest, reset, charge, scaled):
-        v = maximum(k * charge(x, v, leak, rest), 0.0)
+    def rule(x, v, k, leak, threshold, rest, reset, decay_input, scale_reset):
+        v = maximum(k * charge(x, v, leak, rest, decay_input), 0.0)
         z = spike(v - threshold)
-        if scaled:
+        if scale_reset:
             return z, rest + reset(v / k - rest, z, threshold / k)
         return z, rest + reset(v - rest, z, threshold)
 
-    def __init__(self, *, learn: Sequence[str] = ("k",), **given: Any):
-        super().__init__(learn=learn, **given)
 
+Activation = Literal["identity", "relu", "sigmoid", "tanh"]
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[Activation, Any] = {
     "identity": lambda u: u,
     "relu": lambda u: maximum(u, 0.0),
     "sigmoid": sigmoid,
@@ -133,9 +153,7 @@ ACTIVATIONS = {
 }
 
 
-def _activation(act: str, from_threshold: bool) -> Any:
-    if act not in ACTIVATIONS:
-        raise ValueError(f"AnalogLIF: act must be one of {list(ACTIVATIONS)}, got {act!r}")
+def _activation(act: Activation, from_threshold: bool) -> Any:
     f = ACTIVATIONS[act]
     return (lambda v, threshold: f(v - threshold)) if from_threshold else (lambda v, threshold: f(v))
 
@@ -153,17 +171,21 @@ class AnalogLIF(Neuron):
     tensor([0.0000, 0.1250, 0.0000])
     """
 
-    leak = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
-    threshold = Param(1.0, "membrane at which the reset comes")
-    rest = Param(0.0, "level the membrane decays to, begins at and is reset to")
+    leak: Param = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
+    tau: Time = Time("leak", "time constant of the membrane", form="part")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "membrane at which the reset comes")
+    rest: Param = Param(0.0, "level the membrane decays to, begins at and is reset to")
     v = State("rest", "membrane")
-    reset = resetting("zero")
-    charge = charging()
-    act = Option(_activation, act="relu", from_threshold=True)
+    reset: Option[Reset] = resetting("zero")
+    detach_reset: Option[bool] = detaching()
+    decay_input: Option[bool] = charging()
+    act: Option[Activation] = Option("relu", "the output's function", make=_activation, choices=tuple(ACTIVATIONS))
+    from_threshold: Option[bool] = Option(True, "whether it is of v - threshold, or of v")
 
     @staticmethod
-    def rule(x, v, leak, threshold, rest, reset, charge, act):
-        v = charge(x, v, leak, rest)
+    def rule(x, v, leak, threshold, rest, reset, decay_input, act):
+        v = charge(x, v, leak, rest, decay_input)
         y = act(v, threshold)
         return y, rest + reset(v - rest, spike(v - threshold), threshold)
 
@@ -181,8 +203,10 @@ class ComplementaryLIF(Neuron):
     tensor([1., 0., 1., 0.])
     """
 
-    leak = Param(0.5, "part of the membrane that is lost per step", low=0.0, high=1.0)
-    threshold = Param(1.0, "membrane at which a spike is fired")
+    leak: Param = Param(0.5, "part of the membrane that is lost per step", low=0.0, high=1.0)
+    tau: Time = Time("leak", "time constant of the membrane", form="part")
+    dt: Option[float] = step_length()
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
     v = State(0.0, "membrane")
     m = State(0.0, "complementary state")
 

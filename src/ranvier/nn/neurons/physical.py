@@ -1,9 +1,10 @@
 """Neurons in SI units whose terms are chosen when they are built: current-based LIF and LI, adaptive exponential."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,50 +13,63 @@ from ranvier.backends import choose as backends
 from ranvier.backends import op
 from ranvier.nn.neuron import Neuron, Option
 from ranvier.nn.neurons.printed import equations
-from ranvier.nn.neurons.terms import METHODS, OBSERVABLES, ORDERS, Form, Term, choose
+from ranvier.nn.neurons.terms import METHODS, OBSERVABLES, ORDERS, Form, Method, Order, Term, choose
 from ranvier.nn.temporal import check_sequence
+from ranvier.surrogate import Surrogate
 
 _here = threading.local()  # .records: what `measuring` put in force in this thread
 
 
-def _form(
-    dt: float, synapses: Any, leak: bool, fire: bool, refractory: bool, exponential: bool, subthreshold: bool,
-    spike_triggered: bool, method: str, order: str, detach_reset: bool, terms: Mapping[str, Term | None] | None,
-) -> Form:  # fmt: skip
-    if not (isinstance(dt, (int, float)) and dt > 0 and dt < float("inf")):
-        raise ValueError(f"dt must be a positive number of seconds, got {dt!r}")
-    for name, value, known in (("method", method, [*METHODS]), ("order", order, [*ORDERS])):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {known}, got {value!r}")
-    if refractory and not fire:
-        raise ValueError("refractory=True needs spikes: set fire=True, or refractory=False")
-    many = [str(k) for k in range(synapses)] if isinstance(synapses, int) else list(synapses)
+def _synapses(name: str, synapses: Any) -> Any:
+    """How many inputs there are, or their names."""
+    many = [*range(synapses)] if isinstance(synapses, int) else list(synapses)
     if not many or len(set(many)) != len(many):
-        raise ValueError(f"synapses must be a number of inputs above 0, or a tuple of names, got {synapses!r}")
-    switches = dict(leak=leak, fire=fire, refractory=refractory, exponential=exponential, subthreshold=subthreshold)
-    switches |= dict(spike_triggered=spike_triggered, reset=fire)
-    suffixes = ("",) if synapses == 1 else tuple(f"_{s}" for s in many)
-    return Form(float(dt), choose(switches, dict(terms or {})), suffixes, method, order, detach_reset)
+        raise ValueError(f"{name} must be a number of inputs above 0, or a tuple of names, got {synapses!r}")
+    return synapses
 
 
-_SWITCHES = dict(
-    dt=1e-3, synapses=1, leak=True, fire=True, refractory=False, exponential=False, subthreshold=False,
-    spike_triggered=False, method="euler", order="masked", detach_reset=False, terms=None,
-)  # fmt: skip
+def _form(settings: Mapping[str, Any]) -> Form:
+    """The equation that these options make."""
+    s = SimpleNamespace(**settings)
+    if s.refractory and not s.fire:
+        raise ValueError("refractory=True needs spikes: set fire=True, or refractory=False")
+    many = [str(k) for k in range(s.synapses)] if isinstance(s.synapses, int) else list(s.synapses)
+    switches = {k: getattr(s, k) for k in SWITCHES} | {"reset": s.fire}
+    suffixes = ("",) if s.synapses == 1 else tuple(f"_{k}" for k in many)
+    return Form(choose(switches, dict(s.terms or {})), suffixes, s.method, s.order, s.detach_reset)
+
+
+Value = float | Tensor
+
+SWITCHES = "leak", "fire", "refractory", "exponential", "subthreshold", "spike_triggered"
 
 
 class Physical(Neuron):
     """Base of the neurons whose terms are chosen when they are built; see `AdEx`."""
 
-    form = Option(_form, **_SWITCHES)
+    dt: Option[float] = Option(1e-3, "length of a step in seconds", number=True)
+    synapses: Option[int | Sequence[str]] = Option(1, "how many inputs, or their names", check=_synapses)
+    leak: Option[bool] = Option(True, "the term g_leak (v_leak - v)")
+    fire: Option[bool] = Option(True, "spikes and reset; without them the membrane is the output")
+    refractory: Option[bool] = Option(False, "silence after a spike, for t_refractory")
+    exponential: Option[bool] = Option(False, "the exponential onset of a spike")
+    subthreshold: Option[bool] = Option(False, "adaptation by the membrane, a")
+    spike_triggered: Option[bool] = Option(False, "adaptation by spikes, b")
+    method: Option[Method] = Option("euler", "how a step is computed", choices=tuple(METHODS))
+    order: Option[Order] = Option("masked", "the order of a step", choices=ORDERS)
+    detach_reset: Option[bool] = Option(False, "no gradient flows through the spike of the reset")
+    terms: Option[Mapping[str, Term | None] | None] = Option(None, "terms that are changed, added or taken away")
 
-    def __init_subclass__(cls, **kwargs: Any):
-        form = _form(**vars(cls).get("form", cls.options.get("form")).keywords)
+    @classmethod
+    def declared(cls) -> None:
+        form = _form({k: o.default for k, o in cls.options.items()})
         cls.inputs, cls.params, cls.states = form.inputs, form.params, form.states
-        super().__init_subclass__(**kwargs)
 
-    def __init__(self, *, tau_mem: Any = None, **given: Any):
-        form = _form(**{k: given.get(k, v) for k, v in self.options["form"].keywords.items()})
+    def __init__(self, *, tau_mem: float | Tensor | None = None, **given: Any):
+        given_options = {
+            k: o.checked(f"{type(self).__name__}: {k}", given.get(k, o.default)) for k, o in self.options.items()
+        }
+        form = _form(given_options)
         self.inputs, self.params, self.states = form.inputs, form.params, form.states  # type: ignore[misc]
         self.records = (*form.states, "z")
         if tau_mem is not None:
@@ -65,35 +79,57 @@ class Physical(Neuron):
                 )
             given["c_mem"] = tau_mem
         super().__init__(**given)
-        for name in (p for p in self.params if p.startswith("tau") or p == "c_mem"):
-            if bool((getattr(self, name) <= 0).any()):
-                raise ValueError(f"{type(self).__name__}: {name} must be above 0, got {getattr(self, name)}")
 
     @property
     def _form(self) -> Form:
-        return _form(**self.settings)
+        return _form(self.settings)
+
+    def _set_option(self, name: str, value: Any) -> None:
+        value = self.options[name].checked(f"{type(self).__name__}: {name}", value)
+        form = _form({**self.settings, name: value})
+        if (form.inputs, [*form.params], [*form.states]) != (self.inputs, [*self.params], [*self.states]):
+            raise AttributeError(
+                f"{type(self).__name__}: {name}={value!r} makes another equation, with other parameters or states; "
+                f"build the neuron anew with it"
+            )
+        super()._set_option(name, value)
+
+    def bounds(self, name: str) -> tuple[Any, Any]:
+        """Learned time constants stay where a step of dt is stable (Euler), or leaves something (exponential)."""
+        low, high = super().bounds(name)
+        method, dt = self.settings["method"], self.settings["dt"]
+        g = self.g_leak.detach() if "g_leak" in self.params else 1.0
+        if method == "factors":
+            return (0.0, 1.0) if name.startswith("tau") or name == "c_mem" else (low, high)
+        least = dt if method == "euler" else dt / 16
+        if name == "delta":  # the exponential is felt a threshold away
+            return (self.threshold - self.v_exp).detach().abs() / 64 if self.fire else 1e-3, high
+        return {"c_mem": (least * g, high)}.get(name, (max(low, least) if name.startswith("tau") else low, high))
+
+    def _numbers(self, said: Any) -> list[str]:
+        return ["dt"]
+
+    def _made(self, said: Any) -> dict[str, Any]:
+        return {}  # the options stand in the equation already
 
     def _bind(self, names: tuple[str, ...], said: Any = None, inputs: Any = None) -> Any:
-        if said is None:
-            step = self._form.step()
-            said = lambda form, **q: step(**q)  # noqa: E731  the option stands in the equation already
-        return super()._bind(names, said, inputs)
+        return super()._bind(names, self._form.step() if said is None else said, inputs)
 
     def describe(self) -> str:
         """The equations in use, in the order in which a step runs them.
 
         >>> import ranvier
         >>> print(ranvier.PhysicalLIF(refractory=True).describe())
-        dv = 0.001 / c_mem * (i + g_leak * (v_leak - v))
-        i = (1 - 0.001 / tau_syn) * i + x
+        dv = dt / c_mem * (i + g_leak * (v_leak - v))
+        i = (1 - dt / tau_syn) * i + x
         v = v + dv
         z = where(left > 0, 0, spike(v - threshold))
         v = (1 - z) * v + z * v_reset
         v = where(left > 0, v_reset, v)
-        left = where(z > 0, -floor(-(t_refractory / 0.001 * 0.999999)), maximum(where(left > 0, left - 1, 0), 0))
+        left = where(z > 0, -floor(-(t_refractory / dt * 0.999999)), maximum(where(left > 0, left - 1, 0), 0))
         """
         form = self._form
-        return equations(form.step(), (*form.inputs, *form.states, *form.params), form)
+        return equations(form.step(), (*form.inputs, *form.states, *form.params, "dt"), form)
 
     def forward(self, x: Any, measured: Mapping[str, Tensor] | None = None) -> Any:
         """x [T, B, *features], or a tuple with one for each synapse; gives spikes z (membrane v with fire=False).
@@ -158,7 +194,7 @@ class Physical(Neuron):
         if key not in self._rules:
             step = self._form.step(measured, late)
             inputs = (*self.inputs, *(f"{n}_measured" for n in dict.fromkeys((*measured, *late))))
-            rule = self._bind(names, lambda form, **q: step(**q), inputs)
+            rule = self._bind(names, step, inputs)
             op.register(rule)
             self._rules[key] = rule
         return self._rules[key]
@@ -175,6 +211,22 @@ def measuring(records: Mapping[nn.Module, Mapping[str, Tensor]]) -> Iterator[Non
         yield
     finally:
         _here.records = outer
+
+
+if TYPE_CHECKING:  # the arguments, for type checkers; `more` are time constants of named synapses, and of terms
+
+    class _Physical(Physical):
+        def __init__(
+            self, *, tau_mem: Value | None = None, tau_syn: Value = 5e-3, c_mem: Value = 20e-3, g_leak: Value = 1.0,
+            v_leak: Value = 0.0, threshold: Value = 1.0, v_reset: Value = 0.0, t_refractory: Value = 2e-3,
+            delta: Value = 0.1, v_exp: Value = 0.8, a: Value = 0.1, b: Value = 0.1, tau_w: Value = 0.1,
+            dt: float = 1e-3, synapses: int | Sequence[str] = 1, leak: bool = True, fire: bool = True,
+            refractory: bool = False, exponential: bool = False, subthreshold: bool = False,
+            spike_triggered: bool = False, method: Method = "euler", order: Order = "masked",
+            detach_reset: bool = False, terms: Mapping[str, Term | None] | None = None,
+            surrogate: Surrogate | None = None, learn: Sequence[str] = (),
+            shape: Sequence[int] | int | None = None, **more: Value,
+        ) -> None: ...  # fmt: skip
 
 
 class AdEx(Physical):
@@ -205,7 +257,12 @@ class AdEx(Physical):
     True
     """
 
-    form = Option(_form, **{**_SWITCHES, "exponential": True, "subthreshold": True, "spike_triggered": True})
+    exponential: Option[bool] = Option(True, "the exponential onset of a spike")
+    subthreshold: Option[bool] = Option(True, "adaptation by the membrane, a")
+    spike_triggered: Option[bool] = Option(True, "adaptation by spikes, b")
+
+    if TYPE_CHECKING:
+        __init__ = _Physical.__init__
 
 
 class PhysicalLIF(Physical):
@@ -220,7 +277,8 @@ class PhysicalLIF(Physical):
     tensor(8.)
     """
 
-    form = Option(_form, **_SWITCHES)
+    if TYPE_CHECKING:
+        __init__ = _Physical.__init__
 
 
 class PhysicalLI(Physical):
@@ -231,4 +289,7 @@ class PhysicalLI(Physical):
     tensor([0.0000, 0.1000, 0.2700])
     """
 
-    form = Option(_form, **{**_SWITCHES, "fire": False})
+    fire: Option[bool] = Option(False, "spikes and reset; without them the membrane is the output")
+
+    if TYPE_CHECKING:
+        __init__ = _Physical.__init__

@@ -1,17 +1,28 @@
 """Membranes that run away by themselves: quadratic and exponential integrate-and-fire."""
 
-from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.nn.reset import resetting
-from ranvier.ops import exp, spike
+from typing import Any
+
+from ranvier.nn.declare import step_length
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.reset import Reset, detaching, resetting
+from ranvier.ops import exp, minimum, spike
+
+STEEPEST = 40.0
+
+
+def onset(u: Any) -> Any:
+    """exp(u) of an upstroke, finite in single precision and so are its gradients."""
+    return exp(minimum(u, STEEPEST))
 
 
 class QIF(Neuron):
     """Quadratic integrate-and-fire.
 
-    v = v + (x + a (v - v_rest) (v - v_critical)) / tau;  z = 1 where v >= threshold;  then the reset: "zero" puts v
-    to v_reset.
+    v = v + (x + a (u - v_rest) (u - v_critical)) dt / tau with u = min(v, threshold);  z = 1 where v >= threshold;
+    then the reset: "zero" puts v to v_reset.
 
-    x [T, B, *features] -> spikes. tau in steps, above 0. Above v_critical the membrane rises without input.
+    x [T, B, *features] -> spikes. tau, at least dt, in steps if dt is not given. Above v_critical the membrane rises
+    without input. The equation reads the membrane up to the threshold, so no overshoot grows.
     Ermentrout & Kopell, Parabolic bursting in an excitable system, 1986; Gerstner et al., Neuronal Dynamics, 5.3.
 
     >>> import torch, ranvier
@@ -19,18 +30,21 @@ class QIF(Neuron):
     tensor([0., 0., 1., 0.])
     """
 
-    tau = Param(2.0, "time constant of the membrane in steps", low=1e-6)
-    a = Param(1.0, "curvature")
-    v_rest = Param(0.0, "resting level")
-    v_critical = Param(0.8, "level above which the membrane runs away")
-    threshold = Param(1.0, "membrane at which a spike is fired")
-    v_reset = Param(-0.1, "level the membrane begins at and is reset to")
+    tau: Param = Param(2.0, "time constant of the membrane", low="dt")
+    dt: Option[float] = step_length()
+    a: Param = Param(1.0, "curvature")
+    v_rest: Param = Param(0.0, "resting level")
+    v_critical: Param = Param(0.8, "level above which the membrane runs away")
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
+    v_reset: Param = Param(-0.1, "level the membrane begins at and is reset to")
     v = State("v_reset", "membrane")
-    reset = resetting("zero")
+    reset: Option[Reset] = resetting("zero")
+    detach_reset: Option[bool] = detaching()
 
     @staticmethod
-    def rule(x, v, tau, a, v_rest, v_critical, threshold, v_reset, reset):
-        v = v + (x + a * (v - v_rest) * (v - v_critical)) / tau
+    def rule(x, v, tau, a, v_rest, v_critical, threshold, v_reset, reset, dt):
+        u = minimum(v, threshold)
+        v = v + (x + a * (u - v_rest) * (u - v_critical)) / (tau / dt)
         z = spike(v - threshold)
         return z, v_reset + reset(v - v_reset, z, threshold)
 
@@ -38,29 +52,38 @@ class QIF(Neuron):
 class EIF(Neuron):
     """Exponential integrate-and-fire.
 
-    v = v + (x + v_rest - v + delta exp((v - theta) / delta)) / tau;  z = 1 where v >= threshold;  then the reset:
-    "zero" puts v to v_reset.
+    v = v + (x + v_rest - u + delta exp((u - theta) / delta)) dt / tau with u = min(v, threshold);
+    z = 1 where v >= threshold;  then the reset: "zero" puts v to v_reset.
 
-    x [T, B, *features] -> spikes. tau in steps, above 0; delta, above 0, is the sharpness of the spike's onset at the
-    rheobase theta. Fourcaud-Trocmé et al., How spike generation mechanisms determine the neuronal response to
-    fluctuating inputs, J. Neurosci. 23, 2003.
+    x [T, B, *features] -> spikes. tau, at least dt, in steps if dt is not given; delta, above 0, is the sharpness of
+    the spike's onset at the rheobase theta. The exponent is held below 40, where the upstroke is instant.
+    Fourcaud-Trocmé et al., How spike generation mechanisms determine the neuronal response to fluctuating inputs,
+    J. Neurosci. 23, 2003.
 
     >>> import torch, ranvier
     >>> ranvier.EIF()(torch.full((4, 1, 1), 1.0)).flatten()
     tensor([0., 1., 0., 1.])
     """
 
-    tau = Param(2.0, "time constant of the membrane in steps", low=1e-6)
-    delta = Param(1.0, "sharpness of the onset", low=1e-6)
-    theta = Param(0.8, "rheobase")
-    v_rest = Param(0.0, "resting level")
-    threshold = Param(1.0, "membrane at which a spike is fired")
-    v_reset = Param(-0.1, "level the membrane begins at and is reset to")
+    tau: Param = Param(2.0, "time constant of the membrane", low="dt")
+    dt: Option[float] = step_length()
+    delta: Param = Param(1.0, "sharpness of the onset", low=1e-6)
+    theta: Param = Param(0.8, "rheobase")
+    v_rest: Param = Param(0.0, "resting level")
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
+    v_reset: Param = Param(-0.1, "level the membrane begins at and is reset to")
     v = State("v_reset", "membrane")
-    reset = resetting("zero")
+    reset: Option[Reset] = resetting("zero")
+    detach_reset: Option[bool] = detaching()
 
     @staticmethod
-    def rule(x, v, tau, delta, theta, v_rest, threshold, v_reset, reset):
-        v = v + (x + v_rest - v + delta * exp((v - theta) / delta)) / tau
+    def rule(x, v, tau, delta, theta, v_rest, threshold, v_reset, reset, dt):
+        u = minimum(v, threshold)
+        v = v + (x + v_rest - u + delta * onset((u - theta) / delta)) / (tau / dt)
         z = spike(v - threshold)
         return z, v_reset + reset(v - v_reset, z, threshold)
+
+    def bounds(self, name: str) -> tuple[Any, Any]:
+        """A learned delta stays where the exponential is felt a threshold away."""
+        low, high = super().bounds(name)
+        return ((self.threshold - self.theta).detach().abs() / 64, high) if name == "delta" else (low, high)

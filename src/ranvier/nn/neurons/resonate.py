@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from ranvier.nn.filter import positive
-from ranvier.nn.neuron import Neuron, Param, State
-from ranvier.nn.reset import resetting
+from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
 
 
@@ -27,13 +27,14 @@ class ResonateAndFire(Neuron):
     tensor([0., 0., 1., 0., 0., 0., 0., 0.])
     """
 
-    damping = Param(0.8, "what is left of the swing after one step", low=0.0, high=1.0)
-    turn = Param(0.5, "tangent of half the angle per step")
-    threshold = Param(1.0, "v at which a spike is fired")
-    v_reset = Param(0.0, "level v begins at and is reset to")
+    damping: Param = Param(0.8, "what is left of the swing after one step", low=0.0, high=1.0)
+    turn: Param = Param(0.5, "tangent of half the angle per step")
+    threshold: Param = Param(1.0, "v at which a spike is fired")
+    v_reset: Param = Param(0.0, "level v begins at and is reset to")
     u = State(0.0, "current-like part")
     v = State("v_reset", "voltage-like part")
-    reset = resetting("zero")
+    reset: Option[Reset] = resetting("zero")
+    detach_reset: Option[bool] = detaching()
 
     @staticmethod
     def rule(x, u, v, damping, turn, threshold, v_reset, reset):

@@ -1,26 +1,32 @@
 """The terms of physical neurons: small functions at named stages, put together into the rule of one step.
 
-A term names what it reads: states (`v`, `w`, `i`), the spike `z`, the input `x`, parameters, `dt`, and `keep(tau)`,
-what is left after one step of what decays with tau. A name that is none of these is a parameter of its own.
+Terms of the membrane and of the adaptation read v up to the threshold (not in the order of hxtorch): the overshoot of
+the step in which a spike falls depends on dt, and must not feed them. A term names what it reads: states (`v`, `w`,
+`i`), the spike `z`, the input `x`, parameters, `dt`, and `keep(tau)`, what is left after one step of what decays with
+tau. A name that is none of these is a parameter of its own.
 """
 
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ranvier.nn.neuron import Param, State
-from ranvier.ops import exp, floor, inject, maximum, spike, stop, where
+from ranvier.ops import exp, floor, inject, maximum, minimum, spike, stop, where
 
 Term = Callable[..., Any]
 
 STAGES = ("current", "membrane", "spike", "adaptation", "reset", "refractory")
 
+STEEPEST = 40.0  # what an exponent may be at most: there an upstroke is instant, and its gradients are finite
+
 TERMS: dict[str, Term] = {
     "current.synapse": lambda i, x, tau_syn, keep: keep(tau_syn) * i + x,
     "membrane.input": lambda i: i,
     "membrane.leak": lambda v, v_leak, g_leak: g_leak * (v_leak - v),
-    "membrane.exponential": lambda v, g_leak, delta, v_exp: g_leak * delta * exp((v - v_exp) / delta),
+    "membrane.exponential": lambda v, g_leak, delta, v_exp: (
+        g_leak * delta * exp(minimum((v - v_exp) / delta, STEEPEST))
+    ),
     "membrane.adaptation": lambda w: -w,
     "spike.fire": lambda v, threshold: spike(v - threshold),
     "adaptation.decay": lambda w, tau_w, keep: keep(tau_w) * w,
@@ -33,27 +39,32 @@ TERMS: dict[str, Term] = {
 }
 
 PARAMS = {
-    "tau_syn": Param(5e-3, "time constant of the synaptic current in seconds", low=0.0),
-    "c_mem": Param(20e-3, "capacitance of the membrane; c_mem / g_leak is its time constant in seconds", low=0.0),
+    "tau_syn": Param(5e-3, "time constant of the synaptic current in seconds", low=1e-30),
+    "c_mem": Param(20e-3, "capacitance of the membrane; c_mem / g_leak is its time constant in seconds", low=1e-30),
     "g_leak": Param(1.0, "conductance of the leak", low=0.0),
     "v_leak": Param(0.0, "membrane at rest"),
     "threshold": Param(1.0, "membrane above which a spike is fired"),
     "v_reset": Param(0.0, "membrane after a spike"),
-    "t_refractory": Param(2e-3, "silence after a spike in seconds, rounded up to whole steps", low=0.0),
-    "delta": Param(0.1, "sharpness of the exponential onset of a spike"),
+    "t_refractory": Param(
+        2e-3, "silence after a spike in seconds, rounded up to whole steps", low=0.0, learnable=False
+    ),
+    "delta": Param(0.1, "sharpness of the exponential onset of a spike", low=1e-30),
     "v_exp": Param(0.8, "membrane at which the exponential term sets in"),
     "a": Param(0.1, "adaptation per membrane above rest"),
     "b": Param(0.1, "what a spike adds to the adaptation"),
-    "tau_w": Param(100e-3, "time constant of the adaptation in seconds", low=0.0),
+    "tau_w": Param(100e-3, "time constant of the adaptation in seconds", low=1e-30),
 }
 
-METHODS: dict[str, tuple[Callable, Callable]] = {  # keep(tau, dt), and gain(c, g, dt): what a current leaves on v
+Method = Literal["euler", "exponential", "factors"]
+Order = Literal["masked", "hxtorch"]
+
+METHODS: dict[Method, tuple[Callable, Callable]] = {  # keep(tau, dt), and gain(c, g, dt): what a current leaves on v
     "euler": (lambda tau, dt: 1.0 - dt / tau, lambda c, g, dt: dt / c),
     "exponential": (lambda tau, dt: exp(-dt / tau), lambda c, g, dt: (1.0 - exp(-dt * g / c)) / g),
     "factors": (lambda tau, dt: tau, lambda c, g, dt: (1.0 - c) / g),  # tau_syn, tau_w, c_mem are factors per step
 }
 
-ORDERS = ("masked", "hxtorch")
+ORDERS: tuple[Order, ...] = ("masked", "hxtorch")
 OBSERVABLES = ("v", "z", "w")
 _GIVEN = {"v", "z", "w", "i", "x", "dt", "keep"}
 
@@ -92,11 +103,10 @@ def choose(switches: dict[str, bool], changes: dict[str, Term | None]) -> dict[s
 class Form:
     """A physical neuron's equation: its terms, and the order in which a step runs them."""
 
-    dt: float
     terms: dict[str, Term]
     synapses: tuple[str, ...]  # suffixes of the inputs: ("",) for a single one
-    method: str
-    order: str
+    method: Method
+    order: Order
     detach_reset: bool
 
     @property
@@ -161,12 +171,17 @@ class _Step:
     def __init__(self, form: Form, q: dict[str, Any], measured: frozenset, late: frozenset):
         keep, self.gain = METHODS[form.method]
         self.form, self.measured, self.late = form, measured, late
-        self.q = {**q, "dt": form.dt, "keep": lambda tau: keep(tau, form.dt)}
+        steep = {"membrane.exponential"} & form.terms.keys()
+        self.capped = bool(steep) and form.order == "masked" and "threshold" in q
+        self.q = {**q, "keep": lambda tau: keep(tau, q["dt"])}
 
     def ask(self, key: str, suffix: str = "") -> Any:
         q, term = self.q, self.form.terms[key]
         names = {n: f"{n}{suffix}" if suffix and n in ("i", "x", "tau_syn") else n for n in reads(term)}
-        return term(**{n: q[name] for n, name in names.items()})
+        values = {n: q[name] for n, name in names.items()}
+        if "v" in values and self.capped and key.partition(".")[0] in ("membrane", "adaptation"):
+            values["v"] = minimum(values["v"], q["threshold"])
+        return term(**values)
 
     def total(self, stage: str) -> Any:
         values = [self.ask(k) for k in self.form.terms if k.startswith(f"{stage}.")]
@@ -185,7 +200,7 @@ class _Step:
         form, q = self.form, self.q
         if form.synapses != ("",):
             q["i"] = sum((q[f"i{s}"] for s in form.synapses[1:]), q[f"i{form.synapses[0]}"])
-        self.note("dv", self.gain(q["c_mem"], q.get("g_leak"), form.dt) * self.total("membrane"))  # by the old current
+        self.note("dv", self.gain(q["c_mem"], q.get("g_leak"), q["dt"]) * self.total("membrane"))  # by the old current
         for s in form.synapses:
             self.note(f"i{s}", self.ask("current.synapse", s))
         self.note("v", q["v"] + q["dv"])
@@ -250,8 +265,8 @@ def quiet(
 ) -> tuple[Any, Any, Any]:
     """The refractory stage by itself: spike, membrane and steps left -> the same after it. In hxtorch's order."""
     terms = {k: t for k, t in TERMS.items() if k.startswith("refractory.")}
-    q = dict(z=z, v=v, left=left, v_reset=v_reset, t_refractory=t_refractory)
+    q = dict(z=z, v=v, left=left, v_reset=v_reset, t_refractory=t_refractory, dt=dt)
     q |= {f"{name}_measured": record for name, record in measured.items()}
-    step = _Step(Form(dt, terms, ("",), "euler", "hxtorch", True), q, frozenset(measured), frozenset())
+    step = _Step(Form(terms, ("",), "euler", "hxtorch", True), q, frozenset(measured), frozenset())
     step.quiet(left > 0.0)
     return step.q["z"], step.q["v"], step.q["left"]

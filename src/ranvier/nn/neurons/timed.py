@@ -5,12 +5,13 @@ the step. Spikes that fall r seconds before that end have a = exp(-r / tau_syn) 
 A layer of weights maps both alike (`ranvier.TimedMap`), so a step is exact however many spikes arrive in it.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.ops import abs, exp, maximum, spike, stop, where
 
-GRADIENTS = ("eventprop", "surrogate")
+Gradient = Literal["eventprop", "surrogate"]
+GRADIENTS: tuple[Gradient, ...] = ("eventprop", "surrogate")
 
 
 def kappa(r: Any, tau_syn: Any, tau_mem: Any) -> Any:
@@ -29,19 +30,27 @@ def kappa(r: Any, tau_syn: Any, tau_mem: Any) -> Any:
     return where(close, r * per_mem * mem * series, far)
 
 
-def _step(dt: float, gradient: str, cut: float, to: Any) -> tuple[float, bool, float, bool]:
-    if not (isinstance(dt, (int, float)) and dt > 0):
-        raise ValueError(f"dt must be a positive number of seconds, got {dt!r}")
-    if gradient not in GRADIENTS:
-        raise ValueError(f"gradient must be one of {list(GRADIENTS)}, got {gradient!r}")
-    if not (isinstance(cut, (int, float)) and cut > 0):
-        raise ValueError(f"cut must be a positive number, got {cut!r}")
-    if to is not None and not isinstance(to, (TimedLIF, TimedLI)):
-        raise TypeError(f"to must be the layer that receives the spikes (TimedLIF or TimedLI), got {to!r}")
-    return float(dt), gradient == "eventprop", float(cut), to is not None
+def _target(name: str, target: Any) -> Any:
+    if target is not None and not isinstance(target, (TimedLIF, TimedLI)):
+        raise TypeError(f"{name} must be the layer that receives the spikes (TimedLIF or TimedLI), got {target!r}")
+    return target
 
 
-class TimedLIF(Neuron):
+class _Timed(Neuron):
+    """Time constants are held above a sixteenth of dt while they are learned: below, nothing is left after a step."""
+
+    dt: Option[float] = Option(1e-3, "length of a step in seconds", number=True)
+
+    if TYPE_CHECKING:  # for constructors that call this one
+
+        def __init__(self, **given: Any) -> None: ...
+
+    def bounds(self, name: str) -> tuple[Any, Any]:
+        low, high = super().bounds(name)
+        return (max(low, self.settings["dt"] / 16) if name.startswith("tau") else low), high
+
+
+class TimedLIF(_Timed):
     """Current-based leaky integrate-and-fire with timed spikes: EventProp's exact gradients, without a hand-made
     adjoint.
 
@@ -57,7 +66,7 @@ class TimedLIF(Neuron):
     tau_mem, tau_syn > 0 in seconds. `gradient="eventprop"` differentiates the time of the spike; "surrogate" leaves the
     network as it is and differentiates whether there is a spike, by the slope `surrogate`. `cut` guards grazing
     spikes: the membrane's slope at the crossing counts as at least `cut` per tau_mem in the derivative.
-    `to`: the layer that receives the spikes, when its time constants differ from this one's; they are shared with it.
+    `target`: the layer that receives the spikes, when its time constants differ from this one's; it shares them.
     One spike per neuron and step at most: a second one waits for the start of the next.
     Wunderlich & Pehle, Event-based backpropagation can compute exact gradients, Scientific Reports 11, 2021.
 
@@ -69,34 +78,33 @@ class TimedLIF(Neuron):
     tensor([[0.0067]])
     """
 
-    tau_mem = Param(20e-3, "time constant of the membrane in seconds", low=1e-12)
-    tau_syn = Param(5e-3, "time constant of the synaptic current in seconds", low=1e-12)
-    threshold = Param(1.0, "membrane at which a spike is fired")
-    tau_mem_to = Param(20e-3, "the target's tau_mem (with `to`)", low=1e-12)
-    tau_syn_to = Param(5e-3, "the target's tau_syn (with `to`)", low=1e-12)
+    tau_mem: Param = Param(20e-3, "time constant of the membrane in seconds", low=1e-12)
+    tau_syn: Param = Param(5e-3, "time constant of the synaptic current in seconds", low=1e-12)
+    threshold: Param = Param(1.0, "membrane at which a spike is fired")
+    tau_mem_to: Param = Param(20e-3, "the target's tau_mem (with `target`)", low=1e-12)
+    tau_syn_to: Param = Param(5e-3, "the target's tau_syn (with `target`)", low=1e-12)
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
-    interval = Option(_step, dt=1e-3, gradient="eventprop", cut=0.1, to=None)
+    gradient: Option[Gradient] = Option("eventprop", "what is differentiated", choices=GRADIENTS)
+    cut: Option[float] = Option(0.1, "least slope of a crossing in the derivative, per tau_mem", number=True)
+    target: Option[Any] = Option(None, "the layer that receives the spikes", check=_target)
 
-    def __init__(self, *, to: Any = None, **given: Any):
-        super().__init__(to=to, **given)
-        if to is not None:
+    def __init__(self, *, target: Any = None, **given: Any):
+        super().__init__(target=target, **given)
+        if target is not None:
             for k in ("tau_mem", "tau_syn"):  # the same tensor, so that what the target learns is known here
-                shared = getattr(to, k)
+                shared = getattr(target, k)
                 delattr(self, f"{k}_to")
-                (self.register_parameter if k in to._parameters else self.register_buffer)(f"{k}_to", shared)
+                (self.register_parameter if k in target._parameters else self.register_buffer)(f"{k}_to", shared)
 
-    def switch(self, gradient: str) -> "TimedLIF":
+    def switch(self, gradient: Gradient) -> "TimedLIF":
         """Differentiate by `gradient` ("eventprop" or "surrogate") from now on; gives the layer back."""
-        _step(1.0, gradient, 1.0, None)
-        self.settings["gradient"] = gradient
-        self._rules.clear()
-        self.bound(())
+        self.gradient = gradient
         return self
 
     @staticmethod
-    def rule(xi, xv, v, i, tau_mem, tau_syn, threshold, tau_mem_to, tau_syn_to, interval):
-        dt, exact, cut, elsewhere = interval
+    def rule(xi, xv, v, i, tau_mem, tau_syn, threshold, tau_mem_to, tau_syn_to, dt, gradient, cut, target):
+        exact = gradient == "eventprop"
         v1 = exp(-dt / tau_mem) * v + kappa(dt, tau_syn, tau_mem) * i + xv
         fires = v1 > threshold
         crosses = fires & (v < threshold)
@@ -105,7 +113,7 @@ class TimedLIF(Neuron):
             slack = (threshold - v - f * (v1 - v)) / stop(maximum(v1 - v, cut * dt / tau_mem))
             f = f + where(crosses, slack - stop(slack), 0.0)
         r = (1.0 - f) * dt
-        syn, mem = (tau_syn_to, tau_mem_to) if elsewhere else (tau_syn, tau_mem)
+        syn, mem = (tau_syn_to, tau_mem_to) if target is not None else (tau_syn, tau_mem)
         a, b = exp(-(r * (1.0 / syn))), kappa(r, syn, mem)
         fall = threshold * exp(-(r * (1.0 / tau_mem)))
         after = exp(-dt / tau_syn) * i + xi
@@ -115,7 +123,7 @@ class TimedLIF(Neuron):
         return (z * stop(a), z * stop(b)), (v1 - stop(z * fall), after)
 
 
-class TimedLI(Neuron):
+class TimedLI(_Timed):
     """Current-based leaky integrator that receives timed spikes: a readout whose membrane is exact at every step's end.
 
     v = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi;  gives v at the end of the step.
@@ -129,11 +137,10 @@ class TimedLI(Neuron):
     tensor([0.0000, 0.0235, 0.0623, 0.0920])
     """
 
-    tau_mem = Param(20e-3, "time constant of the membrane in seconds", low=1e-12)
-    tau_syn = Param(5e-3, "time constant of the synaptic current in seconds", low=1e-12)
+    tau_mem: Param = Param(20e-3, "time constant of the membrane in seconds", low=1e-12)
+    tau_syn: Param = Param(5e-3, "time constant of the synaptic current in seconds", low=1e-12)
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
-    dt = Option(lambda dt: _step(dt, "eventprop", 1.0, None)[0], dt=1e-3)
 
     @staticmethod
     def rule(xi, xv, v, i, tau_mem, tau_syn, dt):

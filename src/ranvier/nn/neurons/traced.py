@@ -6,34 +6,31 @@ spike (by the threshold as the step before left it), trace, threshold, reset.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.declare import step_length
+from ranvier.nn.neuron import Neuron, Option, Param, State, Time
 from ranvier.ops import spike, where
+
+Update = Literal["linear", "exponential"]
 
 # How a value relaxes to 0 under a drive, with decay b per step. "linear" adds the drive whole; "exponential", the
 # forward Euler step of tau u' = drive - u with b = 1 - dt / tau, approaches it.
-RELAX: dict[str, Callable[[Any, Any, Any], Any]] = {
+RELAX: dict[Update, Callable[[Any, Any, Any], Any]] = {
     "linear": lambda u, drive, b: u * b + drive,
     "exponential": lambda u, drive, b: u + (1.0 - b) * (drive - u),
 }
 
 
-def _choose(update: str) -> Callable[[Any, Any, Any], Any]:
-    if update not in RELAX:
-        raise ValueError(f"update must be one of {list(RELAX)}, got {update!r}")
-    return RELAX[update]
-
-
-def relaxing(kind: str = "linear") -> Option:
+def relaxing(kind: Update = "linear") -> Any:
     """The option `update` of a neuron: its rule says `relax(value, drive, decay)`.
 
     "linear": value decay + drive; "exponential": value + (1 - decay) (drive - value), where decay is 1 - dt / tau.
     """
-    return Option(_choose, update=kind)
+    return Option(kind, "how values relax", make=lambda update: RELAX[update], choices=tuple(RELAX))
 
 
 def fires(v: Any, threshold: Any, wait: Any) -> Any:
@@ -49,19 +46,21 @@ def waits(z: Any, wait: Any, refractory: Any) -> Any:
 class Traced(Neuron):
     """What neurons with a trace and a refractory period share. Spikes may come in as bool."""
 
-    alpha = Param(1.0, "gain of the input")
-    rest = Param(0.0, "membrane at rest, at the beginning and after a spike")
-    threshold = Param(1.0, "membrane at which a spike is fired (>=)")
-    refractory = Param(0.0, "whole steps of rest after a spike", low=0.0)
-    rho = Param(0.9, "decay of the trace per step", low=-1.0, high=1.0)
-    gain = Param(1.0, "what a spike adds to the trace")
+    alpha: Param = Param(1.0, "gain of the input")
+    rest: Param = Param(0.0, "membrane at rest, at the beginning and after a spike")
+    threshold: Param = Param(1.0, "membrane at which a spike is fired (>=)")
+    refractory: Param = Param(0.0, "whole steps of rest after a spike", low=0.0, learnable=False)
+    rho: Param = Param(0.9, "decay of the trace per step", low=-1.0, high=1.0)
+    tau_trace: Time = Time("rho", "time constant of the trace")
+    dt: Option[float] = step_length()
+    gain: Param = Param(1.0, "what a spike adds to the trace")
     v = State("rest", "membrane")
     trace = State(0.0, "trace of the spikes")
     wait = State(0.0, "steps of rest left")
 
     def __init__(self, **given: Any):
         super().__init__(**given)
-        if bool((self.refractory != self.refractory.round()).any()):
+        if not self.refractory.is_meta and bool((self.refractory != self.refractory.round()).any()):
             raise ValueError(
                 f"{type(self).__name__}: refractory counts whole steps, got {given['refractory']!r}; "
                 f"of a time in seconds take round(time / dt)"
@@ -92,7 +91,7 @@ class TracedIF(Traced):
     tensor([1., 0., 0., 0., 1., 0., 0., 0., 1.])
     """
 
-    update = relaxing()
+    update: Option[Update] = relaxing()
 
     @staticmethod
     def rule(x, v, trace, wait, alpha, rest, threshold, refractory, rho, gain, update):
@@ -117,8 +116,9 @@ class TracedLIF(Traced):
     tensor([0.0000, 1.0000, 0.5000, 1.2500, 0.6250, 1.3125])
     """
 
-    beta = Param(0.9, "decay of the membrane per step", low=-1.0, high=1.0)
-    update = relaxing()
+    beta: Param = Param(0.9, "decay of the membrane per step", low=-1.0, high=1.0)
+    tau: Time = Time("beta", "time constant of the membrane")
+    update: Option[Update] = relaxing()
 
     @staticmethod
     def rule(x, v, trace, wait, alpha, rest, threshold, refractory, rho, gain, beta, update):
@@ -139,11 +139,13 @@ class TracedALIF(Traced):
     tensor([1., 0., 1., 0., 0., 1.])
     """
 
-    beta = Param(0.9, "decay of the membrane per step", low=-1.0, high=1.0)
-    kappa = Param(0.2, "what a spike adds to the threshold")
-    eta = Param(0.97, "decay of the threshold's rise per step", low=-1.0, high=1.0)
+    beta: Param = Param(0.9, "decay of the membrane per step", low=-1.0, high=1.0)
+    tau: Time = Time("beta", "time constant of the membrane")
+    kappa: Param = Param(0.2, "what a spike adds to the threshold")
+    eta: Param = Param(0.97, "decay of the threshold's rise per step", low=-1.0, high=1.0)
+    tau_a: Time = Time("eta", "time constant of the threshold's rise")
     theta = State("threshold", "threshold now")
-    update = relaxing()
+    update: Option[Update] = relaxing()
 
     @staticmethod
     def rule(x, v, trace, wait, theta, alpha, rest, threshold, refractory, rho, gain, beta, kappa, eta, update):
@@ -167,8 +169,8 @@ class Fede(Traced):
     (tensor([1., 1., 1., 1.]), tensor([0., 0., 0., 0.]))
     """
 
-    beta = Param(0.9, "decay of the membrane per step: 1 - dt / tau", low=-1.0, high=1.0)
-    update = relaxing("exponential")
+    beta: Param = Param(0.9, "decay of the membrane per step: 1 - dt / tau", low=-1.0, high=1.0)
+    update: Option[Update] = relaxing("exponential")
 
     @staticmethod
     def rule(x, p, v, trace, wait, alpha, rest, threshold, refractory, rho, gain, beta, update):

@@ -11,9 +11,9 @@ def _to(z: Any, v: Any, v_reset: Any) -> Any:
     return (1.0 - z) * v + z * v_reset
 
 
-def _cutting() -> Option:
+def _cutting() -> Any:
     """The option `cut`: no gradient through what a spike does to the state, as in recurrent layers."""
-    return Option(lambda cut: stop if cut else lambda z: z, cut=False)
+    return Option(False, "no gradient through the reset", make=lambda cut: stop if cut else lambda z: z)
 
 
 class LIFRule(Neuron):
@@ -22,14 +22,14 @@ class LIFRule(Neuron):
     tau_syn_inv, tau_mem_inv, v_leak, v_th, v_reset = Param(200.0), Param(100.0), Param(0.0), Param(1.0), Param(0.0)
     dt = Param(1e-3)
     v, i = State("v_leak"), State(0.0)
-    seen = _cutting()
+    cut: Option[bool] = _cutting()
 
     @staticmethod
-    def rule(x, v, i, tau_syn_inv, tau_mem_inv, v_leak, v_th, v_reset, dt, seen):
+    def rule(x, v, i, tau_syn_inv, tau_mem_inv, v_leak, v_th, v_reset, dt, cut):
         i = i + x
         v = v + dt * tau_mem_inv * ((v_leak - v) + i)
         z = spike(v - v_th, strict=True)
-        return z, (_to(seen(z), v, v_reset), i - dt * tau_syn_inv * i)
+        return z, (_to(cut(z), v, v_reset), i - dt * tau_syn_inv * i)
 
 
 class LIRule(Neuron):
@@ -51,14 +51,14 @@ class LSNNRule(Neuron):
     tau_syn_inv, tau_mem_inv, tau_adapt_inv = Param(200.0), Param(100.0), Param(1.0 / 800)
     v_leak, v_th, v_reset, beta, dt = Param(0.0), Param(1.0), Param(0.0), Param(1.8), Param(1e-3)
     v, i, b = State("v_leak"), State(0.0), State("v_th")
-    seen = _cutting()
+    cut: Option[bool] = _cutting()
 
     @staticmethod
-    def rule(x, v, i, b, tau_syn_inv, tau_mem_inv, tau_adapt_inv, v_leak, v_th, v_reset, beta, dt, seen):
+    def rule(x, v, i, b, tau_syn_inv, tau_mem_inv, tau_adapt_inv, v_leak, v_th, v_reset, beta, dt, cut):
         v = v + dt * tau_mem_inv * ((v_leak - v) + i)
         b = b + dt * tau_adapt_inv * (v_th - b)
         z = spike(v - b, strict=True)
-        return z, (_to(seen(z), v, v_reset), i - dt * tau_syn_inv * i + x, b + seen(z) * beta)
+        return z, (_to(cut(z), v, v_reset), i - dt * tau_syn_inv * i + x, b + cut(z) * beta)
 
 
 class LIFAdExRule(Neuron):
@@ -99,7 +99,7 @@ class LIFBoxRule(Neuron):
 
     tau_mem_inv, v_leak, v_th, v_reset, dt = Param(100.0), Param(0.0), Param(1.0), Param(0.0), Param(1e-3)
     v = State("v_leak")
-    reset_method = Option(lambda reset_method: reset_method, reset_method=reset_value)
+    reset_method: Option[Any] = Option(reset_value, "the membrane after a spike")
 
     @staticmethod
     def rule(x, v, tau_mem_inv, v_leak, v_th, v_reset, dt, reset_method):

@@ -23,7 +23,7 @@ class GridAdjoint(Neuron):
     tau_mem, tau_syn = Param(10e-6, low=0.0), Param(10e-6, low=0.0)
     v_leak, v_reset, threshold = Param(0.0), Param(0.0), Param(1.0)
     lv, li = State(0.0), State(0.0)
-    dt = Option(lambda dt: dt, dt=1e-6)
+    dt: Option[float] = Option(1e-6, "length of a step in seconds", number=True)
 
     @staticmethod
     def rule(z, i, g, lv, li, tau_mem, tau_syn, v_leak, v_reset, threshold, dt):

@@ -1,0 +1,76 @@
+"""Arguments of neurons, checked: each becomes what it is meant to be, or an error that says what was wanted."""
+
+import math
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranvier.surrogate import SURROGATES, Surrogate, atan, custom
+
+
+def value(where: str, given: Any, shape: tuple[int, ...] | None, low: float, high: float) -> Tensor:
+    """What was given for a parameter, as a tensor of its own; checked, unless it has no values yet (device "meta")."""
+    if isinstance(given, bool) or not isinstance(given, (int, float, Tensor, Sequence)) or isinstance(given, str):
+        try:
+            given = float(given)
+        except (TypeError, ValueError):
+            raise TypeError(f"{where} must be a number or a tensor, got {given!r}") from None
+    try:
+        tensor = given.detach() if isinstance(given, Tensor) else torch.tensor(given, dtype=torch.get_default_dtype())
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{where} must be a number or a tensor, got {given!r}") from None
+    tensor = tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
+    if isinstance(given, (int, float)):
+        finite, within = math.isfinite(given), low <= given <= high
+    elif tensor.is_meta:
+        finite = within = True
+    else:
+        finite = bool(torch.isfinite(tensor).all())
+        within = not bool(((tensor < low) | (tensor > high)).any())
+    if not finite:
+        raise ValueError(f"{where} must be finite, got {given!r}")
+    if not within:
+        raise ValueError(f"{where} must lie between {low:g} and {high:g}, got {given!r}")
+    if shape is None:
+        return tensor.clone()
+    try:
+        return tensor.expand(shape).clone()
+    except RuntimeError:
+        raise ValueError(
+            f"{where} has shape {tuple(tensor.shape)}, which does not broadcast to shape={shape}"
+        ) from None
+
+
+def surrogate(name: str, given: Any) -> Surrogate:
+    """A surrogate, or a function of u made one; atan(2.0) for None."""
+    if given in SURROGATES.values() or given is custom:
+        raise TypeError(
+            f"{name}: surrogate.{given.__name__} makes a surrogate when it is called; "
+            f"write surrogate=ranvier.surrogate.{given.__name__}(...)"
+        )
+    if given is not None and not callable(given):
+        raise TypeError(
+            f"{name}: surrogate must be one of ranvier.surrogate, such as surrogate.atan(2.0), got {given!r}"
+        )
+    return atan(2.0) if given is None else given if isinstance(given, Surrogate) else custom(given)
+
+
+def names(where: str, given: Any, known: Iterable[str]) -> tuple[str, ...]:
+    """Names among those known; one may be given by itself."""
+    if isinstance(given, bool) or not isinstance(given, (str, Sequence)):
+        raise TypeError(f"{where} must be names of parameters, such as learn=({next(iter(known))!r},), got {given!r}")
+    found = (given,) if isinstance(given, str) else tuple(given)
+    if unknown := set(found) - set(known):
+        raise ValueError(f"{where} names {sorted(unknown)}, but its parameters are {list(known)}")
+    return found
+
+
+def shape(name: str, given: Any) -> tuple[int, ...] | None:
+    """The shape of the features, or None."""
+    try:
+        return None if given is None else (index(given),) if hasattr(given, "__index__") else tuple(map(index, given))
+    except TypeError:
+        raise TypeError(f"{name}: shape must be whole numbers, such as shape=(128,), got {given!r}") from None

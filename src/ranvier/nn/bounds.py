@@ -1,0 +1,83 @@
+"""Bounds that hold while learning.
+
+A learned value with bounds is seen by the rule as the nearest value within them. Its gradient passes where a step of
+gradient descent leads inwards, and is stopped where it leads further out: so nothing leaves its bounds, and nothing is
+stuck at them. What an optimiser's momentum has carried outside is put back before the next forward pass.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.backends import choose
+
+Edge = float | Tensor
+
+
+def _inwards(g: Tensor, below: Tensor, above: Tensor) -> Tensor:
+    """A gradient, without the parts by which descent would lead out."""
+    return torch.where((below & (g > 0)) | (above & (g < 0)), torch.zeros_like(g), g)
+
+
+class _Bounded(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        return torch.clamp(value, low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        value, low, high = inputs
+        ctx.save_for_backward(value <= low, value >= high)
+        ctx.save_for_forward(value <= low, value >= high)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _inwards(grads[0], *ctx.saved_tensors), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        return -_inwards(-tangents[0], *ctx.saved_tensors)
+
+
+@torch.library.custom_op("ranvier::bounded", mutates_args=())
+def _compiled(value: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The same as an operator, which torch.compile takes whole."""
+    return torch.clamp(value, low, high)
+
+
+@_compiled.register_fake
+def _(value: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return torch.empty_like(value)
+
+
+def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    value, low, high = inputs
+    ctx.save_for_backward(value <= low, value >= high)
+
+
+_compiled.register_autograd(lambda ctx, g: (_inwards(g, *ctx.saved_tensors), None, None), setup_context=_keep)
+
+
+def bounded(value: Tensor, low: Edge, high: Edge) -> Tensor:
+    """`value` within [low, high]; descent may lead it inwards, not outwards.
+
+    >>> import torch
+    >>> delay = torch.nn.Parameter(torch.tensor(8.3))
+    >>> y = bounded(delay, 0.0, 8.0)
+    >>> y.backward()  # descent lowers the delay: inwards
+    >>> y.item(), delay.grad.item()
+    (8.0, 1.0)
+    """
+
+    def edge(e: Edge) -> Tensor:
+        return e.detach().to(value) if isinstance(e, Tensor) else value.new_full((), e)
+
+    low, high = edge(low), edge(high)
+    if torch.compiler.is_compiling():
+        return _compiled(value, low, high)
+    if type(value) is nn.Parameter and not choose.transformed():
+        value.data.clamp_(low, high)
+    return _Bounded.apply(value, low, high)  # type: ignore[return-value]

@@ -1,0 +1,206 @@
+"""What every neuron does with what its class declares: arguments, attributes that may be set, bounds, saved values."""
+
+import math
+from collections.abc import Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.derive.rule import Rule
+from ranvier.nn import arguments, signature
+from ranvier.nn.bounds import bounded
+from ranvier.nn.declare import FORMS, Declares, Option, Param, Setting, State, Time
+from ranvier.nn.temporal import Temporal
+from ranvier.surrogate import Surrogate
+
+
+class Declared(Declares, Temporal):
+    """The arguments and attributes of a neuron; `Neuron` adds its rule."""
+
+    params: ClassVar[dict[str, Param]] = {}
+    states: ClassVar[dict[str, State]] = {}
+    options: ClassVar[dict[str, Option[Any]]] = {}
+    times: ClassVar[dict[str, Time]] = {}
+    inputs: ClassVar[tuple[str, ...]] = ()
+    learned: ClassVar[tuple[str, ...]] = ()  # what is trained if `learn` is not given
+    replaced: ClassVar[tuple[str, ...]] = ()  # parameters that a constructor of its own makes of other arguments
+
+    if TYPE_CHECKING:
+        surrogate: Setting[Surrogate, Surrogate | None] = Setting()
+        learn: Setting[tuple[str, ...], Sequence[str]] = Setting()
+        shape: Setting[tuple[int, ...] | None, Sequence[int] | int | None] = Setting()
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        signature.read(cls)
+        cls.declared()
+        if hasattr(cls, "rule"):
+            signature.check_rule(cls)
+        cls.records = (*cls.states, "z")
+        cls.__signature__ = signature.signature(cls)
+        signature.document(cls)
+
+    @classmethod
+    def declared(cls) -> None:
+        """For classes that make declarations of options: called when those are known."""
+
+    def __init__(
+        self,
+        *,
+        surrogate: Surrogate | None = None,
+        learn: Sequence[str] | None = None,
+        shape: Sequence[int] | int | None = None,
+        **given: Any,
+    ):
+        super().__init__()
+        name, known = type(self).__name__, {**self.params, **self.times, **self.options}
+        if unknown := given.keys() - known.keys():
+            raise TypeError(f"{name} has no {sorted(unknown)}; it has {[*known, 'surrogate', 'learn', 'shape']}")
+        settings = {k: o.checked(f"{name}: {k}", given.get(k, o.default)) for k, o in self.options.items()}
+        self._shape, self._surrogate = arguments.shape(name, shape), arguments.surrogate(name, surrogate)
+        self._rules: dict[tuple[str, ...], Rule] = {}
+        self.settings: dict[str, Any] = settings
+        learn = arguments.names(
+            f"{name}: learn", self.learned if learn is None else learn, {**self.params, **self.times}
+        )
+        learn = tuple(self.times[k].of if k in self.times else k for k in learn)
+        if still := [k for k in learn if not self.params[k].learnable]:
+            raise ValueError(
+                f"{name}: {still} cannot be learned: it is only counted or compared, so it has no gradient"
+            )
+        values = self._of_times({k: v for k, v in given.items() if k in self.times and v is not None}, given)
+        for k, p in self.params.items():
+            value = arguments.value(
+                f"{name}: {k}", values.get(k, given.get(k, p.default)), self._shape, *self._range(k)
+            )
+            if k in learn:
+                self.register_parameter(k, nn.Parameter(value if value.dim() else value.reshape(1)))
+            else:
+                self.register_buffer(k, value)
+        self.bound(())
+        if surrogate is not None and not self.spiking:
+            raise ValueError(f"{name} has no spikes, so it takes no surrogate")
+
+    def _of_times(self, times: Mapping[str, Any], given: Container[str] = ()) -> dict[str, Any]:
+        """Parameters made of time constants."""
+        found: dict[str, Any] = {}
+        for k, tau in times.items():
+            time, where, dt = self.times[k], f"{type(self).__name__}: {k}", self.settings["dt"]
+            if time.of in given:
+                raise TypeError(f"{where} is another way to say {time.of}; give one of them")
+            checked = arguments.value(where, tau, None, -math.inf, math.inf)
+            if not time.possible(checked, dt):
+                raise ValueError(
+                    f"{where} must be finite and above {FORMS[time.form][2] * dt:g} at dt={dt:g}, got {tau!r}"
+                )
+            found[time.of] = time.parameter(checked, dt)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        if name in (settings := self.__dict__.get("settings", ())):
+            return settings[name]
+        if name in type(self).times:
+            return self.times[name].time(self.value(self.times[name].of), self.settings["dt"])
+        if name in type(self).states:
+            raise AttributeError(
+                f"{type(self).__name__}: {name!r} is a state, which no neuron keeps; see its course with "
+                f"ranvier.record(net, x, {name!r}), or take it from y, state = ranvier.scan(net, x)"
+            )
+        return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Parameters, options, time constants and the surrogate act when they are set, or are refused."""
+        if name == "surrogate":
+            if value is not None and not self.spiking:
+                raise ValueError(f"{type(self).__name__} has no spikes, so it takes no surrogate")
+            self.__dict__["_surrogate"] = arguments.surrogate(type(self).__name__, value)
+            self._rules.clear()
+        elif name in ("learn", "shape", "states", "params", "options", "times") and "settings" in self.__dict__:
+            raise AttributeError(
+                f"{type(self).__name__}: {name} is decided when the neuron is built; build it anew"
+                + (", or set a parameter: lif.beta = torch.nn.Parameter(lif.beta)" if name == "learn" else "")
+            )
+        elif name in self.__dict__.get("settings", ()):
+            self._set_option(name, value)
+        elif name in type(self).times:
+            for k, v in self._of_times({name: value}).items():
+                self._set_param(k, v)
+        elif name in self.params and not isinstance(value, nn.Parameter):
+            self._set_param(name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _set_param(self, name: str, given: Any) -> None:
+        old = getattr(self, name)
+        new = arguments.value(f"{type(self).__name__}: {name}", given, self._shape, *self._range(name))
+        if isinstance(old, nn.Parameter):
+            with torch.no_grad():
+                old.copy_(new)
+        else:
+            self._buffers[name] = new.to(old)
+
+    def _set_option(self, name: str, value: Any) -> None:
+        before, rules = dict(self.settings), dict(self._rules)
+        times = {k: getattr(self, k).detach() for k in self.times} if name == "dt" else {}
+        self.settings[name] = self.options[name].checked(f"{type(self).__name__}: {name}", value)
+        try:
+            if not self.options[name].number:
+                self._rules.clear()
+                self.bound(())
+            for k, v in self._of_times(times).items():  # a step of another length keeps the time constants
+                self._set_param(k, v)
+        except BaseException:
+            self.settings.update(before)
+            self._rules.update(rules)
+            raise
+
+    def bound(self, names: tuple[str, ...]) -> Rule:
+        """The rule of this neuron."""
+        raise NotImplementedError
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the rule says `spike`."""
+        raise NotImplementedError
+
+    if not TYPE_CHECKING:  # what they are for type checkers is said above
+
+        @property
+        def surrogate(self) -> Surrogate:
+            return self._surrogate
+
+        @property
+        def learn(self) -> tuple[str, ...]:
+            return tuple(k for k in self.params if isinstance(getattr(self, k), nn.Parameter))
+
+        @property
+        def shape(self) -> tuple[int, ...] | None:
+            return self._shape
+
+    @property
+    def learnable(self) -> tuple[str, ...]:
+        """The parameters that `learn` may name."""
+        return tuple(k for k, p in self.params.items() if p.learnable)
+
+    def bounds(self, name: str) -> tuple[float | Tensor, float | Tensor]:
+        """Between what a learned parameter is held."""
+        return self._range(name)
+
+    def _range(self, name: str) -> tuple[float, float]:
+        """What may be given for a parameter."""
+        low = self.params[name].low
+        return (self.settings[low] if isinstance(low, str) else low), self.params[name].high
+
+    def value(self, name: str) -> Tensor:
+        """A parameter as the rule sees it: within its bounds."""
+        value, (low, high) = getattr(self, name), self.bounds(name)
+        unbounded = isinstance(low, float) and isinstance(high, float) and math.isinf(low) and math.isinf(high)
+        return value if unbounded or not value.requires_grad else bounded(value, low, high)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        for k in self.params:  # a single number may have been saved with shape [], or with shape [1]
+            saved, own = state_dict.get(prefix + k), getattr(self, k)
+            if saved is not None and saved.shape != own.shape and {saved.dim(), own.dim()} == {0, 1}:
+                state_dict[prefix + k] = saved.reshape(own.shape) if saved.numel() == own.numel() else saved
+        super()._load_from_state_dict(state_dict, prefix, *rest)
