@@ -66,6 +66,28 @@ def test_every_rule_can_be_split():
         assert hoisted is None or hoisted[1].step.ops
 
 
+def test_a_spike_of_a_parameter_keeps_its_surrogate():
+    """It is not hoisted: torch, which differentiates what is hoisted, knows no surrogate."""
+
+    class Gate(Neuron):
+        gate = Param(0.2)
+        v = State(0.0)
+
+        @staticmethod
+        def rule(x, v, gate):
+            v = v * exp(-spike(gate)) + x
+            return v, v
+
+    neuron = Gate(gate=torch.tensor([-0.3, 0.2]), learn="gate")
+    x = torch.rand(5, 3, 2)
+    found = []
+    for backend in ("numba", "reference"):
+        with rv.backend(backend):
+            found.append(torch.autograd.grad(neuron(x).sum(), neuron.gate)[0])
+    torch.testing.assert_close(*found)
+    assert found[0].all()
+
+
 def test_compiled():
     torch.manual_seed(0)
     net = rv.Sequential(rv.Lowpass(0.02, 1e-3, learn="tau", shape=6), rv.Alpha(torch.rand(6) + 0.01))

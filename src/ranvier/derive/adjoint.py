@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ranvier import ops
-from ranvier.derive.trace import CONDITIONS, Graph, Op, Operand, Symbol, Tracer
+from ranvier.derive.trace import CONDITIONS, SPIKES, Graph, Op, Operand, Symbol, Tracer
 
 
 def _div(g: Any, y: Any, a: Any, b: Any) -> tuple:
@@ -63,7 +63,7 @@ def unbounded(graph: Graph, varying: Sequence[str]) -> set[str]:
         if not vary.isdisjoint(op.args):
             vary.add(op.out)
         steep = op.name in STEEP and op.args[STEEP[op.name]] in vary
-        if (steep or not found.isdisjoint(op.args)) and op.name not in ("spike", "spike_strict", *CONDITIONS):
+        if (steep or not found.isdisjoint(op.args)) and op.name not in (*SPIKES, *CONDITIONS):
             found.add(op.out)
     return found
 
@@ -97,9 +97,7 @@ def adjoint(
             gradient[operand] = gradient[operand] + g if operand in gradient else g
 
     def backward(op: Op, g: Symbol) -> None:
-        extra = (
-            {"surrogate": lambda u: surrogate(u, *map(symbol, numbers))} if op.name in ("spike", "spike_strict") else {}
-        )
+        extra = {"surrogate": lambda u: surrogate(u, *map(symbol, numbers))} if op.name in SPIKES else {}
         found = ADJOINT[op.name](g, symbol(op.out), *map(symbol, op.args), **extra)
         for k, (a, g_a) in enumerate(zip(op.args, found, strict=True)):
             factors = {op.args[1 - k]} if op.name == "mul" else {op.out, *op.args}

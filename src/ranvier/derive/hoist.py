@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ranvier import ops
-from ranvier.derive.trace import CONDITIONS, Graph, Op, Operand
+from ranvier.derive.trace import CONDITIONS, SPIKES, Graph, Op, Operand
 
 COSTLY = {"div", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus"}  # each costs more than reading one more number
 
@@ -49,12 +49,13 @@ def hoist(graph: Graph, params: Sequence[str], kept: Sequence[str] = ()) -> tupl
     """Split a graph into costly operations on parameters, with all they need, and the rest; None if there are none.
 
     The parameters in `kept` are handed to the rest whether it reads them or not. Cheap operations stay in the step:
-    hoisted, each would be one more number to read and one more gradient to sum.
+    hoisted, each would be one more number to read and one more gradient to sum. A spike stays there too: hoisted
+    operations are differentiated by torch, which knows no surrogate.
     """
     constant = set(params)
     costly: set[Operand] = set()
     for op in graph.ops:
-        if all(a in constant for a in op.args if isinstance(a, str)):
+        if op.name not in SPIKES and all(a in constant for a in op.args if isinstance(a, str)):
             constant.add(op.out)
             if op.name in COSTLY:
                 costly.add(op.out)

@@ -9,7 +9,7 @@ from typing import Any
 from ranvier.derive.adjoint import adjoint
 from ranvier.derive.hoist import Hoisted, evaluate, hoist, value
 from ranvier.derive.source import lines, operand
-from ranvier.derive.trace import Graph, Operand, trace
+from ranvier.derive.trace import SPIKES, Graph, Operand, trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,12 @@ class Rule:
     @property
     def spiking(self) -> bool:
         """Whether the rule contains a spike."""
-        return any(op.name in ("spike", "spike_strict") for op in self.step.ops)
+        return any(op.name in SPIKES for op in self.step.ops)
 
     @property
     def binary(self) -> bool:
         """Whether the first output is a spike, 0 or 1."""
-        return any(op.out == self.outputs[0] and op.name in ("spike", "spike_strict") for op in self.step.ops)
+        return any(op.out == self.outputs[0] and op.name in SPIKES for op in self.step.ops)
 
     @cached_property
     def scaled(self) -> "Rule":

@@ -65,6 +65,7 @@ class RuleError(TypeError):
     """A rule contains something that cannot be compiled. The message shows the line and the cure."""
 
 
+SPIKES = ("spike", "spike_strict")
 CONDITIONS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "and": "&", "or": "|", "not": "~"}
 
 
