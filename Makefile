@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # Huge pages for large tensors: page faults cost as much as the kernels.
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test test-slow lint guard bench clean
+.PHONY: demo test test-slow lint guard mutants bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,10 @@ lint: $(VENV)/.dev
 guard: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py neuron --quick
 	$(BIN)/python benchmarks/run.py sparse --quick
+
+# Plants faults, one at a time, and says which no test notices; FOLDERS="derive nn" for some of them. Half an hour.
+mutants: $(VENV)/.dev
+	$(BIN)/python tests/mutants/run.py $(FOLDERS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py all

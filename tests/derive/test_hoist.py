@@ -50,12 +50,12 @@ def test_same_as_in_every_step(dtype):
 
 
 def test_one_number_for_all_is_left_to_the_kernel():
-    from ranvier.backends.choose import _hoist
+    from ranvier.backends.op import _hoisted
 
     one, each = rv.Lowpass(0.02, 1e-3), rv.Lowpass(0.02, 1e-3, learn="tau", shape=7)
     for layer, whole in ((one, True), (each, False)):
         rule = layer.bound(())
-        given, params = _hoist(rule, [layer.smoothing, layer.level], torch.float32)
+        given, params = _hoisted(rule, [layer.smoothing, layer.level], torch.float32)
         assert (given is rule) is whole and len(params) == (2 if whole else 1)
 
 
