@@ -54,8 +54,21 @@ class Stage:
 class Plan:
     """Stages and single layers, in order, and what they were planned for."""
 
-    known: list
+    layers: tuple[nn.Module, ...]
+    known: list[tuple[nn.Module, type, bool]]
+    within: dict[nn.Module, tuple]  # what a recurrent layer is made of
     parts: tuple[Stage | nn.Module, ...]
+
+    def holds(self, layers: tuple[nn.Module, ...]) -> bool:
+        """Whether it is still the plan of these layers."""
+        if layers != self.layers:
+            return False
+        for part, kind, seen in self.known:
+            if type(part) is not kind or watched(part) is not seen:
+                return False
+            if kind is Recurrent and (part.neuron, part.feedback) != self.within[part]:
+                return False
+        return True
 
     @classmethod
     def of(cls, layers: Sequence[nn.Module], kinds: Sequence[type[Stage]]) -> Self:
@@ -69,12 +82,9 @@ class Plan:
         for one, other in pairwise(found):
             if isinstance(one, Stage) and isinstance(other, Stage):
                 one.behind, other.before = other, one
-        return cls(fingerprint(layers), tuple(found))
-
-
-def fingerprint(layers: Sequence[nn.Module]) -> list:
-    """What a plan depends on."""
-    return [(part, type(part), watched(part)) for layer in layers for part in _parts(layer)]
+        known = [(part, type(part), watched(part)) for layer in layers for part in _parts(layer)]
+        within = {layer: (layer.neuron, layer.feedback) for layer in layers if type(layer) is Recurrent}
+        return cls(tuple(layers), known, within, tuple(found))
 
 
 def _parts(layer: nn.Module) -> Iterator[nn.Module]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ranvier.backends import choose
 from ranvier.nn.fold import Fold, fold, folded, still, temporal
-from ranvier.nn.plan import Plan, Stage, fingerprint
+from ranvier.nn.plan import Plan, Stage
 from ranvier.nn.stage_convolution import ConvolutionStage
 from ranvier.nn.stage_linear import LinearStage
 from ranvier.nn.temporal import here
@@ -33,10 +33,11 @@ class Sequential(nn.Sequential):
 
     def plan(self) -> Plan:
         """The stages that the layers make, as they are now."""
-        layers = tuple(self._modules.values())
-        if self._plan is None or self._plan.known != fingerprint(layers):  # type: ignore[arg-type]
-            object.__setattr__(self, "_plan", Plan.of(layers, STAGES))  # type: ignore[arg-type]
-        return self._plan  # type: ignore[return-value]
+        plan, layers = self._plan, tuple(self._modules.values())
+        if plan is None or not plan.holds(layers):  # type: ignore[arg-type]
+            plan = Plan.of(layers, STAGES)  # type: ignore[arg-type]
+            object.__setattr__(self, "_plan", plan)
+        return plan
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in super().__getstate__().items() if k != "_plan"}

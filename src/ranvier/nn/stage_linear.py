@@ -51,7 +51,7 @@ class LinearStage(Stage):
         behind, weight = self.behind, self.linear.weight
         if not isinstance(behind, LinearStage) or not behind.events or weight.dtype != torch.float32:
             return False
-        return behind.fits(len(weight), weight.dtype) and self.neuron.bound(()).binary
+        return behind.fits(weight.shape[0], weight.dtype) and self.neuron.bound(()).binary
 
     def serves(self, x: Any) -> bool:
         if isinstance(x, Spikes):  # which come only where `fits` has said yes
@@ -61,14 +61,15 @@ class LinearStage(Stage):
     def fits(self, width: int, dtype: torch.dtype) -> bool:
         """Whether inputs of such a width and dtype are what the weights, as they are now, take."""
         weight, bias = self.linear.weight, self.linear.bias
-        if weight.dim() != 2 or weight.shape[1] != width or not len(weight) or weight.dtype != dtype:
+        shape = weight.shape
+        if len(shape) != 2 or shape[1] != width or not shape[0] or weight.dtype != dtype:
             return False
-        if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != dtype):
+        if bias is not None and (bias.shape != shape[:1] or bias.dtype != dtype):
             return False
         if not self.recurrent:
             return True
         back = self.temporal.feedback.weight  # type: ignore[union-attr]
-        return back.shape == (len(weight), len(weight)) and back.dtype == dtype == torch.float32
+        return back.shape == (shape[0], shape[0]) and back.dtype == dtype == torch.float32
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         """x [T, B, K], or its bits, -> [T, B, N]."""
@@ -78,7 +79,7 @@ class LinearStage(Stage):
         if names:
             u = chunked.drive(x, linear.weight, linear.bias, self.events)
             return self.temporal.run(u, state, names)
-        neuron, batch, width = self.neuron, as_numbers(x).shape[1], len(linear.weight)
+        neuron, batch, width = self.neuron, as_numbers(x).shape[1], linear.weight.shape[0]
         like, inner = linear.weight.detach().new_zeros(1).expand(1, batch, width), state
         if isinstance(self.temporal, Recurrent):
             z, inner = self.temporal.begin(like, state)

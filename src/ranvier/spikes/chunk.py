@@ -38,7 +38,7 @@ class Neurons:
 
     def forward(self, u: Tensor, state: Tensor, y: Tensor) -> Tensor:
         """u [n, B, N], which may change, and state [S, B N] -> y [n, B N], and the state after them."""
-        return numba_backend.forward(self.rule, [u.view(len(u), -1)], state, self.params, into=[y])[1]
+        return numba_backend.forward(self.rule, [u.view(u.shape[0], -1)], state, self.params, into=[y])[1]
 
     def turn(self, wanted: Sequence[bool], g_after: Sequence[Tensor | None], like: Tensor) -> Tensor:
         """Begin the way back: which of `learned` want a gradient, and the gradients of what the neurons ended with
@@ -55,7 +55,7 @@ class Neurons:
     def backward(self, span: slice, u: Tensor, state: Tensor, g_y: Tensor, g_state: Tensor, g_u: Tensor) -> Tensor:
         """u, as `forward` left it, state [S, B N] before it, g_y [n or 1, B N] -> g_u [n, B N], and g_state before."""
         wanted = (True, *self.wanted[: len(self.params)])
-        given = self.rule, [u.view(len(u), -1)], state, self.params, [g_y], g_state, wanted
+        given = self.rule, [u.view(u.shape[0], -1)], state, self.params, [g_y], g_state, wanted
         found = numba_backend.backward(*given, into=[g_u])
         self.g_params += found[2]
         return found[1]
@@ -105,7 +105,7 @@ class RecurrentNeurons(Neurons):
     def forward(self, u: Tensor, state: Tensor, y: Tensor) -> Tensor:
         around, final = state.view(-1, *self.shape), torch.empty_like(state)
         z, marks = [y.view(u.shape)], state.new_empty(1, *around.shape)
-        feedback_cpu.carry(self.rule, u, self.z, around, self.params, self.columns, len(u), z, u, final, marks)
+        feedback_cpu.carry(self.rule, u, self.z, around, self.params, self.columns, u.shape[0], z, u, final, marks)
         self.z = z[0][-1].clone()
         return final
 
@@ -117,8 +117,8 @@ class RecurrentNeurons(Neurons):
 
     def backward(self, span: slice, u: Tensor, state: Tensor, g_y: Tensor, g_state: Tensor, g_u: Tensor) -> Tensor:
         (batch, width), wanted, here = self.shape, self.wanted[: len(self.params)], g_u.view(u.shape)
-        marks, g = state.view(1, -1, batch, width), [g_y.expand(len(u), -1).contiguous().view(u.shape)]
-        given = self.rule, u, marks, self.params, self.columns, g, self.after, g_state, wanted, len(u), here
+        marks, g = state.view(1, -1, batch, width), [g_y.expand(u.shape[0], -1).contiguous().view(u.shape)]
+        given = self.rule, u, marks, self.params, self.columns, g, self.after, g_state, wanted, u.shape[0], here
         g_state, more = feedback_cpu.carry_back(*given)
         self.g_params += more
         self.after = here[0] @ self.weight

@@ -56,15 +56,17 @@ def run(
     """x [T, B, K], weight [N, K], bias [N], initial: what the neurons begin with, [B, N] each -> y [T, B, N], or its
     bits (of a binary rule in float32), and what they end with."""
     given, known = of(x, drive.events)
-    if given.shape[2] != weight.shape[1] or (bias is not None and len(bias) != len(weight)):
+    if given.shape[2] != weight.shape[1] or (bias is not None and bias.shape[0] != weight.shape[0]):
         raise ValueError(
             f"linear layer {tuple(weight.shape)} = [outputs, inputs] cannot take an input of {tuple(given.shape)} = "
             f"[T, B, inputs]"
         )
     asked = any(v is not None and v.requires_grad for v in (given, weight, bias, *initial, *learned))
     keep = torch.is_grad_enabled() and asked
-    settings = drive, keep, len(initial)
-    y, packed, *after = _Chunked.apply(given, known, weight, bias, settings, *initial, *learned)
+    if keep:
+        y, packed, *after = _Chunked.apply(given, known, weight, bias, drive, len(initial), *initial, *learned)
+    else:
+        y, packed, after, _ = _forward(given, known, weight, bias, drive, initial, learned, False)
     return Spikes(packed, y) if drive.hand else y, after
 
 
@@ -86,55 +88,78 @@ def chunks(steps: int, batch: int, neurons: int, dense: bool) -> list[slice]:
 def drive(x: Tensor | Spikes, weight: Tensor, bias: Tensor | None, events: bool) -> Tensor:
     """u [T, B, N] alone, from the same products as `run`: bit for bit what the neurons get there."""
     given, known = of(x, events)
-    (steps, batch, columns), width = given.shape, len(weight)
+    (steps, batch, columns), width = given.shape, weight.shape[0]
     rows = given.detach().reshape(-1, columns) if known is None else known
     density = product.share(rows, columns) if events else 1.0
     count = chunks(steps, batch, width, density > product.FORWARD)[0].stop * batch
     return product.linear(given, weight, bias, known, events, count)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What backward needs: the rows of x or their bits, the weight, u, the spikes that return, the states at the start
+    of each chunk, and what the neurons keep; the chunks, and the density of x."""
+
+    tensors: tuple[Tensor | None, ...]
+    marks: Sequence[Tensor]
+    others: Sequence[Tensor]
+    spans: list[slice]
+    density: float
+
+
+def _forward(
+    x: Tensor, known: Tensor | None, weight: Tensor, bias: Tensor | None, drive: Drive, initial: Sequence[Tensor],
+    learned: Sequence[Tensor], keep: bool,
+) -> tuple[Tensor, Tensor, list[Tensor], Kept]:  # fmt: skip
+    """-> y, or what stands for it, its bits if these are handed on (else [0]), what the neurons end with, and what to
+    keep."""
+    (steps, batch, columns), width, dtype = x.shape, weight.shape[0], weight.dtype
+    rows = x.reshape(-1, columns).contiguous() if known is None else known
+    density = product.share(rows, columns) if drive.events else 1.0
+    spans = chunks(steps, batch, width, density > product.FORWARD)
+    neurons = drive.kind(drive.rule, learned, (batch, width), dtype)
+    state = neurons.begin(initial)
+    multiply = product.multiplier(rows, columns, weight, bias, density)
+    most, packs = spans[0].stop, drive.hand or (keep and drive.kind is RecurrentNeurons)
+    u = empty((steps, batch, width), dtype) if keep else scratch("u", (most, batch, width), dtype)
+    y = scratch("chunk", (most, batch * width), dtype) if drive.hand else empty((steps, batch * width), dtype)
+    spikes = torch.empty(steps * batch if packs else 0, bits.words(width), dtype=torch.int64)
+    marks = []
+    for span in spans:
+        of, n = slice(span.start * batch, span.stop * batch), span.stop - span.start
+        marks.append(state)
+        v, z = u[span] if keep else u[:n], y[:n] if drive.hand else y[span]
+        multiply(rows[of], v.view(-1, width))
+        state = neurons.forward(v, state, z)
+        if packs:
+            bits.packed(z.view(-1, width), into=spikes[of])
+    own = spikes if drive.kind is RecurrentNeurons else None
+    kept = Kept((rows, weight, u, own), marks, neurons.kept(), spans, density)
+    out = weight.new_zeros(1).expand(steps, batch, width) if drive.hand else whole(y, (steps, batch, width))
+    return out, spikes, neurons.end(state), kept
+
+
 class _Chunked(Function):
-    """-> y, or what stands for it, its bits if these are handed on (else [0]), and what the neurons end with."""
+    """The same with its derivative."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, known: Tensor | None, weight: Tensor, bias: Tensor | None, settings: tuple, *rest: Tensor
-    ) -> tuple[Tensor, ...]:
-        (drive, keep, count), (steps, batch, columns), width, dtype = settings, x.shape, len(weight), weight.dtype
+        ctx: Any, x: Tensor, known: Tensor | None, weight: Tensor, bias: Tensor | None, drive: Drive, count: int,
+        *rest: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
         initial, learned = rest[:count], rest[count:]
-        rows = x.reshape(-1, columns).contiguous() if known is None else known
-        density = product.share(rows, columns) if drive.events else 1.0
-        spans = chunks(steps, batch, width, density > product.FORWARD)
-        neurons = drive.kind(drive.rule, learned, (batch, width), dtype)
-        state = neurons.begin(initial)
-        multiply = product.multiplier(rows, columns, weight, bias, density)
-        most, packs = spans[0].stop, drive.hand or (keep and drive.kind is RecurrentNeurons)
-        u = empty((steps, batch, width), dtype) if keep else scratch("u", (most, batch, width), dtype)
-        y = scratch("chunk", (most, batch * width), dtype) if drive.hand else empty((steps, batch * width), dtype)
-        spikes = torch.empty(steps * batch if packs else 0, bits.words(width), dtype=torch.int64)
-        marks = []
-        for span in spans:
-            of, n = slice(span.start * batch, span.stop * batch), span.stop - span.start
-            marks.append(state)
-            v, z = u[span] if keep else u[:n], y[:n] if drive.hand else y[span]
-            multiply(rows[of], v.view(-1, width))
-            state = neurons.forward(v, state, z)
-            if packs:
-                bits.packed(z.view(-1, width), into=spikes[of])
-        if keep:
-            own = spikes if drive.kind is RecurrentNeurons else None
-            ctx.save_for_backward(rows, weight, u, own, *learned, *marks, *neurons.kept())
-            ctx.drive, ctx.spans, ctx.density, ctx.count = drive, spans, density, count
+        y, spikes, after, kept = _forward(x, known, weight, bias, drive, initial, learned, True)
+        ctx.save_for_backward(*kept.tensors, *learned, *kept.marks, *kept.others)
+        ctx.drive, ctx.spans, ctx.density, ctx.count = drive, kept.spans, kept.density, count
         ctx.mark_non_differentiable(spikes)
         ctx.set_materialize_grads(False)
-        out = weight.new_zeros(1).expand(steps, batch, width) if drive.hand else whole(y, (steps, batch, width))
-        return out, spikes, *neurons.end(state)
+        return y, spikes, *after
 
     @staticmethod
     def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         rows, weight, u, spikes, *others = saved
         (steps, batch, width), columns, dtype, drive = u.shape, weight.shape[1], u.dtype, ctx.drive
-        inward, _, weighs, biases, _, *needs = ctx.needs_input_grad
+        inward, _, weighs, biases, _, _, *needs = ctx.needs_input_grad
         learns, spans = needs[ctx.count :], ctx.spans
         learned, marks = others[: len(learns)], others[len(learns) : len(learns) + len(spans)]
         neurons = drive.kind(drive.rule, learned, (batch, width), dtype, spikes, others[len(learns) + len(spans) :])
@@ -160,4 +185,4 @@ class _Chunked(Function):
             if g_bias is not None:
                 g_bias += g_rows.sum(0)
         of_weight = g_weight.total() if g_weight and weighs else None
-        return g_x, None, of_weight, g_bias, None, *neurons.before(g_state), *neurons.gradients()
+        return g_x, None, of_weight, g_bias, None, None, *neurons.before(g_state), *neurons.gradients()

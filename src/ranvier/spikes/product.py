@@ -92,10 +92,10 @@ class _Linear(Function):
     ) -> Tensor:
         columns = x.shape[-1]
         given = x.reshape(-1, columns).contiguous() if bits is None else bits
-        out = empty((*x.shape[:-1], len(weight)), weight.dtype)
-        flat = out.view(-1, len(weight))
+        out = empty((*x.shape[:-1], weight.shape[0]), weight.dtype)
+        flat = out.view(-1, weight.shape[0])
         multiply = multiplier(given, columns, weight, bias, None if events else 1.0)
-        for lo in range(0, len(flat), rows or max(1, len(flat))):
+        for lo in range(0, len(flat), rows or max(1, flat.shape[0])):
             of = slice(lo, lo + rows if rows else None)
             multiply(given[of], flat[of])
         ctx.events, ctx.shape = events, x.shape
@@ -107,13 +107,13 @@ class _Linear(Function):
         (given, weight), (inward, _, weighs, biases, _, _), g = saved, ctx.needs_input_grad, grads[0]
         if g is None:
             return (None,) * 6
-        columns, rows = weight.shape[1], g.reshape(-1, len(weight)).contiguous()
+        columns, rows = weight.shape[1], g.reshape(-1, weight.shape[0]).contiguous()
         given = given.reshape(-1, given.shape[-1]).contiguous()
-        few = share(rows, len(weight)) if ctx.events else 1.0  # behind a compact surrogate most are zero
+        few = share(rows, weight.shape[0]) if ctx.events else 1.0  # behind a compact surrogate most are zero
         g_x = None
         if inward:
             g_x = empty(ctx.shape, g.dtype)
-            multiplier(rows, len(weight), weight.t(), None, few)(rows, g_x.view(-1, columns))
+            multiplier(rows, weight.shape[0], weight.t(), None, few)(rows, g_x.view(-1, columns))
         g_weight = gradient(given, rows, columns, few) if weighs else None
         return g_x, None, g_weight, rows.sum(0) if biases else None, None, None
 
@@ -127,8 +127,8 @@ def multiplier(
     until this thread makes the next one.
     """
     if (share(x, columns) if few is None else few) <= FORWARD and finite(weight):
-        packed = panels(weight, slim(len(weight)))
-        base = torch.zeros(1, len(weight)) if bias is None else bias.view(1, -1)
+        packed = panels(weight, slim(weight.shape[0]))
+        base = torch.zeros(1, weight.shape[0]) if bias is None else bias.view(1, -1)
         return lambda rows, out: add_events(rows, packed, columns, base, out)
 
     def whole(rows: Tensor, out: Tensor) -> None:
@@ -145,8 +145,8 @@ def finite(weight: Tensor) -> bool:
 
 def _numbers(rows: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
     """Rows as numbers [M, columns]: of bits there are never more than UNPACKED rows at a time."""
-    step = UNPACKED if rows.dtype == torch.int64 else max(1, len(rows))
-    for lo in range(0, max(1, len(rows)), step):
+    step = UNPACKED if rows.dtype == torch.int64 else max(1, rows.shape[0])
+    for lo in range(0, max(1, rows.shape[0]), step):
         of = slice(lo, lo + step)
         yield of, spikes_bits.unpack(rows[of], columns, dtype) if rows.dtype == torch.int64 else rows
 
@@ -173,7 +173,7 @@ def panels(weight: Tensor, slim: bool = False, name: str = "panels") -> Tensor:
     from ranvier.spikes import product_kernels
 
     lanes = product_kernels.SLIM if slim else product_kernels.LANES
-    packed = scratch(name, (-(-len(weight) // lanes) * weight.shape[1], lanes), weight.dtype)
+    packed = scratch(name, (-(-weight.shape[0] // lanes) * weight.shape[1], lanes), weight.dtype)
     product_kernels.pack_columns(array(weight.contiguous()), packed.numpy())
     return packed
 
@@ -187,8 +187,8 @@ def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tenso
     """out [M, N] = base [M or 1, N] + x weight^T, by the events of x: numbers [M, K] or bits; weight in `panels`."""
     from ranvier.spikes import product_kernels
 
-    given = rows(x), columns, panels.numpy(), array(base.contiguous()), int(len(base) != 1), out.numpy()
-    tile = min(FORWARD_TILE, max(1, len(x)))
+    given = rows(x), columns, panels.numpy(), array(base.contiguous()), int(base.shape[0] != 1), out.numpy()
+    tile = min(FORWARD_TILE, max(1, x.shape[0]))
     kernel = product_kernels.forward_slim if panels.shape[1] == product_kernels.SLIM else product_kernels.forward
 
     def work(lo: int, hi: int) -> None:
@@ -267,7 +267,7 @@ def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int, name: s
     if sums is None:
         sums = scratch(name, (-(-width // side) * columns, side), torch.float32).zero_()
     given = rows(x), columns, g.numpy(), sums.numpy()
-    tile = min(BACKWARD_TILE, max(1, len(x)))
+    tile = min(BACKWARD_TILE, max(1, x.shape[0]))
     kernel = product_kernels.add_gradient_slim if slim(width) else product_kernels.add_gradient
 
     def work(lo: int, hi: int) -> None:
