@@ -5,7 +5,7 @@ from the front. It is kept, and made anew when a layer, its class or its hooks c
 hook, a `forward` of its own, a parametrization) runs by itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
@@ -56,7 +56,7 @@ class Plan:
 
     layers: tuple[nn.Module, ...]
     known: list[tuple[nn.Module, type, bool]]
-    within: dict[nn.Module, tuple]  # what a recurrent layer is made of
+    within: Mapping[Any, tuple]  # what a recurrent layer is made of
     parts: tuple[Stage | nn.Module, ...]
 
     def holds(self, layers: tuple[nn.Module, ...]) -> bool:
