@@ -73,6 +73,14 @@ class Balance(HTMLParser):
         self.text += data + " "
 
 
+def test_every_picture_says_what_it_shows(story):
+    html = page(story)
+    drawn = re.findall(r"<svg[^>]*>", html)
+    assert drawn and all('role="img" aria-label="' in tag for tag in drawn)
+    assert "Right classes against answers" in html and "from " in html
+    assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img[^>]*>", html))
+
+
 def test_page_tells_the_run(html):
     parser = Balance()
     parser.feed(html)

@@ -235,7 +235,6 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        err.print("stopped")
         sys.exit(130)
     except (ValueError, TypeError, OSError, ModuleNotFoundError, ArithmeticError) as error:
         if os.environ.get("RANVIER_TRACE"):

@@ -45,6 +45,9 @@ def _from_file(path: Path) -> Any:
     sys.modules[key] = module  # where pickle and dataclasses look for its classes
     try:
         spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[key]
+        raise ValueError(f"{path} is no valid Python: {error.msg}, line {error.lineno}") from None
     except BaseException:
         del sys.modules[key]
         raise

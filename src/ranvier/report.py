@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -147,10 +148,41 @@ def _beside(story: Story, figure: Figure) -> None:
     axes.set(xlabel="right answers on the test set, %", xlim=(0, 110), xticks=range(0, 101, 20))
 
 
+def _learning_in_words(story: Story) -> str:
+    first, last = story.history[0], story.history[-1]
+    told = [
+        name for name in ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy") if name in first
+    ]
+    course = ", ".join(f"{name.replace('_', ' ')} from {first[name]:.3g} to {last[name]:.3g}" for name in told)
+    return f"Curves over {len(story.history)} epochs: {course}"
+
+
+def _path_in_words(story: Story) -> str:
+    rows = ", ".join(f"{layer} {int(z.sum()):,} spikes" for layer, z in story.watched.spikes.items())
+    return f"Spikes of one sample over {len(story.watched.traces)} time steps: {rows or 'none'}; below, the readout"
+
+
+def _firing_in_words(story: Story) -> str:
+    rows = ", ".join(f"{layer} {float(rate.mean()):.3f}" for layer, rate in story.evaluation.rates.items())
+    return f"Histograms of how often neurons fire; the means, in spikes per step: {rows}"
+
+
+def _confused_in_words(story: Story) -> str:
+    e = story.evaluation
+    return f"Right classes against answers: {e.correct} of {len(e.labels)} lie on the diagonal"
+
+
+def _beside_in_words(story: Story) -> str:
+    rows = {"this run": story.result["accuracy"], **story.result["beside"]}
+    return "Share of right answers: " + ", ".join(f"{what} {share:.1%}" for what, share in rows.items())
+
+
 class Drawing(NamedTuple):
-    """How to draw a figure, its width in inches, its height (a part that is fixed and one for each layer), and when."""
+    """How to draw a figure, what it says to those who cannot see it, its width in inches, its height (a part that is
+    fixed and one for each layer), and when it is drawn."""
 
     draw: Callable[[Story, Figure], None]
+    says: Callable[[Story], str]
     width: float
     height: float
     per_layer: float = 0.0
@@ -158,12 +190,14 @@ class Drawing(NamedTuple):
 
 
 FIGURES = {
-    "learning": Drawing(_learning, 4.2, 3.5),
-    "path": Drawing(_path, 4.2, 1.3, per_layer=1.15),
-    "firing": Drawing(_firing, 4.2, 0.5, per_layer=1.0, when=lambda story: bool(story.evaluation.rates)),
-    "confused": Drawing(_confused, 3.6, 3.6, when=lambda story: story.evaluation.judged),
+    "learning": Drawing(_learning, _learning_in_words, 4.2, 3.5),
+    "path": Drawing(_path, _path_in_words, 4.2, 1.3, per_layer=1.15),
+    "firing": Drawing(
+        _firing, _firing_in_words, 4.2, 0.5, per_layer=1.0, when=lambda story: bool(story.evaluation.rates)
+    ),
+    "confused": Drawing(_confused, _confused_in_words, 3.6, 3.6, when=lambda story: story.evaluation.judged),
 }
-BESIDE = Drawing(_beside, 4.2, 1.7)  # where there is something to compare with
+BESIDE = Drawing(_beside, _beside_in_words, 4.2, 1.7)  # where there is something to compare with
 
 
 def _svg(name: str, drawing: Drawing, story: Story) -> str:
@@ -183,6 +217,7 @@ def _svg(name: str, drawing: Drawing, story: Story) -> str:
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 width="100%"', re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg))
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"""font-family: [^;"]+|'DejaVu Sans', [^;"]+""", "inherit", svg)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(drawing.says(story))}"', 1)
     return re.sub(r'<g id="[^"]*">', "<g>", svg)
 
 

@@ -15,7 +15,7 @@ from ranvier.lookup import lookup
 def find(name: str) -> nn.Module:
     """The model that `file.py:name` or `package.module:name` stands for: a module, or a function that makes one."""
     found = lookup(name, "MODEL")
-    model = found if isinstance(found, nn.Module) else found()
+    model = found() if callable(found) and not isinstance(found, nn.Module) else found
     if not isinstance(model, nn.Module):
         raise TypeError(f"{name} must be a torch.nn.Module or a function that makes one, got {type(model).__name__}")
     return model
