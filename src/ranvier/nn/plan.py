@@ -83,7 +83,9 @@ class Plan:
             if isinstance(one, Stage) and isinstance(other, Stage):
                 one.behind, other.before = other, one
         known = [(part, type(part), watched(part)) for layer in layers for part in _parts(layer)]
-        within = {layer: (layer.neuron, layer.feedback) for layer in layers if type(layer) is Recurrent}
+        within: dict[nn.Module, tuple] = {
+            layer: (layer.neuron, layer.feedback) for layer in layers if type(layer) is Recurrent
+        }
         return cls(tuple(layers), known, within, tuple(found))
 
 
