@@ -387,3 +387,11 @@ def test_a_converted_network_is_reset_like_the_others():
     functional.reset_net(snn)
     assert torch.equal(torch.stack([snn(x) for _ in range(60)]), first)
     assert (first.mean(0) - ann(x)).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: surrogate.ATan(learnable=True), lambda: layer.Dropout(0.5, dropout_spikes=True)]
+)
+def test_old_arguments_that_are_refused(make):
+    with pytest.raises(ValueError):
+        make()
