@@ -123,7 +123,7 @@ def _tensor_pair(function: Callable) -> Callable:
     return paired
 
 
-# What each op does on tensors. Its derivative stands in derive/adjoint.py; numba_ops.py and triton_kernels.py in
+# What each op does on tensors. Its derivative stands in derive/adjoint.py; numba_ops.py and triton_ops.py in
 # backends/ say what it means there.
 EAGER: dict[str, Callable] = {
     "spike": lambda u: _Spike.apply(u, u >= 0, _current()[0]),

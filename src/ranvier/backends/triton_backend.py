@@ -1,6 +1,5 @@
 """A rule on the GPU: steps printed for Triton, one program per block of neurons, time inside."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -11,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.backends import numba_backend
 from ranvier.backends.backend import Kernels
+from ranvier.backends.triton_block import Held, block
 from ranvier.derive.rule import Rule
 from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Graph, Operand
@@ -21,19 +22,6 @@ from ranvier.derive.trace import Graph, Operand
 def processors(device: torch.device) -> int:
     """How many processors share the programs; one where Triton's interpreter runs them in turn."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
-
-
-def block(neurons: int, processors: int) -> tuple[int, int]:
-    """Neurons per program, and warps.
-
-    A program waits for memory at each step, and all programs wait at once. So few neurons are shared by all processors;
-    many come four a thread, for 16 bytes are the largest load and more would not leave the registers to a large rule.
-
-    >>> block(4096, 132), block(1 << 20, 132)
-    ((64, 1), (512, 4))
-    """
-    size = min(max(64, 1 << (-(-neurons // processors) - 1).bit_length()), 512)
-    return size, max(1, size // 128)
 
 
 def _tuple(operands: Sequence[Operand]) -> str:
@@ -81,38 +69,81 @@ def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...], more: str =
     """The kernels of a rule for these gradients; more: the text of further loops, to stand at the end."""
     at = (rule.key, dtype, wanted, more)
     if at not in _modules:
-        kernels = (resources.files("ranvier.backends") / "triton_kernels.py").read_text()
+        words = (resources.files("ranvier.backends") / "triton_ops.py").read_text()
         if dtype == torch.float64:
-            kernels = kernels.replace("REAL = tl.constexpr(tl.float32)", "REAL = tl.constexpr(tl.float64)")
+            words = words.replace("REAL = tl.constexpr(tl.float32)", "REAL = tl.constexpr(tl.float64)")
+        kernels = numba_backend.loops("ranvier.backends", "triton_kernels.py")
         steps = f"# {'-' * 64} the steps of {rule.name}\n{_print(rule, wanted)}"
-        _modules[at] = load(f"{rule.name}_gpu", "\n\n".join((kernels, steps, more)))
+        _modules[at] = load(f"{rule.name}_gpu", "\n\n".join((words, kernels, steps, more)))
     return _modules[at]
 
 
 def launch(kernel: Any, programs: int, like: Tensor, *arguments: Any, **constants: Any) -> None:
     """Run so many programs of a kernel on the device of `like`: Triton itself takes the current one.
 
-    Fusion is off: spikes must equal those of the reference, and those of backward those of forward.
+    Fusion is off, and libdevice keeps the smallest numbers: spikes must equal those of the reference, and those of
+    backward those of forward.
     """
     with torch.cuda.device_of(like):
-        kernel[(programs,)](*arguments, enable_fp_fusion=False, **constants)
+        kernel[(programs,)](*arguments, enable_fp_fusion=False, enable_reflect_ftz=False, **constants)
+
+
+def _strides(rows: Sequence[Tensor]) -> tuple[int, ...]:
+    """From step to step of some [T, N] tensors, or [1, N] where all steps are the same."""
+    return tuple(0 if len(x) == 1 else x.stride(0) for x in rows)
+
+
+class _Launch:
+    """A rule on some neurons: the module of its kernels, and what all of them are launched with."""
+
+    def __init__(self, rule: Rule, inputs: Sequence[Tensor], like: Tensor, params: Sequence[Tensor], wanted: Any):
+        self.code, self.like = module(rule, like.dtype, wanted), like
+        self.steps, self.neurons = inputs[0].shape
+        rows, states = len(inputs) + len(rule.outputs), len(rule.states)
+        graph = rule.backward(wanted)
+        held = Held(rows, self.code.SEEN.value, 2 * states + sum(wanted[len(inputs) :]), len(graph.ops))
+        sizes = inputs[0].dtype.itemsize, like.dtype.itemsize
+        self.block = block(self.neurons, processors(like.device), held, *sizes)
+        self.given = tuple(inputs), _strides(inputs)
+        self.params = tuple(params)
+        wide = tuple(map(int, numba_backend.per_neuron(params)))
+        self.constants = {"wide": wide, "S": len(rule.states), **self.block._asdict()}
+
+    def __call__(self, kernel: Any, *arguments: Any, **constants: Any) -> None:
+        programs = -(-self.neurons // self.block.BLOCK)
+        launch(kernel, programs, self.like, *arguments, self.steps, self.neurons, **self.constants, **constants)
+
+    def marks(self) -> Tensor:
+        """Room for the states at the start of each segment, and of each step after the last."""
+        count = sum(divmod(self.steps, self.block.SEGMENT))
+        return self.like.new_empty(count, self.code.SEEN.value, self.neurons)
 
 
 def forward(
     rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N]."""
-    steps, neurons = inputs[0].shape
-    code = module(rule, initial.dtype, (True,) * len(inputs) + (False,) * len(params))
-    outputs, final = [torch.empty_like(inputs[0]) for _ in rule.outputs], torch.empty_like(initial)
-    wide = tuple(int(p.numel() != 1) for p in params)
-    size, warps = block(neurons, processors(initial.device))
-    launch(
-        code.forward, -(-neurons // size), initial,
-        tuple(inputs), initial, tuple(params), tuple(outputs), final, steps, neurons,
-        wide=wide, S=len(rule.states), BLOCK=size, num_warps=warps,
-    )  # fmt: skip
+    """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N].
+
+    The rows of an input are in one piece; their stride is free, and 0 where all steps are the same.
+    """
+    wanted = (True,) * len(inputs) + (False,) * len(params)
+    outputs, final, _ = _forward(_Launch(rule, inputs, initial, params, wanted), rule, initial, None)
     return outputs, final
+
+
+def forward_marked(
+    rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor], wanted: tuple[bool, ...]
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """The same, and the marks that `backward` of the wanted gradients would otherwise make itself."""
+    run = _Launch(rule, inputs, initial, params, wanted)
+    return _forward(run, rule, initial, run.marks())
+
+
+def _forward(run: _Launch, rule: Rule, initial: Tensor, marks: Any) -> tuple[list[Tensor], Tensor, Any]:
+    like, final = run.given[0][0], torch.empty_like(initial)
+    outputs = [like.new_empty(like.shape) for _ in rule.outputs]
+    run(run.code.forward, *run.given, initial, run.params, tuple(outputs), final, marks)
+    return outputs, final, marks
 
 
 def backward(
@@ -123,24 +154,23 @@ def backward(
     g_outputs: Sequence[Tensor],
     g_final: Tensor,
     wanted: tuple[bool, ...],
+    marks: Tensor | None = None,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N]."""
-    steps, neurons = inputs[0].shape
-    code, count = module(rule, initial.dtype, wanted), sum(wanted[len(inputs) :])
-    segment = math.isqrt(max(steps - 1, 0)) + 1
-    segments = -(-steps // segment)
-    g_inputs = [torch.empty_like(x) for x, want in zip(inputs, wanted, strict=False) if want]
-    g_initial = torch.empty_like(initial)
-    g_params = initial.new_zeros(count, neurons)
-    seen = code.SEEN.value
-    marks, trail = initial.new_empty(segments, seen, neurons), initial.new_empty(segment, seen, neurons)
-    size, warps = block(neurons, processors(initial.device))
-    launch(
-        code.backward, -(-neurons // size), initial,
-        tuple(inputs), initial, tuple(params), tuple(g_outputs), g_final, tuple(g_inputs), g_initial, g_params,
-        marks, trail, steps, neurons, segment, segments,
-        wide=tuple(int(p.numel() != 1) for p in params), S=len(rule.states), P=count,
-        BLOCK=size, num_warps=warps,
+    """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N].
+
+    inputs as those of `forward`; g_outputs too, or [1, N] where all steps are the same; marks: those of
+    `forward_marked`, else they are made here.
+    """
+    run, count = _Launch(rule, inputs, initial, params, wanted), sum(wanted[len(inputs) :])
+    if marks is None:
+        marks = run.marks()
+        if marks.numel():
+            run(run.code.mark, *run.given, initial, run.params, marks)
+    g_inputs = [x.new_empty(x.shape) for x, want in zip(inputs, wanted, strict=False) if want]
+    g_initial, g_params = torch.empty_like(initial), initial.new_empty(count, run.neurons)
+    run(
+        run.code.backward, *run.given, run.params, tuple(g_outputs), _strides(g_outputs), g_final,
+        tuple(g_inputs), g_initial, g_params, marks, P=count,
     )  # fmt: skip
     return g_inputs, g_initial, g_params
 
@@ -148,7 +178,7 @@ def backward(
 class Triton(Kernels):
     """A block of neurons per program, on CUDA tensors; on CPU tensors in Triton's interpreter, for checking."""
 
-    name, description = "triton", "Triton, one program per block of neurons"
+    name, description, still = "triton", "Triton, one program per block of neurons", True
     forward, backward = staticmethod(forward), staticmethod(backward)
 
     def lacks(self, device: str) -> str | None:

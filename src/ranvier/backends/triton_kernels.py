@@ -1,149 +1,29 @@
-"""The loops over time for GPUs, and what the words of a rule mean to Triton.
+"""The loops over time for GPUs.
 
-The text of this file, followed by the steps printed from one rule (see `triton_backend.py`), makes the module that runs
-that rule. A program carries one block of neurons through all steps, its states in registers. Fused multiply-add is off
-(`enable_fp_fusion=False` at launch), so spikes equal those of the reference bit for bit.
+The words (`triton_ops.py`), the text of this file from its first ruled line on, and the steps printed from one rule
+(see `triton_backend.py`) make the module that runs that rule. A program carries one block of neurons through all steps,
+its states in registers. Fused multiply-add is off (`enable_fp_fusion=False` at launch), so spikes equal those of the
+reference bit for bit.
+
+Time is cut into segments of a few steps. The rows of a segment are asked for at once, for a row takes long to come;
+backward holds them and the states between them in registers, so it reads each row once and writes no state. It needs
+the states at the start of each segment, the marks: forward leaves them on its way, or `mark` makes them. The steps
+that fill no segment, at the end, have a mark each.
 
 Axes: T steps, N neurons (batch and features together), S states, P parameters with a gradient.
-Memory traffic per neuron and step: forward reads the inputs and writes the outputs; backward reads inputs (again) and
-output gradients, writes input gradients, and keeps 2 sqrt(T) instead of T states per neuron in scratch (none, and reads
-no inputs, where the rule is linear).
+Memory traffic per neuron and step: forward reads the inputs and writes the outputs; backward reads inputs and output
+gradients and writes input gradients; marks add one state in SEGMENT steps. `mark` reads the inputs once more.
 """
 
 import triton
 import triton.language as tl
 
-REAL = tl.constexpr(tl.float32)  # the dtype of states and of all arithmetic
-STAGES = tl.constexpr(4)  # steps whose rows are asked for before they are wanted: a row takes long to come
-
-
-# ---------------------------------------------------------------- the words
-@triton.jit
-def const(c: tl.constexpr):
-    return tl.full((), c, REAL)  # a bare number may be rounded to float32 on its way
-
-
-@triton.jit
-def spike(u):
-    return (u >= 0).to(u.dtype)
-
-
-@triton.jit
-def spike_strict(u):
-    return (u > 0).to(u.dtype)
-
-
-@triton.jit
-def same(a):
-    return a
-
-
-@triton.jit
-def inject(model, measured):
-    return measured
-
-
-@triton.jit
-def where(condition, a, b):
-    return tl.where(condition, a, b)
-
-
-@triton.jit
-def negate(condition):
-    return condition == 0
-
-
-@triton.jit
-def div(a, b):
-    if REAL == tl.float64:
-        return a / b
-    else:
-        a, b = tl.broadcast(a, b)
-        return tl.div_rn(a, b)  # plain division is approximate
-
-
-@triton.jit
-def exp(a):
-    return tl.exp(a)
-
-
-@triton.jit
-def log(a):
-    return tl.log(a)
-
-
-@triton.jit
-def sqrt(a):
-    if REAL == tl.float64:
-        return tl.sqrt(a)
-    else:
-        return tl.sqrt_rn(a)
-
-
-@triton.jit
-def tanh(a):
-    e = tl.exp(-2.0 * tl.abs(a))
-    far = (1.0 - e) / (1.0 + e)
-    far = tl.where(a < 0, -far, far)
-    if REAL == tl.float64:
-        return far
-    else:
-        s = a * a
-        near = a * (1.0 + s * (-1 / 3 + s * (2 / 15 + s * (-17 / 315 + s * (62 / 2835)))))
-        return tl.where(tl.abs(a) < 0.3, near, far)
-
-
-@triton.jit
-def sigmoid(a):
-    return 1.0 / (1.0 + tl.exp(-a))
-
-
-@triton.jit
-def softplus(a):
-    return tl.maximum(a, 0.0) + tl.log(1.0 + tl.exp(-tl.abs(a)))
-
-
-@triton.jit
-def absolute(a):
-    return tl.abs(a)
-
-
-@triton.jit
-def sign(a):
-    return (a > 0).to(a.dtype) - (a < 0).to(a.dtype)
-
-
-@triton.jit
-def floor(a):
-    return tl.floor(a)
-
-
-@triton.jit
-def nearest(a):
-    # adding and taking away 1.5 * 2^(mantissa bits) rounds to the nearest whole number, halves to even
-    if REAL == tl.float64:
-        big: tl.constexpr = 6755399441055744.0
-    else:
-        big: tl.constexpr = 12582912.0
-    return tl.where(tl.abs(a) < big / 3, (a + big) - big, a)
-
-
-@triton.jit
-def minimum(a, b):
-    return tl.minimum(a, b)
-
-
-@triton.jit
-def maximum(a, b):
-    return tl.maximum(a, b)
-
-
-@triton.jit
-def clamp(a, low, high):
-    return tl.minimum(tl.maximum(a, low), high)
-
+# In the module of a rule these are its own; what stands above the next line is left out there.
+from ranvier.backends.triton_ops import INTERPRETED, REAL
 
 # ---------------------------------------------------------------- the steps: printed from the rule
+
+
 @triton.jit
 def spread(a, like):
     """A result over the whole block: one made of parameters alone is smaller."""
@@ -186,6 +66,47 @@ def read(pointers, at, mask):
 
 
 @triton.jit
+def real(row):
+    """A row in the dtype of the arithmetic; until it is needed it waits in its own, perhaps half as wide."""
+    wide = ()
+    for k in tl.static_range(len(row)):
+        wide = wide + (row[k].to(REAL),)
+    return wide
+
+
+@triton.jit
+def again(state):
+    """The same states, not known to the compiler as such: else it would keep what `advance` made of them for the
+    adjoint, in registers that it does not have."""
+    if INTERPRETED or REAL == tl.float64:
+        return state
+    else:
+        new = ()
+        for k in tl.static_range(len(state)):
+            new = new + (tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [state[k]], tl.float32, True, 1),)
+        return new
+
+
+@triton.jit
+def read_step(pointers, strides, t, offs, mask):
+    """One block of step t from each of some [T, N] tensors; one that is the same at all steps has stride 0."""
+    row = ()
+    for k in tl.static_range(len(pointers)):
+        start = tl.cast(t, tl.int64) * tl.cast(strides[k], tl.int64)
+        row = row + (tl.load(pointers[k] + (start + offs), mask=mask, other=0.0),)
+    return row
+
+
+@triton.jit
+def read_segment(pointers, strides, start, offs, mask, SEGMENT: tl.constexpr):
+    """The same for all steps of a segment at once."""
+    rows = ()
+    for k in tl.static_range(SEGMENT):
+        rows = rows + (read_step(pointers, strides, start + k, offs, mask),)
+    return rows
+
+
+@triton.jit
 def write(pointers, at, mask, row):
     """One block into each of a tuple of [T, N] tensors."""
     for k in tl.static_range(len(pointers)):
@@ -220,61 +141,110 @@ def read_params(pointers, offs, mask, wide: tl.constexpr):
     return row
 
 
+@triton.jit
+def zeros(like, P: tl.constexpr):
+    """P blocks of zeros."""
+    row = ()
+    for _ in tl.static_range(P):
+        row = row + (tl.zeros(like.shape, REAL),)
+    return row
+
+
+@triton.jit
+def added(row, more):
+    """The sums of two tuples of blocks."""
+    sums = ()
+    for k in tl.static_range(len(row)):
+        sums = sums + (row[k] + more[k],)
+    return sums
+
+
 # ---------------------------------------------------------------- the loops over time
-@triton.jit
-def forward(inputs, initial, parameters, outputs, final, T, N, wide: tl.constexpr, S: tl.constexpr,
-            BLOCK: tl.constexpr):  # fmt: skip
-    """inputs, outputs: tuples of [T, N]; initial, final [S, N]; parameters: tuple of [1] or [N]."""
-    N = tl.cast(N, tl.int64)  # 1 is a constant to Triton, without methods
-    offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = offs < N
-    p = read_params(parameters, offs, mask, wide)
-    state = read_stack(initial, offs, mask, N, S)
-    for t in tl.range(T, num_stages=STAGES):
-        at = t * N + offs
-        y, state = step(read(inputs, at, mask), state, p)
-        write(outputs, at, mask, y)
-    write_stack(final, offs, mask, N, state, S)
-
-
-@triton.jit
-def backward(inputs, initial, parameters, g_outputs, g_final, g_inputs, g_initial, g_params, marks, trail, T, N,
-             segment, segments, wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """inputs, g_outputs, g_inputs: tuples of [T, N]; initial, g_final, g_initial [S, N]; g_params [P, N].
-
-    Scratch: marks [segments, SEEN, N], the states seen again at the start of each segment; trail [segment, SEEN, N].
+@triton.jit(do_not_specialize=["T"])
+def forward(inputs, strides, initial, parameters, outputs, final, marks, T, N, wide: tl.constexpr, S: tl.constexpr,
+            SEGMENT: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """inputs, outputs: tuples of [T, N]; strides: from step to step of each input; initial, final [S, N];
+    parameters: tuple of [1] or [N]; marks [T // SEGMENT + T % SEGMENT, SEEN, N], or None where nobody needs them.
     """
     N = tl.cast(N, tl.int64)  # 1 is a constant to Triton, without methods
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
     p = read_params(parameters, offs, mask, wide)
+    state = read_stack(initial, offs, mask, N, S)
+    segments = T // SEGMENT
+    for m in range(segments):
+        rows = read_segment(inputs, strides, m * SEGMENT, offs, mask, SEGMENT)
+        if marks is not None:
+            write_stack(marks + m * SEEN * N, offs, mask, N, seen(state), SEEN)
+        for k in tl.static_range(SEGMENT):
+            y, state = step(real(rows[k]), state, p)
+            write(outputs, (m * SEGMENT + k) * N + offs, mask, y)
+    for k in range(T - segments * SEGMENT):
+        t = segments * SEGMENT + k
+        if marks is not None:
+            write_stack(marks + (segments + k) * SEEN * N, offs, mask, N, seen(state), SEEN)
+        y, state = step(real(read_step(inputs, strides, t, offs, mask)), state, p)
+        write(outputs, t * N + offs, mask, y)
+    write_stack(final, offs, mask, N, state, S)
+
+
+@triton.jit(do_not_specialize=["T"])
+def mark(inputs, strides, initial, parameters, marks, T, N, wide: tl.constexpr, S: tl.constexpr,
+         SEGMENT: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """The marks that forward would have left."""
+    N = tl.cast(N, tl.int64)
+    offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = offs < N
+    p = read_params(parameters, offs, mask, wide)
     state = seen(read_stack(initial, offs, mask, N, S))
     write_stack(marks, offs, mask, N, state, SEEN)
-    for m in range(1, segments):
-        for k in tl.range(segment, num_stages=STAGES):
-            state = advance(read(inputs, ((m - 1) * segment + k) * N + offs, mask), state, p)
+    segments = T // SEGMENT
+    rest = T - segments * SEGMENT
+    for m in range(1, segments + tl.minimum(rest, 1)):
+        rows = read_segment(inputs, strides, (m - 1) * SEGMENT, offs, mask, SEGMENT)
+        for k in tl.static_range(SEGMENT):
+            state = advance(real(rows[k]), state, p)
         write_stack(marks + m * SEEN * N, offs, mask, N, state, SEEN)
-    tl.debug_barrier()  # what this block wrote it will read
+    for k in range(1, rest):
+        x = read_step(inputs, strides, segments * SEGMENT + k - 1, offs, mask)
+        state = advance(real(x), state, p)
+        write_stack(marks + (segments + k) * SEEN * N, offs, mask, N, state, SEEN)
+
+
+@triton.jit(do_not_specialize=["T"])
+def backward(inputs, strides, parameters, g_outputs, g_strides, g_final, g_inputs, g_initial, g_params, marks, T, N,
+             wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, SEGMENT: tl.constexpr,
+             BLOCK: tl.constexpr):  # fmt: skip
+    """inputs, g_outputs, g_inputs: tuples of [T, N]; strides, g_strides: from step to step of the first two; g_final,
+    g_initial [S, N]; g_params [P, N]; marks as forward leaves them.
+    """
+    N = tl.cast(N, tl.int64)
+    offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = offs < N
+    p = read_params(parameters, offs, mask, wide)
     carry = read_stack(g_final, offs, mask, N, S)
-    sums = read_stack(g_params, offs, mask, N, P)
-    for back in range(segments):
-        start = (segments - 1 - back) * segment
-        length = tl.minimum(segment, T - start)
-        state = read_stack(marks + (segments - 1 - back) * SEEN * N, offs, mask, N, SEEN)
-        for k in tl.range(length, num_stages=STAGES):
-            write_stack(trail + k * SEEN * N, offs, mask, N, state, SEEN)
-            state = advance(read(inputs, (start + k) * N + offs, mask), state, p)
-        tl.debug_barrier()
-        for i in tl.range(length, num_stages=STAGES):
-            k = length - 1 - i
-            at = (start + k) * N + offs
-            state = read_stack(trail + k * SEEN * N, offs, mask, N, SEEN)
-            carry, gx, gp = adjoint(read(inputs, at, mask), state, p, read(g_outputs, at, mask), carry)
-            write(g_inputs, at, mask, gx)
-            more = ()
-            for j in tl.static_range(P):
-                more = more + (sums[j] + gp[j],)
-            sums = more
-        tl.debug_barrier()
+    sums = zeros(offs, P)
+    segments = T // SEGMENT
+    rest = T - segments * SEGMENT
+    for i in range(rest):
+        k = rest - 1 - i
+        t = segments * SEGMENT + k
+        state = read_stack(marks + (segments + k) * SEEN * N, offs, mask, N, SEEN)
+        x = read_step(inputs, strides, t, offs, mask)
+        g = read_step(g_outputs, g_strides, t, offs, mask)
+        carry, gx, gp = adjoint(real(x), state, p, real(g), carry)
+        write(g_inputs, t * N + offs, mask, gx)
+        sums = added(sums, gp)
+    for i in range(segments):
+        m = segments - 1 - i
+        rows = read_segment(inputs, strides, m * SEGMENT, offs, mask, SEGMENT)
+        grads = read_segment(g_outputs, g_strides, m * SEGMENT, offs, mask, SEGMENT)
+        states = (read_stack(marks + m * SEEN * N, offs, mask, N, SEEN),)
+        for k in tl.static_range(SEGMENT - 1):
+            states = states + (advance(real(rows[k]), states[k], p),)
+        for k in tl.static_range(SEGMENT - 1, -1, -1):
+            carry, gx, gp = adjoint(real(rows[k]), again(states[k]), p, real(grads[k]), carry)
+            write(g_inputs, (m * SEGMENT + k) * N + offs, mask, gx)
+            sums = added(sums, gp)
     write_stack(g_initial, offs, mask, N, carry, S)
     write_stack(g_params, offs, mask, N, sums, P)

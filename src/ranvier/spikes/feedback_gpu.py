@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import torch
+import triton
 from torch import Tensor
 
 from ranvier.backends import numba_backend, op, triton_backend
@@ -58,8 +59,11 @@ def kernels(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...]) -> ModuleT
 
 
 def _product(weight: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which the product is made: that of the weight if that is the shorter one."""
-    lost = weight.dtype == torch.bfloat16 and not weight.is_cuda  # Triton's interpreter cannot multiply bfloat16
+    """The dtype in which the product is made: that of the weight if that is the shorter one.
+
+    Triton's interpreter cannot multiply bfloat16.
+    """
+    lost = weight.dtype == torch.bfloat16 and triton.knobs.runtime.interpret  # type: ignore
     return dtype if weight.dtype.itemsize >= 4 or lost else weight.dtype
 
 

@@ -16,7 +16,6 @@ import triton.language as tl
 
 # In the module of a rule these are its own; what stands above the next line is left out there.
 from ranvier.backends.triton_kernels import (
-    REAL,
     SEEN,
     adjoint,
     advance,
@@ -28,6 +27,7 @@ from ranvier.backends.triton_kernels import (
     write,
     write_stack,
 )
+from ranvier.backends.triton_ops import REAL
 
 
 # ---------------------------------------------------------------- the product of a block

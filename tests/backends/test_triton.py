@@ -1,0 +1,135 @@
+"""What is the GPU kernels' own: segments of time, marks, strides, half precision; in Triton's interpreter."""
+
+import pytest
+import torch
+
+import ranvier as rv
+from ranvier.backends import op, reference, triton_backend
+from ranvier.backends.triton_block import Block, Held, block
+from ranvier.ops import clamp, maximum, minimum, softplus
+
+
+def case(neuron, steps, neurons, dtype=torch.float32, seed=0):
+    """A rule, and inputs, initial state, parameters, output gradients, gradient of the final state, as kernels take
+    them."""
+    rule, g = neuron.bound(()), torch.Generator().manual_seed(seed)
+    real = torch.float64 if dtype == torch.float64 else torch.float32
+
+    def some(*shape, dtype=dtype):
+        return torch.rand(*shape, generator=g, dtype=torch.float64).to(dtype)
+
+    inputs = [some(steps, neurons) * 1.5 for _ in rule.inputs]
+    initial = some(len(rule.states), neurons, dtype=real) * 0.5
+    params = op.flat_params([p.detach() for p in neuron.values(inputs[0])], (neurons,), real)
+    grads = [some(steps, neurons) - 0.4 for _ in rule.outputs]
+    return rule, inputs, initial, params, grads, some(len(rule.states), neurons, dtype=real) - 0.5
+
+
+def judged(rule, inputs, initial, params, grads, g_final, wanted):
+    """Outputs, final state, and the gradients that `backward` gives, by the reference."""
+    real, neurons = initial.dtype, initial.shape[1]
+    xs = [x.to(real).detach().requires_grad_(w) for x, w in zip(inputs, wanted, strict=False)]
+    wide = [p.expand(neurons).clone().requires_grad_(w) for p, w in zip(params, wanted[len(xs) :], strict=True)]
+    start = initial.clone().requires_grad_()
+    outputs, after = reference.scan(rule, xs, list(start.unbind(0)), wide)
+    ends = [*outputs, torch.stack(list(after)) if after else start]
+    sought = [*(x for x in xs if x.requires_grad), start, *(p for p in wide if p.requires_grad)]
+    seeds = [*(g.to(real) for g in grads), g_final]
+    found = torch.autograd.grad(ends, sought, seeds, allow_unused=True)
+    found = [torch.zeros_like(s) if g is None else g for s, g in zip(sought, found, strict=True)]
+    return [y.detach() for y in ends], found
+
+
+def check(given, wanted=None, tolerance=1e-5):
+    rule, inputs, initial, params, grads, g_final = given
+    wanted = wanted or (True,) * (len(inputs) + len(params))
+    ends, true = judged(*given, wanted)
+    outputs, final, marks = triton_backend.forward_marked(rule, inputs, initial, params, wanted)
+    for got, y in zip((*outputs, final), ends, strict=True):
+        torch.testing.assert_close(got, y.to(got.dtype), rtol=tolerance, atol=tolerance)
+    assert not rule.binary or torch.equal(outputs[0], ends[0].to(outputs[0].dtype))
+    for left in (marks, None):
+        g_x, g_initial, g_params = triton_backend.backward(rule, inputs, initial, params, grads, g_final, wanted, left)
+        for got, g in zip((*g_x, g_initial, *g_params), true, strict=True):
+            bound = tolerance if got.dtype in (torch.float32, torch.float64) else 1e-2
+            torch.testing.assert_close(got, g.to(got.dtype), rtol=bound, atol=bound * max(1.0, g.abs().max().item()))
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Segments of four steps, blocks of 32 neurons."""
+    monkeypatch.setattr(triton_backend, "block", lambda *given: Block(32, 4, 1))
+
+
+@pytest.mark.usefixtures("poisoned", "short")
+@pytest.mark.parametrize("steps", [1, 3, 4, 5, 8, 11])
+@pytest.mark.parametrize("neuron", [rv.LIF, rv.ALIF, rv.LI, rv.TimedLI], ids=lambda c: c.__name__)
+def test_time_is_cut_into_segments(neuron, steps):
+    check(case(neuron(), steps, 33))
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("neurons", [1, 7, 257, 512, 513, 1025])
+def test_odd_numbers_of_neurons(neurons):
+    check(case(rv.ALIF(beta=torch.rand(neurons)), 18, neurons))
+
+
+@pytest.mark.usefixtures("poisoned", "short")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_other_precisions(dtype):
+    check(case(rv.ALIF(), 11, 40, dtype), tolerance=1e-3 if dtype.itemsize == 2 else 1e-10)
+
+
+@pytest.mark.usefixtures("poisoned", "short")
+def test_tensors_that_are_the_same_at_all_steps_are_read_as_they_are():
+    rule, inputs, initial, params, grads, g_final = case(rv.LIF(), 11, 33)
+    still = [inputs[0][:1].expand(11, 33)], [grads[0][:1].expand(11, 33)]
+    check((rule, still[0], initial, params, still[1], g_final))
+    wide = torch.rand(11, 3, 33)[:, 1]  # every third row of a larger tensor
+    check((rule, [wide], initial, params, grads, g_final))
+
+
+@pytest.mark.usefixtures("poisoned", "short")
+@pytest.mark.parametrize("wanted", [(True, False, False, False), (False, True, False, False), (False,) * 4], ids=str)
+def test_only_what_is_wanted_is_made(wanted):
+    check(case(rv.LIF(), 11, 33), wanted)
+
+
+def test_a_linear_rule_leaves_no_marks():
+    rule, inputs, initial, params, *_ = case(rv.LI(), 11, 33)
+    *_, marks = triton_backend.forward_marked(rule, inputs, initial, params, (True, False))
+    assert marks.numel() == 0
+
+
+def test_another_length_of_time_compiles_nothing_new():
+    code = triton_backend.module(rv.LIF().bound(()), torch.float32, (True, False, False, False))
+    assert all(k.kwargs["do_not_specialize"] == ["T"] for k in (code.forward, code.mark, code.backward))
+
+
+def test_blocks_grow_with_the_neurons_and_thin_ones_ask_for_more_steps_at_once():
+    lif, large = Held(2, 1, 4, 18), Held(4, 2, 9, 288)
+    thin, thick = block(4096, 132, lif), block(1 << 22, 132, lif)
+    assert thin.BLOCK == 32 and thin.SEGMENT >= 16 and thick.BLOCK == 4 * 32 * thick.num_warps
+    assert block(1 << 22, 132, lif, width=2).BLOCK == 8 * 128
+    assert block(1 << 22, 132, large).SEGMENT * large.ops <= 1024
+    assert all(block(n, 132, held).SEGMENT >= 1 for n in (1, 33, 1 << 30) for held in (lif, large))
+
+
+class Words(rv.Neuron):
+    v = rv.State(0.0)
+
+    @staticmethod
+    def rule(x, v):
+        return (softplus(x), minimum(x, 0.5), maximum(x, 0.5), clamp(x, -1.0, 1.0), minimum(0.5 + 0.0 * x, x)), v
+
+
+def test_small_and_missing_numbers():
+    """softplus of a large negative number is not 0, and a missing number stays one: as in torch."""
+    grid = [-80.0, -40.0, -17.0, -16.0, -10.0, -1.0, 0.0, 3.0, 40.0, torch.inf, -torch.inf, torch.nan]
+    x = torch.tensor(grid).reshape(1, 1, -1)
+    with rv.backend("reference"):
+        true = Words()(x)
+    with rv.backend("triton"):
+        fast = Words()(x)
+    for y, z in zip(true, fast, strict=True):
+        torch.testing.assert_close(z, y, rtol=2e-6, atol=0.0, equal_nan=True)
