@@ -270,7 +270,9 @@ class Rectangle(surrogate.SurrogateFunctionBase):
         return (alpha * x + 0.5).clamp(0.0, 1.0)
 
 
-@pytest.mark.parametrize("smooth", [Rectangle(2.0), surrogate.ATan(spiking=False), torch.sigmoid], ids=repr)
+@pytest.mark.parametrize(
+    "smooth", [Rectangle(2.0), surrogate.ATan(spiking=False), torch.sigmoid], ids=["own", "ATan", "torch"]
+)
 def test_any_function_fires(smooth):
     with ranvier.backend("reference"):
         spikes, gradient = run(neuron.LIFNode(surrogate_function=smooth))

@@ -165,3 +165,13 @@ def test_lowpass_of_extreme_time_constants_stays_finite():
     x = torch.ones(3, 1, 1)
     assert rv.Lowpass(tau=1e-6, dt=1.0)(x).flatten().tolist() == [1.0, 1.0, 1.0]
     assert rv.Lowpass(tau=1e9, dt=1e-3)(x).abs().max() < 1e-6
+
+
+def test_a_refractory_layer_hears_of_changes_to_its_neuron():
+    layer, x = rv.Refractory(rv.LIF(), period=1), torch.rand(9, 2, 3, requires_grad=True)
+    with rv.backend("reference"):
+        (first,) = torch.autograd.grad(layer(x).sum(), x)
+        layer.neuron.surrogate = rv.surrogate.boxcar(0.2, 5.0)
+        (second,) = torch.autograd.grad(layer(x).sum(), x)
+        (fresh,) = torch.autograd.grad(rv.Refractory(rv.LIF(surrogate=layer.neuron.surrogate), period=1)(x).sum(), x)
+    assert torch.equal(second, fresh) and not torch.equal(first, second)

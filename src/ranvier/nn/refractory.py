@@ -38,14 +38,14 @@ class Refractory(Temporal):
             raise ValueError(f"Refractory: wanted period >= 0 and dt > 0, got {period!r} and {dt!r}")
         self.neuron, self.held, self.records = neuron, tuple(held), (*neuron.states, "left", "z")
         self.register_buffer("silence", torch.ceil(quotient * (1.0 - 1e-6)).to(torch.get_default_dtype()))
-        self._rules: dict[tuple[str, ...], Rule] = {}
+        self._rules: dict[tuple[str, ...], tuple[Rule, Rule]] = {}  # the neuron's rule, and this one around it
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_rules": {}}  # made again where they are needed
 
     def bound(self, names: tuple[str, ...]) -> Rule:
-        if names not in self._rules:
-            inner, held = self.neuron.bound(()), self.held
+        inner, held = self.neuron.bound(()), self.held
+        if names not in self._rules or self._rules[names][0] is not inner:  # the neuron may have been changed
             n, s = len(inner.inputs), len(inner.states)
 
             def function(*values: Any) -> tuple[tuple, tuple]:
@@ -63,8 +63,8 @@ class Refractory(Temporal):
             name = f"Refractory_{inner.name}"
             rule = Rule(name, function, inner.surrogate, inner.inputs, states, params, inner.numbers)
             op.register(rule)
-            self._rules[names] = rule
-        return self._rules[names]
+            self._rules[names] = inner, rule
+        return self._rules[names][1]
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         xs = self.neuron._inputs(x)
