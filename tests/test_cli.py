@@ -156,7 +156,7 @@ def test_the_doctor_does_not_judge_what_learns_without_gradients(main):
 
 def test_explain_names_a_machine_for_every_layer(main):
     status, output, _ = main("explain", "digits", *SMALL[:6])
-    assert status == 0 and output.count("LIF") == 3
+    assert status == 0 and output.count("LIF numba:") == 3
 
 
 def test_help_names_the_commands(main):

@@ -17,8 +17,8 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
 def learned(layer):
-    """Every parameter of a neuron as one that is trained."""
-    for k in layer.params:
+    """Every parameter of a neuron that can be trained as one that is."""
+    for k in layer.learnable:
         value = getattr(layer, k).detach().clone()
         delattr(layer, k)
         layer.register_parameter(k, torch.nn.Parameter(value))

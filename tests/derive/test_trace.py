@@ -74,7 +74,7 @@ def test_the_error_shows_the_line_of_the_rule():
 
 
 def test_a_rule_takes_what_the_class_declares():
-    with pytest.raises(TypeError, match="it lacks \\['k'\\]"):
+    with pytest.raises(TypeError, match="does not take \\['k'\\], which Forgetful declares"):
 
         class Forgetful(Neuron):
             k = Param(1.0)

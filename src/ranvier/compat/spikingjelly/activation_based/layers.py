@@ -232,7 +232,7 @@ class SynapseFilter(Carried):
 
     def __init__(self, tau: float = 100.0, learnable: bool = False, step_mode: str = "s"):
         core = ranvier.SynapseFilter(tau, learn="tau" if learnable else ())
-        super().__init__(core, step_mode, {"w": "rate"} if learnable else {})
+        super().__init__(core, step_mode, {"w": "rate"} if learnable else {}, {"w": ()})
         self.learnable = learnable
 
     @property

@@ -130,7 +130,8 @@ class GatedLIFNode(MultiStepModule, Carried):
             "v_threshold": "membrane.threshold", "linear_decay": "membrane.linear_decay",
             "v_subreset": "membrane.v_subreset", "conduct": "conduct",
         }  # fmt: skip
-        shapes = {} if inplane is None else dict.fromkeys(names, (inplane,)) | {"conduct": (T, inplane)}
+        each = () if inplane is None else (inplane,)
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, each) | {"conduct": (T, *each)}
         Carried.__init__(self, core, "m", names, shapes)
         self.T, self.surrogate_function = T, surrogate_function
         _fused(self)
