@@ -1,0 +1,71 @@
+"""Promises of the library, and which of them are not kept yet."""
+
+from fnmatch import fnmatchcase
+
+import pytest
+import torch
+from catalogue import CASES, KINDS, STAGES
+from judge import asked
+
+# test: {reason: cases, and after a minus those it leaves out}. Each must fail: what is mended has to be struck out.
+_META = "load_state_dict(assign=True) leaves a neuron's constants on meta"
+_NORMS = "-*ThroughTime* -*EffectiveBatchNorm* -numba-ThresholdBatchNorm?d -numba-ThresholdBatchNorm?d[.-]*"
+_NO_NUMBERS = f"numba-* {_NORMS} -*Dropout* -*DropConnect* -numba-GatedLIF* -*Attention* -*learned*"
+_ON_META = f"{_NO_NUMBERS} -numba-Delay-* -numba-LearnedDelay-* -*DelayedLinear* -*SpikingActivation*"
+KNOWN: dict[str, dict[str, str]] = {
+    "test_networks_are_built_on_meta": {_META: _NO_NUMBERS},
+    "test_copies_of_a_used_network_are_that_network": {_META: _ON_META.replace("numba-* ", "numba-*-meta ", 1)},
+    "test_a_network_on_meta_gives_shapes": {
+        "a plan asks for autocast on meta, or takes its kernels": "*+* numba-deep* numba-events* *MaskedPSN",
+    },
+    "test_nan_in_one_number_stays_where_it_is": {"a slope beside NaN is NaN, not 0": "numba-AnalogLIF-*"},
+    "test_short_numbers": {"torch has no short complex numbers": "*-AssociativeResonate-torch.bfloat16"},
+    "test_outputs_can_be_changed_in_place": {"SpikingActivation gives a view": "*-SpikingActivation"},
+    "test_recomputed_is_the_same": {
+        "refused though there is no state": "*-ElementwiseRecurrent-torch* *-LinearRecurrent-torch*",
+    },
+    "test_under_every_verb_with_state_recomputed_is_the_same_or_refused": {
+        "torch refuses, but without the cure": "Linear, LIF, Dropout-record-torch",
+    },
+    "test_a_stream_and_no_grad_need_no_recomputation": {"ranvier.checkpoint is refused without gradients": "*"},
+    "test_random_layers": {"a convolution that refuses in a stage is not named": "unnamed"},
+    "test_random_nets_give_the_same_in_pieces": {"a norm in a stage has a state, or none": "2 4 6 16 17"},
+    "test_exported_for_any_number_of_samples": {"the number of samples is taken for fixed": "deep"},
+    "test_quantisation_sees_the_layers": {"rv.Linear is passed over": "*"},
+}
+
+
+def _is_known(which: str, cases: str) -> bool:
+    words = cases.split() if "," not in cases else [cases]
+    leaves_out = any(fnmatchcase(which, word[1:]) for word in words if word.startswith("-"))
+    return not leaves_out and any(fnmatchcase(which, word) for word in words)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """So small are these networks that threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes `case` and `backend` is asked of every case on every backend; one that takes `kind`, of those
+    cases that stand for the others; one that takes `stage`, of those that are rows of layers; one that takes `one`, of
+    all cases on the backend that is chosen for tensors of the CPU."""
+    rows = {name: case for name, case in KINDS.items() if case in STAGES}
+    for name, some in {"case": CASES, "kind": KINDS, "stage": rows, "one": CASES}.items():
+        if {name, "backend"} <= set(metafunc.fixturenames):
+            pairs = [p for p in asked(some) if name != "one" or p[1] == "numba"]
+            metafunc.parametrize(
+                (name, "backend"), [(some[c], b) for c, b in pairs], ids=[f"{b}-{c}" for c, b in pairs]
+            )
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        name, _, which = item.name.partition("[")
+        for reason, cases in KNOWN.get(name, {}).items():
+            if _is_known(which.removesuffix("]"), cases):
+                item.add_marker(pytest.mark.xfail(strict=True, reason=reason))
