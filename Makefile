@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # Huge pages for large tensors: page faults cost as much as the kernels.
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test test-slow lint guard mutants bench clean
+.PHONY: demo test test-slow test-long lint guard mutants bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto -m slow
+
+test-long: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto -m long
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -17,7 +17,9 @@ settings.load_profile("ranvier")
 def pytest_collection_modifyitems(items):
     """Training takes its time, more of it where other programs run."""
     for item in items:
-        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+        if (item.get_closest_marker("slow") or item.get_closest_marker("long")) and not item.get_closest_marker(
+            "timeout"
+        ):
             item.add_marker(pytest.mark.timeout(1500))
 
 

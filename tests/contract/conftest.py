@@ -16,7 +16,7 @@ KNOWN: dict[str, dict[str, str]] = {
     "test_networks_are_built_on_meta": {_META: _NO_NUMBERS},
     "test_copies_of_a_used_network_are_that_network": {_META: _ON_META.replace("numba-* ", "numba-*-meta ", 1)},
     "test_a_network_on_meta_gives_shapes": {
-        "a plan asks for autocast on meta, or takes its kernels": "*+* numba-deep* numba-events* *MaskedPSN",
+        "it takes its kernels": "*MaskedPSN",
     },
     "test_nan_in_one_number_stays_where_it_is": {"a slope beside NaN is NaN, not 0": "numba-AnalogLIF-*"},
     "test_short_numbers": {"torch has no short complex numbers": "*-AssociativeResonate-torch.bfloat16"},
@@ -27,7 +27,6 @@ KNOWN: dict[str, dict[str, str]] = {
     "test_under_every_verb_with_state_recomputed_is_the_same_or_refused": {
         "torch refuses, but without the cure": "Linear, LIF, Dropout-record-torch",
     },
-    "test_a_stream_and_no_grad_need_no_recomputation": {"ranvier.checkpoint is refused without gradients": "*"},
     "test_random_layers": {"a convolution that refuses in a stage is not named": "unnamed"},
     "test_random_nets_give_the_same_in_pieces": {"a norm in a stage has a state, or none": "2 4 6 16 17"},
     "test_exported_for_any_number_of_samples": {"the number of samples is taken for fixed": "deep"},
@@ -58,14 +57,30 @@ def pytest_generate_tests(metafunc):
     for name, some in {"case": CASES, "kind": KINDS, "stage": rows, "one": CASES}.items():
         if {name, "backend"} <= set(metafunc.fixturenames):
             pairs = [p for p in asked(some) if name != "one" or p[1] == "numba"]
-            metafunc.parametrize(
-                (name, "backend"), [(some[c], b) for c, b in pairs], ids=[f"{b}-{c}" for c, b in pairs]
-            )
+            metafunc.parametrize((name, "backend"), [_asked(some, c, b) for c, b in pairs])
 
 
+def _asked(cases, name, backend):
+    """A case on a backend; those that others stand for are among the slow checks."""
+    marks = () if name in KINDS else (pytest.mark.slow,)
+    return pytest.param(cases[name], backend, id=f"{backend}-{name}", marks=marks)
+
+
+# Checks that take minutes together, though each is short.
+LONG_TOGETHER = {
+    "test_random_nets_give_the_same_in_pieces", "test_random_nets_give_the_same_bits_by_every_verb",
+    "test_few_spikes_differ_in_pieces", "test_storage_of_parameters_can_be_resized_after_use",
+    "test_each_gradient_is_the_same_whatever_else_is_wanted", "test_two_processes_train_as_one",
+    "test_the_layout_of_an_input_does_not_matter",
+}  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # before what is not asked for is left out
 def pytest_collection_modifyitems(items):
     for item in items:
         name, _, which = item.name.partition("[")
+        if name in LONG_TOGETHER:
+            item.add_marker(pytest.mark.slow)
         for reason, cases in KNOWN.get(name, {}).items():
             if _is_known(which.removesuffix("]"), cases):
                 item.add_marker(pytest.mark.xfail(strict=True, reason=reason))

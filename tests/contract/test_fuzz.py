@@ -52,7 +52,7 @@ def test_random_layers(kind, tmp_path_factory):
     assert not wrong, f"{KINDS[kind]}, {len(wrong)} times, first seeds:\n" + "\n".join(wrong[:5])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_random_layers(tmp_path):
     wrong = {kind: said for kind, said in fuzz(1000, 20_000, tmp_path / "report", 1400).items() if said}
     assert not wrong, "\n".join(f"{k}: {len(v)} times\n" + "\n".join(v[:10]) for k, v in wrong.items())

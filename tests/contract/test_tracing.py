@@ -45,7 +45,7 @@ def test_compiled_in_one_graph(name):
 
 
 @quiet
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in CASES if name not in FEW])
 def test_every_network_compiled_in_one_graph(name):
     compiled(name)
@@ -100,7 +100,7 @@ def test_jit_traced(name):
     jitted(name)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in ALL if name not in FEW])
 def test_every_network_jit_traced(name):
     jitted(name)

@@ -20,7 +20,7 @@ def there_and_back(net, x, path=None, **how):
     return exchange.from_nir(graph)
 
 
-@pytest.mark.parametrize("block", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, 8))])
+@pytest.mark.parametrize("block", [0, *(pytest.param(k, marks=pytest.mark.long) for k in range(1, 8))])
 def test_there_and_back_is_the_identity(block, tmp_path):
     fired = 0
     for seed in range(block * 25, block * 25 + 25):

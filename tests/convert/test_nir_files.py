@@ -141,7 +141,7 @@ def _mutate(content: bytes, r: random.Random) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("count", [25, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [25, pytest.param(500, marks=pytest.mark.long)])
 def test_mutated_files_give_one_error_or_a_network(count, tmp_path):
     """Bytes are changed at random, and the values that nir reads too; whatever comes of it, it ends, and says so."""
     path, hurt = tmp_path / "good.nir", tmp_path / "hurt.nir"

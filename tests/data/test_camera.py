@@ -98,7 +98,7 @@ def test_mutated_files(tmp_path, kind):
     assert survives(tmp_path, kind, range(40)) > 5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @every_format
 def test_500_mutated_files(tmp_path, kind):
     survives(tmp_path, kind, range(20))

@@ -113,7 +113,7 @@ print(early, peak())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_large_set_is_streamed(tmp_path):
     """400 MB of files: the memory of a run is that of its first batches."""
     random = torch.Generator().manual_seed(0)

@@ -51,7 +51,7 @@ def test_ts_files_without_recordings(tmp_path):
             data.read_ts(path)
 
 
-@pytest.mark.parametrize("many", [40, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("many", [40, pytest.param(500, marks=pytest.mark.long)])
 def test_mutated_ts_and_idx_files(tmp_path, many):
     path, refused = tmp_path / "file", 0
     idx = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6])

@@ -96,7 +96,7 @@ def test_compiled_kernels_say_what_autograd_says(backend, dtype):
     compiled(backend, range(5), dtype)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @KERNELS
 @pytest.mark.parametrize("start", range(0, 500, 20))
 def test_all_rules_compiled(start, backend, dtype):

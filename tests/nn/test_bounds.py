@@ -7,7 +7,7 @@ import ranvier as rv
 from everything import NEURONS, drive
 
 
-@pytest.mark.slow  # half a minute for all neurons together
+@pytest.mark.long  # half a minute for all neurons together
 @pytest.mark.parametrize("neuron", [c for c in NEURONS if c().learnable], ids=lambda c: c.__name__)
 def test_training_leads_no_parameter_out_of_its_bounds(neuron):
     layer = neuron(learn=neuron().learnable)

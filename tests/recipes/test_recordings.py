@@ -60,7 +60,7 @@ def test_settings():
     assert pickle.loads(pickle.dumps(JapaneseVowels())) == JapaneseVowels()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("recipe, wanted", [(SpokenDigits(epochs=20), 0.98), (JapaneseVowels(), 0.97)])
 def test_recordings_are_learned(recipe, wanted, tmp_path):
     from ranvier.train.engine import new_net

@@ -105,7 +105,7 @@ def shell(*arguments, cwd, launcher=("-m", "ranvier")):
     return done
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", ["devices", "torchrun"])
 def test_two_processes_learn_what_one_does_with_twice_the_batch(tmp_path, monkeypatch, launcher):
     monkeypatch.chdir(tmp_path)

@@ -60,7 +60,7 @@ def transformed() -> bool:
 def fuses(x: Tensor) -> bool:
     """Whether layers may do more than torch operations with x: its backend has stages, autocast is off, and nobody
     traces what is done (torch.compile, torch.func, torch.jit, dispatch modes)."""
-    return not op.traced([x]) and not torch.is_autocast_enabled(x.device.type) and chosen(x).stages
+    return not op.traced([x]) and chosen(x).stages and not torch.is_autocast_enabled(x.device.type)
 
 
 def chosen(like: Tensor) -> Backend:

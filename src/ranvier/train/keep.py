@@ -67,6 +67,8 @@ class Keeper(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.save_checkpoint(self.path)
+        if trainer.received_sigterm and trainer.world_size == 1:
+            raise SIGTERMException
 
 
 class SafeFiles(TorchCheckpointIO):

@@ -1,6 +1,7 @@
 """One training run from its recipe to its report: the function behind `ranvier train`."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -278,9 +279,11 @@ def _train(
     trainer = scale.settings()
     try:
         rows = plan.fit(net, splits[0], splits[1], folder, watching, **trainer)
-    except (KeyboardInterrupt, SystemExit):  # Lightning leaves by SystemExit when it is told to terminate
+    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning leaves by SystemExit when it is told to terminate
         if not rank_zero_only.rank:
             print(f"stopped; go on with: ranvier train --resume {folder.path}", file=sys.stderr)
+        if isinstance(stop, SystemExit):
+            sys.exit(128 + signal.SIGTERM)
         raise
     if rank_zero_only.rank:
         return Result(folder.path, plan, net, {}, rows)
