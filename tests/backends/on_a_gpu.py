@@ -39,7 +39,7 @@ def outcome(layer, backend, x):
 
 
 def check(name, layer, x, exact, tolerance):
-    (true, g_true), (fast, g_fast) = outcome(layer, "reference", x), outcome(layer, "gpu", x)
+    (true, g_true), (fast, g_fast) = outcome(layer, "reference", x), outcome(layer, "triton", x)
     moved = int((true[0] != fast[0]).sum()) if layer_spikes(layer) else 0
     pairs = zip((*true, *g_true), (*fast, *g_fast), strict=True)
     size = max(g.norm().item() for g in (*true, *g_true))
