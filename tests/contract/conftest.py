@@ -28,7 +28,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "torch refuses, but without the cure": "Linear, LIF, Dropout-record-torch",
     },
     "test_random_layers": {"a convolution that refuses in a stage is not named": "unnamed"},
-    "test_random_nets_give_the_same_in_pieces": {"a norm in a stage has a state, or none": "2 4 6 16 17"},
+    "test_random_rows_give_the_same_in_pieces": {"a norm in a stage has a state, or none": "2 4 6 16 17"},
     "test_exported_for_any_number_of_samples": {"the number of samples is taken for fixed": "deep"},
     "test_quantisation_sees_the_layers": {"rv.Linear is passed over": "*"},
 }
@@ -68,7 +68,7 @@ def _asked(cases, name, backend):
 
 # Checks that take minutes together, though each is short.
 LONG_TOGETHER = {
-    "test_random_nets_give_the_same_in_pieces", "test_random_nets_give_the_same_bits_by_every_verb",
+    "test_random_rows_give_the_same_in_pieces", "test_random_rows_give_the_same_bits_by_every_verb",
     "test_few_spikes_differ_in_pieces", "test_storage_of_parameters_can_be_resized_after_use",
     "test_each_gradient_is_the_same_whatever_else_is_wanted", "test_two_processes_train_as_one",
     "test_the_layout_of_an_input_does_not_matter",

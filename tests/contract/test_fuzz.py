@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import random_nets
+import random_rows
 
 # What a network must not do, and what of that is seen in the report of a run.
 KINDS = {
@@ -26,7 +26,7 @@ def fuzz(begin: int, count: int, report: Path, limit: float) -> dict[str, list[s
     at, end = begin, begin + count
     while at < end:
         report.write_text("")
-        command = [sys.executable, str(Path(random_nets.__file__)), str(at), str(end - at), str(report)]
+        command = [sys.executable, str(Path(random_rows.__file__)), str(at), str(end - at), str(report)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=os.environ, check=False)
         lines = [line.split(" ", 2) for line in report.read_text().splitlines()]
         for seed, kind, *said in (line for line in lines if len(line) > 1):
@@ -36,7 +36,7 @@ def fuzz(begin: int, count: int, report: Path, limit: float) -> dict[str, list[s
             break
         at = int(lines[-1][0]) + 1
         found["crash"].append(
-            f"{lines[-1][0]}: exit code {done.returncode}, {done.stderr[-300:]} | {random_nets.draw(at - 1)}"
+            f"{lines[-1][0]}: exit code {done.returncode}, {done.stderr[-300:]} | {random_rows.draw(at - 1)}"
         )
     return found
 

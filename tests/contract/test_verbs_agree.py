@@ -6,7 +6,7 @@ import pytest
 import torch
 from catalogue import tensors
 from judge import close, equal, floats, run
-from random_nets import draw
+from random_rows import draw
 from torch import nn
 
 import ranvier as rv
@@ -45,7 +45,7 @@ def _without(net, x):
 
 
 @groups
-def test_random_nets_give_the_same_bits_by_every_verb(group):
+def test_random_rows_give_the_same_bits_by_every_verb(group):
     for seed, net, x in nets(group):
         (_, wanted, buffers), *others = alike(net, x)
         for way, found, after in others:
@@ -97,7 +97,7 @@ def _pieces(net, x):
 
 
 @groups
-def test_random_nets_give_the_same_in_pieces(group):
+def test_random_rows_give_the_same_in_pieces(group):
     """In float64, where no rounding decides over a spike."""
     for seed, net, x in nets(group):
         if not _goes_on(net):

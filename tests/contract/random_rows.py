@@ -1,6 +1,6 @@
 """Random rows of layers, right and wrong ones; as a program, the fuzzer's child: it says what it does before.
 
-    python random_nets.py BEGIN COUNT REPORT
+    python random_rows.py BEGIN COUNT REPORT
 
 writes to REPORT a line `SEED` before each network is run, and after it `SEED KIND MESSAGE`, or `SEED fine`.
 """
