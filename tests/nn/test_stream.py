@@ -90,6 +90,12 @@ def test_a_stream_hears_of_every_change():
     net[0].forward = lambda v: nn.functional.linear(v, net[0].weight) + 1
     same()
     del net[0].forward
+    run = net[1].run
+    net[1].run = lambda *given: (run(*given)[0] * 0 + 2, *run(*given)[1:])
+    same()
+    del net[1].run
+    net[2].bias = nn.Parameter(torch.rand(5))
+    same()
     with rv.backend("reference"):
         same()
     equal(stream(x[1]).shape, (2, 5))
@@ -109,3 +115,12 @@ def test_outputs_are_the_caller_s():
         z = stream(x_t)
         equal(z, y[k])
         z.fill_(5.0)
+
+
+def test_a_stream_hears_of_a_new_neuron_within_a_recurrent_layer():
+    net = NETS["recurrent last"]()
+    x, stream = inputs(net), rv.Stream(net)
+    stream(x[0]), stream(x[1])
+    net[1].neuron = rv.LIF(beta=0.1, threshold=0.4)
+    state = stream.state
+    equal(stream(x[2]), stepped(net, x[2:3], state)[0][0])

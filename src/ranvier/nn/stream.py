@@ -16,7 +16,7 @@ from ranvier.nn.plan import plain_neuron
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.sequential import Sequential
 from ranvier.nn.stage_linear import LinearStage
-from ranvier.nn.watched import HOOKS, all_watched, watched
+from ranvier.nn.watched import all_watched, watched
 
 DTYPES = torch.float32, torch.float64
 LARGE = 1 << 23  # multiplications of a step from which torch's products, whose calls cost more, are quicker
@@ -74,19 +74,16 @@ class _Bound:
     """A network's compiled step, and what it was compiled for."""
 
     def __init__(self, net: Sequential, x_t: Tensor, parts: "list[_Part]"):
-        self.net, self.parts, self.begun = net, parts, True
-        self.layers = tuple(net._modules.values())
+        self.parts, self.begun = parts, True
         self.step = Step([p.layer for p in parts], len(x_t), x_t.shape[1], x_t.dtype)
-        self.shape, self.dtype, self.mode = x_t.shape, x_t.dtype, net.training
-        modules = list(net.modules())
-        self.hooks = [m.__dict__[h] for m in modules for h in HOOKS]
-        self.own = [m.__dict__ for m in modules]
+        self.shape, self.dtype = x_t.shape, x_t.dtype
+        self.modules = list(net.modules())
+        self.within = [(m._modules, dict(m._modules)) for m in self.modules if m._modules]
         self.tensors = [
-            (where, name, t, t.data_ptr())
-            for m in modules
+            (where, name, t, 0 if t is None else t.data_ptr())
+            for m in self.modules
             for where in (m._parameters, m._buffers)
             for name, t in where.items()
-            if t is not None
         ]
         self.rules = [(p.neuron, p.layer.rule, dict(p.neuron.settings)) for p in parts if p.neuron is not None]
 
@@ -98,11 +95,10 @@ class _Bound:
             and x_t.dtype is self.dtype
             and x_t.is_contiguous()
             and x_t.device.type == "cpu"
-            and not any(self.hooks)
-            and not any("forward" in own for own in self.own)
+            and not any(map(watched, self.modules))
             and not all_watched()
-            and all(where.get(name) is t and t.data_ptr() == at for where, name, t, at in self.tensors)
-            and tuple(self.net._modules.values()) == self.layers
+            and all(where.get(k) is t and (t is None or t.data_ptr() == at) for where, k, t, at in self.tensors)
+            and all(now == then for now, then in self.within)
             and all(n.bound(()) is rule and n.settings == settings for n, rule, settings in self.rules)
             and choose.fuses(x_t)
         )
