@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 import ranvier as rv
 
@@ -175,3 +176,12 @@ def test_a_refractory_layer_hears_of_changes_to_its_neuron():
         (second,) = torch.autograd.grad(layer(x).sum(), x)
         (fresh,) = torch.autograd.grad(rv.Refractory(rv.LIF(surrogate=layer.neuron.surrogate), period=1)(x).sum(), x)
     assert torch.equal(second, fresh) and not torch.equal(first, second)
+
+
+def test_a_run_put_on_the_neuron_of_a_recurrent_layer_is_run():
+    net, x = rv.Sequential(nn.Linear(4, 5), rv.Recurrent(rv.LIF(), 5)), torch.rand(6, 2, 4) * 3
+    run = net[1].neuron.run
+    net[1].neuron.run = lambda *given: (run(*given)[0] * 0 + 2, *run(*given)[1:])
+    for backend in ("numba", "reference"):
+        with rv.backend(backend):
+            assert (net(x) == 2).all() and (net[1](torch.rand(6, 2, 5)) == 2).all()
