@@ -24,7 +24,7 @@ def test_docstrings(name):
 
 
 def public():
-    return [(n, v) for n, v in vars(ranvier).items() if not n.startswith("_") and not inspect.ismodule(v)]
+    return [(n, v) for n in ranvier.__all__ if not inspect.ismodule(v := getattr(ranvier, n))]
 
 
 @pytest.mark.parametrize("name, value", public(), ids=[n for n, _ in public()])

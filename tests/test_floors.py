@@ -18,6 +18,7 @@ FLOORS = [
     {"backends"},
     {"spikes"},
     {"nn"},
+    {"verbs", "tools"},
     {"train", "data", "plasticity", "hardware", "convert"},
     {"plot", "compat", "recipes"},
     {"report"},

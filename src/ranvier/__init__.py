@@ -1,76 +1,61 @@
 """Ranvier: spiking neural networks on PyTorch.
 
 Write a neuron once, as its equation. Run it fused, forward and backward, on every backend.
+
+| group | what it holds |
+|---|---|
+| `rv.nn` | neurons and layers, as torch.nn has them, and what a neuron of your own is declared with |
+| `rv.verbs` | how a net is run: `scan`, `step`, `record`, `Stream`, ... |
+| `rv.tools` | look and choose: `explain`, `saved_memory`, `backend`, ... |
+| `rv.ops`, `rv.surrogate` | what a rule is written in; derivatives for its spike |
+| `rv.loss`, `rv.metric`, `rv.train` | losses, metrics, training |
+| `rv.data` | data sets, readers and encoders |
+| `rv.convert` | trained networks to spiking ones; NIR |
+| `rv.hardware` | what chips do to numbers |
+| `rv.plasticity` | learning without backward |
+| `rv.plot`, `rv.doctor`, `rv.recipes` | pictures; what ails a net; whole training runs |
+| `rv.compat` | the names of other libraries |
+
+Every name of `rv.nn`, `rv.verbs` and `rv.tools` can be had from `rv` itself too: `rv.LIF`, `rv.scan`.
 """
 
-from ranvier import convert, data, hardware, ops, surrogate
-from ranvier.backends.choose import backend
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ranvier import convert, data, hardware, nn, ops, surrogate, tools, train, verbs
 from ranvier.convert.rate import SpikingActivation
-from ranvier.nn import init, models
-from ranvier.nn.attention import MultiDimensionalAttention, TemporalAttention
-from ranvier.nn.compare_gradients import compare_gradients
-from ranvier.nn.convolution import Conv2d
-from ranvier.nn.delay import Delay, DelayedLinear, LearnedDelay
-from ranvier.nn.dropout import DropConnectLinear, Dropout, Dropout2d
-from ranvier.nn.filter import Alpha, DoubleExponential, Lowpass, SynapseFilter
-from ranvier.nn.group_mean import GroupMean
-from ranvier.nn.linear import Linear
-from ranvier.nn.neuron import Neuron, Option, Param, State
-from ranvier.nn.neurons.adaptive import ALIF
-from ranvier.nn.neurons.adlif import SEAdLIF, SiLIF
-from ranvier.nn.neurons.associative import AssociativeLIF, AssociativeResonate, ParallelLIF
-from ranvier.nn.neurons.balanced import BHRF, BRF
-from ranvier.nn.neurons.current import CubaLI, CubaLIF
-from ranvier.nn.neurons.fire_first import (
-    ClampedLI,
-    FireFirstALIF,
-    FireFirstCubaLIF,
-    FireFirstIF,
-    FireFirstLIF,
-    FireFirstRecurrent,
-)
-from ranvier.nn.neurons.gated import GatedLIF
-from ranvier.nn.neurons.heaviside import Heaviside
-from ranvier.nn.neurons.integrate import IF
-from ranvier.nn.neurons.izhikevich import Izhikevich
-from ranvier.nn.neurons.leaky import LI, LIF
-from ranvier.nn.neurons.multilevel import IntegerLIF, TernaryLIF
-from ranvier.nn.neurons.parallel import PSN, MaskedPSN, SlidingPSN
-from ranvier.nn.neurons.parametric import KLIF, AnalogLIF, ComplementaryLIF, ParametricLIF, RestLIF
-from ranvier.nn.neurons.physical import AdEx, PhysicalLI, PhysicalLIF
-from ranvier.nn.neurons.quadratic import EIF, QIF
-from ranvier.nn.neurons.resonate import ResonateAndFire
-from ranvier.nn.neurons.timed import TimedLI, TimedLIF
-from ranvier.nn.neurons.traced import Fede, TracedALIF, TracedIF, TracedLIF
-from ranvier.nn.norm import (
-    BatchNormThroughTime1d,
-    BatchNormThroughTime2d,
-    BatchNormThroughTime3d,
-    NeuNorm,
-    TemporalEffectiveBatchNorm1d,
-    TemporalEffectiveBatchNorm2d,
-    TemporalEffectiveBatchNorm3d,
-    ThresholdBatchNorm1d,
-    ThresholdBatchNorm2d,
-    ThresholdBatchNorm3d,
-)
-from ranvier.nn.padded import Padded, lengths_of, padded
-from ranvier.nn.pool import PopulationReadout, SumPool
-from ranvier.nn.recomputed import checkpoint
-from ranvier.nn.recurrent import Recurrent
-from ranvier.nn.refractory import Refractory
-from ranvier.nn.reset import resetting
-from ranvier.nn.returning import ElementwiseRecurrent, LinearRecurrent
-from ranvier.nn.saved_memory import saved_memory
-from ranvier.nn.sequential import Fold, Sequential
-from ranvier.nn.standardised import StandardisedConv2d, StandardisedLinear
-from ranvier.nn.stream import Stream
-from ranvier.nn.temporal import Temporal
-from ranvier.nn.timed import TimedDelay, TimedMap, TimedRecurrent, encode_times, first_spike
-from ranvier.nn.transformer import QKAttention, SpikeDrivenSelfAttention, SpikingSelfAttention
-from ranvier.nn.verbs import detach, explain, record, scan, step
-from ranvier.spikes.dense import products
+from ranvier.nn import *  # noqa: F403
+from ranvier.tools import *  # noqa: F403
 from ranvier.train import loss, metric
-from ranvier.units import decay
+from ranvier.verbs import *  # noqa: F403
+
+if TYPE_CHECKING:
+    from ranvier import compat, doctor, plasticity, plot, recipes
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "SpikingActivation", "compat", "convert", "data", "doctor", "hardware", "loss", "metric", "nn", "ops",
+    "plasticity", "plot", "recipes", "surrogate", "tools", "train", "verbs",
+]  # fmt: skip
+__all__ += nn.__all__
+__all__ += tools.__all__
+__all__ += verbs.__all__
+
+LATER = ("compat", "doctor", "plasticity", "plot", "recipes")  # imported when they are first used
+SHORT = (
+    "ALIF", "Conv2d", "CubaLIF", "IF", "LI", "LIF", "Linear", "Neuron", "Option", "Param", "Recurrent", "Sequential",
+    "State", "Stream", "backend", "decay", "detach", "explain", "record", "scan", "step",
+)  # fmt: skip
+"""What nearly everybody uses: `dir(ranvier)` shows these and the groups; the rest is found in its group."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in LATER:
+        return import_module(f"ranvier.{name}")
+    raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    groups = (k for k in __all__ if k in LATER or isinstance(globals().get(k), type(nn)))
+    return sorted({*SHORT, *groups, "__doc__", "__name__", "__path__", "__version__"})
