@@ -18,6 +18,7 @@ FLOORS = [
     {"backends"},
     {"spikes"},
     {"nn"},
+    {"online"},  # above nn, whose layers it teaches; `tools` compares its gradients
     {"verbs", "tools"},
     {"train", "data", "plasticity", "hardware", "convert"},
     {"plot", "compat", "recipes"},

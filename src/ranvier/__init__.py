@@ -12,6 +12,7 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 | `rv.data` | data sets, readers and encoders |
 | `rv.convert` | trained networks to spiking ones; NIR |
 | `rv.hardware` | what chips do to numbers |
+| `rv.online` | learning forward in time, at constant memory |
 | `rv.plasticity` | learning without backward |
 | `rv.plot`, `rv.doctor`, `rv.recipes` | pictures; what ails a net; whole training runs |
 | `rv.compat` | the names of other libraries |
@@ -22,7 +23,7 @@ Every name of `rv.nn`, `rv.verbs` and `rv.tools` can be had from `rv` itself too
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ranvier import convert, data, hardware, nn, ops, surrogate, tools, train, verbs
+from ranvier import convert, data, hardware, nn, online, ops, surrogate, tools, train, verbs
 from ranvier.convert.rate import SpikingActivation
 from ranvier.nn import *  # noqa: F403
 from ranvier.tools import *  # noqa: F403
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "SpikingActivation", "compat", "convert", "data", "doctor", "hardware", "loss", "metric", "nn", "ops",
-    "plasticity", "plot", "recipes", "surrogate", "tools", "train", "verbs",
+    "SpikingActivation", "compat", "convert", "data", "doctor", "hardware", "loss", "metric", "nn", "online",
+    "ops", "plasticity", "plot", "recipes", "surrogate", "tools", "train", "verbs",
 ]  # fmt: skip
 __all__ += nn.__all__
 __all__ += tools.__all__

@@ -53,7 +53,23 @@ def recurrent(neuron, steps=9, batch=3, neurons=33, dtype=torch.float32, bias=Fa
     feedback_gpu.backward(rule, u, marks, params, weight, grads, wanted, segment)
 
 
+def traces(neuron):
+    """Traces of a rule's weights and parameters carried forward."""
+    from ranvier.backends import traces, triton_traces
+    from ranvier.derive.influence import influence
+
+    rule, layout = neuron.bound(()), traces.Layout(3, 11, 2)
+    learned = influence(rule, (*(f"{k}_" for k in rule.params if k not in rule.numbers), rule.arguments[0]))
+    inputs = [torch.rand(9, 66) for _ in rule.inputs]
+    params = op.flat_params(neuron.values(torch.empty(1)), (66,), torch.float32)
+    grads, came = [torch.rand(1, 66) for _ in rule.outputs], torch.rand(9, 6, 70)
+    initial, signals = torch.zeros(len(rule.states), 66), rule.arguments[: len(inputs)]
+    call = traces.Call(learned, inputs, initial, params, grads, came, layout, signals)
+    triton_traces.carry_traces(call, traces.Traces.zeros(learned, layout, 70, came))
+
+
 SOME = {
+    "traces": lambda: traces(rv.ALIF()),
     "LIF": lambda: scan(rv.LIF()),
     "LIF, one neuron and one step": lambda: scan(rv.LIF(), 1, 1),
     "LIF, one parameter for each neuron": lambda: scan(rv.LIF(beta=torch.rand(33))),

@@ -82,7 +82,7 @@ class Rows:
         return "\n".join(["@compiled", self.signature, *(f"    {line}" for line in body)]) + "\n"
 
 
-def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[bool]) -> Rows:
+def printed_row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[bool]) -> Rows:
     row = Rows(name, arguments, graph)
     names = iter(rule.arguments)
     for k in range(len(rule.inputs)):
@@ -99,7 +99,7 @@ def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[boo
 
 def forward_row(rule: Rule, wide: Sequence[bool], name: str = "forward_row") -> str:
     """One step without gradients, as the text of a function."""
-    row = _row(rule, name, "inputs, before, params, outputs, after", rule.step, wide)
+    row = printed_row(rule, name, "inputs, before, params, outputs, after", rule.step, wide)
     for k in range(len(rule.outputs)):
         row.write(k, f"row(outputs[{k}], t, lo, hi)")
     for k in range(len(rule.states)):
@@ -110,7 +110,7 @@ def forward_row(rule: Rule, wide: Sequence[bool], name: str = "forward_row") -> 
 def _advance_row(rule: Rule, wide: Sequence[bool], adjoint: Graph) -> str:
     seen = rule.retraced(adjoint)
     graph = rule.step.keeping([rule.after[k] for k in seen])
-    row = _row(rule, "advance_row", "inputs, before, params, after", graph, wide)
+    row = printed_row(rule, "advance_row", "inputs, before, params, after", graph, wide)
     for j, k in enumerate(seen):
         row.write(j, f"row(after, {k}, 0, w)")
     return row.text()
@@ -119,7 +119,7 @@ def _advance_row(rule: Rule, wide: Sequence[bool], adjoint: Graph) -> str:
 def _adjoint_row(rule: Rule, wide: Sequence[bool], wanted: Sequence[bool], graph: Graph) -> str:
     inputs, outputs, states = len(rule.inputs), len(rule.outputs), len(rule.states)
     arguments = "inputs, before, params, g_outputs, carry, g_inputs, g_params"
-    row = _row(rule, "adjoint_row", arguments, graph, wide)
+    row = printed_row(rule, "adjoint_row", arguments, graph, wide)
     for k in range(outputs):
         row.array(f"g{k}", f"row(g_outputs[{k}], min(t, len(g_outputs[{k}]) - 1), lo, hi)")
     for k in range(states):

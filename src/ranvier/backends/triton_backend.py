@@ -24,7 +24,7 @@ def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
-def _tuple(operands: Sequence[Operand]) -> str:
+def spread_tuple(operands: Sequence[Operand]) -> str:
     """A tuple of blocks; what is the same for all neurons is spread over the block."""
     return f"({''.join(f'spread({operand(a)}, inputs[0]), ' for a in operands)})"
 
@@ -34,7 +34,7 @@ def _step(
 ) -> str:
     reads = graph.reads
     body = [f"{n} = {whole}[{k}]" for whole, names in arguments.items() for k, n in enumerate(names) if n in reads]
-    body += [*lines(graph), f"return {', '.join(map(_tuple, results))}"]
+    body += [*lines(graph), f"return {', '.join(map(spread_tuple, results))}"]
     return "\n".join(["@triton.jit", f"def {name}({', '.join(arguments)}):", *(f"    {line}" for line in body)]) + "\n"
 
 

@@ -1,6 +1,6 @@
 """Reverse-mode differentiation of one step: from the graph of a rule to the graph of its vector-Jacobian product."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ranvier import ops
@@ -85,9 +85,27 @@ def adjoint(
     reads, adds nothing, even where it is infinite or NaN.
     """
     graph = graph.keeping(graph.outputs).numbered()
-    tracer, steep = Tracer(ops=graph.ops), unbounded(graph, varying)
+    tracer = Tracer(ops=graph.ops)
     seeds = tuple(f"g{k}" for k in range(len(graph.outputs)))
-    gradient: dict[str, Symbol] = {}
+    given = [(output, Symbol(seed, tracer)) for output, seed in zip(graph.outputs, seeds, strict=True)]
+    gradient = pulled(graph, tracer, given, surrogate, varying, numbers)
+    outputs = tuple(gradient[v].name if v in gradient else 0.0 for v in wanted)
+    return Graph(graph.inputs + seeds, tuple(tracer.ops), outputs).keeping(outputs)
+
+
+def pulled(
+    graph: Graph,
+    tracer: Tracer,
+    seeds: Iterable[tuple[Operand, Any]],
+    surrogate: Callable[..., Any],
+    varying: Sequence[str],
+    numbers: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The gradients of all values of a graph, recorded by `tracer`, from the gradients `seeds` of some of them.
+
+    A gradient is a symbol or, where a seed is a plain number, perhaps a number too.
+    """
+    steep, gradient = unbounded(graph, varying), dict[str, Any]()
 
     def symbol(a: Operand) -> Any:
         return Symbol(a, tracer) if isinstance(a, str) else a
@@ -96,19 +114,17 @@ def adjoint(
         if isinstance(operand, str) and g is not None:
             gradient[operand] = gradient[operand] + g if operand in gradient else g
 
-    def backward(op: Op, g: Symbol) -> None:
+    def backward(op: Op, g: Any) -> None:
         extra = {"surrogate": lambda u: surrogate(u, *map(symbol, numbers))} if op.name in SPIKES else {}
         found = ADJOINT[op.name](g, symbol(op.out), *map(symbol, op.args), **extra)
         for k, (a, g_a) in enumerate(zip(op.args, found, strict=True)):
             factors = {op.args[1 - k]} if op.name == "mul" else {op.out, *op.args}
-            if isinstance(a, str) and op.name in SCALING and not steep.isdisjoint(factors):
-                g_a = ops.where(g == 0.0, 0.0, g_a)
-            add(a, g_a)
+            scaled = isinstance(a, str) and isinstance(g, Symbol) and op.name in SCALING
+            add(a, ops.where(g == 0.0, 0.0, g_a) if scaled and not steep.isdisjoint(factors) else g_a)
 
-    for output, seed in zip(graph.outputs, seeds, strict=True):
-        add(output, Symbol(seed, tracer))
+    for output, seed in seeds:
+        add(output, seed)
     for op in reversed(graph.ops):
         if op.out in gradient:
             backward(op, gradient[op.out])
-    outputs = tuple(gradient[v].name if v in gradient else 0.0 for v in wanted)
-    return Graph(graph.inputs + seeds, tuple(tracer.ops), outputs).keeping(outputs)
+    return gradient

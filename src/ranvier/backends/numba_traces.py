@@ -1,0 +1,158 @@
+"""Traces on the CPU: rows printed from the influence of one step, and loops over tiles of channels.
+
+A neuron's traces stay in the first cache for all steps of a segment, so a chunk of steps costs arithmetic, not memory;
+a single step reads and writes each trace once. Threads share the channels, each of which sums its own weights.
+"""
+
+from collections.abc import Sequence
+from types import ModuleType
+
+import torch
+
+from ranvier.backends import numba_backend
+from ranvier.backends.autograd import array
+from ranvier.backends.buffers import scratch
+from ranvier.backends.threads import spread
+from ranvier.backends.traces import Call, Learned, Traces
+from ranvier.derive.influence import Influence
+from ranvier.derive.source import operand
+from ranvier.derive.trace import Operand
+
+TILE = 64  # neurons whose factors are computed together
+SEGMENT = 32  # steps for which they are kept
+WORTH = 200_000  # products below which one thread is quicker than two
+
+
+def _influence_row(learned: Influence, wide: Sequence[bool]) -> str:
+    """The states after a step, and what was found at it."""
+    arguments = "inputs, before, params, grads, after, found"
+    row = numba_backend.printed_row(learned.rule, "influence_row", arguments, learned.graph, wide)
+    for k in range(len(learned.rule.outputs)):
+        row.array(f"g{k}", f"row(grads[{k}], min(t, len(grads[{k}]) - 1), lo, hi)")
+    for j, k in enumerate(learned.seen):
+        row.write(j, f"row(after, {k}, 0, w)")
+    for j in range(len(learned.found)):
+        row.write(len(learned.seen) + j, f"row(found, {j}, 0, w)")
+    return row.text()
+
+
+class _Trace:
+    """The lines that contract and carry the trace of something, `e0`, `e1`, ..., and that bring its factors."""
+
+    def __init__(self, learned: Influence, source: str, times: str = ""):
+        self.learned, self.states, times = learned, range(len(learned.states)), f" * {times}" if times else ""
+        names = [learned.name(s) for s in learned.states]
+        own = learned.signal.get(source)
+        through = [(learned.signal.get(name), f" * e{j}") for j, name in enumerate(names)]
+        self.each = self._sum([*through, (own, times)])
+        self.after = []
+        for s in learned.states:
+            terms = [(learned.partial.get((s, name)), f" * e{j}") for j, name in enumerate(names)]
+            self.after.append(self._sum([*terms, (learned.partial.get((s, source)), times)]))
+        self.signals = [v for v in (*(v for v, _ in through), own) if v is not None]
+        self.factors = {v for v in (*learned.signal.values(), *learned.partial.values()) if isinstance(v, str)}
+
+    def _sum(self, terms: Sequence[tuple[Operand | None, str]]) -> str:
+        return " + ".join(f"{self.named(v)}{rest}" for v, rest in terms if v is not None) or "const(0.0)"
+
+    def named(self, v: Operand) -> str:
+        return f"f{self.learned.place(v)}" if isinstance(v, str) else operand(v)
+
+
+def _own_row(learned: Influence) -> str:
+    """The traces of the own arguments of neurons lo..hi, vectorised over them."""
+    head, body, states = ["w = hi - lo"], [], len(learned.states)
+    head += [f"row{j} = row(found, {j}, 0, w)" for j in range(len(learned.found))]
+    body += [f"f{j} = row{j}[n]" for j in range(len(learned.found))]
+    for q, name in enumerate(learned.own):
+        trace = _Trace(learned, name)
+        head += [f"own{q}_{s} = row(own, {q * states + s}, lo, hi)" for s in range(states)]
+        head += [f"sum{q} = row(sums, {q}, lo, hi)"]
+        body += [f"e{s} = own{q}_{s}[n]" for s in range(states)]
+        body += [f"sum{q}[n] += {trace.each}", *(f"own{q}_{s}[n] = {text}" for s, text in enumerate(trace.after))]
+    lines = [*head, "for n in range(w):", *(f"    {line}" for line in body)] if learned.own else ["pass"]
+    return _function("own_row(lo, hi, found, own, sums)", lines)
+
+
+def _weight_row(learned: Influence) -> str:
+    """The traces of the weights into neuron n of a tile, m of all, vectorised over them."""
+    trace, states = _Trace(learned, learned.rule.arguments[0], "x"), range(len(learned.states))
+    lines = [f"f{j} = found[{j}, n]" for j in range(len(learned.found))]
+    lines += [f"t{s} = row(weight, {s} * neurons + m, 0, w)" for s in states]
+    body = ["x = came[k]", *(f"e{s} = t{s}[k]" for s in states)]
+    carry = [f"    t{s}[k] = {text}" for s, text in enumerate(trace.after)] or ["    pass"]
+    quiet = " and ".join(f"{trace.named(v)} == const(0.0)" for v in dict.fromkeys(trace.signals)) or "True"
+    loop = ["for k in range(w):", *(f"    {line}" for line in body)]
+    sums = [f"    into[k] += {trace.each}"]
+    lines += [f"if {quiet}:", *(f"    {line}" for line in (*loop, *carry))]
+    lines += ["else:", *(f"    {line}" for line in (*loop, *sums, *carry))]
+    return _function("weight_row(n, m, neurons, w, found, came, weight, into)", lines)
+
+
+def _signal_row(learned: Influence, signals: Sequence[str]) -> str:
+    """The gradients of some arguments at step t."""
+    lines = ["w = hi - lo"]
+    for j, name in enumerate(signals):
+        value = learned.signal.get(name, 0.0)
+        lines += [f"into{j} = row(signals[{j}], t, lo, hi)"]
+        if isinstance(value, str):
+            lines += [f"from{j} = row(found, {learned.place(value)}, 0, w)"]
+        lines += [
+            "for n in range(w):",
+            f"    into{j}[n] = {f'from{j}[n]' if isinstance(value, str) else operand(value)}",
+        ]
+    return _function("signal_row(t, lo, hi, found, signals)", lines)
+
+
+def _function(signature: str, lines: Sequence[str]) -> str:
+    return "\n".join(["@compiled", f"def {signature}:", *(f"    {line}" for line in lines)]) + "\n"
+
+
+_modules: dict[tuple, ModuleType] = {}
+
+
+def _module(call: Call) -> ModuleType:
+    learned, wide, dtype = call.learned, numba_backend.per_neuron(call.params), call.initial.dtype
+    at = (learned.rule.key, learned.own, tuple(learned.partial), tuple(learned.signal), call.signals, wide, dtype)
+    if at not in _modules:
+        rows = (
+            _influence_row(learned, wide),
+            _own_row(learned),
+            _weight_row(learned),
+            _signal_row(learned, call.signals),
+        )
+        loops = numba_backend.loops("ranvier.backends", "numba_traces_kernels.py")
+        text = f"# {'-' * 64} the traces of {learned.rule.name}\n" + "\n\n".join(rows)
+        _modules[at] = numba_backend.composed(f"{learned.rule.name}_traces", dtype, text, loops)
+    return _modules[at]
+
+
+def carry_traces(call: Call, traces: Traces) -> Learned:
+    """The traces through all steps of a call, in place, and the gradients that come out of them."""
+    learned, layout, like = call.learned, call.layout, call.initial
+    (steps, neurons), width = call.inputs[0].shape, call.came.shape[2]
+    weight, own = like.new_zeros(layout.channels, width), like.new_zeros(len(learned.own), neurons)
+    signals = [like.new_empty(steps, neurons) for _ in call.signals]
+    if not call.inputs[0].numel():
+        return Learned(weight, own, signals)
+    states = len(learned.states)
+    code, segment = _module(call), min(SEGMENT, steps)
+    tile = max(1, TILE // layout.places)
+    arrays = (
+        _arrays(call.inputs), like.numpy(), tuple(map(array, call.params)), _arrays(call.grads),
+        call.came.view(steps * layout.batch * layout.places, width).numpy(),
+        traces.weight.view(states * neurons, width).numpy(),
+        traces.own.view(len(learned.own) * states, neurons).numpy(), weight.numpy(), own.numpy(), _arrays(signals),
+    )  # fmt: skip
+
+    def work(lo: int, hi: int) -> None:
+        before = scratch("traced", (2, like.shape[0], tile * layout.places), like.dtype).numpy()
+        found = scratch("found", (segment, len(learned.found), tile * layout.places), like.dtype).numpy()
+        numba_backend.timed(learned.rule.name, code.traces, lo, hi, tile, steps, *layout, *arrays, before, found)
+
+    spread(work, layout.channels, tile, steps * neurons * (1 + width) >= WORTH)
+    return Learned(weight, own, signals)
+
+
+def _arrays(tensors: Sequence[torch.Tensor]) -> tuple:
+    return tuple(t.numpy() for t in tensors)

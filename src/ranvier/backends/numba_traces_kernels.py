@@ -1,0 +1,51 @@
+"""The loop over time of traces on CPUs; the rows are printed from one rule, see `numba_traces.py`."""
+
+from ranvier.backends.numba_ops import kernel, read, row
+
+
+# the rows: printed from the rule
+def influence_row(t, lo, hi, inputs, before, params, grads, after, found):
+    """One step: the states after it, and the factors found at it."""
+
+
+def own_row(lo, hi, found, own, sums):
+    """The traces of the own arguments of neurons lo..hi, contracted and carried on."""
+
+
+def weight_row(n, m, neurons, w, found, came, weight, into):
+    """The same for the w weights of one neuron, n of the tile, m of all."""
+
+
+def signal_row(t, lo, hi, found, signals):
+    """The gradients of some arguments at step t."""
+
+
+# ---------------------------------------------------------------- the loop
+@kernel
+def traces(lo, hi, tile, steps, batch, channels, places, inputs, initial, params, grads, came, weight, own, into, sums,
+           signals, before, found):  # fmt: skip
+    """Carry the traces of the channels lo..hi through all steps, `tile` channels at once.
+
+    inputs, signals: tuples of [T, N]; grads: of [T, N] or [1, N]; initial [S, N]; came [T R, K]; weight [S N, K]; own
+    [Q S, N]; into [channels, K], sums [Q, N]: added to. Scratch: before [2, S, W], found [segment, J, W].
+    """
+    segment, neurons, width = found.shape[0], batch * channels * places, came.shape[1]
+    for c in range(lo, hi, tile):
+        d = min(c + tile, hi)
+        for b in range(batch):
+            first, last = (b * channels + c) * places, (b * channels + d) * places
+            read(before[0], initial, first, last)
+            for begin in range(0, steps, segment):
+                end = min(begin + segment, steps)
+                for t in range(begin, end):
+                    at = found[t - begin]
+                    influence_row(t, first, last, inputs, before[t & 1], params, grads, before[(t + 1) & 1], at)
+                    own_row(first, last, at, own, sums)
+                    signal_row(t, first, last, at, signals)
+                if width == 0:
+                    continue
+                for n in range(last - first):
+                    p, out = n % places, row(into, c + n // places, 0, width)
+                    for t in range(begin, end):
+                        x = row(came, (t * batch + b) * places + p, 0, width)
+                        weight_row(n, first + n, neurons, width, found[t - begin], x, weight, out)

@@ -1,0 +1,35 @@
+"""The error of the output, told to hidden layers by weights of their own instead of those above them."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ranvier.backends.autograd import Function, whole
+
+
+class Broadcast(Function):
+    """y as it is; its gradient g [T, B, *C] also goes to hidden layers: to neuron j of each, sum_c weight[c, j] g[c].
+
+    Arguments: y, how many layers, the weights [C, N] of each, the outputs [T, B, *features] of each, and what the
+    readout makes of those outputs, f. The gradient of a weight is that of the readout's own, sum_t g[c] f[j]: weights
+    that learn by it come to agree with the readout's, if both decay. Bellec et al., 2020, adaptive e-prop; Kolen &
+    Pollack, Backpropagation without weight transport, 1994.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, count: int, *tensors: Tensor) -> Tensor:
+        ctx.count, ctx.shapes = count, [z.shape for z in tensors[count : 2 * count]]
+        adapts = any(w.requires_grad for w in tensors[:count])
+        ctx.save_for_backward(*tensors[:count], *(tensors[2 * count :] if adapts else ()))
+        return whole(y, y.shape)
+
+    @staticmethod
+    def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        (g,), count = grads, ctx.count
+        if g is None:
+            return (None,) * (2 + 3 * count)
+        weights, heard, rows = saved[:count], saved[count:], g.flatten(2)
+        hidden = [(rows.to(w) @ w).view(shape).to(g) for w, shape in zip(weights, ctx.shapes, strict=True)]
+        flat = rows.flatten(0, 1)
+        adapted = [(flat.t() @ f.flatten(2).flatten(0, 1).to(g)).to(w) for f, w in zip(heard, weights, strict=False)]
+        return g, None, *(adapted or [None] * count), *hidden, *[None] * count

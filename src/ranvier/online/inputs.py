@@ -1,0 +1,98 @@
+"""Traces of what comes in, shared by all neurons of a layer: enough where the states are linear.
+
+All neurons then forget alike, e[n, k, t] = A e[n, k, t-1] + b a[k, t] is the same for every n, and a layer needs
+K numbers per state instead of N K. The gradient of the weight is one product over neurons and inputs.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranvier.backends import choose, op
+from ranvier.derive.hoist import evaluate, value
+from ranvier.derive.rule import Rule
+from ranvier.ops import spike_derivative
+
+
+class Inputs:
+    """The traces of the inputs of one call of a layer, [S, *a_t] for each of its weights."""
+
+    def __init__(self, rule: Rule, factors: list[Tensor], wires: list, learned: Any):
+        self.rule, self.factors, self.wires, self.learned = rule, factors, wires, learned
+
+    @classmethod
+    def of(cls, work: Any) -> "Inputs":
+        learned, layer = work.learned, work.layer
+        names = [learned.name(s) for s in learned.states]
+        x = learned.rule.arguments[0]
+        places = [(s, a) for s in learned.states for a in (*names, x)]
+        given = {n: torch.zeros((), dtype=torch.float64) for n in learned.graph.inputs}
+        params = zip(learned.rule.arguments[-len(work.given.params) :], work.given.params, strict=True)
+        given |= {n: p.double() for n, p in params}
+        with torch.no_grad(), spike_derivative(lambda u: u, torch.float64):
+            known = evaluate(learned.graph.ops, given)
+        values = [torch.as_tensor(value(learned.partial.get(at, 0.0), known)) for at in places]
+        if wide := [v for v in values if v.numel() > 1]:
+            raise ValueError(
+                f"layer {layer.path!r}: traces of inputs are shared by all neurons, so all must forget alike, but here "
+                f'are {wide[0].numel()} decays; take gradient="eprop", which keeps a trace for every weight, or one '
+                f"decay for the layer"
+            )
+        factors = [v.reshape(1).to(work.like) for v in values]
+        return cls(_linear(len(names)), factors, work.wires, learned)
+
+    def fresh(self) -> dict[str, Tensor]:
+        like = self.factors[0] if self.factors else self.wires[0][1]
+        return {
+            f"input{k}": like.new_zeros(len(self.learned.states), *a.shape[1:]) for k, (_, a) in enumerate(self.wires)
+        }
+
+    def _carry(self, a: Tensor, before: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        if not len(before):
+            return [], []
+        return choose.carry(self.rule, [a.to(before)], list(before), self.factors)
+
+    def after(self, before: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The traces after the call."""
+        found = {}
+        for k, (_, a) in enumerate(self.wires):
+            _, after = self._carry(a, before[f"input{k}"])
+            found[f"input{k}"] = torch.stack(after) if after else before[f"input{k}"]
+        return found
+
+    def gradients(self, before: dict[str, Tensor], found: Any) -> list[Tensor]:
+        """The gradient of each weight, from the traces before each step and the signals at it."""
+        out = []
+        for k, (wire, a) in enumerate(self.wires):
+            shown, _ = self._carry(a, before[f"input{k}"])
+            of_x, *_ = found.signals
+            of_states = found.signals[len(self.learned.rule.inputs) :]
+            shape = wire(a[:1]).shape[1:]
+            g = wire.product(of_x.view(len(a), *shape), a.to(of_x))
+            for signal, trace in zip(of_states, shown, strict=True):
+                g = g + wire.product(signal.view(len(a), *shape), trace)
+            out.append(g.to(wire.module.weight))
+        return out
+
+
+_RULES: dict[int, Rule] = {}
+
+
+def _linear(states: int) -> Rule:
+    """s = A s + b x; the outputs are the states before the step. Its parameters are A and b, row by row."""
+    if states not in _RULES:
+
+        def function(x: Any, *values: Any) -> tuple[tuple, tuple]:
+            before, factors = values[:states], iter(values[states:])
+            after = []
+            for _ in range(states):
+                terms = [next(factors) * s for s in (*before, x)]
+                after.append(sum(terms[1:], terms[0]))
+            return before, tuple(after)
+
+        params = tuple(f"p{k}" for k in range(states * (states + 1)))
+        rule = Rule(f"traces_{states}", function, lambda u: u, ("x",), tuple(f"s{k}" for k in range(states)), params)
+        op.register(rule)
+        _RULES[states] = rule
+    return _RULES[states]

@@ -1,0 +1,320 @@
+"""A network that learns forward in time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from ranvier.nn.dropout import Dropout, Dropout2d
+from ranvier.nn.fold import fold, temporal
+from ranvier.nn.neurons.timed import TimedLIF
+from ranvier.nn.sequential import Sequential
+from ranvier.nn.temporal import Temporal, here
+from ranvier.nn.verbs import detach, opened
+from ranvier.online.feedback import Broadcast
+from ranvier.online.layer import Layer
+from ranvier.online.methods import FEEDBACKS, GRADIENTS, ONLINE, SAYS, checked
+from ranvier.online.wire import Wire
+
+STILL = (Dropout, Dropout2d)  # temporal layers through which a gradient passes at every step by itself
+Carried = dict[str, Any]
+
+
+class Learner(Sequential):
+    """A network whose gradient is made forward in time, so that its memory does not grow with the steps.
+
+    It is a `Sequential` of the layers of `net`, the same objects: what it learns, `net` has learned, and without
+    gradients it runs as `net` does. `learner(x)`, x [T, B, *features], then `loss.backward()` fills `.grad` by the
+    chosen gradient; any optimiser follows. `learner.scan(x, carried)` learns chunk by chunk, of one step if you like,
+    and hands on states and traces; `ranvier.Stream(net, learn=...)` does so for you.
+
+    gradient: one for all neurons, or {path of neurons: one}:
+        "bptt", backpropagation through time; "eventprop", the exact one of timed spikes; and forward in time
+        "drtrl", exact within each neuron: B N K numbers per state for N neurons of K inputs each;
+        "eprop", the same without the reset, Bellec et al., Nature Communications 2020;
+        "ostl", without the memory of the readout, Bohnstingl et al., TNNLS 2022;
+        "ottt", traces of inputs alone, B K numbers, Xiao et al., NeurIPS 2022;
+        "sltt", no traces, Meng et al., ICCV 2023.
+    feedback: how the error comes to the hidden layers of "eprop": "symmetric", through the weights above; "random",
+        through fixed random weights from the output, `feedback.*`; "adaptive", through weights that learn, too.
+    features: of one sample, where `feedback` needs it to know how wide the layers are (convolutions).
+
+    What no method follows, and each leaves out: the way over other neurons of a recurrent layer, and the memory of the
+    layers above but for a linear readout (LI) straight above. docs/online-learning.md says what that costs.
+
+    >>> import torch, ranvier
+    >>> net = ranvier.Sequential(ranvier.Linear(4, 8), ranvier.ALIF(), ranvier.Linear(8, 2), ranvier.LI())
+    >>> learner = ranvier.online.Learner(net, gradient="eprop")
+    >>> learner(torch.rand(10, 3, 4)).square().mean().backward()
+    >>> net[0].weight.grad.shape
+    torch.Size([8, 4])
+    """
+
+    def __init__(
+        self,
+        net: nn.Sequential,
+        gradient: str | Mapping[str, str] = "eprop",
+        feedback: str = "symmetric",
+        features: Sequence[int] | None = None,
+    ):
+        if not isinstance(net, nn.Sequential):
+            raise TypeError(
+                f"Learner: layers in a row are wanted, a ranvier.Sequential, got {type(net).__name__}; its gradient is "
+                f"made layer by layer, which a forward of your own hides"
+            )
+        super().__init__()
+        for name, layer in net.named_children():
+            self.add_module(name, layer)
+        self._kind = checked("Learner: feedback", feedback, FEEDBACKS)
+        self._row: tuple[tuple, list[Layer | Plain]] | None = None
+        self.gradient = gradient
+        if feedback != "symmetric":
+            self._draw(features)
+
+    # ------------------------------------------------------------ what it is made of
+    @property
+    def gradient(self) -> str | dict[str, str]:
+        """The gradient of all layers, or of each by its path; it may be set."""
+        return self._gradient
+
+    @gradient.setter
+    def gradient(self, gradient: str | Mapping[str, str]) -> None:
+        paths = [p.path for p in self.row() if p.carries]
+        each = dict(gradient) if isinstance(gradient, Mapping) else dict.fromkeys(paths, gradient)
+        for path, name in each.items():
+            checked(f"Learner: gradient of layer {path!r}", name, GRADIENTS)
+        if each.keys() != set(paths):
+            raise ValueError(f"Learner: gradient must name the layers {paths}, got {sorted(each)}")
+        if self._kind != "symmetric" and set(each.values()) != {"eprop"}:
+            raise ValueError(
+                f'Learner: feedback={self._kind!r} belongs to gradient="eprop", got {gradient!r}; take "symmetric"'
+            )
+        if "eventprop" in each.values():
+            _exact(self)
+        self._gradient = gradient if isinstance(gradient, str) else each
+        self._each = each
+
+    @property
+    def feedback(self) -> str:
+        """How the error comes to the hidden layers."""
+        return self._kind
+
+    def row(self) -> "list[Layer | Plain]":
+        """The layers in order: weights joined with their neurons, all else by itself."""
+        named = tuple(_named("", self))
+        if self._row is None or self._row[0] != named:
+            self._row = named, _joined(named)
+        return self._row[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_row": None}  # rules are made of closures
+
+    def _whole(self) -> bool:
+        """Whether no layer learns forward in time."""
+        return not any(name in ONLINE for name in self._each.values())
+
+    # ------------------------------------------------------------ forward
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
+        book = getattr(here, "book", None)
+        if book is not None and book.notes is not None:
+            return self._told(x, book)
+        if self._whole() or not torch.is_grad_enabled():
+            return super().forward(x)
+        if book is not None and not book.names:
+            raise ValueError(
+                "Learner: the state of ranvier.scan holds no traces, so what was before would be forgotten; call "
+                "learner.scan(x, carried), or `with torch.no_grad()` if nothing is to be learned"
+            )
+        return self._through(x, {}, keep=False)[0] if book is None else super().forward(x)
+
+    def scan(self, x: Any, carried: Carried | None = None, *, reuse: bool = False) -> tuple[Any, Carried]:
+        """A chunk of steps x [T, B, *features], from what an earlier `scan` handed on (None: the beginning).
+
+        Returns (y, carried): {path: {"state": ..., "traces": ...}}, a value: save it with torch.save, go on from it
+        twice. The gradient of y fills `.grad` with what the steps of this chunk teach; it reaches into the past
+        through the traces. reuse: overwrite the traces that came in; they are right after `backward`, or `advance`.
+        """
+        return self._through(x, carried or {}, keep=True, reuse=reuse)
+
+    def step(self, x_t: Tensor, carried: Carried | None = None) -> tuple[Any, Carried]:
+        """One step: x_t [B, *features] -> y_t and what is carried on; see `scan`."""
+        y, carried = self.scan(x_t.unsqueeze(0), carried)
+        return y[0], carried
+
+    def advance(self) -> None:
+        """Carry overwritten traces over the last chunk, of which nothing was learned."""
+        for part in self.row():
+            if isinstance(part, Layer):
+                part.advance()
+
+    def _through(self, x: Any, carried: Carried, keep: bool, reuse: bool = False) -> tuple[Any, Carried]:
+        self._check()
+        watch, after, hidden = getattr(here, "watch", nullcontext), Carried(), list[tuple[Layer, Tensor]]()
+        row = self.row()
+        last = next((p for p in reversed(row) if isinstance(p, Layer)), None)
+        for part in row:
+            with watch(part):
+                if isinstance(part, Layer):
+                    x, found = self._layer(part, x, carried.get(part.path), keep, reuse)
+                    if self._kind != "symmetric" and part is not last:
+                        hidden.append((part, x))
+                        x = x.detach()
+                else:
+                    x, found = part.run(x, carried.get(part.path))
+            if found is not None:
+                after[part.path] = detach(found)
+        return (self._told_back(x, hidden, carried, after, last) if hidden else x), after
+
+    def _layer(self, part: Layer, x: Any, carried: Any, keep: bool, reuse: bool) -> tuple[Any, Any]:
+        name = self._each[part.path]
+        if name in ONLINE:
+            return part.run(x, carried, ONLINE[name], keep, reuse)
+        return part.through_time(x, carried)
+
+    def _check(self) -> None:
+        """Refuse what no trace follows."""
+        row = self.row()
+        for at, part in enumerate(row):
+            if isinstance(part, Layer):
+                continue
+            then = next((p for p in row[at + 1 :] if isinstance(p, Layer)), None)
+            name = self._each.get(then.path, "bptt") if then is not None else "bptt"
+            learns = any(p.requires_grad for p in part.module.parameters())
+            if part.carries and self._each[part.path] in ONLINE:
+                raise ValueError(
+                    f"layer {part.path!r} ({type(part.module).__name__}) has a memory that traces do not follow; give "
+                    f'gradient as a dictionary with {{{part.path!r}: "bptt"}}, which goes back through each chunk'
+                )
+            if learns and name in ONLINE and ONLINE[name].traces == "exact" and then is not None:
+                raise ValueError(
+                    f"layer {part.path!r} ({type(part.module).__name__}) has weights that act on the neurons of layer "
+                    f"{then.path!r}, but traces are kept for a Linear or Conv2d straight before them; put it "
+                    f'elsewhere, freeze it, or take gradient="sltt" or "bptt" there'
+                )
+            if learns and self._kind != "symmetric" and then is not None:
+                raise ValueError(
+                    f"layer {part.path!r}: feedback={self._kind!r} teaches neurons and the weights straight before "
+                    f'them; freeze this layer, or take feedback="symmetric"'
+                )
+
+    # ------------------------------------------------------------ feedback of the error
+    @torch.no_grad()
+    def _draw(self, features: Sequence[int] | None) -> None:
+        """Random weights from the output to each hidden layer, [C, *features of the layer] in a row."""
+        row = self.row()
+        if features is None:
+            first = row[0].wire.module if isinstance(row[0], Layer) and row[0].wire else None
+            if not isinstance(first, nn.Linear) or isinstance(first, LazyModuleMixin):
+                raise ValueError(
+                    f"Learner: feedback={self._kind!r} must know how wide the layers are; give features=x.shape[2:]"
+                )
+            features = (first.in_features,)
+        like = next(self.parameters())
+        x, widths = like.new_zeros(1, 1, *features), {}
+        layers = [p for p in row if isinstance(p, Layer)]
+        for part in row:
+            x = part.plain(x)
+            if isinstance(part, Layer) and part is not layers[-1]:
+                widths[part.path] = x[0, 0].numel()
+        for path, width in widths.items():
+            weight = torch.randn(x[0, 0].numel(), width, dtype=like.dtype, device=like.device) / width**0.5
+            if self._kind == "adaptive":
+                self.register_parameter(_feedback(path), nn.Parameter(weight))
+            else:
+                self.register_buffer(_feedback(path), weight)
+
+    def _told_back(self, y: Tensor, hidden: list, carried: Carried, after: Carried, last: Any) -> Tensor:
+        weights = [getattr(self, _feedback(part.path)) for part, _ in hidden]
+        heard = []
+        for part, z in hidden:
+            if self._kind == "adaptive" and part.readout is not None:
+                neuron, before = part.readout.neuron, carried.get(part.path, {}).get("heard")
+                with torch.no_grad():
+                    f, after[part.path]["heard"], _ = neuron.run(z.detach(), before)
+                heard.append(f)
+            else:
+                heard.append(z.detach())
+        return Broadcast.apply(y, len(hidden), *weights, *(z for _, z in hidden), *heard)  # type: ignore[return-value]
+
+    # ------------------------------------------------------------ what is told of it
+    def _told(self, x: Any, book: Any) -> Any:
+        """For `explain`: each layer, then by which gradient it learns, and what that carries."""
+        y = super().forward(x)
+        if not self._whole():
+            with torch.enable_grad(), opened(None):  # type: ignore[arg-type]
+                self._through(x, {}, keep=False)
+        for part in self.row():
+            if part.carries:
+                name = self._each[part.path]
+                says = f" ({part.says})" if isinstance(part, Layer) and name in ONLINE else ""
+                book.notes.append((part.path, part.module, f"learns by {name}: {SAYS[name]}{says}"))
+        return y
+
+
+class Plain:
+    """A layer without traces: a module of single steps, or one with a memory of its own."""
+
+    wire = None
+
+    def __init__(self, path: str, module: nn.Module):
+        self.path, self.module, self.layers = path, module, [module]
+        self.temporal = temporal(module)
+        self.carries = isinstance(module, Temporal) and not isinstance(module, STILL)
+
+    def run(self, x: Any, carried: Any) -> tuple[Any, Any]:
+        if not self.temporal:
+            return fold(self.module, x), None
+        if not isinstance(self.module, Temporal):
+            return self.module(x), None
+        y, state, _ = self.module.run(x, (carried or {}).get("state"))
+        return y, {"state": state}
+
+    def plain(self, x: Any) -> Any:
+        return self.run(x, None)[0]
+
+
+def _named(prefix: str, row: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
+    """The layers in order, those of rows within rows too."""
+    for name, layer in row.named_children():
+        if isinstance(layer, nn.Sequential):
+            yield from _named(f"{prefix}{name}.", layer)
+        else:
+            yield f"{prefix}{name}", layer
+
+
+def _joined(named: Sequence[tuple[str, nn.Module]]) -> list[Layer | Plain]:
+    found: list[Layer | Plain] = []
+    for path, module in named:
+        before = found[-1] if found else None
+        if not Layer.is_one(module):
+            found.append(Plain(path, module))
+        elif isinstance(before, Plain) and Wire.is_one(before.module):
+            found[-1] = Layer(path, module, before.module)
+        else:
+            found.append(Layer(path, module))
+    layers = [p for p in found if isinstance(p, Layer)]
+    if len(layers) > 1 and layers[-1].wire is not None and layers[-1].linear:
+        hidden, readout = layers[-2:]
+        between = found[found.index(hidden) + 1 : found.index(readout)]
+        if all(isinstance(p.module, (nn.Flatten, nn.Identity)) for p in between):
+            hidden.readout, readout.reads = readout, True
+    return found
+
+
+def _exact(net: nn.Module) -> None:
+    """Let the timed neurons of a network be differentiated exactly."""
+    timed = [m for m in net.modules() if isinstance(m, TimedLIF)]
+    if not timed:
+        raise ValueError(
+            'Learner: gradient="eventprop" differentiates the times of spikes, but this network has no TimedLIF; see '
+            "docs/exact-gradients.md"
+        )
+    for layer in timed:
+        layer.switch("eventprop")
+
+
+def _feedback(path: str) -> str:
+    return f"feedback_{path.replace('.', '_')}"

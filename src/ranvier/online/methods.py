@@ -1,0 +1,45 @@
+"""The ways to differentiate a spiking network, and what each of them carries forward in time."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Traces = Literal["exact", "inputs", "none"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to learn forward in time.
+
+    traces: "exact", a trace for every weight into every neuron (B N K numbers per state); "inputs", one for every
+    input (B K numbers per state), for neurons whose states are linear; "none", the present step alone.
+    detached: no gradient flows through the reset of neurons that have the option `detach_reset`.
+    reads: whether the memory of a linear readout counts for the layer below it.
+    """
+
+    traces: Traces
+    detached: bool
+    reads: bool
+    says: str
+
+
+ONLINE = {
+    "drtrl": Method("exact", False, True, "real-time recurrent learning within each neuron, exact there"),
+    "eprop": Method("exact", True, True, "eligibility propagation, Bellec et al., Nature Communications 2020"),
+    "ostl": Method("exact", False, False, "online spatio-temporal learning, Bohnstingl et al., TNNLS 2022"),
+    "ottt": Method("inputs", True, False, "online training through time, Xiao et al., NeurIPS 2022"),
+    "sltt": Method("none", True, False, "spatial learning through time, Meng et al., ICCV 2023"),
+}
+WHOLE = {
+    "bptt": "backpropagation through time",
+    "eventprop": "exact derivatives of spike times, Wunderlich & Pehle, Scientific Reports 2021",
+}
+SAYS = {**WHOLE, **{name: method.says for name, method in ONLINE.items()}}
+GRADIENTS = tuple(SAYS)
+FEEDBACKS = ("symmetric", "random", "adaptive")
+
+
+def checked(what: str, name: object, known: tuple[str, ...]) -> str:
+    """The name, if it is known."""
+    if name not in known:
+        raise ValueError(f"{what} must be one of {', '.join(map(repr, known))}, got {name!r}")
+    return str(name)

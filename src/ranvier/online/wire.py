@@ -1,0 +1,65 @@
+"""Weights into a layer of neurons, as traces see them: a linear map or a convolution."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv2d_weight
+from torch.nn.parameter import UninitializedParameter
+
+from ranvier.backends.traces import Layout
+
+
+class Wire:
+    """A linear layer or convolution before neurons. a [T, B, *features] comes in, x [T, B, *features'] goes out."""
+
+    def __init__(self, module: Any):
+        self.module, self.convolution = module, isinstance(module, nn.Conv2d)
+
+    @classmethod
+    def is_one(cls, module: nn.Module) -> bool:
+        return isinstance(module, (nn.Linear, nn.Conv2d))
+
+    def check(self, what: str) -> None:
+        """Refuse convolutions whose patches are not plain."""
+        if not self.convolution:
+            return
+        plain = self.module.groups == 1 and self.module.padding_mode == "zeros" and self.module.padding != "same"
+        if not plain:
+            raise ValueError(
+                f'{what}: traces know convolutions with groups=1, padding_mode="zeros" and padding as numbers, got '
+                f'{self.module}; take gradient="sltt" or "bptt" for this layer'
+            )
+
+    def __call__(self, a: Tensor) -> Tensor:
+        """The output, differentiable by a alone."""
+        module = self.module
+        if any(isinstance(p, UninitializedParameter) for p in module.parameters()):
+            with torch.no_grad():
+                module(a[0])
+        still = {k: v.detach() for k, v in module.named_parameters()}
+        return torch.func.functional_call(module, still, (a.flatten(0, 1),)).unflatten(0, a.shape[:2])
+
+    def layout(self, x: Tensor) -> Layout:
+        """How the neurons of x lie."""
+        if self.convolution:
+            return Layout(x.shape[1], x.shape[2], x.shape[3:].numel())
+        return Layout(x.shape[1:-1].numel(), x.shape[-1])
+
+    def came(self, a: Tensor) -> Tensor:
+        """What stands behind the weights of each neuron: [T, R, K]."""
+        if not self.convolution:
+            return a.reshape(len(a), -1, a.shape[-1])
+        m, padding = self.module, (0, 0) if self.module.padding == "valid" else self.module.padding
+        patches = functional.unfold(a.flatten(0, 1), m.kernel_size, m.dilation, padding, m.stride)  # [T B, K, P]
+        return patches.transpose(1, 2).reshape(len(a), -1, patches.shape[1])
+
+    def product(self, g: Tensor, a: Tensor) -> Tensor:
+        """The gradient of the weight, of outputs with gradient g [T, B, *features']."""
+        if not self.convolution:
+            return g.flatten(0, -2).t() @ a.flatten(0, -2)
+        m = self.module
+        return conv2d_weight(
+            a.flatten(0, 1), m.weight.shape, g.flatten(0, 1).contiguous(), m.stride, m.padding, m.dilation, m.groups
+        )
