@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # Huge pages for large tensors: page faults cost as much as the kernels.
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test test-slow test-long lint guard mutants bench clean
+.PHONY: demo test test-slow test-long lint docs guard mutants bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+# The site, in docs/_build: no network is needed, and a warning is an error.
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
 # A minute of the benchmarks: an error where a kernel is many times slower than the memory it moves.
 guard: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py neuron --quick
@@ -52,4 +56,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py all
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) runs .pytest_cache .hypothesis .ruff_cache docs/_build docs/reference

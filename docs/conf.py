@@ -1,0 +1,39 @@
+"""How Sphinx makes the site: `make docs`, then docs/_build/index.html."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import reference  # noqa: E402  (stands beside this file)
+
+import ranvier  # noqa: E402
+
+project, author, copyright = "Ranvier", "The Ranvier developers", "2026, the Ranvier developers"
+version = release = ranvier.__version__
+language = "en"
+
+extensions = ["myst_nb", "sphinx_copybutton", "sphinx_design"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # notebooks are kept with their outputs; `make notebooks` runs them again, tests do too
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"Ranvier {version}"
+html_static_path, html_css_files = ["_static"], ["site.css"]
+html_copy_source = html_show_sourcelink = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0a5f9e", "color-brand-content": "#0a5f9e"},
+    "dark_css_variables": {"color-brand-primary": "#6cb8f0", "color-brand-content": "#6cb8f0"},
+}
+pygments_style, pygments_dark_style = "a11y-high-contrast-light", "a11y-high-contrast-dark"
+copybutton_exclude = ".linenos, .gp, .go"
+copybutton_prompt_text, copybutton_prompt_is_regexp = r">>> |\.\.\. |\$ ", True
+maximum_signature_line_length = 80
+toc_object_entries = False
+
+
+def setup(app) -> None:
+    reference.write(HERE / "reference")

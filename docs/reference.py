@@ -1,0 +1,205 @@
+"""Writes the pages of the reference from the docstrings: one page a room, every public name in it.
+
+`make docs` calls it; the pages lie in docs/reference/ and are not kept in git.
+"""
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import ranvier
+
+# The rooms beside the top level: module, what it holds.
+ROOMS = {
+    "ranvier.ops": "what a rule may say",
+    "ranvier.surrogate": "surrogate derivatives of the spike",
+    "ranvier.init": "how weights begin",
+    "ranvier.models": "ready-made networks",
+    "ranvier.train": "training: the function `run` and what belongs to it",
+    "ranvier.loss": "losses on traces over time",
+    "ranvier.metric": "how often a readout is right",
+    "ranvier.train.regularise": "holding firing rates where they should be",
+    "ranvier.data": "encoders, recordings and sets",
+    "ranvier.convert": "rates to spikes, trained networks to spiking ones",
+    "ranvier.convert.nir": "the exchange format NIR",
+    "ranvier.export": "a trained network for other machines",
+    "ranvier.hardware": "what chips do to numbers",
+    "ranvier.plasticity": "learning without backward",
+    "ranvier.plot": "pictures",
+    "ranvier.doctor": "what ails a network",
+    "ranvier.recipes": "what `ranvier train` trains",
+    "ranvier.compat": "names of other libraries; each library has a page under *Coming from*",
+}
+
+# The top level, by where a name is written. A name that no line claims stands under "More".
+GROUPS = {
+    "Neurons": ("ranvier.nn.neurons", "ranvier.nn.refractory"),
+    "Your own neuron": ("ranvier.nn.neuron", "ranvier.nn.temporal", "ranvier.nn.reset", "ranvier.units"),
+    "Layers": (
+        "ranvier.nn.linear", "ranvier.nn.convolution", "ranvier.nn.sequential", "ranvier.nn.recurrent",
+        "ranvier.nn.returning", "ranvier.nn.standardised", "ranvier.nn.filter", "ranvier.nn.delay", "ranvier.nn.norm",
+        "ranvier.nn.dropout", "ranvier.nn.pool", "ranvier.nn.group_mean", "ranvier.nn.padded", "ranvier.convert.rate",
+    ),
+    "Attention": ("ranvier.nn.attention", "ranvier.nn.transformer"),
+    "Timed spikes": ("ranvier.nn.timed",),
+    "Verbs": ("ranvier.nn.verbs", "ranvier.nn.stream", "ranvier.nn.recomputed"),
+    "Tools": ("ranvier.nn.saved_memory", "ranvier.nn.compare_gradients", "ranvier.backends", "ranvier.spikes"),
+}  # fmt: skip
+
+
+def public(module: ModuleType) -> dict[str, Any]:
+    """The public names of a module, in its order: those of `__all__`, else all that Ranvier wrote in it."""
+    names = getattr(module, "__all__", None)
+    if names is None:
+        names = [n for n, v in vars(module).items() if not n.startswith("_") and written_in(v).startswith("ranvier")]
+        if module is not ranvier:  # what a file only imports belongs to another page
+            names = [n for n in names if written_in(getattr(module, n)).startswith(module.__name__)]
+    return {n: getattr(module, n) for n in names if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
+
+
+def written_in(value: Any) -> str:
+    return getattr(value, "__module__", None) or "" if not inspect.ismodule(value) else ""
+
+
+def rooms() -> Iterator[tuple[str, str, ModuleType]]:
+    for name, what in ROOMS.items():
+        try:
+            yield name, what, importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if not name.startswith(error.name or "?"):
+                raise
+            parent, _, last = name.rpartition(".")
+            if (module := getattr(importlib.import_module(parent), last, None)) is not None:  # ranvier.loss
+                yield name, what, module
+
+
+def group_of(value: Any) -> str:
+    found = [(len(p), g) for g, places in GROUPS.items() for p in places if written_in(value).startswith(p)]
+    return max(found)[1] if found else "More"
+
+
+def write(folder: Path) -> None:
+    """All pages, in `folder`."""
+    folder.mkdir(exist_ok=True)
+    pages: dict[str, str] = {}
+    grouped: dict[str, dict[str, Any]] = {g: {} for g in (*GROUPS, "More")}
+    for name, value in public(ranvier).items():
+        grouped[group_of(value)][name] = value
+    for group, names in grouped.items():
+        if names:
+            pages[group.lower().replace(" ", "-")] = page(group, "", "ranvier", names)
+    index = ["# Reference", "", "Every public name, from its docstring.", "", "## `ranvier`", ""]
+    index += [f"* [{g}]({g.lower().replace(' ', '-')}.md): " + listed(n) for g, n in grouped.items() if n]
+    index += ["", "## Its rooms", ""]
+    for name, what, module in rooms():
+        pages[name] = page(f"`{name}`", what[0].upper() + what[1:] + ".", name, public(module))
+        index.append(f"* [`{name}`]({name}.md): {what}. {listed(public(module))}")
+    index += ["", "```{toctree}", ":hidden:", "", *pages, "```", ""]
+    pages["index"] = "\n".join(index)
+    for stale in folder.glob("*.md"):
+        if stale.stem not in pages:
+            stale.unlink()
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def listed(names: dict[str, Any]) -> str:
+    return ", ".join(f"`{n}`" for n in names)
+
+
+def page(title: str, what: str, module: str, names: dict[str, Any]) -> str:
+    return "\n".join([f"# {title}", "", what, "", *(entry(f"{module}.{n}", v) for n, v in names.items())])
+
+
+def entry(path: str, value: Any) -> str:
+    """One name: its signature, its docstring, and the methods that are its own."""
+    kind = "class" if inspect.isclass(value) else "function" if callable(value) else "data"
+    lines = [directive(kind, path, value, markdown(described(value, kind)))]
+    if kind == "class":
+        for name, method in own_methods(value):
+            kind = "property" if isinstance(method, property) else "method"
+            lines.append(directive(kind, f"{path}.{name}", method, markdown(inspect.getdoc(method) or "")))
+    return "\n".join(lines)
+
+
+def described(value: Any, kind: str) -> str:
+    if kind == "data" and not isinstance(value, type) and value.__doc__ == type(value).__doc__:
+        return f"{type(value).__name__}: `{value!r}`" if len(repr(value)) < 200 else type(value).__name__
+    return inspect.getdoc(value) or ""
+
+
+def own_methods(kind: type) -> Iterator[tuple[str, Any]]:
+    """Public methods with a docstring that the class itself writes."""
+    for name, method in vars(kind).items():
+        method = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
+        documented = inspect.isfunction(method) or isinstance(method, property)
+        if documented and not name.startswith("_") and name not in ("rule", "forward") and method.__doc__:
+            yield name, method
+
+
+def directive(kind: str, path: str, value: Any, body: str) -> str:
+    given = "" if kind in ("data", "property") else signature(value, path, method=kind == "method")
+    return f"````{{py:{kind}}} {path}{given}\n\n{body}\n````\n"
+
+
+def signature(value: Callable[..., Any], path: str, method: bool = False) -> str:
+    """Names and defaults; types are told in words."""
+    try:
+        parameters = list(inspect.signature(value).parameters.values())
+    except (TypeError, ValueError):
+        return "(...)"
+    if method and parameters and parameters[0].name in ("self", "cls"):
+        parameters = parameters[1:]
+    plain = [
+        p.replace(annotation=p.empty, default=p.default if p.default is p.empty else Shown(p.default))
+        for p in parameters
+    ]
+    return str(inspect.Signature(plain))
+
+
+class Shown:
+    """A default as it is written in a signature."""
+
+    def __init__(self, value: Any) -> None:
+        text = repr(value)
+        self.text = text if re.fullmatch(r"[\w.\-+'\"(), \[\]]*", text) and len(text) < 60 else "..."
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def markdown(docstring: str) -> str:
+    """A docstring as Markdown: code stays code, examples are fenced, lists of arguments become lists."""
+    out: list[str] = []
+    lines = iter([*docstring.splitlines(), ""])
+    for line in lines:
+        if line.startswith(">>>"):
+            out += ["", "```pycon"]
+            while line:
+                out.append(line)
+                line = next(lines, "")
+            out += ["```", ""]
+        elif re.fullmatch(r"[A-Z][\w ]*:", line):
+            out += ["", f"*{line[:-1]}*", ""]
+            while line := next(lines, ""):
+                name, colon, text = line.strip().partition(": ")
+                deeper = line.startswith(" " * 6)
+                out.append(f"  {escaped(line.strip())}" if deeper or not colon else f"* `{name}`: {escaped(text)}")
+            out.append("")
+        else:
+            out.append(line if line.startswith("    ") else escaped(line))
+    return "\n".join(out).strip()
+
+
+def escaped(line: str) -> str:
+    """Signs that mean something to Markdown, made plain outside of code."""
+    parts = re.split(r"(``[^`]*``|`[^`]*`|\*[A-Za-z][\w -]*\*)", line)
+    plain = [p if k % 2 else re.sub(r"([*<\[\]$|{}_~])", r"\\\1", p) for k, p in enumerate(parts)]
+    text = "".join(plain)
+    return re.sub(r"^(\s*)([#>+-])(\s)", r"\1\\\2\3", text) if not line.startswith(("* ", "- ")) else "* " + text[3:]
