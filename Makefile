@@ -41,7 +41,7 @@ lint: $(VENV)/.dev
 
 # The site, in docs/_build: no network is needed, and a warning is an error.
 docs: $(VENV)/.dev
-	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build
 
 # A minute of the benchmarks: an error where a kernel is many times slower than the memory it moves.
 guard: $(VENV)/.dev

@@ -6,7 +6,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import reference  # noqa: E402  (stands beside this file)
+import at_a_glance  # noqa: E402  (these two stand beside this file)
+import reference  # noqa: E402
 
 import ranvier  # noqa: E402
 
@@ -37,3 +38,4 @@ toc_object_entries = False
 
 def setup(app) -> None:
     reference.write(HERE / "reference")
+    at_a_glance.write(HERE / "at-a-glance.md")

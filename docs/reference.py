@@ -35,20 +35,14 @@ ROOMS = {
     "ranvier.compat": "names of other libraries; each library has a page under *Coming from*",
 }
 
-# The top level, by where a name is written. A name that no line claims stands under "More".
+# The top level by its groups; each takes what those before it have left.
 GROUPS = {
-    "Neurons": ("ranvier.nn.neurons", "ranvier.nn.refractory"),
-    "Your own neuron": ("ranvier.nn.neuron", "ranvier.nn.temporal", "ranvier.nn.reset", "ranvier.units"),
-    "Layers": (
-        "ranvier.nn.linear", "ranvier.nn.convolution", "ranvier.nn.sequential", "ranvier.nn.recurrent",
-        "ranvier.nn.returning", "ranvier.nn.standardised", "ranvier.nn.filter", "ranvier.nn.delay", "ranvier.nn.norm",
-        "ranvier.nn.dropout", "ranvier.nn.pool", "ranvier.nn.group_mean", "ranvier.nn.padded", "ranvier.convert.rate",
-    ),
-    "Attention": ("ranvier.nn.attention", "ranvier.nn.transformer"),
-    "Timed spikes": ("ranvier.nn.timed",),
-    "Verbs": ("ranvier.nn.verbs", "ranvier.nn.stream", "ranvier.nn.recomputed"),
-    "Tools": ("ranvier.nn.saved_memory", "ranvier.nn.compare_gradients", "ranvier.backends", "ranvier.spikes"),
-}  # fmt: skip
+    "Neurons": "ranvier.nn.neurons",
+    "Layers": "ranvier.nn.layers",
+    "Verbs": "ranvier.verbs",
+    "Tools": "ranvier.tools",
+    "Your own neuron, and the rest": "ranvier",
+}
 
 
 def public(module: ModuleType) -> dict[str, Any]:
@@ -77,23 +71,24 @@ def rooms() -> Iterator[tuple[str, str, ModuleType]]:
                 yield name, what, module
 
 
-def group_of(value: Any) -> str:
-    found = [(len(p), g) for g, places in GROUPS.items() for p in places if written_in(value).startswith(p)]
-    return max(found)[1] if found else "More"
+def grouped() -> dict[str, dict[str, Any]]:
+    """Names of the top level: {group: {name: value}}."""
+    left, found = public(ranvier), {}
+    for group, module in GROUPS.items():
+        names = sorted(set(left) & set(public(importlib.import_module(module))), key=str.lower)
+        found[group] = {n: left.pop(n) for n in names}
+    return found
 
 
 def write(folder: Path) -> None:
     """All pages, in `folder`."""
     folder.mkdir(exist_ok=True)
     pages: dict[str, str] = {}
-    grouped: dict[str, dict[str, Any]] = {g: {} for g in (*GROUPS, "More")}
-    for name, value in public(ranvier).items():
-        grouped[group_of(value)][name] = value
-    for group, names in grouped.items():
-        if names:
-            pages[group.lower().replace(" ", "-")] = page(group, "", "ranvier", names)
+    for group, names in grouped().items():
+        module = importlib.import_module(GROUPS[group])
+        pages[file_of(group)] = page(group, "" if module is ranvier else module.__doc__ or "", "ranvier", names)
     index = ["# Reference", "", "Every public name, from its docstring.", "", "## `ranvier`", ""]
-    index += [f"* [{g}]({g.lower().replace(' ', '-')}.md): " + listed(n) for g, n in grouped.items() if n]
+    index += [f"* [{g}]({file_of(g)}.md): {listed(n)}" for g, n in grouped().items()]
     index += ["", "## Its rooms", ""]
     for name, what, module in rooms():
         pages[name] = page(f"`{name}`", what[0].upper() + what[1:] + ".", name, public(module))
@@ -107,6 +102,10 @@ def write(folder: Path) -> None:
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
+
+
+def file_of(group: str) -> str:
+    return group.partition(",")[0].lower().replace(" ", "-")
 
 
 def listed(names: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The reference holds every public name, and the pages tell of every name of the top level."""
 
 import importlib
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import ranvier
 
 DOCS = Path(__file__).parents[2] / "docs"
 sys.path.insert(0, str(DOCS))
-reference = importlib.import_module("reference")
+reference, glance = importlib.import_module("reference"), importlib.import_module("at_a_glance")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_every_public_name_stands_in_the_reference(pages, room, module):
 
 
 def test_arguments_of_every_neuron_are_listed(pages):
-    neurons = [v for v in reference.public(ranvier).values() if "\nArguments:\n" in (v.__doc__ or "")]
+    neurons = [v for v in reference.public(ranvier).values() if "\nArguments:\n" in (inspect.getdoc(v) or "")]
     assert len(neurons) >= 30
     assert "".join(pages.values()).count("*Arguments*") >= len(neurons)
 
@@ -41,11 +42,16 @@ def test_a_docstring_becomes_markdown():
     )
 
 
-def told(name):
-    pages = [p for p in DOCS.rglob("*") if p.suffix in (".md", ".ipynb") and not {"reference", "_build"} & set(p.parts)]
-    return [p for p in pages if re.search(rf"\b{name}\b", p.read_text())]
-
-
 def test_every_name_of_the_top_level_stands_on_a_page():
-    missing = [n for n in reference.public(ranvier) if not told(n)]
-    assert not missing, "write of them, or add them to docs/at_a_glance.py"
+    made = {"reference", "_build"}
+    pages = [p for p in DOCS.rglob("*") if p.suffix in (".md", ".ipynb") and not made & set(p.relative_to(DOCS).parts)]
+    text = "\n".join([glance.page(), *(p.read_text() for p in pages)])
+    missing = [n for n in reference.public(ranvier) if not re.search(rf"\b{n}\b", text)]
+    assert not missing
+
+
+def test_the_page_at_a_glance_has_every_neuron_and_its_picture():
+    assert set(glance.NEURONS) == set(ranvier.nn.neurons.__all__), "add the neuron to the table in docs/at_a_glance.py"
+    drawn = {p.stem for p in (DOCS / "glance").glob("*.svg")}
+    assert drawn == set(glance.NEURONS), "run python docs/at_a_glance.py"
+    assert all(glance.equation(getattr(ranvier, n)) for n in glance.NEURONS if n != "PhysicalLI")
