@@ -148,6 +148,7 @@ def doctor(
     A recipe is looked at with the weights it starts from, a run with those it ended with.
     """
     from ranvier.doctor import diagnose
+    from ranvier.nn.padded import masked
     from ranvier.train.energy import energy
     from ranvier.train.folder import Folder
     from ranvier.train.running import prepare, read_config, shown
@@ -162,9 +163,11 @@ def doctor(
     net.train(folder is None)  # fresh weights are normalised by the batch, as their training would begin
     x, labels, *lengths = shown(plan, splits[1])
     loss = plan.loss()
-    diagnosis = diagnose(net, x, labels, lambda traces, right: loss(traces, right, *lengths))
+    with masked(net, x, *(lengths or [None])) as x:
+        diagnosis = diagnose(net, x, labels, lambda traces, right: loss(traces, right, *lengths))
+        cost = energy(net, x)
     console.print(str(diagnosis), markup=False, soft_wrap=True)
-    console.print(f"\n{energy(net, x)}", markup=False, soft_wrap=True)
+    console.print(f"\n{cost}", markup=False, soft_wrap=True)
 
 
 def convert(

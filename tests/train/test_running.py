@@ -164,3 +164,46 @@ def test_what_cannot_work_is_refused_before_a_folder_is_made(tmp_path, settings,
     with pytest.raises((ValueError, TypeError), match=message):
         run(net(), tmp_path / "run", **{"data": (Recordings(40), Recordings(20)), **settings})
     assert not list(tmp_path.iterdir())
+
+
+class Early(nn.Module):
+    """A net that sums over time itself, and heeds lengths."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = net()
+
+    def forward(self, x, lengths=None):
+        return (self.inner(x) if lengths is None else rv.padded(self.inner, x, lengths)).sum(0, keepdim=True)
+
+
+@pytest.mark.parametrize("tbptt", [0, 4])
+def test_what_is_behind_the_end_of_a_recording_changes_nothing(tmp_path, tbptt):
+    """One update on a padded batch is that of its recordings one by one, whatever the padding holds."""
+    pairs = [Recordings(12)[k] for k in range(12)]
+    garbage = lambda batch: ((x := rv.data.pad([x for x, _ in batch], torch.nan))[0],  # noqa: E731
+                             torch.stack([y for _, y in batch]), x[1])  # fmt: skip
+    loaders = [DataLoader(pairs, 12, collate_fn=garbage)] * 2
+    settings = {"epochs": 1, "tbptt": tbptt, "optimiser": lambda p: torch.optim.SGD(p, 1.0)}
+    result = run(net(), tmp_path / "run", data=loaders, **settings)
+    alone, chunk, loss = net(), tbptt or 99, rv.loss.mean_crossentropy(0.1)
+    for x, label in pairs:
+        state, outputs = None, []
+        for part in x.unsqueeze(1).split(chunk):
+            y, state = rv.scan(alone, part, rv.detach(state) if state else None)
+            outputs.append(y)
+        (loss(torch.cat(outputs), label[None]) / 12).backward()
+    for mine, wanted in zip(result.net.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(mine, wanted - wanted.grad, rtol=1e-5, atol=1e-6)
+    rates = [z.mean() for x, _ in pairs for z in rv.record(result.net, x.unsqueeze(1), "z").values()]
+    assert result.figures["firing_rate"]["LIF 1"] == pytest.approx(
+        float(torch.stack(rates[::2]).detach().mean()), abs=1e-4
+    )
+
+
+def test_a_net_that_heeds_lengths_itself(tmp_path):
+    result = run(Early(), tmp_path / "run", data=(Recordings(40), Recordings(20)), epochs=2)
+    assert result.history[0]["rate LIF inner.1"] > 0 and "LIF inner.1" in result.figures["firing_rate"]
+    shrinks = nn.Sequential(net(), nn.Flatten(0, 1))
+    with pytest.raises(ValueError, match="one that sums over time itself must heed lengths"):
+        run(shrinks, tmp_path / "not", data=(Recordings(40), Recordings(20)))

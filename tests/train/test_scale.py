@@ -82,7 +82,7 @@ def test_truncated_backpropagation_is_that_of_chunks():
 
     torch.manual_seed(1)
     truncated = Truncated(net, loss, 4)
-    traces, value = truncated.forward(x, (labels,))
+    traces, value = truncated.forward(x, labels)
     truncated.backward(value * 3)
     by_chunk = gradients()
     torch.manual_seed(1)  # the same by hand: a state cut off between chunks, one loss over all

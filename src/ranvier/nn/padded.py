@@ -1,7 +1,9 @@
 """Recordings of different length in one batch: what is behind the end of each changes nothing."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,15 +53,65 @@ def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
     >>> padded(net, torch.rand(9, 2, 3), torch.tensor([9, 5]))[5:, 1].abs().sum()
     tensor(0., grad_fn=<SumBackward0>)
     """
-    _check(net, x, lengths)
+    with masked(net, x, lengths) as shown:
+        y = net(shown)
     valid = within(lengths.to(x.device), len(x))
-    x = torch.where(_wide(valid, x), x, 0.0)
-    with _watched(net, valid):
-        y = net(x)
     if not isinstance(y, Tensor) or y.shape[:2] != valid.shape:
         got = list(y.shape) if isinstance(y, Tensor) else type(y).__name__
-        raise ValueError(f"padded: the net must give [T, B, *features] = {list(valid.shape)} and more, got {got}")
+        raise ValueError(
+            f"padded: the net must give [T, B, *features] = {list(valid.shape)} and more, got {got}; "
+            f"one that sums over time itself must heed lengths: def forward(self, x, lengths=None)"
+        )
     return torch.where(_wide(valid, y), y, 0.0)
+
+
+def heeds_lengths(net: nn.Module) -> bool:
+    """Whether a net sees to the end of each recording itself: `forward(self, x, lengths=None)`."""
+    try:
+        return "lengths" in inspect.signature(net.forward).parameters
+    except (ValueError, TypeError):  # a scripted module has none
+        return False
+
+
+@contextmanager
+def masked(net: nn.Module, x: Tensor, lengths: Tensor | None) -> Iterator[Tensor]:
+    """Within this block `net` knows where each recording of x `[T, B, *features]` ends; None: nowhere before T.
+
+    Gives x with 0 behind the end of each, to be shown to the net, for once or for a verb such as `record`.
+
+    >>> import ranvier
+    >>> net = ranvier.Sequential(nn.BatchNorm1d(3), ranvier.LIF())
+    >>> with masked(net, torch.rand(9, 2, 3), torch.tensor([9, 5])) as x:
+    ...     ranvier.record(net, x, "v")["1"].shape
+    torch.Size([9, 2, 3])
+    """
+    if lengths is None:
+        yield x
+        return
+    _check(net, x, lengths)
+    valid = within(lengths.to(x.device), len(x))
+    if heeds_lengths(net):
+        with ExitStack() as undo:
+            net.forward = partial(net.forward, lengths=lengths)
+            undo.callback(delattr, net, "forward")
+            yield x
+        return
+    if isinstance(net, Padded):  # it finds the lengths itself
+        yield torch.where(_wide(valid, x), x, torch.nan)
+        return
+    with known(net, valid):
+        yield torch.where(_wide(valid, x), x, 0.0)
+
+
+@contextmanager
+def known(net: nn.Module, valid: Tensor) -> Iterator[None]:
+    """Within this block the batch norms of `net` see only those steps [T, B] of what it is shown that are valid."""
+    if bool(valid.all()):
+        yield
+        return
+    _refuse_what_looks_back(net, valid)
+    with _watched(net, valid):
+        yield
 
 
 class Padded(nn.Module):
@@ -100,16 +152,27 @@ def _check(net: nn.Module, x: Any, lengths: Any) -> None:
     low, high = (int(v) for v in lengths.aminmax())
     if low < 1 or high > len(x):
         raise ValueError(f"padded: lengths must lie in [1, {len(x)}], got {low} to {high}")
-    if low < len(x):
-        for path, module in net.named_modules():
-            if isinstance(module, Whole):
-                raise ValueError(
-                    f"padded: layer {path!r} ({type(module).__name__}) mixes all {len(x)} steps and has no result for "
-                    f"a recording of {low}; give it recordings of one length"
-                )
     book = getattr(here, "book", None)
     if book is not None and not book.names:
         raise ValueError("padded: a state would be that behind the end; call the net on each recording for its state")
+
+
+def _refuse_what_looks_back(net: nn.Module, valid: Tensor) -> None:
+    for path, module in net.named_modules():
+        if isinstance(module, Whole):
+            raise ValueError(
+                f"padded: layer {path!r} ({type(module).__name__}) mixes all {len(valid)} steps and has no result for "
+                f"a recording of {int(valid.sum(0).min())}; give it recordings of one length"
+            )
+        if isinstance(module, nn.RNNBase) and module.bidirectional:
+            raise ValueError(
+                f"padded: layer {path!r} ({type(module).__name__}) runs backward from the last step, through what is "
+                f"behind the end of a recording; give it recordings of one length"
+            )
+        if isinstance(module, Padded) and path:
+            raise ValueError(
+                f"padded: layer {path!r} is Padded and finds the lengths itself; leave lengths out, or Padded"
+            )
 
 
 @contextmanager

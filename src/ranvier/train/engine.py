@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ranvier.extras import needed
+from ranvier.train.answer import answer
 from ranvier.train.batches import Batch, Batches, batches, mix
 from ranvier.train.folder import Folder
 from ranvier.train.truncated import Truncated
@@ -73,11 +74,11 @@ class Engine(LightningModule):
         x = self.inputs("train", batch, index)
         torch.manual_seed(int(self.draws("dropout", index).initial_seed()))  # for dropout and the like
         if self.truncated:
-            traces, loss = self.truncated.forward(x, batch[1:])
+            (traces, loss), rest = self.truncated.forward(x, *batch[1:]), batch[1:]
         else:
-            traces = self.net(x)
-            loss = self.loss(traces, *batch[1:])
-        share = self._add(traces.detach(), loss.detach(), batch, index)
+            traces, rest = answer(self.net, x, *batch[1:])
+            loss = self.loss(traces, *rest)
+        share = self._add(traces.detach(), loss.detach(), rest, index)
         return loss * share if share != 1.0 else loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
@@ -94,8 +95,8 @@ class Engine(LightningModule):
         self.sums = {}
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        traces = self.net(self.inputs("validation", batch, index))
-        self._add(traces, self.loss(traces, *batch[1:]), batch, index, self.trainer.val_dataloaders)
+        traces, rest = answer(self.net, self.inputs("validation", batch, index), *batch[1:])
+        self._add(traces, self.loss(traces, *rest), rest, index, self.trainer.val_dataloaders)
 
     def on_validation_epoch_end(self) -> None:
         self._tell("validation")
@@ -103,14 +104,17 @@ class Engine(LightningModule):
     def on_train_epoch_end(self) -> None:
         self.sums = {}
 
-    def _add(self, traces: Tensor, loss: Tensor, batch: Batch, index: int, loader: Any = None) -> float:
-        """Adds up an epoch's scores; returns this process's part of the batch times the number of processes."""
+    def _add(self, traces: Tensor, loss: Tensor, rest: Batch, index: int, loader: Any = None) -> float:
+        """Adds up an epoch's scores; returns this process's part of the batch times the number of processes.
+
+        rest: labels and, where they differ, lengths.
+        """
         loader = loader if loader is not None else self.train_batches
         share = loader.share(index) if loader is not None else 1.0
-        samples = len(batch[1]) if share else 0
+        samples = len(rest[0]) if share else 0
         scores = {"loss": float(loss)}
         if self.metric is not None:
-            scores["accuracy"] = float(self.metric(traces, *batch[1:])[0])
+            scores["accuracy"] = float(self.metric(traces, *rest)[0])
         for name, value in scores.items():
             self.sums[name] = self.sums.get(name, 0.0) + samples * value
         self.sums["samples"] = self.sums.get("samples", 0.0) + samples

@@ -11,9 +11,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ranvier.nn.neurons.timed import TimedLIF
+from ranvier.nn.padded import masked, within
 from ranvier.nn.temporal import Temporal
 from ranvier.nn.timed import TimedRecurrent
 from ranvier.nn.verbs import record
+from ranvier.train.answer import answer
 from ranvier.train.batches import batches
 
 
@@ -77,14 +79,16 @@ def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
         torch.manual_seed(0)  # for what stays random in a test: a chip's noise
         for index, batch in enumerate(batches(split, plan.batch, time_first=plan.time_first)):
             x = plan.encode(batch[0], Generator().manual_seed(index))
-            traces, outputs = net(x), _outputs(net, x)
-            total, samples = total + float(loss(traces, *batch[1:])) * len(batch[1]), samples + len(batch[1])
-            spikes = {layer: z.mean(0).sum(0).flatten() for layer, z in _spikes_in(net, outputs).items()}
+            lengths = batch[2] if len(batch) > 2 else None
+            (traces, rest), outputs = answer(net, x, *batch[1:]), _outputs(net, x, lengths)
+            total, samples = total + float(loss(traces, *rest)) * len(batch[1]), samples + len(batch[1])
+            fired = _spikes_in(net, outputs)
+            spikes = {layer: (z.sum(0).flatten(1) / _steps(z, lengths)).sum(0) for layer, z in fired.items()}
             # a layer that was anything but zeros and ones in one batch is no spiking layer
             sums = {layer: z + sums.get(layer, 0) for layer, z in spikes.items() if layer in sums or not index}
             right = torch.zeros(len(batch[1]), dtype=torch.bool)
             if metric is not None:
-                answers.append(metric(traces, *batch[1:])[1])
+                answers.append(metric(traces, *rest)[1])
                 truth.append(batch[1])
                 right = answers[-1] == truth[-1]
                 for i in (~right).nonzero().flatten().tolist()[: WRONG - len(wrong)]:
@@ -92,8 +96,9 @@ def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
             if shown is None or (shown[0] < bool(right.any())):
                 i = int(right.int().argmax())
                 label = int(batch[1][i]) if metric is not None else None
-                layers = {layer: z[:, i] for layer, z in _spikes_in(net, outputs).items()}
-                shown = (bool(right.any()), Watched(_sample(plan, batch[0], i), label, layers, traces[:, i]))
+                end = len(x) if lengths is None else int(lengths[i])
+                layers = {layer: z[:end, i] for layer, z in fired.items()}
+                shown = (bool(right.any()), Watched(_sample(plan, batch[0], i), label, layers, traces[:end, i]))
     empty = torch.empty(0, dtype=torch.int64)
     rates = {layer: z / samples for layer, z in sums.items()}
     known = (torch.cat(answers), torch.cat(truth)) if answers else (empty, empty)
@@ -110,9 +115,21 @@ def spikes_of(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
     return _spikes_in(net, _outputs(net, x))
 
 
-def _outputs(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """What each neuron gives out; a net of plain layers has none."""
-    return record(net, x, "z") if any(isinstance(m, Temporal) for m in net.modules()) else {}
+def _outputs(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
+    """What each neuron gives out, 0 behind the end of a recording; a net of plain layers has none."""
+    if not any(isinstance(m, Temporal) for m in net.modules()):
+        return {}
+    with masked(net, x, lengths) as shown:
+        outputs = record(net, shown, "z")
+    if lengths is None:
+        return outputs
+    there = within(lengths, len(x))
+    return {path: torch.where(there.view(*there.shape, *[1] * (z.dim() - 2)), z, 0.0) for path, z in outputs.items()}
+
+
+def _steps(z: Tensor, lengths: Tensor | None) -> Tensor:
+    """How many steps of z `[T, B, ...]` each sample has: `[B, 1]`."""
+    return torch.full((z.shape[1], 1), len(z)) if lengths is None else lengths.unsqueeze(1)
 
 
 def _spikes_in(net: nn.Module, outputs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ranvier.doctor import ALWAYS, CHECKS, diagnose
 from ranvier.extras import needed
+from ranvier.nn.padded import masked, within
 from ranvier.train.regularise import spiking_layers, watch
 
 with needed("training"):
@@ -53,7 +54,8 @@ class Health(Callback):
     ) -> None:
         self._open.close()
         for path, z in self._spikes.items():
-            each = (z != 0).float().mean((0, 1)).flatten()  # a timed spike is its time
+            there = within(batch[2], len(z)) if len(batch) > 2 else torch.ones(z.shape[:2], dtype=torch.bool)
+            each = (z[there] != 0).float().mean(0).flatten()  # a timed spike is its time
             layer = f"{type(pl_module.net.get_submodule(path)).__name__} {path}".strip()
             pl_module.log(f"rate {layer}", each.mean(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
             shares = {"dead": float((each == 0).float().mean()), "saturated": float((each > ALWAYS).float().mean())}
@@ -80,7 +82,8 @@ class Health(Callback):
         advice = next(check.advice for check in CHECKS if check.name == "not finite")
         where = ""
         if spiking_layers(module.net) and torch.is_grad_enabled():
-            findings = diagnose(module.net, x, batch[1], lambda y, labels: module.loss(y, *batch[1:])).findings
+            with masked(module.net, x, batch[2] if len(batch) > 2 else None) as x:
+                findings = diagnose(module.net, x, batch[1], lambda y, labels: module.loss(y, *batch[1:])).findings
             ill = [f"layer {f.path or '(the network)'}: {f.seen}" for f in findings if f.name == "not finite"]
             where = f" ({'; '.join(ill[:3])})" if ill else ""
         return f"{said}{where}: {advice} (clip=1.0, or --clip 1)"

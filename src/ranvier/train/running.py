@@ -18,6 +18,7 @@ from ranvier.recipes import RECIPES, Recipe, from_config, named, override, to_co
 from ranvier.recipes import settings as recipe_settings
 from ranvier.recipes.given import Given
 from ranvier.report import write_report
+from ranvier.train.answer import answer
 from ranvier.train.batches import Batches, batches
 from ranvier.train.evaluate import evaluate, summary
 from ranvier.train.folder import Folder
@@ -240,12 +241,13 @@ def _tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
         raise ValueError(f"{plan.name}: the net does not work with these settings and data: {error}") from error
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            traces = net.eval()(plan.encode(batch[0], torch.Generator().manual_seed(0)))
-            value = plan.loss()(traces, *batch[1:])
+            x = plan.encode(batch[0], torch.Generator().manual_seed(0))
+            traces, rest = answer(net.eval(), x, *batch[1:])
+            value = plan.loss()(traces, *rest)
             if value.ndim:
                 raise ValueError(f"a loss must be one number, got {list(value.shape)}")
             if plan.metric() is not None:
-                plan.metric()(traces, *batch[1:])
+                plan.metric()(traces, *rest)
     except Exception as error:
         hint = "; pass metric=None where labels are no classes" if isinstance(plan, Given) and plan.score else ""
         raise ValueError(f"{plan.name}: loss or metric do not work with this net and data: {error}{hint}") from error

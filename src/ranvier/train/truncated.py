@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn.padded import known, within
 from ranvier.nn.verbs import detach, scan
 
 
@@ -19,29 +20,37 @@ class Truncated:
 
     def __init__(self, net: nn.Module, loss: Any, steps: int):
         self.net, self.loss, self.steps = net, loss, steps
-        self.chunks: list[tuple[Tensor, Any, Tensor]] = []  # input, state before it, random numbers before it
+        self.chunks: list[tuple[Tensor, Tensor, Any, Tensor]] = []  # input, which steps count, state, random numbers
         self.traces = torch.empty(0)
 
-    def forward(self, x: Tensor, rest: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """x `[T, B, *features]`, labels (and lengths) -> traces `[T, B, C]` and the loss."""
+    def forward(self, x: Tensor, labels: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x `[T, B, *features]`, labels, lengths `[B]` (None: T everywhere) -> traces `[T, B, C]` and the loss."""
         self.chunks, outputs, state = [], [], None
+        ends = lengths if lengths is not None else torch.full(x.shape[1:2], len(x), device=x.device)
+        valid = within(ends, int(ends.max()))
+        x = torch.where(valid.view(*valid.shape, *[1] * (x.dim() - 2)), x[: len(valid)], 0.0)
         buffers = [buffer.clone() for buffer in self.net.buffers()]
         with torch.no_grad():
-            for chunk in x.split(self.steps):
-                self.chunks.append((chunk, state, torch.get_rng_state()))
-                y, state = scan(self.net, chunk, state)
+            for chunk, there in zip(x.split(self.steps), valid.split(self.steps), strict=True):
+                self.chunks.append((chunk, there, state, torch.get_rng_state()))
+                y, state = self._run(chunk, there, state)
                 outputs.append(y)
             for buffer, before in zip(self.net.buffers(), buffers, strict=True):
                 buffer.copy_(before)  # the second time around it counts
         self.traces = torch.cat(outputs).requires_grad_()
-        return self.traces, self.loss(self.traces, *rest)
+        return self.traces, self.loss(self.traces, labels, *([] if lengths is None else [lengths]))
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of the loss that `forward` returned, or of a multiple of it, to the weights."""
         loss.backward()
         assert self.traces.grad is not None
-        for (chunk, state, draws), gradient in zip(self.chunks, self.traces.grad.split(self.steps), strict=True):
+        for chunk, gradient in zip(self.chunks, self.traces.grad.split(self.steps), strict=True):
+            x, there, state, draws = chunk
             torch.set_rng_state(draws)
-            y, _ = scan(self.net, chunk, detach(state) if state is not None else None)
+            y, _ = self._run(x, there, detach(state) if state is not None else None)
             y.backward(gradient)
         self.chunks = []
+
+    def _run(self, x: Tensor, there: Tensor, state: Any) -> Any:
+        with known(self.net, there):
+            return scan(self.net, x, state)
