@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +11,6 @@ from test_engine import Tiny, same, split, whole  # noqa: F401  # fixtures
 from torch import nn
 
 import ranvier as rv
-from ranvier.recipes.start import write_start
 from ranvier.train.engine import fit, new_net
 from ranvier.train.folder import Folder
 from ranvier.train.truncated import Truncated
@@ -94,29 +90,3 @@ def test_truncated_backpropagation_is_that_of_chunks():
     (loss(torch.cat(outputs), labels) * 3).backward()
     for a, b in zip(by_chunk, gradients(), strict=True):
         torch.testing.assert_close(a, b)
-
-
-def shell(*arguments, cwd, launcher=("-m", "ranvier")):
-    source = str(Path(rv.__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, *launcher, *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("launcher", ["devices", "torchrun"])
-def test_two_processes_learn_what_one_does_with_twice_the_batch(tmp_path, monkeypatch, launcher):
-    monkeypatch.chdir(tmp_path)
-    path, kind = write_start("task")
-    common = ("train", f"{path}:{kind}", "--accelerator", "cpu", "--epochs", 3)
-    shell(*common, "--batch", 34, "--out", "one", cwd=tmp_path)  # 400 = 11 * 34 + 26
-    two = (*common, "--batch", 17, "--devices", 2, "--strategy", "ddp", "--out", "two")
-    run = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29731", "-m", "ranvier")
-    shell(*two, cwd=tmp_path, launcher=run if launcher == "torchrun" else ("-m", "ranvier"))
-    one, other = (Folder(tmp_path / name).read_metrics() for name in ("one", "two"))
-    for row, there in zip(one, other, strict=True):
-        for name in ("train_loss", "validation_loss", "validation_accuracy"):
-            assert row[name] == pytest.approx(there[name], abs=1e-4)
-    assert Folder(tmp_path / "two").read_result()["samples"] == 200

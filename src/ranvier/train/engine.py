@@ -4,6 +4,7 @@ Everything random is drawn from (seed, epoch, batch), never from what went befor
 and goes on from its checkpoint, in mid-epoch too, ends with the same weights, bit for bit.
 """
 
+import copy
 import logging
 import signal
 import warnings
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from ranvier.extras import needed
 from ranvier.train.answer import answer
@@ -24,8 +26,8 @@ with needed("training"):
     from lightning.pytorch import LightningModule
     from lightning.pytorch.callbacks import Callback, ProgressBar
 
-    from ranvier.train.keep import History, Keeper, SafeFiles
-    from ranvier.train.scale import Scale
+    from ranvier.train.keep import History, Keeper, SafeFiles, read_checkpoint
+    from ranvier.train.scale import STRATEGIES, Scale
 
 
 class Plan(Protocol):
@@ -58,6 +60,20 @@ class Engine(LightningModule):
         self.truncated = Truncated(net, self.loss, tbptt) if tbptt else None
         self.sums: dict[str, float] = {}  # of the epoch that runs: {score: its sum over samples}, and "samples"
         self.fresh: dict[str, Any] = {}  # the schedule's state before any update
+        self.trained: dict[str, Tensor] = {}  # the net's weights at the end, whole on every process
+
+    def configure_model(self) -> None:
+        """Where each process is to hold a part of the weights: the net's blocks, and the rest of it, in parts."""
+        if self.device_mesh is not None and not isinstance(self.net, FSDPModule):
+            mesh = self.device_mesh["data_parallel"]
+            for block in [*(m for m in self.net.children() if isinstance(m, nn.Sequential)), self.net]:
+                fully_shard(block, mesh=mesh)
+
+    def on_fit_end(self) -> None:
+        state = self.trainer.strategy.lightning_module_state_dict()
+        if self.device_mesh is not None:
+            state = self.trainer.strategy.broadcast(state)
+        self.trained = {name.removeprefix("net."): v for name, v in state.items() if name.startswith("net.")}
 
     def draws(self, part: str, index: int) -> Generator:
         """The random numbers of one batch, whatever was drawn before; each process has its own."""
@@ -200,15 +216,17 @@ def fit(
             net.compile()
         with _interruptible():
             resumed = folder.checkpoint if folder.checkpoint.is_file() else None
-            engine = Engine(plan, net, drawn, scale.tbptt)
+            sharded = scale.strategy in STRATEGIES
+            engine = Engine(plan, copy.deepcopy(net) if sharded else net, drawn, scale.tbptt)
+            if sharded and resumed:
+                read_checkpoint(resumed)  # Lightning reads it by a road of its own: a damaged one is told here
             trainer.fit(engine, drawn, checked, ckpt_path=resumed, weights_only=True)
-        weights = trainer.strategy.lightning_module_state_dict()
         leader = trainer.is_global_zero
-    if leader:
-        folder.write_state(
-            {name.removeprefix("net."): value for name, value in weights.items() if name.startswith("net.")}
-        )
     net.cpu()
+    if sharded:
+        net.load_state_dict(engine.trained)
+    if leader:
+        folder.write_state(engine.trained)
     return history.rows
 
 

@@ -12,6 +12,7 @@ with needed("training"):
     from lightning.pytorch import Trainer
     from lightning.pytorch import loggers as lightning_loggers
     from lightning.pytorch.profilers import SimpleProfiler
+    from lightning.pytorch.strategies import ModelParallelStrategy
 
 # What each logger needs, and how it is made for a run's folder.
 LOGGERS = {
@@ -20,16 +21,24 @@ LOGGERS = {
     "wandb": ("wandb", lambda folder: lightning_loggers.WandbLogger(save_dir=folder, name=folder.name)),
 }
 
+# Strategies that Lightning does not make of their name. fsdp: torch's fully_shard, which runs on processors too.
+STRATEGIES = {
+    "fsdp": lambda world: ModelParallelStrategy(
+        data_parallel_size=world, tensor_parallel_size=1, save_distributed_checkpoint=False
+    )
+}
+
 
 @dataclass(frozen=True)
 class Scale:
     """The settings of a run that are not the recipe's.
 
-    accelerator, devices, nodes, strategy, precision: as in Lightning: cpu, cuda, ...; how many; how many machines; ddp,
-    ...; 32-true, bf16-mixed, .... accumulate: batches per update. clip: the largest norm of a gradient (0: no limit).
-    compile: torch.compile the net. tbptt: steps through which gradients flow back (0: all); memory for so many steps is
-    enough. workers: processes that read a Dataset. keep: a checkpoint every so many updates too (0: after each epoch
-    only). logger: csv, tensorboard or wandb beside metrics.csv. profile: write profile.txt, what took how long.
+    accelerator, devices, nodes, strategy, precision: as in Lightning: cpu, cuda, ...; how many; how many machines; ddp
+    (every process holds all weights) or fsdp (each holds a part of them); 32-true, bf16-mixed, .... accumulate: batches
+    per update. clip: the largest norm of a gradient (0: no limit). compile: torch.compile the net. tbptt: steps through
+    which gradients flow back (0: all); memory for so many steps is enough. workers: processes that read a Dataset.
+    keep: a checkpoint every so many updates too (0: after each epoch only). logger: csv, tensorboard or wandb beside
+    metrics.csv. profile: write profile.txt, what took how long.
     """
 
     accelerator: str = "auto"
@@ -88,7 +97,7 @@ class Scale:
                 accelerator=self.accelerator,
                 devices=self.devices,
                 num_nodes=self.nodes,
-                strategy=self.strategy,
+                strategy=STRATEGIES[self.strategy](self.world) if self.strategy in STRATEGIES else self.strategy,
                 precision=self.precision,  # pyright: ignore[reportArgumentType]  # Lightning checks it
                 accumulate_grad_batches=self.accumulate,
                 gradient_clip_val=self.clip or None,
