@@ -79,7 +79,7 @@ def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
         torch.manual_seed(0)  # for what stays random in a test: a chip's noise
         for index, batch in enumerate(batches(split, plan.batch, time_first=plan.time_first)):
             x = plan.encode(batch[0], Generator().manual_seed(index))
-            lengths = batch[2] if len(batch) > 2 else None
+            lengths = next(iter(batch[2:]), None)
             (traces, rest), outputs = answer(net, x, *batch[1:]), _outputs(net, x, lengths)
             total, samples = total + float(loss(traces, *rest)) * len(batch[1]), samples + len(batch[1])
             fired = _spikes_in(net, outputs)

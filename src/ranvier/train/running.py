@@ -272,7 +272,7 @@ def _train(
     splits, net = prepared
     if rank_zero_only.rank:
         console = Console(quiet=True)
-    count = len(batches(splits[0], plan.batch, time_first=plan.time_first))
+    count = len(batches(splits[0], plan.batch, time_first=plan.time_first, world=scale.world))
     console.print(
         f"[bold]{plan.name}[/]: {count:,} batches an epoch, {plan.epochs} epochs, into {folder.path}", soft_wrap=True
     )
