@@ -133,3 +133,40 @@ def test_small_and_missing_numbers():
         fast = Words()(x)
     for y, z in zip(true, fast, strict=True):
         torch.testing.assert_close(z, y, rtol=2e-6, atol=0.0, equal_nan=True)
+
+
+def test_forward_leaves_its_marks_for_backward(monkeypatch):
+    """So backward need not walk through time for them, whichever gradients are asked for; without one to ask for, none
+    are made."""
+    made = []
+    marks = triton_backend._Launch.marks
+    monkeypatch.setattr(triton_backend._Launch, "marks", lambda run: made.append(run) or marks(run))
+    layer, x = rv.ALIF(learn=("beta", "kappa")), torch.rand(9, 2, 33)
+    with rv.backend("reference"):
+        true = torch.autograd.grad(layer(x.requires_grad_()).square().sum(), [x, layer.beta, layer.kappa])
+    with rv.backend("triton"):
+        with torch.no_grad():
+            layer(x)
+        assert not made
+        y = layer(x).square().sum()
+        for asked, g in zip((x, layer.beta, layer.kappa), true, strict=True):
+            (found,) = torch.autograd.grad(y, asked, retain_graph=True)
+            torch.testing.assert_close(found, g, rtol=1e-4, atol=1e-5)
+    assert len(made) == 1
+
+
+def test_rows_of_an_input_are_read_where_they_lie(monkeypatch):
+    """A picture that every step shows, and a part of a larger batch, are not copied."""
+    read = []
+    launch = triton_backend._Launch.__init__
+    monkeypatch.setattr(triton_backend._Launch, "__init__", lambda run, rule, inputs, *a: read.extend(inputs) or launch(run, rule, inputs, *a))  # fmt: skip
+    whole = torch.rand(9, 4, 33)
+    for x in (whole[:1].expand(9, 4, 33), whole[:, 1:3]):
+        with rv.backend("reference"):
+            leaf = x.clone().requires_grad_()
+            true = torch.autograd.grad(rv.LIF()(leaf).square().sum(), leaf)
+        with rv.backend("triton"):
+            leaf = x.detach().requires_grad_()
+            found = torch.autograd.grad(rv.LIF()(leaf).square().sum(), leaf)
+        torch.testing.assert_close(found, true)
+    assert {r.data_ptr() for r in read} == {whole.data_ptr(), whole[:, 1:3].data_ptr()}

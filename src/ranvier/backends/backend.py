@@ -35,6 +35,7 @@ class Kernels(Backend, Protocol):
     """A backend whose forward and backward are kernels; torch sees them as one operator (`op.py`)."""
 
     still: ClassVar[bool] = False  # whether a gradient that is the same at every step may come as one row
+    strided: ClassVar[bool] = False  # whether the rows of an input may lie anywhere, even all of them in one place
 
     forward: ClassVar[Callable[..., tuple[list[Tensor], Tensor]]]
     """(rule, inputs, initial, params) -> outputs [T, N] each, final [S, N]; inputs [T, N] each, initial [S, N], params
@@ -43,6 +44,10 @@ class Kernels(Backend, Protocol):
     backward: ClassVar[Callable[..., tuple[list[Tensor], Tensor, Tensor]]]
     """(rule, inputs, initial, params, g_outputs, g_final, wanted) -> gradients of the wanted inputs [T, N] each, of the
     initial state [S, N], of the wanted parameters [P, N]."""
+
+    forward_marked: ClassVar[Callable[..., tuple[list[Tensor], Tensor, Tensor]] | None] = None
+    """The same as `forward`, told which gradients will be wanted: it also gives the states at some steps, which
+    `backward` takes last and then need not find again."""
 
     def carry(
         self, rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]

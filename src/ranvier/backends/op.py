@@ -7,6 +7,7 @@ operator takes half as long again for a small layer; `carry` goes that way only 
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,7 +73,8 @@ def traced(tensors: Sequence[Tensor]) -> bool:
 def _apply(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str) -> list[Tensor]:
     if traced((*inputs, initial, *params)):
         return scan(inputs, initial, params, rule, backend)
-    return list(_Scan.apply(rule, backend, len(inputs), *inputs, initial, *params))
+    learns = torch.is_grad_enabled() and any(t.requires_grad for t in (*inputs, initial, *params))
+    return list(_Scan.apply(rule, backend, len(inputs), learns, *inputs, initial, *params))
 
 
 def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
@@ -81,22 +83,38 @@ def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dty
     return [p.reshape(-1).contiguous() for p in wide]
 
 
-def _flat(inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]) -> tuple[list, Tensor, list]:
-    """[T, B, *F] -> [T, N]; parameters to one number, or one per neuron, in the dtype of the state."""
+def _flat(
+    inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor], strided: bool
+) -> tuple[list, Tensor, list]:
+    """[T, B, *F] -> [T, N]; parameters to one number, or one per neuron, in the dtype of the state.
+
+    strided: whether rows may lie anywhere in memory, or be one and the same, as long as each is in one piece.
+    """
     steps, shape, dtype = inputs[0].shape[0], inputs[0].shape[1:], initial.dtype
     neurons = math.prod(shape)
-    rows = [contiguous(x).view(steps, neurons) for x in inputs]
+    rows = [(x if strided and x[0].is_contiguous() else contiguous(x)).view(steps, neurons) for x in inputs]
     return rows, initial.reshape(len(initial), neurons).contiguous(), flat_params(params, shape, dtype)
 
 
 def _forward(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str) -> list[Tensor]:
     """inputs [T, B, *F] each, initial [S, B, *F], params broadcastable to [*F] -> outputs [T, B, *F], ..., final."""
-    like = inputs[0]
+    return _forward_marked(inputs, initial, params, rule, backend, None)[0]
+
+
+def _forward_marked(
+    inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str, wanted: tuple | None
+) -> tuple[list[Tensor], Tensor | None]:
+    """The same, and the marks that backward of the wanted gradients begins with; None if none are wanted."""
+    like, carried = inputs[0], kernels[backend]
     if like.numel() == 0:
         new = [torch.empty_like(like, memory_format=torch.contiguous_format) for _ in rules[rule].outputs]
-        return [*new, initial.clone(memory_format=torch.contiguous_format)]
-    outputs, final = kernels[backend].forward(rules[rule], *_flat(inputs, initial, params))
-    return [*(whole(y.to(like.dtype), like.shape) for y in outputs), whole(final, initial.shape)]
+        return [*new, initial.clone(memory_format=torch.contiguous_format)], None
+    given, marks = _flat(inputs, initial, params, carried.strided), None
+    if wanted is not None and carried.forward_marked is not None:
+        outputs, final, marks = carried.forward_marked(rules[rule], *given, wanted)
+    else:
+        outputs, final = carried.forward(rules[rule], *given)
+    return [*(whole(y.to(like.dtype), like.shape) for y in outputs), whole(final, initial.shape)], marks
 
 
 scan = torch.library.custom_op("ranvier::scan", _forward, mutates_args=())
@@ -113,17 +131,25 @@ def _gradients(
     backend: str,
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of the wanted inputs, of the initial state, of the wanted parameters."""
+    return _gradients_marked(inputs, initial, params, grads, wanted, rule, backend, ())
+
+
+def _gradients_marked(
+    inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: Sequence[bool], rule: str,
+    backend: str, marks: Sequence[Tensor],
+) -> list[Tensor]:  # fmt: skip
+    """The same; marks: those that forward left, if it did."""
     like, count, carried = inputs[0], len(inputs), kernels[backend]
     kept = [q for q, want in zip(params, wanted[count:], strict=True) if want]
     if like.numel() == 0:
         given = [torch.zeros_like(like) for want in wanted[:count] if want]
         return [*given, grads[-1].to(initial.dtype).clone(), *map(torch.zeros_like, kept)]
-    x, s, p = _flat(inputs, initial, params)
+    x, s, p = _flat(inputs, initial, params, carried.strided)
     neurons = x[0].shape[1]
     still = [carried.still and y.stride(0) == 0 for y in grads[:-1]]  # as a mean over time gives it
     g = [contiguous(y[:1] if one else y).view(-1, neurons) for y, one in zip(grads[:-1], still, strict=True)]
     g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
-    g_inputs, g_initial, rows = carried.backward(rules[rule], x, s, p, g, g_final, tuple(wanted))
+    g_inputs, g_initial, rows = carried.backward(rules[rule], x, s, p, g, g_final, tuple(wanted), *marks)
     return [
         *(whole(g.to(like.dtype), like.shape) for g in g_inputs),
         whole(g_initial, initial.shape),
@@ -167,18 +193,29 @@ def _back(
 
 
 class _Scan(Function):
-    """`scan` without the dispatcher."""
+    """`scan` without the dispatcher; where gradients will be asked for, forward leaves its marks for backward."""
 
     saves_inputs = True
 
     @staticmethod
-    def forward(ctx: Any, rule: str, backend: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        _keep(ctx, rule, backend, count, *tensors)
-        return tuple(_forward(list(tensors[:count]), tensors[count], list(tensors[count + 1 :]), rule, backend))
+    def forward(ctx: Any, rule: str, backend: str, count: int, learns: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
+        needs = ctx.needs_input_grad[4:]
+        ctx.wanted = (*needs[:count], *needs[count + 1 :])
+        given = list(tensors[:count]), tensors[count], list(tensors[count + 1 :])
+        out, marks = _forward_marked(*given, rule, backend, ctx.wanted if learns else None)
+        ctx.marked = marks is not None
+        _keep(ctx, rule, backend, count, *tensors, *(() if marks is None else (marks,)))
+        return tuple(out)
 
     @staticmethod
     def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        return None, None, None, *_back(ctx, saved, grads, ctx.needs_input_grad[3:], _gradients)
+        needs, n = ctx.needs_input_grad[4:], ctx.count
+        if not ctx.marked:
+            return None, None, None, None, *_back(ctx, saved, grads, needs, _gradients)
+        *saved, marks = saved  # made for all gradients that forward knew of: perhaps fewer are asked for now
+        asked = [*ctx.wanted[:n], True, *ctx.wanted[n:]]
+        found = _back(ctx, saved, grads, asked, partial(_gradients_marked, marks=(marks,)))
+        return None, None, None, None, *(g if need else None for g, need in zip(found, needs, strict=True))
 
 
 def _remember(ctx: Any, inputs: tuple, output: Any) -> None:

@@ -178,8 +178,10 @@ def backward(
 class Triton(Kernels):
     """A block of neurons per program, on CUDA tensors; on CPU tensors in Triton's interpreter, for checking."""
 
-    name, description, still = "triton", "Triton, one program per block of neurons", True
-    forward, backward = staticmethod(forward), staticmethod(backward)
+    name, description = "triton", "Triton, one program per block of neurons"
+    still = strided = True
+    forward, forward_marked = staticmethod(forward), staticmethod(forward_marked)
+    backward = staticmethod(backward)
 
     def lacks(self, device: str) -> str | None:
         if device == "cuda" or (device == "cpu" and asked_to_interpret()):

@@ -59,7 +59,7 @@ def keep(step, offs, mask, row):
 
 
 # ---------------------------------------------------------------- the loops over time
-@triton.jit
+@triton.jit(do_not_specialize=["T", "segment"])
 def feedback_forward(x, initial, parameters, weight, bias, last, outputs, u, final, marks, T, B, N, segment,
                      wide: tl.constexpr, S: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
                      CHUNK: tl.constexpr, PRECISION: tl.constexpr, DEPTH: tl.constexpr):  # fmt: skip
@@ -91,7 +91,7 @@ def feedback_forward(x, initial, parameters, weight, bias, last, outputs, u, fin
     write_stack(final, offs, mask, size, state, S)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "segment", "segments"])
 def feedback_backward(u, parameters, weight, last, g_outputs, g_final, g_u, g_initial, g_params, marks, trail, T, B, N,
                       segment, segments, wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, ROWS: tl.constexpr,
                       COLUMNS: tl.constexpr, CHUNK: tl.constexpr, PRECISION: tl.constexpr,
