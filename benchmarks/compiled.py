@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,8 +30,8 @@ from ranvier.backends import triton_backend
 
 H100, PROCESSORS = GPUTarget("cuda", 90, 32), 132
 HEAD = (
-    "| rule | float32: forward bytes | backward bytes | registers: forward | backward | all learned "
-    "| bfloat16: forward bytes | backward bytes | spilled |\n|---|---|---|---|---|---|---|---|---|"
+    "| rule | float32: forward bytes | backward bytes | a load | registers: forward | backward | all learned "
+    "| bfloat16: forward bytes | backward bytes | a load | spilled |\n|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -118,6 +119,12 @@ def scan(
     return compiled(call)
 
 
+def _load(forward: Compiled, backward: Compiled) -> str:
+    """Bytes of a load of each kernel's loop: of the inputs and gradients, which are most of what is loaded."""
+    found = [Counter(k.loads).most_common(1)[0][0] for k in (forward, backward)]
+    return str(found[0]) if found[0] == found[1] else f"{found[0]}, {found[1]}"
+
+
 def row(kind: type[rv.Neuron]) -> str:
     """The line of one rule."""
     rule = kind().bound(())
@@ -128,8 +135,10 @@ def row(kind: type[rv.Neuron]) -> str:
     cells = [
         kind.__name__,
         *(f"{k.bytes:g} of {w * n}" for k, w, n in ((forward, 4, there), (back, 4, again))),
+        _load(forward, back),
         *(str(k.registers) for k in (forward, back, learned)),
         *(f"{k.bytes:g} of {w * n}" for k, w, n in ((half, 2, there), (half_back, 2, again))),
+        _load(half, half_back),
         str(max(k.spilled for k in (forward, back, learned, half, half_back))),
     ]
     return f"| {' | '.join(cells)} |"

@@ -184,11 +184,28 @@ class Triton(Kernels):
     backward = staticmethod(backward)
 
     def lacks(self, device: str) -> str | None:
-        if device == "cuda" or (device == "cpu" and asked_to_interpret()):
+        if device == "cuda":
             return None
+        if device == "cpu" and asked_to_interpret():
+            return outdated()
         return f"serves cuda tensors, but this one is on {device}"
 
 
 def asked_to_interpret() -> bool:
     """Whether Triton's interpreter stands in for a GPU."""
     return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@cache
+def outdated() -> str | None:
+    """Why Triton's interpreter cannot run here; None if it can."""
+    import numpy
+    import triton
+
+    first = tuple(tuple(int(n) for n in v.split(".")[:2]) for v in (triton.__version__, numpy.__version__))
+    if first[0] <= (3, 6) and first[1] >= (2, 4):
+        return (
+            f"is Triton {triton.__version__}'s interpreter here, which numpy {numpy.__version__} breaks (its arrays of "
+            f"one number are numbers no longer); run `pip install 'numpy<2.4'`"
+        )
+    return None

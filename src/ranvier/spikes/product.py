@@ -248,11 +248,11 @@ class Gradient:
 
     def total(self) -> Tensor:
         """[N, K]."""
-        from ranvier.spikes import product_kernels
-
         assert self.sum is not None, "nothing was added"
         if not (self.by_x or self.by_g):
             return self.sum
+        from ranvier.spikes import product_kernels
+
         out = torch.empty(self.shape if self.by_x else self.shape[::-1])
         product_kernels.unpack_panels(self.sum.numpy(), out.numpy())
         return out if self.by_x else out.t().contiguous()
@@ -290,7 +290,12 @@ def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
 
 
 def gradient(x: Tensor, g: Tensor, columns: int, few_g: float = 1.0) -> Tensor:
-    """g^T x [N, K], by the events of x, numbers or bits, where they are few, or by those of g, whose share is few_g."""
+    """g^T x [N, K], by the events of x, numbers or bits, where they are few, or by those of g, whose share is few_g.
+
+    Elsewhere than on the CPU x are numbers, and the product is torch's.
+    """
+    if g.device.type != "cpu":
+        return g.t() @ x
     found = Gradient(g.shape[1], columns, share(x, columns) if g.dtype == torch.float32 else 1.0, few_g)
     found.add(x, g)
     return found.total()
