@@ -212,9 +212,8 @@ class _Scan(Function):
         needs, n = ctx.needs_input_grad[4:], ctx.count
         if not ctx.marked:
             return None, None, None, None, *_back(ctx, saved, grads, needs, _gradients)
-        *saved, marks = saved  # made for all gradients that forward knew of: perhaps fewer are asked for now
-        asked = [*ctx.wanted[:n], True, *ctx.wanted[n:]]
-        found = _back(ctx, saved, grads, asked, partial(_gradients_marked, marks=(marks,)))
+        asked = [*ctx.wanted[:n], True, *ctx.wanted[n:]]  # all that forward knew of: perhaps fewer are asked for now
+        found = _back(ctx, saved[:-1], grads, asked, partial(_gradients_marked, marks=saved[-1:]))
         return None, None, None, None, *(g if need else None for g, need in zip(found, needs, strict=True))
 
 
