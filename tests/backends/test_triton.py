@@ -2,42 +2,12 @@
 
 import pytest
 import torch
+from judging import case, judged
 
 import ranvier as rv
-from ranvier.backends import op, reference, triton_backend
+from ranvier.backends import triton_backend
 from ranvier.backends.triton_block import Block, Held, block
 from ranvier.ops import clamp, maximum, minimum, softplus
-
-
-def case(neuron, steps, neurons, dtype=torch.float32, seed=0):
-    """A rule, and inputs, initial state, parameters, output gradients, gradient of the final state, as kernels take
-    them."""
-    rule, g = neuron.bound(()), torch.Generator().manual_seed(seed)
-    real = torch.float64 if dtype == torch.float64 else torch.float32
-
-    def some(*shape, dtype=dtype):
-        return torch.rand(*shape, generator=g, dtype=torch.float64).to(dtype)
-
-    inputs = [some(steps, neurons) * 1.5 for _ in rule.inputs]
-    initial = some(len(rule.states), neurons, dtype=real) * 0.5
-    params = op.flat_params([p.detach() for p in neuron.values(inputs[0])], (neurons,), real)
-    grads = [some(steps, neurons) - 0.4 for _ in rule.outputs]
-    return rule, inputs, initial, params, grads, some(len(rule.states), neurons, dtype=real) - 0.5
-
-
-def judged(rule, inputs, initial, params, grads, g_final, wanted):
-    """Outputs, final state, and the gradients that `backward` gives, by the reference."""
-    real, neurons = initial.dtype, initial.shape[1]
-    xs = [x.to(real).detach().requires_grad_(w) for x, w in zip(inputs, wanted, strict=False)]
-    wide = [p.expand(neurons).clone().requires_grad_(w) for p, w in zip(params, wanted[len(xs) :], strict=True)]
-    start = initial.clone().requires_grad_()
-    outputs, after = reference.scan(rule, xs, list(start.unbind(0)), wide)
-    ends = [*outputs, torch.stack(list(after)) if after else start]
-    sought = [*(x for x in xs if x.requires_grad), start, *(p for p in wide if p.requires_grad)]
-    seeds = [*(g.to(real) for g in grads), g_final]
-    found = torch.autograd.grad(ends, sought, seeds, allow_unused=True)
-    found = [torch.zeros_like(s) if g is None else g for s, g in zip(sought, found, strict=True)]
-    return [y.detach() for y in ends], found
 
 
 def check(given, wanted=None, tolerance=1e-5):
