@@ -52,6 +52,10 @@ guard: $(VENV)/.dev
 mutants: $(VENV)/.dev
 	$(BIN)/python tests/mutants/run.py $(FOLDERS)
 
+# Other versions of Python, torch and Triton, each in an environment of its own below .peers (10 GB; by hand).
+matrix:
+	$(PYTHON) tests/matrix.py $(ONLY)
+
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py all
 

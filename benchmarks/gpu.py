@@ -1,76 +1,174 @@
-"""On a GPU: a recurrent layer in one kernel next to step by step, and LIF next to a copy of the same bytes.
+"""Ten minutes on a GPU: are the kernels right there, and how quick are they?
 
-Step by step is also played from a CUDA graph, so that Python's share is told from the chip's. All three have just given
-the same spikes.
+    python benchmarks/gpu.py [--seconds 560] [--wheels FOLDER] [--page FILE] [--only SECTION ...]
+
+First the judge (`tests/backends/on_a_gpu.py`), in processes side by side, then the sections of `SECTIONS`, each beside
+the plain loop compiled by torch and, where it can be had, SpikingJelly. After each section the table in
+benchmarks/RESULTS.md (or FILE) is written anew; a section that no longer fits the time is named there. Needs torch and
+Triton; FOLDER may hold wheels of SpikingJelly and what it imports. Without a GPU, `--dry` runs all of it at tiny sizes
+in Triton's interpreter, to try the script: its times say nothing.
 """
 
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["TRITON_INTERPRET"] = "1" if "--dry" in sys.argv else "0"  # read when Triton is first imported
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import page
 import torch
-from measure import copy_seconds, median
+import triton
+from gpu_cases import DRY, SIZES, Row, conv, framework, latency, recurrent, scans, spoken
+from gpu_clock import Clock, copy_rate
 
 import ranvier as rv
-from ranvier.spikes import feedback
 
-BATCHES, WIDTHS = (64, 1024), (64, 128, 256, 512)
+JUDGE = Path(__file__).parents[1] / "tests" / "backends" / "on_a_gpu.py"
+
+# Each section: seconds it is thought to take on one large GPU, and what it measures.
+SECTIONS: dict[str, tuple[int, Callable[[Clock], list[Row]]]] = {
+    "scans": (120, scans),
+    "recurrent": (40, recurrent),
+    "conv": (40, conv),
+    "spoken": (30, spoken),
+    "latency": (15, latency),
+    "framework": (40, framework),
+}
+
+
+def device() -> str:
+    """The device and all versions, as the table must say them."""
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU (dry run: times say nothing)"
+    return f"{name}; torch {torch.__version__}, Triton {triton.__version__}, Python {platform.python_version()}"
+
+
+def agreement(seconds: float, parts: int) -> tuple[bool, str]:
+    """Whether the judge is content, and what it says at the end of each of so many processes side by side."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    work = [
+        subprocess.Popen([sys.executable, JUDGE, "--part", f"{k}/{parts}"], env=env, text=True, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT)
+        for k in range(parts)
+    ]  # fmt: skip
+    said, good, end = [], True, time.monotonic() + seconds
+    for one in work:
+        try:
+            out, _ = one.communicate(timeout=max(1.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            one.kill()
+            out = one.communicate()[0] + f"\nFAILED: not done after {seconds:.0f} s"
+        good &= one.returncode == 0
+        lines = out.strip().splitlines()
+        said += [line for line in lines if line.startswith("FAILED")] + lines[-2:]
+    return good, "\n".join(said)
+
+
+def carried(folder: str) -> None:
+    """Make importable what the wheels of a folder hold."""
+    for wheel in Path(folder).glob("*.whl"):
+        place = tempfile.mkdtemp(prefix="wheel-")
+        zipfile.ZipFile(wheel).extractall(place)
+        sys.path.append(place)
+
+
+def table(rows: list[Row]) -> list[str]:
+    heads = (
+        "what",
+        "size",
+        "dtype",
+        "pass",
+        "ranvier, ms",
+        "share of copy",
+        "torch.compile, ms",
+        "SpikingJelly, ms",
+        "MB",
+    )
+    return [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads), *(row.line() for row in rows)]
+
+
+class Report:
+    """What has been measured so far, kept after every section."""
+
+    def __init__(self, where: Path):
+        self.where, self.facts = where, [device(), time.strftime("%Y-%m-%d %H:%M")]
+        self.rows: list[Row] = []
+        self.notes: list[str] = []
+
+    def save(self) -> None:
+        lines = [f"{'; '.join(self.facts)}.", "", *self.notes, "", *table(self.rows)]
+        page.write("gpu", "\n".join(lines), self.where)
+        numbers = {"facts": self.facts, "notes": self.notes, "rows": [row._asdict() for row in self.rows]}
+        self.where.with_suffix(".gpu.json").write_text(json.dumps(numbers, indent=1))
+
+
+def run(asked: argparse.Namespace) -> bool:
+    """Everything that was asked for; whether all of it went well."""
+    end, report = time.monotonic() + asked.seconds, Report(Path(asked.page))
+    clock, good = Clock("cpu" if asked.dry else "cuda", DRY if asked.dry else SIZES), True
+    if "agreement" in asked.only:
+        begin = time.monotonic()
+        parts = 1 if asked.dry else min(6, os.cpu_count() or 1)
+        good, said = agreement(min(260.0, 0.5 * asked.seconds), parts)
+        verdict = "the kernels agree with the reference" if good else "THE KERNELS DO NOT ALL AGREE"
+        report.notes.append(f"Agreement ({time.monotonic() - begin:.0f} s): {verdict}.\n\n```\n{said}\n```")
+        report.save()
+    clock.rate = copy_rate(clock)
+    report.facts.append(f"memory is copied at {clock.rate / 1e9:.0f} GB/s (bytes read and written)")
+    for name, (needs, section) in SECTIONS.items():
+        if name not in asked.only:
+            continue
+        if not asked.dry and time.monotonic() + needs > end:
+            report.notes.append(f"{name}: not run, the time was over.")
+        else:
+            try:
+                with rv.backend("triton"):
+                    report.rows += section(clock)
+            except Exception as problem:  # what was measured is kept, and what failed is said
+                good = False
+                report.notes.append(f"{name}: FAILED, {type(problem).__name__}: {str(problem)[:500]}")
+        report.save()
+        print(f"{name}: {end - time.monotonic():.0f} s left", flush=True)
+    report.notes += [f"{k}: not beside it, {v}" for k, v in clock.absent.items()]
+    report.save()
+    return good
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    everything = ["agreement", *SECTIONS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=560)
+    parser.add_argument("--wheels", default="")
+    parser.add_argument("--page", default=str(page.RESULTS))
+    parser.add_argument("--only", nargs="+", choices=everything, default=everything)
+    parser.add_argument("--dry", action="store_true")
+    return parser.parse_args(arguments)
 
 
 def main(quick: bool = False) -> None:
+    """As `benchmarks/run.py gpu` calls it."""
     if not torch.cuda.is_available():
         print("no GPU here: nothing to measure")
         return
-    steps, repeats = (20, 3) if quick else (100, 9)
-    recurrent(steps, repeats)
-    scans(steps, repeats)
+    run(parsed(["--only", "scans", "recurrent"] if quick else []))
 
 
-def recurrent(steps: int, repeats: int) -> None:
-    print("| product | batch | neurons | forward ms: one kernel | by steps | in a graph | training: one | by steps |")
-    print("|---|---|---|---|---|---|---|---|")
-    for product in ("highest", "high"):
-        torch.set_float32_matmul_precision(product)
-        for batch in BATCHES:
-            for width in WIDTHS:
-                layer = rv.Recurrent(rv.LIF(), width).cuda()
-                x = torch.rand(steps, batch, width, device="cuda", requires_grad=True)
-                with torch.no_grad():
-                    one, forward = layer(x), median(lambda m=layer, x=x: m(x), repeats)
-                training = median(lambda m=layer, x=x: m(x).sum().backward(), repeats)
-                with steps():
-                    with torch.no_grad():
-                        moved = (layer(x) != one).float().mean().item()
-                        slow, graph = median(lambda m=layer, x=x: m(x), repeats), played(layer, x, repeats)
-                    slow_training = median(lambda m=layer, x=x: m(x).sum().backward(), repeats)
-                times = (forward, slow, graph, training, slow_training)
-                print(f"| {product} | {batch} | {width} | {' | '.join(f'{s * 1e3:.2f}' for s in times)} |", flush=True)
-                if product == "highest" and moved > 1e-3:
-                    raise SystemExit(f"the layers differ in {moved:.1%} of their spikes")
-
-
-class steps:
-    """No width is carried in one operator within this block."""
-
-    def __enter__(self) -> None:
-        self.widest, feedback.WIDEST = feedback.WIDEST, {}
-
-    def __exit__(self, *problem: object) -> None:
-        feedback.WIDEST = self.widest
-
-
-def played(layer: rv.Recurrent, x: torch.Tensor, repeats: int) -> float:
-    """Seconds of a forward pass from a CUDA graph."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        layer(x)
-    return median(graph.replay, repeats)
-
-
-def scans(steps: int, repeats: int) -> None:
-    """Forward of LIF reads and writes what a copy does: to be near it is to be at the speed of memory."""
-    print("\n| neurons | LIF forward us | copy us | training us |\n|---|---|---|---|")
-    for neurons in (1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20):
-        layer, x = rv.LIF(), torch.rand(steps, 1, neurons, device="cuda", requires_grad=True)
-        layer = layer.cuda()
-        with torch.no_grad():
-            forward = median(lambda m=layer, x=x: m(x), repeats)
-        training = median(lambda m=layer, x=x: m(x).sum().backward(), repeats)
-        times = (forward, copy_seconds(x.numel(), "cuda"), training)
-        print(f"| {neurons:,} | {' | '.join(f'{s * 1e6:.0f}' for s in times)} |", flush=True)
+if __name__ == "__main__":
+    asked: Any = parsed(sys.argv[1:])
+    if not asked.dry and not torch.cuda.is_available():
+        sys.exit("no GPU here; --dry --page FILE tries the script without one")
+    if asked.dry and Path(asked.page) == page.RESULTS:
+        sys.exit("a dry run measures nothing: give it a page of its own, --page FILE")
+    if asked.wheels:
+        carried(asked.wheels)
+    sys.exit(0 if run(asked) else 1)
