@@ -25,6 +25,7 @@ LOSS = "tests/train/test_loss.py"
 RULES = "tests/plasticity/test_rules.py tests/compat/test_pysnn.py"
 RATE = "tests/convert/test_rate.py"
 ANN = "tests/convert/test_ann.py tests/convert/test_percentile.py"
+DELAYS = "tests/nn/test_bounds.py -k delay"
 FAMILY = "tests/nn/test_neuron.py tests/nn/test_neuron_family.py tests/test_docs.py"
 
 MUTANTS = [
@@ -87,7 +88,11 @@ MUTANTS = [
     Mutant("nn/reset.py", "after(v, stop(z), threshold)", "after(v, z, threshold)", FAMILY),
     Mutant("nn/neurons/adaptive.py", "rho * a + z", "rho * (a + z)", FAMILY),
     Mutant("nn/filter.py", "softplus(-smoothing)", "softplus(smoothing)", "tests/nn/test_layers.py tests/test_docs.py"),
-    Mutant("nn/delay.py", "(1.0 - (lag - delay).abs())", "(1.0 - (lag - delay))", "tests/nn/test_layers.py"),
+    Mutant("nn/delay.py", "before = delay.detach().floor().clamp", "before = delay.detach().ceil().clamp", DELAYS),
+    Mutant("nn/delay.py", "bounded(self.delay, 0.0, float(self.reach))", "self.delay", DELAYS),
+    Mutant("nn/bounds.py", "(below & (g > 0)) | (above & (g < 0))", "below | above", DELAYS),
+    Mutant("nn/filter.py", "return low, self.decaying.detach() - APART", "return low, high",
+           "tests/nn/test_bounds.py -k synapse"),
     Mutant("nn/dropout.py", "functional.dropout(torch.ones_like(x_t), self.p)",
            "functional.dropout(torch.ones_like(x_t), self.p / 2)", "tests/nn/test_layers.py"),
     Mutant("nn/pool.py", "return total // 2, total - total // 2", "return total - total // 2, total // 2",

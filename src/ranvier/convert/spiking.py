@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn.bounds import bounded
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
 from ranvier.ops import inject, spike
@@ -134,8 +135,9 @@ class QCFS(nn.Module):
         self.threshold, self.levels = nn.Parameter(torch.tensor(float(threshold))), levels
 
     def forward(self, x: Tensor) -> Tensor:
-        ramp = (x / self.threshold).clamp(0.0, 1.0)
-        return self.threshold * inject(ramp, (ramp * self.levels + 0.5).floor() / self.levels)
+        threshold = bounded(self.threshold, 1e-6, math.inf)
+        ramp = (x / threshold).clamp(0.0, 1.0)
+        return threshold * inject(ramp, (ramp * self.levels + 0.5).floor() / self.levels)
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold.item():g}, levels={self.levels}"

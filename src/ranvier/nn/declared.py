@@ -65,9 +65,10 @@ class Declared(Declares, Temporal):
             f"{name}: learn", self.learned if learn is None else learn, {**self.params, **self.times}
         )
         learn = tuple(self.times[k].of if k in self.times else k for k in learn)
-        if still := [k for k in learn if not self.params[k].learnable]:
+        if still := [k for k in learn if k not in self.learnable]:
             raise ValueError(
-                f"{name}: {still} cannot be learned: it is only counted or compared, so it has no gradient"
+                f"{name}: {still} cannot be learned, since nothing would give it a gradient; "
+                f"learn may name {list(self.learnable)}"
             )
         values = self._of_times({k: v for k, v in given.items() if k in self.times and v is not None}, given)
         for k, p in self.params.items():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ranvier.nn.bounds import bounded
 from ranvier.nn.length import count
 from ranvier.nn.temporal import Temporal, check_sequence
 
@@ -71,8 +72,13 @@ class Delay(_Delay):
 
 
 def interpolated(lag: Tensor, delay: Tensor, width: float) -> Tensor:
-    """Weight of a lag: between the two whole lags next to the delay, linearly."""
-    return (1.0 - (lag - delay).abs()).clamp_min(0.0)
+    """Weight of a lag: between the two whole lags next to the delay, linearly.
+
+    The derivative at a whole delay is that towards the next lag; at the longest, towards the one before.
+    """
+    before = delay.detach().floor().clamp(max=float(len(lag) - 2))
+    part = delay - before
+    return torch.where(lag == before, 1.0 - part, torch.where(lag == before + 1.0, part, 0.0))
 
 
 def gaussian(lag: Tensor, delay: Tensor, width: float) -> Tensor:
@@ -107,7 +113,7 @@ class _Learned(_Delay):
 
     def lags(self) -> Tensor:
         """The weight of each lag 0, ..., longest: [longest + 1, *shape of the delays]."""
-        delay = self.delay.clamp(0.0, float(self.reach))
+        delay = bounded(self.delay, 0.0, float(self.reach))
         lag = torch.arange(self.reach + 1.0, device=delay.device).view(-1, *(1,) * delay.dim())
         return KERNELS[self.kernel](lag, delay, self.width)
 

@@ -126,6 +126,9 @@ class SynapseFilter(Neuron):
         super().__init__(tau=tau, dt=dt, learn=learn, shape=shape)
 
 
+APART = 1e-3  # by how much the logits of two decays differ at least: their difference must not be lost in rounding
+
+
 class DoubleExponential(Neuron):
     """A synapse that rises and decays: the difference of two exponentials, whose peak after one spike is 1.
 
@@ -156,6 +159,13 @@ class DoubleExponential(Neuron):
         r = sigmoid(rising) * r + x
         d = sigmoid(decaying) * d + x
         return gain * (d - r), (r, d)
+
+    def bounds(self, name: str) -> tuple[Any, Any]:
+        """The rise stays quicker than the decay."""
+        low, high = super().bounds(name)
+        if name == "rising":
+            return low, self.decaying.detach() - APART
+        return (self.rising.detach() + APART, high) if name == "decaying" else (low, high)
 
     def __init__(
         self,

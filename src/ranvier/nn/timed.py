@@ -105,7 +105,7 @@ def _longest(name: str, longest: Any) -> float | None:
 
 
 class TimedDelay(_Timed):
-    """TimedMap spikes that arrive later by `delay` seconds, learnable and exact.
+    """Timed spikes that arrive later by `delay` seconds, learnable and exact.
 
     A spike with r seconds left in its step has r - delay left after it; whole steps of the delay are waited, and where
     what remains of r is below 0 the spike falls into the step after.
@@ -177,7 +177,7 @@ class TimedDelay(_Timed):
 
 
 class TimedRecurrent(Temporal):
-    """TimedMap neurons whose spikes return to them one step later, exactly dt seconds after they were fired.
+    """Timed neurons whose spikes return to them one step later, exactly dt seconds after they were fired.
 
     x[t] = input[t] + feedback applied to both halves of the output at t - 1. Input (xi, xv), output (a, b), each
     [T, B, neurons]. `feedback`: the number of neurons (a linear map without bias is made), or a module.
@@ -192,12 +192,12 @@ class TimedRecurrent(Temporal):
     def __init__(self, neuron: TimedLIF, feedback: int | nn.Module):
         super().__init__()
         if not isinstance(neuron, TimedLIF):
-            raise TypeError(f"TimedMapRecurrent: the first argument must be a TimedLIF, got {neuron!r}")
+            raise TypeError(f"TimedRecurrent: the first argument must be a TimedLIF, got {neuron!r}")
         self.neuron, self.records = neuron, neuron.records
         self.feedback = nn.Linear(feedback, feedback, bias=False) if isinstance(feedback, int) else feedback
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        xi, xv = self.neuron._inputs(_pair("TimedMapRecurrent", x))
+        xi, xv = self.neuron._inputs(_pair("TimedRecurrent", x))
         back = (torch.zeros_like(xi[:1].sum(0)),) * 2 if state is None else (state["a"].to(xi), state["b"].to(xi))
         inner = None if state is None else {k: state[k] for k in self.neuron.states}
         steps, traces = [], []

@@ -1,7 +1,7 @@
 """Adaptive neurons with two coupled states, which swing below the threshold."""
 
 import math
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
@@ -56,6 +56,13 @@ class SEAdLIF(Neuron):
         z = spike(u - threshold)
         u = reset(u, z, threshold)
         return z, (u, beta * w + (1.0 - beta) * (q * (a * u + b * z)))
+
+    def bounds(self, name: str) -> tuple[Any, Any]:
+        """A learned decay stays below 1, where nothing would be taken in, and a learned adaptation above 0."""
+        low, high = super().bounds(name)
+        return {"alpha": (low, 0.999), "beta": (low, 0.999), "a": (1e-3, high), "b": (1e-3, high)}.get(
+            name, (low, high)
+        )
 
     @classmethod
     def published(cls, features: int, generator: Generator | None = None, **given) -> Self:

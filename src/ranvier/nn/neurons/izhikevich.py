@@ -26,7 +26,7 @@ class Izhikevich(Neuron):
 
     tau: Param = Param(2.0, "time constant of the membrane", low="dt")
     dt: Option[float] = step_length()
-    a0: Param = Param(1.0, "curvature of the membrane")
+    a0: Param = Param(1.0, "curvature of the membrane", low=1e-6)
     v_rest: Param = Param(-0.1, "resting level")
     v_critical: Param = Param(0.8, "level above which the membrane runs away")
     tau_w: Param = Param(2.0, "time constant of the recovery", low="dt")

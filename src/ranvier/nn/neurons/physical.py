@@ -41,6 +41,8 @@ def _form(settings: Mapping[str, Any]) -> Form:
 
 Value = float | Tensor
 
+SLOWEST = 1e-5  # of the membrane, what a learned leak takes at least in a step
+
 SWITCHES = "leak", "fire", "refractory", "exponential", "subthreshold", "spike_triggered"
 
 
@@ -99,12 +101,21 @@ class Physical(Neuron):
         low, high = super().bounds(name)
         method, dt = self.settings["method"], self.settings["dt"]
         g = self.g_leak.detach() if "g_leak" in self.params else 1.0
-        if method == "factors":
-            return (0.0, 1.0) if name.startswith("tau") or name == "c_mem" else (low, high)
-        least = dt if method == "euler" else dt / 16
         if name == "delta":  # the exponential is felt a threshold away
             return (self.threshold - self.v_exp).detach().abs() / 64 if self.fire else 1e-3, high
+        if method == "factors":
+            return (0.0, 1.0) if name.startswith("tau") or name == "c_mem" else (max(low, SLOWEST), high)
+        if name == "g_leak":  # without a leak nothing else of the membrane's equation can be learned
+            return SLOWEST * self.c_mem.detach() / dt, high
+        least = dt if method == "euler" else dt / 16
         return {"c_mem": (least * g, high)}.get(name, (max(low, least) if name.startswith("tau") else low, high))
+
+    @property
+    def learnable(self) -> tuple[str, ...]:
+        """What `learn` may name: without spikes, nothing that only they bring."""
+        form = self._form
+        idle = set() if form.fires else {"b"} if "adaptation.subthreshold" in form.terms else {"b", "tau_w"}
+        return tuple(k for k in super().learnable if k not in idle)
 
     def _numbers(self, said: Any) -> list[str]:
         return ["dt"]

@@ -32,7 +32,7 @@ class QIF(Neuron):
 
     tau: Param = Param(2.0, "time constant of the membrane", low="dt")
     dt: Option[float] = step_length()
-    a: Param = Param(1.0, "curvature")
+    a: Param = Param(1.0, "curvature", low=1e-6)
     v_rest: Param = Param(0.0, "resting level")
     v_critical: Param = Param(0.8, "level above which the membrane runs away")
     threshold: Param = Param(1.0, "membrane at which a spike is fired")

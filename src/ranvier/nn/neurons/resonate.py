@@ -44,6 +44,11 @@ class ResonateAndFire(Neuron):
         z = spike(v - threshold)
         return z, (u, v_reset + reset(v - v_reset, z, threshold))
 
+    def bounds(self, name: str) -> tuple[Any, Any]:
+        """Some of the swing is left after a step, or nothing else could be learned."""
+        low, high = super().bounds(name)
+        return (1e-3, high) if name == "damping" else (low, high)
+
     def __init__(self, b: float = -0.2, omega: float = 1.0, dt: float = 1.0, **given: Any):
         dt = positive("ResonateAndFire: dt", dt)
         if not (math.isfinite(b) and b <= 0):

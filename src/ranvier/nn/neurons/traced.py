@@ -66,6 +66,11 @@ class Traced(Neuron):
                 f"of a time in seconds take round(time / dt)"
             )
 
+    def bounds(self, name: str) -> tuple[Any, Any]:
+        """With the exponential update a learned decay stays below 1: there nothing would be taken in."""
+        low, high = super().bounds(name)
+        return (low, 0.999) if high == 1.0 and self.settings["update"] == "exponential" else (low, high)
+
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         return super().run(floating(x), state, names)
 
