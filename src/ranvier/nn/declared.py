@@ -82,6 +82,10 @@ class Declared(Declares, Temporal):
         self.bound(())
         if surrogate is not None and not self.spiking:
             raise ValueError(f"{name} has no spikes, so it takes no surrogate")
+        self._check_step()
+
+    def _check_step(self) -> None:
+        """For neurons whose equation a step can be too long for: raises a ValueError that names a shorter one."""
 
     def _of_times(self, times: Mapping[str, Any], given: Container[str] = ()) -> dict[str, Any]:
         """Parameters made of time constants."""
@@ -135,6 +139,16 @@ class Declared(Declares, Temporal):
     def _set_param(self, name: str, given: Any) -> None:
         old = getattr(self, name)
         new = arguments.value(f"{type(self).__name__}: {name}", given, self._shape, *self._range(name))
+        before = old.detach().clone()
+        self._put(name, new)
+        try:
+            self._check_step()
+        except BaseException:
+            self._put(name, before)
+            raise
+
+    def _put(self, name: str, new: Tensor) -> None:
+        old = getattr(self, name)
         if isinstance(old, nn.Parameter):
             with torch.no_grad():
                 old.copy_(new)
@@ -151,6 +165,7 @@ class Declared(Declares, Temporal):
                 self.bound(())
             for k, v in self._of_times(times).items():  # a step of another length keeps the time constants
                 self._set_param(k, v)
+            self._check_step()
         except BaseException:
             self.settings.update(before)
             self._rules.update(rules)

@@ -12,8 +12,7 @@ from ranvier.ops import maximum, spike, sqrt
 class _Balanced(Neuron):
     """What both have in common: how their numbers are checked and drawn."""
 
-    def __init__(self, **given: Any):
-        super().__init__(**given)
+    def _check_step(self) -> None:
         omega, dt = self.omega.detach(), self.settings["dt"]
         if not omega.is_meta and bool((omega * dt >= 1.0).any()):
             raise ValueError(

@@ -5,6 +5,7 @@ from typing import Any
 
 from ranvier.nn.declare import step_length
 from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.neurons.quadratic import check_parabola
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import minimum, spike
 
@@ -47,12 +48,15 @@ class Izhikevich(Neuron):
         w = w + (a * (minimum(v, threshold) - v_rest) - w) / (tau_w / dt) + b * z
         return z, (v_reset + reset(v - v_reset, z, threshold), w)
 
+    def _check_step(self) -> None:
+        check_parabola("Izhikevich", self.a0, self.v_rest, self.v_critical, self.tau, self.settings["dt"])
+
     @classmethod
     def of_2003(cls, a: float, b: float, c: float, d: float, dt: float = 0.5, **given: Any) -> "Izhikevich":
         """The neuron of the paper: v' = 0.04 v^2 + 5 v + 140 - u + I, u' = a (b v - u), and v = c, u = u + d at 30 mV.
 
         dt in milliseconds, v in millivolts. Here w = u - b v_rest, so its input is x = I - b v_rest with the layer's
-        own `v_rest`; the membrane begins at c, and w, like u = b c, at b (c - v_rest).
+        own `v_rest`. The membrane begins at c and w at 0; `neuron.scan(x, {"v": ..., "w": ...})` begins elsewhere.
 
         >>> import torch, ranvier
         >>> regular = ranvier.Izhikevich.of_2003(0.02, 0.2, -65.0, 8.0)

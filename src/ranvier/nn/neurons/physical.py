@@ -110,6 +110,24 @@ class Physical(Neuron):
         least = dt if method == "euler" else dt / 16
         return {"c_mem": (least * g, high)}.get(name, (max(low, least) if name.startswith("tau") else low, high))
 
+    def _check_step(self) -> None:
+        name, method, dt = type(self).__name__, self.settings["method"], self.settings["dt"]
+        leaks = "g_leak" in self.params and not self.g_leak.is_meta
+        if leaks and method != "euler" and bool((self.g_leak == 0).any()):
+            raise ValueError(f"{name}: method={method!r} divides by g_leak, which is 0; take method='euler'")
+        if method != "euler":
+            return
+        times = {k: getattr(self, k) for k in self.params if k.startswith("tau")}
+        if leaks and "membrane.leak" in self._form.terms:
+            times["c_mem / g_leak"] = self.c_mem / self.g_leak
+        for k, tau in times.items():
+            if not tau.is_meta and bool((tau < dt * (1.0 - 1e-6)).any()):
+                least = tau.min().item()
+                raise ValueError(
+                    f"{name}: {k} is {least:g} s, and steps of dt={dt:g} s cannot follow it by Euler's method; "
+                    f"take dt up to {least:g}, or method='exponential'"
+                )
+
     @property
     def learnable(self) -> tuple[str, ...]:
         """What `learn` may name: without spikes, nothing that only they bring."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from ranvier.nn.declare import step_length
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.reset import Reset, detaching, resetting
@@ -13,6 +15,16 @@ STEEPEST = 40.0
 def onset(u: Any) -> Any:
     """exp(u) of an upstroke, finite in single precision and so are its gradients."""
     return exp(minimum(u, STEEPEST))
+
+
+def check_parabola(name: str, a: Tensor, v_rest: Tensor, v_critical: Tensor, tau: Tensor, dt: float) -> None:
+    """Refuses a step so long that the membrane would swing around its rest, wider and wider."""
+    part = a * (v_critical - v_rest).abs() / tau
+    if not part.is_meta and bool((part * dt > 2.0).any()):
+        raise ValueError(
+            f"{name}: in steps of dt={dt:g} the membrane swings around its rest, wider and wider; take dt up to "
+            f"{1.0 / part.max().item():g}"
+        )
 
 
 class QIF(Neuron):
@@ -47,6 +59,9 @@ class QIF(Neuron):
         v = v + (x + a * (u - v_rest) * (u - v_critical)) / (tau / dt)
         z = spike(v - threshold)
         return z, v_reset + reset(v - v_reset, z, threshold)
+
+    def _check_step(self) -> None:
+        check_parabola("QIF", self.a, self.v_rest, self.v_critical, self.tau, self.settings["dt"])
 
 
 class EIF(Neuron):
