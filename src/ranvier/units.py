@@ -13,12 +13,12 @@ def decay(tau: float | Tensor, dt: float) -> float | Tensor:
     >>> round(ranvier.decay(tau=20e-3, dt=1e-3), 4)
     0.9512
     """
-    if not (math.isfinite(dt) and dt > 0):
+    if not isinstance(dt, (int, float)) or not (math.isfinite(dt) and dt > 0):
         raise ValueError(f"decay: dt must be a positive number of seconds, got {dt!r}")
     if isinstance(tau, Tensor):
         if not bool(((tau > 0) & torch.isfinite(tau)).all()):
             raise ValueError("decay: every tau must be a positive number of seconds")
         return torch.exp(-dt / tau)
-    if not (math.isfinite(tau) and tau > 0):
+    if not isinstance(tau, (int, float)) or not (math.isfinite(tau) and tau > 0):
         raise ValueError(f"decay: tau must be a positive number of seconds, got {tau!r}")
     return math.exp(-dt / tau)

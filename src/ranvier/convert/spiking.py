@@ -132,7 +132,7 @@ class QCFS(nn.Module):
             raise ValueError(f"QCFS: levels must be a whole number above 0, got {levels!r}")
         if not (math.isfinite(threshold) and threshold > 0):
             raise ValueError(f"QCFS: threshold must be a positive number, got {threshold!r}")
-        self.threshold, self.levels = nn.Parameter(torch.tensor(float(threshold))), levels
+        self.threshold, self.levels = nn.Parameter(torch.full((1,), float(threshold))), levels
 
     def forward(self, x: Tensor) -> Tensor:
         threshold = bounded(self.threshold, 1e-6, math.inf)
@@ -140,4 +140,5 @@ class QCFS(nn.Module):
         return threshold * inject(ramp, (ramp * self.levels + 0.5).floor() / self.levels)
 
     def extra_repr(self) -> str:
-        return f"threshold={self.threshold.item():g}, levels={self.levels}"
+        shown = "" if self.threshold.is_meta else f"threshold={self.threshold.item():g}, "
+        return f"{shown}levels={self.levels}"

@@ -44,6 +44,13 @@ def value(where: str, given: Any, shape: tuple[int, ...] | None, low: float, hig
         ) from None
 
 
+def positive(name: str, value: Any) -> float:
+    """A plain number above 0, or an error that names it."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a positive number, got {value!r}")
+    return float(value)
+
+
 def surrogate(name: str, given: Any) -> Surrogate:
     """A surrogate, or a function of u made one; atan(2.0) for None."""
     if given in SURROGATES.values() or given is custom:

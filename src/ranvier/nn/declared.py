@@ -45,6 +45,14 @@ class Declared(Declares, Temporal):
     def declared(cls) -> None:
         """For classes that make declarations of options: called when those are known."""
 
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *places: Any, **given: Any):
+            if places and cls.__init__ is Declared.__init__:
+                first = next(iter(cls.__signature__.parameters))
+                raise TypeError(f"{cls.__name__} takes its arguments by name: {cls.__name__}({first}={places[0]!r})")
+            return super().__new__(cls)
+
     def __init__(
         self,
         *,
@@ -213,10 +221,3 @@ class Declared(Declares, Temporal):
         value, (low, high) = getattr(self, name), self.bounds(name)
         unbounded = isinstance(low, float) and isinstance(high, float) and math.isinf(low) and math.isinf(high)
         return value if unbounded or not value.requires_grad else bounded(value, low, high)
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        for k in self.params:  # a single number may have been saved with shape [], or with shape [1]
-            saved, own = state_dict.get(prefix + k), getattr(self, k)
-            if saved is not None and saved.shape != own.shape and {saved.dim(), own.dim()} == {0, 1}:
-                state_dict[prefix + k] = saved.reshape(own.shape) if saved.numel() == own.numel() else saved
-        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ranvier.nn import arguments
 from ranvier.nn.bounds import bounded
 from ranvier.nn.length import count
 from ranvier.nn.temporal import Temporal, check_sequence
@@ -52,11 +53,27 @@ class Delay(_Delay):
 
     def __init__(self, steps: int | Sequence[int] | Tensor = 1):
         super().__init__()
-        value = torch.as_tensor(steps)
-        if value.is_floating_point() or value.dtype == torch.bool or value.numel() == 0 or bool((value < 0).any()):
+        try:
+            value = steps if isinstance(steps, Tensor) else torch.tensor(steps, device="cpu")
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"Delay: steps must be whole numbers of steps, not negative, got {steps!r}") from None
+        wrong = value.is_floating_point() or value.dtype == torch.bool or value.numel() == 0
+        if wrong or not (value.is_meta or bool((value >= 0).all())):
             raise ValueError(f"Delay: steps must be whole numbers of steps, not negative, got {steps!r}")
-        self.register_buffer("steps", value.clone())
-        self.reach = int(value.max())
+        self._reach = None if value.is_meta else int(value.max())  # until the buffer is written to
+        value = value.clone() if isinstance(steps, Tensor) else value.to(torch.get_default_device())
+        self.register_buffer("steps", value)
+        self._reached = value._version
+
+    @property
+    def reach(self) -> int:  # type: ignore[override]
+        """The longest delay; read again where other numbers were loaded."""
+        steps = self.steps
+        if not steps.is_meta and (self._reach is None or self._reached != steps._version):
+            self._reach, self._reached = int(steps.max()), steps._version
+        if self._reach is None:
+            raise ValueError("Delay: it was built on meta, so its steps are not known; load its state first")
+        return self._reach
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         seen = self._seen(x, state)
@@ -68,7 +85,8 @@ class Delay(_Delay):
         return y, self._after(seen), {n: y for n in names}
 
     def extra_repr(self) -> str:
-        return f"steps={self.steps.tolist() if self.steps.numel() < 10 else tuple(self.steps.shape)}"
+        few = self.steps.numel() < 10 and not self.steps.is_meta
+        return f"steps={self.steps.tolist() if few else tuple(self.steps.shape)}"
 
 
 def interpolated(lag: Tensor, delay: Tensor, width: float) -> Tensor:
@@ -100,16 +118,12 @@ class _Learned(_Delay):
         self.reach = count(f"{name}: longest", longest)
         if kernel not in KERNELS:
             raise ValueError(f"{name}: kernel must be one of {list(KERNELS)}, got {kernel!r}")
-        if not width > 0:
-            raise ValueError(f"{name}: width must be a positive number of steps, got {width!r}")
-        self.kernel, self.width = kernel, width
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        begin = (
-            torch.rand(shape) * longest if delay is None else torch.as_tensor(delay, dtype=torch.get_default_dtype())
-        )
-        if bool(((begin < 0) | (begin > longest)).any()):
-            raise ValueError(f"{name}: delay must lie between 0 and longest={longest}, got {delay!r}")
-        self.delay = nn.Parameter(begin.expand(shape).clone())
+        self.kernel, self.width = kernel, arguments.positive(f"{name}: width", width)
+        shape = arguments.shape(name, shape) or ()
+        if delay is None:
+            self.delay = nn.Parameter(torch.rand(shape) * longest)
+        else:
+            self.delay = nn.Parameter(arguments.value(f"{name}: delay", delay, shape, 0.0, float(longest)))
 
     def lags(self) -> Tensor:
         """The weight of each lag 0, ..., longest: [longest + 1, *shape of the delays]."""

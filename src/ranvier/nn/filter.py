@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.nn.arguments import positive
 from ranvier.nn.declare import FORMS, step_length
 from ranvier.nn.neuron import Neuron, Option, Param, State, Time
 from ranvier.ops import sigmoid, softplus
@@ -189,13 +190,6 @@ class DoubleExponential(Neuron):
             learn=learn,
             shape=shape,
         )
-
-
-def positive(name: str, value: Any) -> float:
-    """A plain number above 0, or an error that names it."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
-    return float(value)
 
 
 def logit_of_decay(tau: float, dt: float) -> float:

@@ -46,7 +46,13 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
     if constant and same_every_step(module):
         y = module(x[0])
         return y.unsqueeze(0).expand(steps, *y.shape), True
-    return module(x.flatten(0, 1)).unflatten(0, (steps, batch)), False
+    y = module(x.flatten(0, 1))
+    if not isinstance(y, Tensor):
+        raise TypeError(
+            f"{type(module).__name__} gives a {type(y).__name__}; between layers a module must give one tensor "
+            f"(torch's recurrent layers take the whole sequence: call them on their own, before or after)"
+        )
+    return y.unflatten(0, (steps, batch)), False
 
 
 class Fold(nn.Module):

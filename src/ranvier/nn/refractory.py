@@ -1,5 +1,7 @@
 """Silence after a spike, around any spiking neuron."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,6 +9,7 @@ from torch import Tensor
 
 from ranvier.backends import choose, op
 from ranvier.derive.rule import Rule
+from ranvier.nn import arguments
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.temporal import Temporal, promoted
 from ranvier.ops import abs, gated, maximum, where
@@ -19,8 +22,8 @@ class Refractory(Temporal):
     reset left it; other states go on. The quotient forgives rounding: 0.3 / 0.1 is 3. n counts down in state "left".
 
     neuron: any `Neuron` whose rule says `spike`. period: a number or one per neuron, in units of dt (steps when dt is
-    1).
-    held: the states that stay put. x [T, B, *features] -> z of the same shape.
+    1). held: the states that stay put; if not given "v", or the first state where none has that name.
+    x [T, B, *features] -> z of the same shape.
 
     >>> import torch, ranvier
     >>> ranvier.Refractory(ranvier.LIF(), period=2)(torch.full((7, 1, 1), 1.5)).flatten()
@@ -29,13 +32,18 @@ class Refractory(Temporal):
 
     silence: Tensor
 
-    def __init__(self, neuron: Neuron, period: float | Tensor = 1.0, dt: float = 1.0, held: tuple[str, ...] = ("v",)):
+    def __init__(
+        self, neuron: Neuron, period: float | Tensor = 1.0, dt: float = 1.0, held: Sequence[str] | None = None
+    ):
         super().__init__()
         if not isinstance(neuron, Neuron) or not neuron.spiking:
             raise TypeError(f"Refractory: the first argument must be a neuron whose rule says spike, got {neuron!r}")
-        quotient = torch.as_tensor(period, dtype=torch.float64) / dt
-        if not dt > 0 or not bool((torch.isfinite(quotient) & (quotient >= 0)).all()):
-            raise ValueError(f"Refractory: wanted period >= 0 and dt > 0, got {period!r} and {dt!r}")
+        wait = arguments.value("Refractory: period", period, None, 0.0, math.inf).double()
+        quotient = wait / arguments.positive("Refractory: dt", dt)
+        if held is None:
+            held = ("v",) if "v" in neuron.states else tuple(neuron.states)[:1]
+        if unknown := set(held) - set(neuron.states):
+            raise ValueError(f"Refractory: held names {sorted(unknown)}, but the states are {list(neuron.states)}")
         self.neuron, self.held, self.records = neuron, tuple(held), (*neuron.states, "left", "z")
         self.register_buffer("silence", torch.ceil(quotient * (1.0 - 1e-6)).to(torch.get_default_dtype()))
         self._rules: dict[tuple[str, ...], tuple[Rule, Rule]] = {}  # the neuron's rule, and this one around it

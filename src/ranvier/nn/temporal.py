@@ -43,6 +43,13 @@ class Temporal(nn.Module):
         y, state = self.scan(tuple(x.unsqueeze(0) for x in x_t) if many else x_t.unsqueeze(0), state)
         return (tuple(v[0] for v in y) if isinstance(y, tuple) else y[0]), state
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        for k, own in (*self._parameters.items(), *self._buffers.items()):
+            saved = state_dict.get(prefix + k)  # a single number may have been saved with shape [], or with shape [1]
+            if own is not None and saved is not None and {saved.shape, own.shape} == {torch.Size([]), torch.Size([1])}:
+                state_dict[prefix + k] = saved.reshape(own.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def forward(self, x: Any) -> Any:
         book = getattr(here, "book", None)
         return self.scan(x)[0] if book is None else book.run(self, x, self)

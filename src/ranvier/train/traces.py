@@ -97,7 +97,10 @@ def _refuse_bad_labels(name: str, labels: Tensor, batch: Size, classes: int) -> 
     _refuse_bad_kind(name, labels)
     if labels.shape != batch:
         got, wanted = list(labels.shape), list(batch)
-        raise ValueError(f"{name}: labels are {got}, the traces' batch is {wanted}; pass one class for each sample")
+        raise ValueError(
+            f"{name}: labels are {got}, the traces' batch is {wanted}; pass one class for each sample, and traces "
+            f"[T, B, classes] with time first (or say time_axis)"
+        )
     _refuse_bad_range(name, labels, classes)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.backends import choose, linear
+from ranvier.nn import arguments
 from ranvier.nn.declare import step_length
 from ranvier.nn.length import count
 from ranvier.nn.neuron import Neuron, Option, Param, State, Time
@@ -230,22 +231,19 @@ class AssociativeResonate(Temporal):
         parallel: bool | None = None,
     ):
         super().__init__()
-        if not (math.isfinite(dt) and dt > 0):
-            raise ValueError(f"AssociativeResonate: dt must be positive, got {dt!r}")
-        rate = torch.as_tensor(damping, dtype=torch.get_default_dtype())
-        if not bool(((rate > 0) & torch.isfinite(rate)).all()):
-            raise ValueError(f"AssociativeResonate: damping must be positive, got {damping!r}")
-        if unknown := set(learn) - {"damping", "omega"}:
-            raise ValueError(f"AssociativeResonate: learn names {sorted(unknown)}, it may name 'damping' and 'omega'")
-        speed = torch.as_tensor(omega, dtype=rate.dtype)
-        for name, learned, value in (("raw", "damping", rate.expm1().log()), ("omega", "omega", speed)):
-            value = value.detach().clone()
+        name = "AssociativeResonate"
+        learn = arguments.names(f"{name}: learn", learn, ("damping", "omega"))
+        rate = arguments.value(f"{name}: damping", damping, None, 0.0, math.inf)
+        if not rate.is_meta and bool((rate == 0).any()):
+            raise ValueError(f"{name}: damping must be positive, got {damping!r}")
+        speed = arguments.value(f"{name}: omega", omega, None, -math.inf, math.inf).to(rate.dtype)
+        for kept, learned, value in (("raw", "damping", rate.expm1().log()), ("omega", "omega", speed)):
             if learned in learn:
-                self.register_parameter(name, nn.Parameter(value))
+                self.register_parameter(kept, nn.Parameter(value if value.dim() else value.reshape(1)))
             else:
-                self.register_buffer(name, value)
-        self.dt, self.parallel = dt, parallel
-        self.neuron = _Pole(threshold=threshold, surrogate=surrogate)
+                self.register_buffer(kept, value)
+        self.dt, self.parallel = arguments.positive(f"{name}: dt", dt), parallel
+        self.neuron = _Pole(threshold=threshold, surrogate=arguments.surrogate(name, surrogate))
 
     @property
     def pole(self) -> Tensor:

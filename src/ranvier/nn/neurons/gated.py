@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn import arguments
 from ranvier.nn.length import count, span
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.nn.temporal import Temporal, check_sequence
@@ -55,7 +56,7 @@ class GatedLIF(Temporal):
         self,
         steps: int = 8,
         *,
-        shape: Sequence[int] = (),
+        shape: Sequence[int] | int = (),
         linear_decay: float | None = None,
         v_subreset: float | None = None,
         tau: float = 0.25,
@@ -64,7 +65,7 @@ class GatedLIF(Temporal):
         surrogate: Surrogate | None = None,
     ):
         super().__init__()
-        self.steps, shape = count("GatedLIF: steps", steps), tuple(shape)
+        self.steps, shape = count("GatedLIF: steps", steps), arguments.shape("GatedLIF", shape) or ()
         values = {
             "tau": tau,
             "threshold": threshold,
@@ -74,8 +75,8 @@ class GatedLIF(Temporal):
         given = {k: torch.full(shape, _logit(k, v)) for k, v in values.items()}
         gates = {k: _gate(shape) for k in ("alpha", "gamma")}
         begin = given | gates
-        self.membrane = _Membrane(learn=tuple(begin), surrogate=surrogate, **begin)  # type: ignore[arg-type]
-        self.beta = nn.Parameter(_gate(shape))
+        self.membrane = _Membrane(learn=tuple(begin), surrogate=arguments.surrogate("GatedLIF", surrogate), **begin)  # type: ignore[arg-type]
+        self.beta = nn.Parameter(_gate(shape or (1,)))
         self.conduct = nn.Parameter(torch.full((steps, *shape), _logit("conduct", conduct)))
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
@@ -93,7 +94,7 @@ class GatedLIF(Temporal):
 
 
 def _logit(name: str, value: float) -> float:
-    if not 0.0 < value < 1.0:
+    if not isinstance(value, (int, float)) or not 0.0 < value < 1.0:
         raise ValueError(f"GatedLIF: {name} must lie between 0 and 1, both excluded, got {value!r}")
     return math.log(value / (1.0 - value))
 

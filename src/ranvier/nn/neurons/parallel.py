@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn import arguments
 from ranvier.nn.length import Whole, count, span
 from ranvier.nn.neurons.heaviside import Heaviside
 from ranvier.nn.temporal import Temporal, check_sequence
-from ranvier.surrogate import Surrogate, atan
+from ranvier.surrogate import Surrogate
 
 
 def _weight(steps: int) -> tuple[nn.Parameter, nn.Parameter]:
@@ -46,7 +47,7 @@ class PSN(Whole):
     def __init__(self, steps: int = 8, surrogate: Surrogate | None = None):
         super().__init__(steps)
         self.weight, self.bias = _weight(steps)
-        self.fire = Heaviside(threshold=0.0, surrogate=surrogate or atan(2.0))
+        self.fire = Heaviside(threshold=0.0, surrogate=arguments.surrogate(type(self).__name__, surrogate))
 
     def mix(self, x: Tensor) -> Tensor:
         return self.fire.scan(_mixed(self.weight, x) + _along(self.bias, x))[0]
@@ -75,7 +76,7 @@ class MaskedPSN(Temporal):
             raise ValueError(f"MaskedPSN: masking must lie between 0 and 1, got {masking!r}")
         self.weight, self.bias = _weight(steps)
         self.register_buffer("masking", torch.tensor(float(masking)))
-        self.fire = Heaviside(threshold=0.0, surrogate=surrogate or atan(2.0))
+        self.fire = Heaviside(threshold=0.0, surrogate=arguments.surrogate(type(self).__name__, surrogate))
 
     def masked(self) -> Tensor:
         """The weight [T, T] as it acts."""
@@ -137,8 +138,8 @@ class SlidingPSN(Temporal):
         weight = 0.5 ** torch.arange(order - 1, -1, -1.0)
         if not exponential:
             nn.init.kaiming_uniform_(weight.unsqueeze(0), a=math.sqrt(5))
-        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(torch.tensor(-1.0))
-        self.fire = Heaviside(threshold=0.0, surrogate=surrogate or atan(2.0))
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(torch.full((1,), -1.0))
+        self.fire = Heaviside(threshold=0.0, surrogate=arguments.surrogate(type(self).__name__, surrogate))
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)

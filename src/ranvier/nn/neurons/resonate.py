@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from ranvier.nn.filter import positive
+from ranvier.nn.arguments import positive
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
@@ -51,9 +51,9 @@ class ResonateAndFire(Neuron):
 
     def __init__(self, b: float = -0.2, omega: float = 1.0, dt: float = 1.0, **given: Any):
         dt = positive("ResonateAndFire: dt", dt)
-        if not (math.isfinite(b) and b <= 0):
+        if not isinstance(b, (int, float)) or not (math.isfinite(b) and b <= 0):
             raise ValueError(f"ResonateAndFire: b must be a number that is not above 0, got {b!r}")
-        if not abs(omega * dt) < math.pi:
+        if not isinstance(omega, (int, float)) or not abs(omega * dt) < math.pi:
             raise ValueError(
                 f"ResonateAndFire: omega dt must lie between -pi and pi, got {omega!r} * {dt!r}; take a smaller dt"
             )

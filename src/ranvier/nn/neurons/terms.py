@@ -43,7 +43,7 @@ PARAMS = {
     "c_mem": Param(20e-3, "capacitance of the membrane; c_mem / g_leak is its time constant in seconds", low=1e-30),
     "g_leak": Param(1.0, "conductance of the leak", low=0.0),
     "v_leak": Param(0.0, "membrane at rest"),
-    "threshold": Param(1.0, "membrane above which a spike is fired"),
+    "threshold": Param(1.0, "membrane at which a spike is fired"),
     "v_reset": Param(0.0, "membrane after a spike"),
     "t_refractory": Param(
         2e-3, "silence after a spike in seconds, rounded up to whole steps", low=0.0, learnable=False
