@@ -57,6 +57,8 @@ def test_one_number_for_all_is_left_to_the_kernel():
         rule = layer.bound(())
         given, params = _hoisted(rule, [layer.smoothing, layer.level], torch.float32)
         assert (given is rule) is whole and len(params) == (2 if whole else 1)
+    mixed = Mixed(tau=torch.rand(5) + 1.0)  # some are one number, some differ: all are done before the first step
+    assert _hoisted(mixed.bound(()), mixed.values(torch.zeros(1)), torch.float32)[0] is mixed.bound(()).hoisted[1]
 
 
 def test_every_rule_can_be_split():

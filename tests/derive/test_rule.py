@@ -35,3 +35,13 @@ def test_whatever_differs_changes_the_key():
     ]
     for one, other in itertools.combinations(rules, 2):
         assert one.key != other.key, (one.step, other.step)
+
+
+def test_what_is_recomputed_is_what_the_gradient_reads_and_what_that_follows_from():
+    def chain(x, v, w, u, a):
+        return (spike(v - a),), (0.5 * v + w, 0.5 * w + x, u + x)
+
+    rule = made(chain, states=("v", "w", "u"), params=("a",))
+    assert rule.retraced(rule.backward((True, True))) == [0, 1]  # v is read, w makes it, u is nobody's
+    linear = made(lambda x, v, w, a: ((v,), (0.5 * v + w, x)), states=("v", "w"), params=("a",))
+    assert linear.retraced(linear.backward((True, False))) == []

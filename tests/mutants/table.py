@@ -52,7 +52,7 @@ MUTANTS = [
     Mutant("derive/rule.py", "text = [self.name, *self.arguments, ", "text = [self.name, ",
            "tests/derive/test_rule.py"),
     Mutant("derive/rule.py", "reads = self.step.keeping([self.after[k] for k in seen]).reads", "reads = set()",
-           PRINTED),
+           "tests/derive/test_rule.py"),
     Mutant("derive/hoist.py", '"sub": operator.sub', '"sub": operator.add', HOIST),
     Mutant("derive/hoist.py", "op.name not in SPIKES and ", "", HOIST),
     # ops and backends

@@ -60,6 +60,13 @@ def test_threshold_norm_begins_at_the_threshold():
         rv.ThresholdBatchNorm1d(2, affine=False)
 
 
+@pytest.mark.parametrize("p", [0.2, 0.7])
+def test_dropout_drops_its_share_and_keeps_the_mean(p):
+    y = rv.Dropout(p)(torch.ones(2, 40, 500))
+    assert y.unique().tolist() == pytest.approx([0.0, 1 / (1 - p)])
+    assert (y == 0).float().mean().item() == pytest.approx(p, abs=0.02)
+
+
 def test_dropout_hands_its_mask_over():
     layer, x = rv.Dropout(0.5), torch.ones(6, 4, 50)
     first, state = rv.scan(layer, x[:2])

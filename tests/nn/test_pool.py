@@ -34,3 +34,8 @@ def test_in_a_net_and_refusals():
         rv.PopulationReadout(4)(torch.rand(2, 6))
     with pytest.raises(ValueError):
         rv.PopulationReadout(0)
+
+
+def test_an_odd_zero_is_put_behind():
+    assert sum_pool(torch.tensor([1.0, 2.0, 4.0]), (2,), (1,), "SAME").tolist() == [3.0, 6.0, 4.0]
+    assert sum_pool(torch.tensor([1.0, 2.0, 4.0]), (4,), (1,), "SAME").tolist() == [7.0, 7.0, 6.0]

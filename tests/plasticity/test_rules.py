@@ -189,6 +189,7 @@ def test_traces():
              "euler": [0.5, 0.75, 0.375, 0.6875]}  # fmt: skip
     for kind, wanted in kinds.items():
         assert Trace(rho=0.5, kind=kind)(z).flatten().tolist() == wanted
+    assert Trace(rho=0.75, kind="euler")(z).flatten().tolist() == [0.25, 0.4375, 0.328125, 0.49609375]
     with pytest.raises(ValueError, match="kind"):
         Trace(kind="other")
 
