@@ -102,7 +102,7 @@ class FireFirstALIF(Neuron):
     dt: Option[float] = step_length()
     gamma: Param = Param(0.9, "decay of the adaptation per step", low=0.0, high=1.0)
     tau_a: Time = Time("gamma", "time constant of the adaptation")
-    threshold: Param = Param(1.0, "threshold at rest")
+    threshold: Param = Param(1.0, "threshold at rest; a membrane above it fires")
     v = State(0.0, "membrane")
     a = State(0.0, "adaptation: what the threshold has risen")
 

@@ -80,7 +80,7 @@ class TimedLIF(_Timed):
 
     tau_mem: Param = Param(20e-3, "time constant of the membrane in seconds", low=1e-12)
     tau_syn: Param = Param(5e-3, "time constant of the synaptic current in seconds", low=1e-12)
-    threshold: Param = Param(1.0, "membrane at which a spike is fired")
+    threshold: Param = Param(1.0, "a membrane above it fires")
     tau_mem_to: Param = Param(20e-3, "the target's tau_mem (with `target`)", low=1e-12, learnable=False)
     tau_syn_to: Param = Param(5e-3, "the target's tau_syn (with `target`)", low=1e-12, learnable=False)
     v = State(0.0, "membrane")
