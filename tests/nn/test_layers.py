@@ -30,7 +30,7 @@ def sequence(*shape: int) -> torch.Tensor:
         (lambda: rv.DropConnectLinear(3, 2), (4, 2, 5), r"\[T, B, 3\]"),
         (lambda: rv.Delay(-1), (), "not negative"),
         (lambda: rv.Delay(torch.tensor([1.5])), (), "whole numbers"),
-        (lambda: rv.LearnedDelay(3, longest=2, delay=3.0), (), "between 0 and longest=2"),
+        (lambda: rv.LearnedDelay(3, longest=2, delay=3.0), (), "delay must lie between 0 and 2, got 3"),
         (lambda: rv.LearnedDelay(3, kernel="cubic"), (), "gaussian"),
         (lambda: rv.DelayedLinear(3, 2), (4, 2, 5), r"\[T, B, 3\]"),
         (lambda: rv.GroupMean(3), (4, 2, 10), "multiple of votes=3"),
