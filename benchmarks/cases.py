@@ -1,7 +1,8 @@
 """What is measured side by side: networks as data, their weights and input. NumPy only: every library reads it.
 
 A layer is a word and its sizes. `lif` and `readout` are leaky membranes of decay `beta`, with spikes (threshold 1,
-reset by subtraction) and without; `recurrent` is a product and a lif whose spikes come back through a matrix.
+reset by subtraction) and without; `recurrent` is a product and a lif whose spikes come back through a matrix;
+`residual` adds its input to what the layers in it give; `mean` is that over the pixels of a picture.
 """
 
 from dataclasses import dataclass
@@ -44,6 +45,14 @@ _WIDE = (
     ("linear", 1024, True, 1.5), ("lif",), ("linear", 1024, True, 1.5), ("lif",), ("linear", 20, True, 1.0),
     ("readout",),
 )  # fmt: skip
+_RESIDUAL = (
+    ("conv", 64, 1), ("lif",), *3 * (("residual", (("conv", 64, 1), ("lif",))),), ("mean",), ("linear", 10, True, 1.0),
+    ("readout",),
+)  # fmt: skip
+_VGG = (
+    ("conv", 64, 1), ("lif",), ("conv", 128, 1), ("lif",), ("pool",), ("conv", 256, 1), ("lif",), ("conv", 256, 1),
+    ("lif",), ("pool",), ("mean",), ("linear", 10, True, 1.0), ("readout",),
+)  # fmt: skip
 _SMALL = (("linear", 128, True, 1.2), ("lif",), ("linear", 10, True, 1.0), ("readout",))
 
 FAMILIES: dict[str, dict[str, Case]] = {
@@ -60,6 +69,8 @@ FAMILIES: dict[str, dict[str, Case]] = {
     "latency": {"latency, a training step of 64-128-10, T=10, batch 8": Case(10, 8, (64,), _SMALL, 0.3)},
     "long": {"long, T=1000, batch 16": Case(1000, 16, (40,), _LONG, 0.1, tolerance=1e-2)},
     "wide": {"wide, 3 % spikes": Case(100, 64, (700,), _WIDE, 0.03, tolerance=1e-2)},
+    "residual": {"residual, T=4, batch 8": Case(4, 8, (3, 32, 32), _RESIDUAL, beta=0.5, tolerance=1e-2)},
+    "vgg-dvs": {"vgg-dvs, T=10, batch 4": Case(10, 4, (2, 48, 48), _VGG, 0.1, beta=0.5, tolerance=1e-2)},
     "framework": {
         f"framework, {n}": Case(500, 16, (n,), (("linear", n, False, 0.6), ("lif",)), "uniform", "sum", 0.5)
         for n in (512, 4096)
@@ -70,18 +81,25 @@ CASES = {name: case for family in FAMILIES.values() for name, case in family.ite
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with what it needs: its features before and after (no time, no batch) and its weights."""
+    """A layer with what it needs: its features before and after (no time, no batch), its weights, zeros around a
+    picture, and the layers within it."""
 
     kind: str
     before: tuple[int, ...]
     after: tuple[int, ...]
     weights: tuple[np.ndarray, ...] = ()
+    padding: int = 0
+    inner: tuple["Layer", ...] = ()
 
 
 def layers(case: Case) -> list[Layer]:
     """The layers of a case with the weights that every library gets."""
-    random, shape, found = np.random.default_rng(0), case.shape, []
-    for kind, *sizes in case.layers:
+    return _layers(case.layers, case.shape, np.random.default_rng(0))
+
+
+def _layers(words: tuple[tuple, ...], shape: tuple[int, ...], random: np.random.Generator) -> list[Layer]:
+    found = []
+    for kind, *sizes in words:
         found.append(_layer(kind, sizes, shape, random))
         shape = found[-1].after
     return found
@@ -100,8 +118,14 @@ def _layer(kind: str, sizes: list, shape: tuple[int, ...], random: np.random.Gen
         return Layer(kind, shape, (out,), (matrix(out, shape[0], gain), matrix(out, out, back)))
     if kind == "conv":  # three by three, without bias; batch norm follows
         channels, height, width = shape
-        weight = matrix(sizes[0], channels * 9, 1.0).reshape(sizes[0], channels, 3, 3)
-        return Layer(kind, shape, (sizes[0], height - 2, width - 2), (weight,))
+        weight, padding = matrix(sizes[0], channels * 9, 1.0).reshape(sizes[0], channels, 3, 3), (*sizes, 0)[1]
+        lost = 2 - 2 * padding
+        return Layer(kind, shape, (sizes[0], height - lost, width - lost), (weight,), padding)
+    if kind == "residual":
+        inner = tuple(_layers(sizes[0], shape, random))
+        return Layer(kind, shape, inner[-1].after, inner=inner)
+    if kind == "mean":
+        return Layer(kind, shape, shape[:1])
     if kind == "pool":
         return Layer(kind, shape, (shape[0], shape[1] // 2, shape[2] // 2))
     if kind == "flatten":

@@ -25,6 +25,7 @@ class Library:
     folds: bool = False
     container: Callable[..., nn.Module] = nn.Sequential
     linear: type[nn.Linear] = nn.Linear
+    conv: type[nn.Conv2d] = nn.Conv2d
 
 
 class Steps(nn.Module):
@@ -85,9 +86,12 @@ def ranvier() -> Library:
     def recurrent(beta: float, weight: Tensor, back: Tensor) -> list[nn.Module]:
         return [product(weight, linear=rv.Linear), rv.Recurrent(lif(beta), product(back))]
 
+    def readout(beta: float, features: Any) -> nn.Module:
+        return rv.LI(beta=beta)
+
     return Library(
-        lif, lambda beta, features: rv.LI(beta=beta), recurrent, folds=True, container=rv.Sequential, linear=rv.Linear
-    )
+        lif, readout, recurrent, folds=True, container=rv.Sequential, linear=rv.Linear, conv=rv.Conv2d
+    )  # fmt: skip
 
 
 def spikingjelly() -> Library:

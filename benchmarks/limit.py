@@ -1,4 +1,5 @@
-"""What no library can do without: the dense products of a case as torch does them, and a copy of the neurons' bytes."""
+"""What no library can do without: the dense products of a case, by the quickest product that torch has on this machine,
+and a copy of the bytes of its neurons. What goes by events may stay below."""
 
 import time
 from collections.abc import Callable
@@ -7,10 +8,13 @@ import torch
 from cases import Case, Layer, layers
 from torch.nn import functional
 
+from ranvier.spikes import dense
+
 
 def ready(name: str, case: Case, threads: int) -> Callable[[], tuple[float, float, Callable]]:
     torch.set_num_threads(threads)
-    both = [work(case, layer, first=k == 0) for k, layer in enumerate(layers(case))]
+    every = [part for layer in layers(case) for part in layer.inner or [layer]]
+    both = [work(case, layer, first=k == 0) for k, layer in enumerate(every)]
 
     def step() -> tuple[float, float, Callable]:
         start = time.perf_counter()
@@ -26,39 +30,41 @@ def ready(name: str, case: Case, threads: int) -> Callable[[], tuple[float, floa
 
 def work(case: Case, layer: Layer, first: bool) -> tuple[Callable, Callable]:
     """Forward and backward of a layer; the first layer's input wants no gradient unless it is all there is."""
-    rows, steps = case.steps * case.batch, range(case.steps)
+    steps, batch, rows = case.steps, case.batch, case.steps * case.batch
 
     if layer.kind == "conv":
+        around = [layer.padding] * 2
         x = torch.rand(rows, *layer.before).contiguous(memory_format=torch.channels_last)
         w = torch.from_numpy(layer.weights[0])
         g = torch.rand(rows, *layer.after).contiguous(memory_format=torch.channels_last)
         gradient = torch.ops.aten.convolution_backward
 
         def back() -> None:
-            gradient(g, x, w, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [not first, True, False])
+            gradient(g, x, w, None, [1, 1], around, [1, 1], False, [0, 0], 1, [not first, True, False])
 
-        return lambda: functional.conv2d(x, w), back
+        return lambda: functional.conv2d(x, w, padding=around), back
     if layer.kind in ("linear", "recurrent"):
         x, g, w = torch.rand(rows, *layer.before), torch.rand(rows, *layer.after), torch.from_numpy(layer.weights[0])
 
+        y, g_x, g_w, by_step = torch.empty_like(g), torch.empty_like(x), torch.empty_like(w), g.view(steps, batch, -1)
+        back = torch.from_numpy(layer.weights[1]) if layer.kind == "recurrent" else None
+        g_back = None if back is None else torch.empty_like(back)
+
         def forward() -> None:
-            functional.linear(x, w)
+            dense.multiply(x, w, None, y)
             feedback()
 
         def backward() -> None:
-            g.t() @ x
+            dense.multiply(g.t(), x.t(), None, g_w)
             if not first:
-                g @ w
+                dense.multiply(g, w.t(), None, g_x)
             feedback()
-            if layer.kind == "recurrent":
-                g.t() @ g
-
-        by_step = g.view(case.steps, case.batch, -1)
+            if g_back is not None:
+                dense.multiply(g.t(), g.t(), None, g_back)
 
         def feedback() -> None:
-            if layer.kind == "recurrent":
-                for t in steps:
-                    functional.linear(by_step[t], torch.from_numpy(layer.weights[1]))
+            for t in range(steps) if back is not None else ():
+                dense.multiply(by_step[t], back, None, y[:batch])
 
         return forward, backward
     if layer.kind == "lif":  # 8 bytes a neuron and step forward: its input, its spikes; 12 backward

@@ -57,11 +57,29 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
+# What makes each library believe in an older processor: oneDNN, Numba, torch, MKL and XLA in this order.
+ISAS: dict[str, dict[str, str]] = {
+    "avx2": {
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "NUMBA_CPU_NAME": "haswell",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    },
+}
+
+
+def processor(isa: str = "") -> str:
+    """The processor and its instruction set, or the one that is emulated on it."""
+    own = torch.backends.cpu.get_cpu_capability()
+    return f"{cpu_name()}, {isa.upper() + ' emulated on ' + own if isa else own}"
+
+
 def header() -> str:
     """Device and versions, as every table of results must say them."""
     import numba
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{cpu_name()}, {os.cpu_count()} cores"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor()}, {os.cpu_count()} cores"
     python = platform.python_version()
     return (
         f"{device}; torch {torch.__version__}, numba {numba.__version__}, Python {python}; {time.strftime('%Y-%m-%d')}"

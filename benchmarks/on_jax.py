@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def spyx(case: Case, unroll: int) -> tuple[Any, Callable]:
 
     def conv(layer: Layer) -> list[Any]:
         into, out = layer.before[0], layer.after[0]
-        plain = nnx.Conv(into, out, (3, 3), padding="VALID", use_bias=False, rngs=rngs)
+        plain = nnx.Conv(into, out, (3, 3), padding=layer.padding, use_bias=False, rngs=rngs)
         plain.kernel[...] = jnp.asarray(layer.weights[0].transpose(2, 3, 1, 0))
         return [plain, nnx.BatchNorm(out, use_running_average=False, rngs=rngs)]
 
@@ -72,19 +73,25 @@ def spyx(case: Case, unroll: int) -> tuple[Any, Callable]:
         "conv": (conv, folded),
         "pool": (lambda layer: [], lambda x: folded(x, lambda y: nnx.max_pool(y, (2, 2), (2, 2)))),
         "flatten": (lambda layer: [], lambda x: x.reshape(*x.shape[:2], -1)),
+        "mean": (lambda layer: [], lambda x: x.mean((2, 3))),
     }
     for layer in layers(case):
-        made.append((layer, words[layer.kind][0](layer)))
+        for one in layer.inner or [layer]:
+            made.append((one, words[one.kind][0](one)))
 
     modules = nnx.List([module for _, own in made for module in own])
     graph, params, others = nnx.split(modules, lambda path, v: isinstance(v, nnx.Param) and path[-1] != "beta", ...)
 
     def forward(params: Any, x: Any) -> Any:
-        rest = list(nnx.merge(graph, params, others, copy=True))
-        for layer, own in made:
-            x = words[layer.kind][1](x, *rest[: len(own)])
-            del rest[: len(own)]
-        return x
+        rest, count = list(nnx.merge(graph, params, others, copy=True)), iter(len(own) for _, own in made)
+
+        def one(layer: Layer, x: Any) -> Any:
+            if layer.kind == "residual":
+                return x + reduce(lambda y, inner: one(inner, y), layer.inner, x)
+            own = [rest.pop(0) for _ in range(next(count))]
+            return words[layer.kind][1](x, *own)
+
+        return reduce(lambda y, layer: one(layer, y), layers(case), x)
 
     return params, forward
 
@@ -127,7 +134,8 @@ BUILD = {"spyx": spyx, "jaxpike": jaxpike}
 def ready(name: str, case: Case, threads: int) -> Callable[[], tuple[float, float, Callable]]:
     """A step: seconds forward and backward, and how to see what came out."""
     many = "true" if threads > 1 else "false"  # to be said before the import
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={many} intra_op_parallelism_threads={threads}"
+    flags = f"--xla_cpu_multi_thread_eigen={many} intra_op_parallelism_threads={threads}"
+    os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}".strip()
     command = [sys.executable, __file__, name, next(k for k, v in CASES.items() if v == case)]
     chosen = subprocess.run(command, capture_output=True, text=True)  # apart: memory is measured here
     if chosen.returncode:

@@ -1,7 +1,7 @@
 """A case on PyTorch: its network in a library's words, and a step of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from cases import Case, Layer, draw, layers
@@ -23,6 +23,17 @@ class Folded(nn.Sequential):
         return super().forward(y).unflatten(0, x.shape[:2])
 
 
+class Residual(nn.Module):
+    """What the layers in it give, and their input."""
+
+    def __init__(self, path: nn.Module):
+        super().__init__()
+        self.path = path
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.path(x) + x
+
+
 def build(name: str, case: Case) -> tuple[nn.Module, int]:
     """The network of a case in a library, and the axis of time of its sequences."""
     library = LIBRARIES[name]()
@@ -31,7 +42,7 @@ def build(name: str, case: Case) -> tuple[nn.Module, int]:
         return list(plain) if library.folds else [Folded(*plain)]
 
     def conv(layer: Layer) -> list[nn.Module]:
-        made = nn.Conv2d(layer.before[0], layer.after[0], 3, bias=False)
+        made = library.conv(layer.before[0], layer.after[0], 3, padding=layer.padding, bias=False)
         made.weight.data = torch.from_numpy(layer.weights[0]).clone()
         return fold(made, nn.BatchNorm2d(layer.after[0]))
 
@@ -43,9 +54,14 @@ def build(name: str, case: Case) -> tuple[nn.Module, int]:
         "conv": conv,
         "pool": lambda layer: fold(nn.MaxPool2d(2)),
         "flatten": lambda layer: [nn.Flatten(1 if library.folds else 2)],
+        "mean": lambda layer: [*fold(nn.AdaptiveAvgPool2d(1)), nn.Flatten(1 if library.folds else 2)],
+        "residual": lambda layer: [Residual(joined(layer.inner))],
     }
-    modules = [module for layer in layers(case) for module in words[layer.kind](layer)]
-    return library.container(*modules), library.time
+
+    def joined(given: Sequence[Layer]) -> nn.Module:
+        return library.container(*(module for layer in given for module in words[layer.kind](layer)))
+
+    return joined(layers(case)), library.time
 
 
 def ready(name: str, case: Case, threads: int) -> Callable[[], tuple[float, float, Callable]]:
@@ -75,7 +91,7 @@ def ready(name: str, case: Case, threads: int) -> Callable[[], tuple[float, floa
 
     parameters = [p for p in net.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(parameters, lr=RATE) if parameters else None
-    some = max(2, -(-ENOUGH * len(labels) // x.numel()))
+    some = min(len(labels), max(2, -(-ENOUGH * len(labels) // x.numel())))
     few = [None if t is None else t.narrow(1 - axis, 0, some).contiguous() for t in (x, given)]
     step(build(name, case)[0], few[0], labels[:some], few[1])  # code is compiled and loaded, buffers stay small
     return lambda: step(net, x, labels, given)

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from cases import CASES, FAMILIES
-from measure import header
+from measure import ISAS, header, processor
 from peers import python
 
 HERE = Path(__file__).parent
 KEPT = HERE / "table.json"
 OURS = ("ranvier", "loop", "limit")
+MEASURES = OURS[1:]  # what every run is held against, and takes part in
 ALL = ("ranvier", "spikingjelly", "snntorch", "norse", "sinabs", "rockpool", "spyx", "jaxpike", "loop", "limit")
 
 # How much of the evidence must agree with the plain loop's, and why not all of it.
@@ -77,13 +78,14 @@ class Child:
         self.process.wait()
 
 
-def player(library: str, case: str, threads: int) -> Child:
-    """A library on a case."""
+def player(library: str, case: str, threads: int, isa: str) -> Child:
+    """A library on a case, on the processor as it is or as an older one."""
     interpreter = Path(sys.executable) if library in OURS else python(library)
     if not interpreter.exists():
         raise FileNotFoundError(f"not installed: python benchmarks/peers.py {library}")
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     environment = {**os.environ, **dict.fromkeys(names, str(threads)), "THP_MEM_ALLOC_ENABLE": "1"}
+    environment |= ISAS.get(isa, {})
     if library not in OURS:
         environment.pop("PYTHONPATH", None)
     if library != "ranvier":  # torch's own loops are quicker on several threads if these do not sleep
@@ -92,10 +94,10 @@ def player(library: str, case: str, threads: int) -> Child:
 
 
 def play(
-    case: str, threads: int, seconds: float, libraries: tuple[str, ...], hold: bool = False
+    case: str, threads: int, seconds: float, libraries: tuple[str, ...], isa: str = "", hold: bool = False
 ) -> dict[str, dict[str, Any]]:
     """What every library says of itself on a case and how its turns went, or the reason why there are none."""
-    players, found = begin(case, threads, libraries)
+    players, found = begin(case, threads, libraries, isa)
     check(case, found)
     if hold:
         print("ready; Enter begins the turns", flush=True)
@@ -112,7 +114,9 @@ def play(
     return {name: found[name] for name in libraries}
 
 
-def begin(case: str, threads: int, libraries: tuple[str, ...]) -> tuple[list[Child], dict[str, dict[str, Any]]]:
+def begin(
+    case: str, threads: int, libraries: tuple[str, ...], isa: str
+) -> tuple[list[Child], dict[str, dict[str, Any]]]:
     """Start the libraries, all at once, or one by one where threads of one that spin would keep another's waiting."""
     started: list[Child] = []
     found: dict[str, dict[str, Any]] = {}
@@ -125,7 +129,7 @@ def begin(case: str, threads: int, libraries: tuple[str, ...]) -> tuple[list[Chi
 
     for name in libraries:
         try:
-            started.append(player(name, case, threads))
+            started.append(player(name, case, threads, isa))
         except FileNotFoundError as problem:
             found[name] = {"missing": str(problem)}
             continue
@@ -160,27 +164,29 @@ def main(
     threads: int = 0,
     seconds: float = 60,
     libraries: str = "",
+    isa: str = "",
     hold: bool = False,
 ) -> None:
-    """Measure the cases of a family and print their tables; unless quick, keep them in table.json, for `chart`.
+    """Measure the cases of a family and print their tables; those of all libraries are kept in table.json, for `chart`.
 
-    seconds: of turns, per case and number of threads. libraries: only these, added to what table.json holds. hold: when
-    all are ready, wait for a line of input, so that the machine can be made quiet for the turns alone.
+    seconds: of turns, per case and number of threads. libraries: only these, beside the plain loop and the limit, which
+    take part in every run. isa: an older instruction set, to be emulated. hold: when all are ready, wait for a line of
+    input, so that the machine can be made quiet for the turns alone.
     """
-    names = tuple(libraries.split(",")) if libraries else OURS if quick else ALL
+    names = tuple(dict.fromkeys((*libraries.split(","), *MEASURES))) if libraries else OURS if quick else ALL
     for name in [case] if case else FAMILIES[family]:
         for count in [threads] if threads else [1] if quick else [1, 2]:
-            found = play(name, count, 0 if quick else seconds, names, hold)
-            if not quick:
-                found = keep(name, count, found, join=bool(libraries))
-            print(table(name, count, found), flush=True)
+            found = play(name, count, 0 if quick else seconds, names, isa, hold)
+            print(table(name, count, found, isa), flush=True)
+            if names == ALL:
+                keep(name, count, found, isa)
 
 
-def table(case: str, threads: int, found: dict[str, dict[str, Any]]) -> str:
+def table(case: str, threads: int, found: dict[str, dict[str, Any]], isa: str = "") -> str:
     """Markdown: milliseconds, how many times ours and the limit, memory."""
     times = {name: figures(row) for name, row in found.items() if "turns" in row}
     ours, limit = (times.get(name, {}).get("seconds") for name in ("ranvier", "limit"))
-    lines = [f"\n{case}; {threads} thread{'s' * (threads > 1)}\n"]
+    lines = [f"\n{case}; {threads} thread{'s' * (threads > 1)}; {processor(isa)}\n"]
     lines += ["| library | forward ms | backward ms | both ms | of ranvier | of the limit | peak MiB | evidence |"]
     lines += ["|---|---|---|---|---|---|---|---|"]
     for name, row in found.items():
@@ -195,16 +201,9 @@ def table(case: str, threads: int, found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def keep(case: str, threads: int, found: dict[str, dict[str, Any]], join: bool) -> dict[str, dict[str, Any]]:
-    """Write table.json; joined to what it holds, a library has its turns of both."""
+def keep(case: str, threads: int, found: dict[str, dict[str, Any]], isa: str) -> None:
+    """Write one run to table.json, in the place of what was there."""
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    row = kept.setdefault(case, {}).setdefault(str(threads), {"libraries": {}})
-    if join:
-        before = row["libraries"]
-        for name in found.keys() & before.keys():
-            if "turns" in found[name]:
-                found[name]["turns"] += before[name].get("turns", [])
-        found = {name: (before | found)[name] for name in ALL if name in before | found}
-    row |= {"when": f"{header()} {time.strftime('%H:%M')}", "libraries": found}
+    row = {"when": f"{header()} {time.strftime('%H:%M')}", "machine": processor(isa), "libraries": found}
+    kept.setdefault(case, {})[f"{threads} {isa}".strip()] = row
     KEPT.write_text(json.dumps({name: kept[name] for name in CASES if name in kept}) + "\n")
-    return found
