@@ -13,7 +13,17 @@ An event takes kh kw / (sh sw) rows of a panel, LANES numbers each, from the sec
 dense convolution does as many multiplications for every input. See `product_kernels` for panels and for the rate.
 """
 
-from ranvier.spikes.product_kernels import LANES, add_to, by_column, inner, kernel, list_events, sum_row, unpack_columns
+from ranvier.spikes.product_kernels import (
+    HALF,
+    LANES,
+    add_to,
+    by_column,
+    inner,
+    kernel,
+    list_events,
+    sum_row,
+    unpack_columns,
+)
 from ranvier.spikes.vector import load, store
 
 
@@ -84,6 +94,8 @@ def fill_frame(first, last, left, g, window, before, frame, framed):
                 framed[to + j] = 0
             elif wide == LANES:
                 store(framed, to + j, 0, load(LANES, g, at + j, left))
+            elif wide == HALF:
+                store(framed, to + j, 0, load(HALF, g, at + j, left))
             else:
                 framed[to + j, :wide] = g[at + j, left:]
 
@@ -110,7 +122,7 @@ def sort_rows(a, b, x, channels, window, frame, places, start, index, values, li
 
 
 @inner
-def add_taps(totals, to, channels, kind, window, before, frame, framed, begin, end, index, values):
+def add_taps(totals, to, wide, channels, kind, window, before, frame, framed, begin, end, index, values):
     """Add what the events begin..end, of one channel and one place within the stride, give to each of their taps."""
     down, across = kind // window.stride[1], kind % window.stride[1]
     for up in range(before[0] + 1):
@@ -119,7 +131,8 @@ def add_taps(totals, to, channels, kind, window, before, frame, framed, begin, e
             j = across + back * window.stride[1]
             if i < window.taps[0] and j < window.taps[1]:
                 shift = (before[0] - up) * frame[1] + before[1] - back
-                add_to(totals, to + (j * window.taps[0] + i) * channels, framed, shift, begin, end, index, values)
+                at = to + (j * window.taps[0] + i) * channels
+                add_to(totals, at, framed, shift, wide, begin, end, index, values)
 
 
 @kernel
@@ -144,11 +157,13 @@ def weight_gradient(
         first, last = frame_row(a, window, frame), frame_row(b - 1, window, frame) + before[0] + 1
         for left in range(0, g.shape[1], LANES):
             fill_frame(first, last, left, g, window, before, frame, framed)
+            wide = g.shape[1] - left
             for kind in range(window.stride[0] * window.stride[1]):
                 for c in range(channels):
                     k, to = kind * channels + c, left // LANES * depth + c
                     begin, end = start[k - 1] if k else 0, start[k]
                     if end > begin:
-                        add_taps(totals, to, channels, kind, window, before, frame, framed, begin, end, index, values)
+                        around = channels, kind, window, before, frame, framed
+                        add_taps(totals, to, wide, *around, begin, end, index, values)
     for left in range(0, g.shape[1], LANES):
         unpack_columns(totals, left // LANES * depth, left, out)

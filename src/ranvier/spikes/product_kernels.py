@@ -8,7 +8,8 @@ bits, which the pass that counts them has packed, 64 a word.
 Traffic per row: its K inputs once (or K bits), and N numbers of a panel per event instead of per input. A row from the
 second cache comes at a quarter to a half of the multipliers' rate: the crossover lies near a density of 0.3.
 
-A factor of fewer than SLIM columns is one panel of SLIM, which fits the first cache: nothing is sorted there.
+A factor of fewer than SLIM columns is one panel of SLIM, which fits the first cache: nothing is sorted there. Of a last
+panel that is at most half full only the HALF is read.
 """
 
 import numpy as np
@@ -21,7 +22,7 @@ from ranvier.spikes.vector import LANES, first, fma, load, nonzero64, splat, sto
 kernel = njit(nogil=True, error_model="numpy", cache=True)
 inner = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)  # called a few times per row, or more
 ONE = np.uint64(1)
-QUARTER, SLIM = LANES // 4, 32
+HALF, QUARTER, SLIM = LANES // 2, LANES // 4, 32
 LINE = 16  # numbers of a cache line
 
 
@@ -120,10 +121,15 @@ def sum_row(m, left, at, begin, end, panels, base, stride, out, listed, amounts,
     wide = out.shape[1] - left
     if wide >= LANES:
         store(out, m, left, _sum(load(LANES, base, m * stride, left), at, begin, end, panels, listed, amounts))
+    elif wide == HALF:
+        store(out, m, left, _sum_half(load(HALF, base, m * stride, left), at, begin, end, panels, listed, amounts))
     else:
         for i in range(wide):
             edge[0, i] = base[m * stride, left + i]
-        store(edge, 0, 0, _sum(load(LANES, edge, 0, 0), at, begin, end, panels, listed, amounts))
+        if wide < HALF:
+            store(edge, 0, 0, _sum_half(load(HALF, edge, 0, 0), at, begin, end, panels, listed, amounts))
+        else:
+            store(edge, 0, 0, _sum(load(LANES, edge, 0, 0), at, begin, end, panels, listed, amounts))
         for i in range(wide):
             out[m, left + i] = edge[0, i]
 
@@ -132,6 +138,13 @@ def sum_row(m, left, at, begin, end, panels, base, stride, out, listed, amounts,
 def _sum(total, at, begin, end, panels, listed, amounts):
     for j in range(begin, end):
         total = fma(splat(LANES, amounts[j]), load(LANES, panels, at + listed[j], 0), total)
+    return total
+
+
+@inner
+def _sum_half(total, at, begin, end, panels, listed, amounts):
+    for j in range(begin, end):
+        total = fma(splat(HALF, amounts[j]), load(HALF, panels, at + listed[j], 0), total)
     return total
 
 
@@ -220,12 +233,19 @@ def by_column(rows, columns, start, index, values, listed, amounts, ends):
 
 
 @inner
-def add_to(totals, k, packed, shift, begin, end, index, values):
-    """totals[k] += the rows of packed that index lists in begin..end, so many rows further on, times values."""
-    total = load(LANES, totals, k, 0)
-    for j in range(begin, end):
-        total = fma(splat(LANES, values[j]), load(LANES, packed, shift + index[j], 0), total)
-    store(totals, k, 0, total)
+def add_to(totals, k, packed, shift, wide, begin, end, index, values):
+    """totals[k] += the rows of packed that index lists in begin..end, so many rows further on, times values; of both
+    only the first `wide` numbers count."""
+    if wide > HALF:
+        total = load(LANES, totals, k, 0)
+        for j in range(begin, end):
+            total = fma(splat(LANES, values[j]), load(LANES, packed, shift + index[j], 0), total)
+        store(totals, k, 0, total)
+    else:
+        half = load(HALF, totals, k, 0)
+        for j in range(begin, end):
+            half = fma(splat(HALF, values[j]), load(HALF, packed, shift + index[j], 0), half)
+        store(totals, k, 0, half)
 
 
 @kernel
@@ -249,7 +269,7 @@ def add_gradient(lo, hi, x, columns, g, totals, packed, start, index, values, li
             begin = 0
             for k in range(columns):
                 if start[k] > begin:
-                    add_to(totals, at + k, packed, 0, begin, start[k], index, values)
+                    add_to(totals, at + k, packed, 0, wide, begin, start[k], index, values)
                 begin = start[k]
 
 
