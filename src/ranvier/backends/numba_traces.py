@@ -111,7 +111,8 @@ def _function(signature: str, lines: Sequence[str]) -> str:
 _modules: dict[tuple, ModuleType] = {}
 
 
-def _module(call: Call) -> ModuleType:
+def compiled(call: Call) -> ModuleType:
+    """The compiled code of such calls."""
     learned, wide, dtype = call.learned, numba_backend.per_neuron(call.params), call.initial.dtype
     at = (learned.rule.key, learned.own, tuple(learned.partial), tuple(learned.signal), call.signals, wide, dtype)
     if at not in _modules:
@@ -136,7 +137,7 @@ def carry_traces(call: Call, traces: Traces) -> Learned:
     if not call.inputs[0].numel():
         return Learned(weight, own, signals)
     states = len(learned.states)
-    code, segment = _module(call), min(SEGMENT, steps)
+    code, segment = compiled(call), min(SEGMENT, steps)
     tile = max(1, TILE // layout.places)
     arrays = (
         _arrays(call.inputs), like.numpy(), tuple(map(array, call.params)), _arrays(call.grads),

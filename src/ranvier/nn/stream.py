@@ -1,8 +1,8 @@
 """A network fed step by step."""
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,14 @@ DTYPES = torch.float32, torch.float64
 LARGE = 1 << 23  # multiplications of a step from which torch's products, whose calls cost more, are quicker
 
 
+class Lessons(Protocol):
+    """How a stream learns: `ranvier.online.Learning` makes one that runs the network."""
+
+    def begin(self, net: nn.Module) -> Any: ...
+
+
 class Stream:
-    """The one object that remembers: a network fed step by step, without gradients.
+    """The one object that remembers: a network fed step by step, without gradients, or learning as it goes.
 
     `y_t = stream(x_t)` with x_t [B, *features]; `stream.reset()` begins anew; `stream.state` can be read and set. A
     `Sequential` of linear layers and neurons (recurrent ones, too) runs as one compiled call, some microseconds long;
@@ -33,30 +39,44 @@ class Stream:
     >>> stream = ranvier.Stream(ranvier.LIF(beta=1.0))
     >>> [stream(torch.full((1, 1), 0.6)).item() for _ in range(4)]
     [0.0, 1.0, 0.0, 1.0]
+
+    learn: a `ranvier.online.Learning`, which says by which loss, optimiser and gradient. `stream(x_t, target)` then
+    learns from the step, `stream(x_t)` only remembers it, and `stream.reward(r)` rewards what was done. `state_dict()`
+    holds weights, state, traces and optimiser: a stream that loads it goes on to the same weights, bit for bit.
     """
 
-    def __init__(self, net: nn.Module):
-        self.net = net
+    def __init__(self, net: nn.Module, learn: Lessons | None = None):
+        self.net, self.lesson = net, learn.begin(net) if learn is not None else None
         self._state: verbs.State | None = None
         self._bound: _Bound | None = None
 
     @property
     def state(self) -> verbs.State | None:
         """The state after the last step; None before the first."""
+        if self.lesson is not None:
+            return self.lesson.state
         return self._state if self._bound is None else self._bound.state()
 
     @state.setter
     def state(self, state: verbs.State | None) -> None:
+        if self.lesson is not None:
+            self.lesson.state = state
         self._state, self._bound = state, None
 
     def reset(self) -> None:
-        """Forget: the next step is the first."""
-        if self._bound is None:
+        """Forget: the next step is the first. What was learned stays."""
+        if self.lesson is not None:
+            self.lesson.reset()
+        elif self._bound is None:
             self._state = None
         else:
             self._bound.begin()
 
-    def __call__(self, x_t: Tensor) -> Any:
+    def __call__(self, x_t: Tensor, target: Any = None) -> Any:
+        if self.lesson is not None:
+            return self.lesson(x_t, target)
+        if target is not None:
+            raise ValueError("Stream: a target is for a stream that learns; build it with learn=Learning(...)")
         bound = self._bound
         if bound is not None and bound.serves(x_t):
             return bound(x_t)
@@ -66,8 +86,34 @@ class Stream:
             self._bound = _bind(self.net, x_t, self._state)
         return y
 
+    def reward(self, value: float) -> None:
+        """Learn from a reward that came late; see `ranvier.online.Learning`."""
+        if self.lesson is None:
+            raise ValueError("Stream: a reward is for a stream that learns; build it with learn=Learning(...)")
+        self.lesson.reward(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the stream needs to go on exactly where it is, made of tensors and numbers: torch.save it."""
+        if self.lesson is not None:
+            return self.lesson.state_dict()
+        return {"net": self.net.state_dict(), "state": self.state}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        if self.lesson is not None:
+            self.lesson.load_state_dict(saved)
+        else:
+            self.net.load_state_dict(saved["net"])
+            self.state = saved["state"]
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"net": self.net, "_state": self.state, "_bound": None}  # compiled code knows addresses
+        state = None if self.lesson is not None else self.state
+        return {
+            "net": self.net,
+            "lesson": self.lesson,
+            "_state": state,
+            "_bound": None,
+        }  # compiled code knows addresses
 
 
 class _Bound:

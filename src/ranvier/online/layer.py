@@ -203,13 +203,7 @@ class _Work:
     def fresh(self) -> dict[str, Tensor]:
         """Traces before the first step."""
         width = sum(w[0].numel() for w in self.weights) if self.exact else 0
-        traces = Traces.zeros(self.learned, self.layout, width, self.like)
-        states, names = list(self.layer.neuron.states.items()), self.learned.own
-        for j, s in enumerate(self.learned.states):
-            begins = f"{states[s][1].initial}_" if s < len(states) else ""
-            if begins in names:
-                traces.own[names.index(begins), j] = 1.0  # the state begins with the parameter's value
-        found = {"weight": traces.weight, "own": traces.own}
+        found = began(self.learned, self.layout, width, self.like, self.layer.neuron)
         return found if self.inputs is None else {**found, **self.inputs.fresh()}
 
     def carried_on(self) -> dict[str, Tensor]:
@@ -309,6 +303,16 @@ class _Work:
         if own:
             said.append(f"{own} own x {states} x {neurons}")
         return ", ".join(said)
+
+
+def began(learned: Influence, layout: Layout, width: int, like: Tensor, neuron: Neuron) -> dict[str, Tensor]:
+    """Traces before the first step: zero, but one where a state begins with the value of a parameter."""
+    traces, states = Traces.zeros(learned, layout, width, like), list(neuron.states.values())
+    for j, s in enumerate(learned.states):
+        begins = f"{states[s].initial}_" if s < len(states) else ""
+        if begins in learned.own:
+            traces.own[learned.own.index(begins), j] = 1.0
+    return {"weight": traces.weight, "own": traces.own}
 
 
 def _layout(layer: Layer, x: Tensor) -> Layout:

@@ -98,9 +98,18 @@ class Learner(Sequential):
         self._each = each
 
     @property
+    def each(self) -> dict[str, str]:
+        """The gradient of each layer, by its path."""
+        return dict(self._each)
+
+    @property
     def feedback(self) -> str:
         """How the error comes to the hidden layers."""
         return self._kind
+
+    def feedback_of(self, path: str) -> str:
+        """The name of the weights by which the error comes to a hidden layer."""
+        return f"feedback_{path.replace('.', '_')}"
 
     def row(self) -> "list[Layer | Plain]":
         """The layers in order: weights joined with their neurons, all else by itself."""
@@ -222,12 +231,12 @@ class Learner(Sequential):
         for path, width in widths.items():
             weight = torch.randn(x[0, 0].numel(), width, dtype=like.dtype, device=like.device) / width**0.5
             if self._kind == "adaptive":
-                self.register_parameter(_feedback(path), nn.Parameter(weight))
+                self.register_parameter(self.feedback_of(path), nn.Parameter(weight))
             else:
-                self.register_buffer(_feedback(path), weight)
+                self.register_buffer(self.feedback_of(path), weight)
 
     def _told_back(self, y: Tensor, hidden: list, carried: Carried, after: Carried, last: Any) -> Tensor:
-        weights = [getattr(self, _feedback(part.path)) for part, _ in hidden]
+        weights = [getattr(self, self.feedback_of(part.path)) for part, _ in hidden]
         heard = []
         for part, z in hidden:
             if self._kind == "adaptive" and part.readout is not None:
@@ -314,7 +323,3 @@ def _exact(net: nn.Module) -> None:
         )
     for layer in timed:
         layer.switch("eventprop")
-
-
-def _feedback(path: str) -> str:
-    return f"feedback_{path.replace('.', '_')}"

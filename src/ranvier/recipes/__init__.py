@@ -7,11 +7,12 @@ from ranvier.recipes.fashion import FashionMNIST
 from ranvier.recipes.loop import YinYangInTheLoop
 from ranvier.recipes.recipe import Recipe, from_config, named, override, settings, to_config
 from ranvier.recipes.recordings import JapaneseVowels, SequentialMNIST, Smartwatch, SpokenDigits
+from ranvier.recipes.store_recall import StoreRecall
 from ranvier.recipes.yinyang import YinYang
 
 # By name, as the command line takes them.
 _ALL = (Digits, DigitsSTDP, MnistSTDP, DelayedXOR, FashionMNIST, YinYang, YinYangInTheLoop,
-        SpokenDigits, JapaneseVowels, Smartwatch, SequentialMNIST)  # fmt: skip
+        SpokenDigits, JapaneseVowels, Smartwatch, SequentialMNIST, StoreRecall)  # fmt: skip
 RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in _ALL}
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "SequentialMNIST",
     "Smartwatch",
     "SpokenDigits",
+    "StoreRecall",
     "YinYang",
     "YinYangInTheLoop",
     "from_config",

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from ranvier.nn.neurons.leaky import LI, LIF
 from ranvier.nn.sequential import Sequential
+from ranvier.online import GRADIENTS, Learner
+from ranvier.online.methods import checked
 from ranvier.recipes.recipe import Recipe
 
 
@@ -35,10 +37,14 @@ class Wobble:
 
 @dataclass(frozen=True)
 class Digits(Recipe):
-    """1,797 real handwritten digits, 8 x 8 pixels, shown as constant currents to three spiking layers."""
+    """1,797 real handwritten digits, 8 x 8 pixels, shown as constant currents to three spiking layers.
+
+    gradient: "bptt", or one of `ranvier.online.GRADIENTS` that learn forward in time ("eprop", "ottt", ...).
+    """
 
     name: ClassVar[str] = "digits"
     data: str = "digits"
+    gradient: str = "bptt"
     steps: int = 8
     epochs: int = 20
     lr: float = 4e-3
@@ -47,12 +53,17 @@ class Digits(Recipe):
 
     def build(self) -> nn.Module:
         channels, hidden, beta = self.net.channels, self.net.hidden, self.net.beta
-        return Sequential(
+        net = Sequential(
             nn.Conv2d(1, channels, 3, padding=1), LIF(beta=beta),
             nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1), LIF(beta=beta),
             nn.Flatten(), nn.LazyLinear(hidden), LIF(beta=beta),
             nn.Linear(hidden, 10), LI(beta=self.net.readout_beta),
         )  # fmt: skip
+        return net if self.gradient == "bptt" else Learner(net, self.gradient)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked("gradient", self.gradient, GRADIENTS)
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
         return wobble(x, self.wobble, generator)

@@ -1,0 +1,189 @@
+"""How a stream learns while it runs."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.nn.verbs import State
+from ranvier.online.bound import Bound
+from ranvier.online.learner import Learner
+from ranvier.online.methods import ONLINE, WHOLE
+
+
+class Learning:
+    """What `ranvier.Stream(net, learn=...)` is told: a loss for each step, an optimiser, and a gradient.
+
+    loss: (y_t, target) -> one number, for y_t [B, *features'] of a step and what the stream was given beside x_t.
+    optimiser: a function of the parameters that makes one, such as `lambda p: torch.optim.Adam(p, lr=1e-3)`.
+    gradient, feedback, features: as `Learner` takes them; a gradient that goes back through time is refused.
+    every: the optimiser steps after so many losses; their gradients add up.
+    discount: for rewards that come late, in [0, 1]. The optimiser then steps only when `stream.reward(r)` is called,
+    by r times the gradients of all losses before, those of one loss earlier weighing `discount` times as much: with
+    the loss -log p(action) that is policy gradient with eligibility traces. None: there are no rewards.
+
+    >>> import torch, ranvier
+    >>> net = ranvier.Sequential(ranvier.Linear(3, 8), ranvier.LIF(), ranvier.Linear(8, 1), ranvier.LI())
+    >>> learn = ranvier.online.Learning(torch.nn.functional.mse_loss, lambda p: torch.optim.SGD(p, lr=0.01))
+    >>> stream = ranvier.Stream(net, learn=learn)
+    >>> for _ in range(100):
+    ...     y_t = stream(torch.ones(1, 3), torch.full((1, 1), 0.5))  # learns at every step
+    >>> abs(y_t.item() - 0.5) < 0.2
+    True
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[Any, Any], Tensor],
+        optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        gradient: str | Mapping[str, str] = "eprop",
+        feedback: str = "symmetric",
+        every: int = 1,
+        discount: float | None = None,
+        features: Any = None,
+    ):
+        if isinstance(optimiser, torch.optim.Optimizer) or not callable(optimiser):
+            raise TypeError(
+                f"Learning: optimiser must be a function of the parameters, got {optimiser!r}; "
+                f"write lambda p: torch.optim.Adam(p, lr=1e-3)"
+            )
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ValueError(f"Learning: every counts losses, at least 1, got {every!r}")
+        if discount is not None and not 0.0 <= discount <= 1.0:
+            raise ValueError(f"Learning: discount must lie in [0, 1], got {discount!r}")
+        if discount is not None and every != 1:
+            raise ValueError(f"Learning: with a discount the optimiser steps when a reward comes; leave out {every=}")
+        self.loss, self.optimiser, self.gradient, self.feedback = loss, optimiser, gradient, feedback
+        self.every, self.discount, self.features = every, discount, features
+
+    def begin(self, net: nn.Module) -> "Lesson":
+        """A network at the beginning of a stream."""
+        return Lesson(self, net)
+
+
+class Lesson:
+    """A network in a stream that learns: its state, its traces, and the optimiser."""
+
+    def __init__(self, how: Learning, net: Any):
+        self.how, self.learner = how, Learner(net, how.gradient, how.feedback, how.features)
+        each = self.learner.each.values()
+        if not any(name in ONLINE for name in each):
+            raise ValueError(
+                f"Stream: gradient={how.gradient!r} goes back through time, which a stream does not keep; take one of "
+                f"{', '.join(ONLINE)}, or learn from whole sequences, as {' and '.join(WHOLE)} do"
+            )
+        self.parameters = [p for p in self.learner.parameters() if p.requires_grad]
+        self.optimiser = how.optimiser(self.parameters)
+        self._carried: dict[str, Any] | None = None
+        self._bound: Bound | None = None
+        self.losses = 0
+
+    def __call__(self, x_t: Tensor, target: Any = None) -> Any:
+        """One step: x_t [B, *features] -> y_t; it learns if there is a target."""
+        if self._bound is None or not self._bound.serves(x_t):
+            self._carried = self.carried
+            self._bound = Bound.of(self.learner, x_t, self._carried or {})
+        if target is not None and self.how.discount is not None:
+            self._fade(self.how.discount)
+        y_t = self._at_once(x_t, target) if self._bound is not None else self._by_graph(x_t, target)
+        if target is not None:
+            self.losses += 1
+            if self.how.discount is None and self.losses % self.how.every == 0:
+                self.optimiser.step()
+                self.optimiser.zero_grad()
+        return y_t
+
+    def _at_once(self, x_t: Tensor, target: Any) -> Tensor:
+        """The step as it is laid out; torch's graph is that of the loss."""
+        assert self._bound is not None
+        y_t = self._bound.forward(x_t)
+        if target is None:
+            self._bound.backward(None)
+            return y_t
+        with torch.enable_grad():
+            loss = self.how.loss(y_t.requires_grad_(), target)
+        (g,) = torch.autograd.grad(loss, [y_t])
+        self._bound.backward(g)
+        return y_t.detach()
+
+    def _by_graph(self, x_t: Tensor, target: Any) -> Any:
+        with torch.enable_grad():
+            y, self._carried = self.learner.scan(x_t.unsqueeze(0), self._carried, reuse=True)
+            if target is not None:
+                self.how.loss(y[0], target).backward()
+        self.learner.advance()
+        return y[0].detach()
+
+    @property
+    def carried(self) -> dict[str, Any] | None:
+        """State and traces by layer; None before the first step."""
+        return self._carried if self._bound is None else self._bound.carried()
+
+    @carried.setter
+    def carried(self, carried: dict[str, Any] | None) -> None:
+        self._carried, self._bound = carried, None
+
+    @torch.no_grad()
+    def _fade(self, factor: float) -> None:
+        for p in self.parameters:
+            if p.grad is not None:
+                p.grad.mul_(factor)
+
+    @torch.no_grad()
+    def reward(self, value: float) -> None:
+        """Learn from a reward for what was done so far: one step of the optimiser."""
+        if self.how.discount is None:
+            raise ValueError("Stream: a reward needs Learning(..., discount=0.9), which says how long it reaches back")
+        before = [None if p.grad is None else p.grad.clone() for p in self.parameters]
+        self._fade(float(value))
+        self.optimiser.step()
+        for p, g in zip(self.parameters, before, strict=True):
+            p.grad = g
+
+    @property
+    def state(self) -> State | None:
+        """The state of the network after the last step; None before the first."""
+        if self.carried is None:
+            return None
+        return {path: found["state"] for path, found in self.carried.items() if found.get("state") is not None}
+
+    @state.setter
+    def state(self, state: State | None) -> None:
+        """Go on from a state; it teaches nothing of what led to it."""
+        self.carried = None if state is None else {path: {"state": inner} for path, inner in state.items()}
+
+    def reset(self) -> None:
+        """Forget state, traces and gradients; what was learned stays."""
+        self.carried = None
+        self.optimiser.zero_grad()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_carried": _copied(self.carried), "_bound": None}  # compiled code knows addresses
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it needs to go on exactly, made of tensors and numbers."""
+        return {
+            "net": self.learner.state_dict(),
+            "carried": _copied(self.carried),
+            "optimiser": self.optimiser.state_dict(),
+            "gradients": [p.grad for p in self.parameters],
+            "losses": self.losses,
+            "random": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from there, with torch's random numbers as they were."""
+        self.learner.load_state_dict(saved["net"])
+        self.optimiser.load_state_dict(saved["optimiser"])  # type: ignore[arg-type]
+        self.carried, self.losses = _copied(saved["carried"]), saved["losses"]
+        for p, g in zip(self.parameters, saved["gradients"], strict=True):
+            p.grad = None if g is None else g.clone()
+        torch.set_rng_state(saved["random"])
+
+
+def _copied(value: Any) -> Any:
+    """A value of its own: traces are overwritten."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    return {k: _copied(v) for k, v in value.items()} if isinstance(value, dict) else value
