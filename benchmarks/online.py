@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -167,6 +168,13 @@ def by_hand(neuron: str, w: torch.Tensor, x: torch.Tensor, g: torch.Tensor) -> t
     return grad
 
 
+def trained(net: nn.Module, linear: nn.Linear, x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """The gradient of a weight, forward and backward."""
+    linear.weight.grad = None
+    net(x).backward(g)
+    return linear.weight.grad
+
+
 def speed(quick: bool = False) -> None:
     """Milliseconds of one sequence, forward and gradient, one thread; and the bytes that wait for the gradient."""
     torch.set_num_threads(1)
@@ -178,18 +186,10 @@ def speed(quick: bool = False) -> None:
         nn.init.normal_(linear.weight, 0.0, 0.3)
         net = rv.Sequential(linear, neuron)
 
-        def trained(net=net, linear=linear) -> torch.Tensor:
-            linear.weight.grad = None
-            net(x).backward(g)
-            return linear.weight.grad
-
-        learners = {kind: rv.online.Learner(net, kind) for kind in ("eprop", "ottt" if name == "LIF" else "sltt")}
-        runs = {
-            "a loop of torch operations": lambda linear=linear, name=name: by_hand(name, linear.weight.detach(), x, g),
-            "eprop": lambda: trained(learners["eprop"]),
-            **{k: lambda k=k: trained(learners[k]) for k in learners if k != "eprop"},
-            "bptt": lambda: trained(net),
-        }
+        kinds = ("eprop", "ottt") if name == "LIF" else ("eprop", "sltt")
+        runs = {"a loop of torch operations": partial(by_hand, name, linear.weight.detach(), x, g)}
+        runs |= {kind: partial(trained, rv.online.Learner(net, kind), linear, x, g) for kind in kinds}
+        runs["bptt"] = partial(trained, net, linear, x, g)
         true, found = (runs[k]() for k in ("a loop of torch operations", "eprop"))
         error = ((true - found).norm() / true.norm()).item()
         assert error < 1e-4, f"{name}: the loop and the kernel disagree by {error:.1e}"
