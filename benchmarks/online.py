@@ -164,7 +164,6 @@ def by_hand(neuron: str, w: torch.Tensor, x: torch.Tensor, g: torch.Tensor) -> t
             slope = psi.unsqueeze(2)
             epsilon = slope * trace.unsqueeze(1) + (rho - kappa * slope) * epsilon
             a = rho * a + z
-        v = v - z
     return grad
 
 

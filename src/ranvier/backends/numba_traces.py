@@ -20,6 +20,7 @@ from ranvier.derive.trace import Operand
 
 TILE = 64  # neurons whose factors are computed together
 SEGMENT = 32  # steps for which they are kept
+TOGETHER = 4  # steps of a trace in a row
 WORTH = 200_000  # products below which one thread is quicker than two
 
 
@@ -39,8 +40,8 @@ def _influence_row(learned: Influence, wide: Sequence[bool]) -> str:
 class _Trace:
     """The lines that contract and carry the trace of something, `e0`, `e1`, ..., and that bring its factors."""
 
-    def __init__(self, learned: Influence, source: str, times: str = ""):
-        self.learned, self.states, times = learned, range(len(learned.states)), f" * {times}" if times else ""
+    def __init__(self, learned: Influence, source: str, times: str = "", prefix: str = ""):
+        self.learned, self.prefix, times = learned, prefix, f" * {times}" if times else ""
         names = [learned.name(s) for s in learned.states]
         own = learned.signal.get(source)
         through = [(learned.signal.get(name), f" * e{j}") for j, name in enumerate(names)]
@@ -50,13 +51,12 @@ class _Trace:
             terms = [(learned.partial.get((s, name)), f" * e{j}") for j, name in enumerate(names)]
             self.after.append(self._sum([*terms, (learned.partial.get((s, source)), times)]))
         self.signals = [v for v in (*(v for v, _ in through), own) if v is not None]
-        self.factors = {v for v in (*learned.signal.values(), *learned.partial.values()) if isinstance(v, str)}
 
     def _sum(self, terms: Sequence[tuple[Operand | None, str]]) -> str:
         return " + ".join(f"{self.named(v)}{rest}" for v, rest in terms if v is not None) or "const(0.0)"
 
     def named(self, v: Operand) -> str:
-        return f"f{self.learned.place(v)}" if isinstance(v, str) else operand(v)
+        return f"{self.prefix}f{self.learned.place(v)}" if isinstance(v, str) else operand(v)
 
 
 def _own_row(learned: Influence) -> str:
@@ -74,19 +74,28 @@ def _own_row(learned: Influence) -> str:
     return _function("own_row(lo, hi, found, own, sums)", lines)
 
 
-def _weight_row(learned: Influence) -> str:
-    """The traces of the weights into neuron n of a tile, m of all, vectorised over them."""
-    trace, states = _Trace(learned, learned.rule.arguments[0], "x"), range(len(learned.states))
-    lines = [f"f{j} = found[{j}, n]" for j in range(len(learned.found))]
+def _weight_row(learned: Influence, steps: int) -> str:
+    """The traces of the weights into neuron n of a tile, m of all, vectorised over them, for some steps in a row: a
+    trace is read and written once for all of them.
+    """
+    states, took = range(len(learned.states)), range(steps)
+    traces = [_Trace(learned, learned.rule.arguments[0], f"x{u}", f"s{u}_") for u in took]
+    lines = [f"s{u}_f{j} = found[t + {u}, {j}, n]" for u in took for j in range(len(learned.found))]
+    lines += [f"came{u} = row(came, at + {u} * stride, 0, w)" for u in took]
     lines += [f"t{s} = row(weight, {s} * neurons + m, 0, w)" for s in states]
-    body = ["x = came[k]", *(f"e{s} = t{s}[k]" for s in states)]
-    carry = [f"    t{s}[k] = {text}" for s, text in enumerate(trace.after)] or ["    pass"]
-    quiet = " and ".join(f"{trace.named(v)} == const(0.0)" for v in dict.fromkeys(trace.signals)) or "True"
-    loop = ["for k in range(w):", *(f"    {line}" for line in body)]
-    sums = [f"    into[k] += {trace.each}"]
-    lines += [f"if {quiet}:", *(f"    {line}" for line in (*loop, *carry))]
-    lines += ["else:", *(f"    {line}" for line in (*loop, *sums, *carry))]
-    return _function("weight_row(n, m, neurons, w, found, came, weight, into)", lines)
+    head = [f"e{s} = t{s}[k]" for s in states]
+    carry, sums = list(head), [*head, "sum = into[k]"]
+    for u, trace in zip(took, traces, strict=True):
+        carry += [f"x{u} = came{u}[k]"]
+        after = [f"new{s} = {text}" for s, text in enumerate(trace.after)] + [f"e{s} = new{s}" for s in states]
+        sums += [f"x{u} = came{u}[k]", f"sum += {trace.each}", *after]
+        carry += after
+    store = [f"t{s}[k] = e{s}" for s in states]
+    quiet = [f"{trace.named(v)} == const(0.0)" for trace in traces for v in dict.fromkeys(trace.signals)]
+    lines += [f"if {' and '.join(quiet) or 'True'}:", "    for k in range(w):"]
+    lines += [f"        {line}" for line in (*carry, *store)]
+    lines += ["else:", "    for k in range(w):", *(f"        {line}" for line in (*sums, *store, "into[k] = sum"))]
+    return _function(f"weight_row_{steps}(n, m, neurons, w, t, found, at, stride, came, weight, into)", lines)
 
 
 def _signal_row(learned: Influence, signals: Sequence[str]) -> str:
@@ -119,7 +128,7 @@ def compiled(call: Call) -> ModuleType:
         rows = (
             _influence_row(learned, wide),
             _own_row(learned),
-            _weight_row(learned),
+            *(_weight_row(learned, steps) for steps in (TOGETHER, 1)),
             _signal_row(learned, call.signals),
         )
         loops = numba_backend.loops("ranvier.backends", "numba_traces_kernels.py")

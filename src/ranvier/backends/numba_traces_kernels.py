@@ -12,8 +12,13 @@ def own_row(lo, hi, found, own, sums):
     """The traces of the own arguments of neurons lo..hi, contracted and carried on."""
 
 
-def weight_row(n, m, neurons, w, found, came, weight, into):
-    """The same for the w weights of one neuron, n of the tile, m of all."""
+def weight_row_4(n, m, neurons, w, t, found, at, stride, came, weight, into):
+    """The same for the w weights of one neuron, n of the tile, m of all: steps t to t + 3 of the segment, whose inputs
+    stand in the rows at, at + stride, ... of came."""
+
+
+def weight_row_1(n, m, neurons, w, t, found, at, stride, came, weight, into):
+    """The same for step t alone."""
 
 
 def signal_row(t, lo, hi, found, signals):
@@ -29,7 +34,7 @@ def traces(lo, hi, tile, steps, batch, channels, places, inputs, initial, params
     inputs, signals: tuples of [T, N]; grads: of [T, N] or [1, N]; initial [S, N]; came [T R, K]; weight [S N, K]; own
     [Q S, N]; into [channels, K], sums [Q, N]: added to. Scratch: before [2, S, W], found [segment, J, W].
     """
-    segment, neurons, width = found.shape[0], batch * channels * places, came.shape[1]
+    segment, neurons, width, stride = found.shape[0], batch * channels * places, came.shape[1], batch * places
     for c in range(lo, hi, tile):
         d = min(c + tile, hi)
         for b in range(batch):
@@ -38,14 +43,18 @@ def traces(lo, hi, tile, steps, batch, channels, places, inputs, initial, params
             for begin in range(0, steps, segment):
                 end = min(begin + segment, steps)
                 for t in range(begin, end):
-                    at = found[t - begin]
-                    influence_row(t, first, last, inputs, before[t & 1], params, grads, before[(t + 1) & 1], at)
-                    own_row(first, last, at, own, sums)
-                    signal_row(t, first, last, at, signals)
+                    now = found[t - begin]
+                    influence_row(t, first, last, inputs, before[t & 1], params, grads, before[(t + 1) & 1], now)
+                    own_row(first, last, now, own, sums)
+                    signal_row(t, first, last, now, signals)
                 if width == 0:
                     continue
                 for n in range(last - first):
                     p, out = n % places, row(into, c + n // places, 0, width)
-                    for t in range(begin, end):
-                        x = row(came, (t * batch + b) * places + p, 0, width)
-                        weight_row(n, first + n, neurons, width, found[t - begin], x, weight, out)
+                    t, left, at = 0, end - begin, (begin * batch + b) * places + p
+                    while left - t >= 4:
+                        weight_row_4(n, first + n, neurons, width, t, found, at, stride, came, weight, out)
+                        t, at = t + 4, at + 4 * stride
+                    while t < left:
+                        weight_row_1(n, first + n, neurons, width, t, found, at, stride, came, weight, out)
+                        t, at = t + 1, at + stride
