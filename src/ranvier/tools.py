@@ -4,16 +4,16 @@
 |---|---|
 | `explain` | says which backend carries each layer, and why |
 | `saved_memory` | what a net keeps from its forward to its backward pass |
-| `compare_gradients` | exact gradients beside surrogate ones, layer by layer |
+| `compare_gradients` | all ways to differentiate a net beside each other, layer by layer |
 | `backend` | takes one backend: "numba", "triton" or "reference" |
 | `products` | pins how matrix products are computed |
 | `decay` | the decay per step of a time constant |
 """
 
 from ranvier.backends.choose import backend
-from ranvier.nn.compare_gradients import compare_gradients
 from ranvier.nn.saved_memory import saved_memory
 from ranvier.nn.verbs import explain
+from ranvier.online.compare_gradients import compare_gradients
 from ranvier.spikes.dense import products
 from ranvier.units import decay
 

@@ -133,6 +133,9 @@ def test_recurrent_gradients_are_exact_too():
         assert steepest_error(loss, [layer.feedback.weight], every=7) < 1e-6
 
 
+TIMED = ("eventprop", "surrogate")
+
+
 def test_the_tool_compares_both_gradients_layer_by_layer_and_tells_what_grazes():
     torch.manual_seed(1)
     sizes = (5, 20, 20, 3)
@@ -154,7 +157,7 @@ def test_the_tool_compares_both_gradients_layer_by_layer_and_tells_what_grazes()
     with rv.backend("reference"):
         assert rv.compare_gradients(wide, x, lambda v: v.mean()).grazing["1"] > 0.9
     with pytest.raises(ValueError, match="TimedLIF"):
-        rv.compare_gradients(rv.Sequential(nn.Linear(2, 2), rv.LIF()), torch.rand(3, 1, 2), torch.sum)
+        rv.compare_gradients(rv.Sequential(nn.Linear(2, 2), rv.LIF()), torch.rand(3, 1, 2), torch.sum, TIMED)
 
 
 def test_kernel_equals_reference():

@@ -47,7 +47,8 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
 
     x: what the network takes, as in `net(x)`. A tensor that two layers keep is counted where it is kept first;
     parameters and x itself, which lie in memory anyway, are not counted. Layers that run as one stage of a `Sequential`
-    are told of together.
+    are told of together. Of a `ranvier.online.Learner` each layer says what traces it carries, whatever T: exact ones
+    of every weight, or those of inputs.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF())
@@ -62,6 +63,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
     paths = {module: path for path, module in net.named_modules()}
     within: list[tuple[str, str]] = []  # path and type of what is running
     kept: dict[tuple[str, str], list[Tensor]] = {}
+    told: dict[tuple[str, str], str] = {}  # what a layer that learns forward in time carries
 
     def keep(v: Tensor) -> Tensor:
         at = v.untyped_storage().data_ptr()
@@ -73,9 +75,11 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
     @contextmanager
     def running(stage: Stage) -> Iterator[None]:
         first, *_, last = (paths[m] for m in stage.layers)
-        within.append((f"{first}-{last.rpartition('.')[2]}", ", ".join(type(m).__name__ for m in stage.layers)))
+        path = first if first == last else f"{first}-{last.rpartition('.')[2]}"
+        within.append((path, ", ".join(type(m).__name__ for m in stage.layers)))
         try:
             yield
+            told[within[-1]] = getattr(stage, "says", "")
         finally:
             within.pop()
 
@@ -99,7 +103,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
         for hook in hooks:
             hook.remove()
     del y
-    return Kept(tuple((*which, _bytes(vs), _shapes(vs)) for which, vs in kept.items()))
+    return Kept(tuple((*which, _bytes(vs), _shapes(vs) + _carries(told.get(which))) for which, vs in kept.items()))
 
 
 def layers(part: nn.Module | Stage) -> list[nn.Module]:
@@ -109,6 +113,10 @@ def layers(part: nn.Module | Stage) -> list[nn.Module]:
 
 def _bytes(tensors: list[Tensor]) -> int:
     return sum(v.untyped_storage().nbytes() for v in tensors)
+
+
+def _carries(what: str | None) -> str:
+    return f"; carries {what}" if what else ""
 
 
 def _shapes(tensors: list[Tensor]) -> str:

@@ -33,10 +33,10 @@ class Inputs:
         with torch.no_grad(), spike_derivative(lambda u: u, torch.float64):
             known = evaluate(learned.graph.ops, given)
         values = [torch.as_tensor(value(learned.partial.get(at, 0.0), known)) for at in places]
-        if wide := [v for v in values if v.numel() > 1]:
+        if any(v.numel() > 1 for v in values):
             raise ValueError(
                 f"layer {layer.path!r}: traces of inputs are shared by all neurons, so all must forget alike, but here "
-                f'are {wide[0].numel()} decays; take gradient="eprop", which keeps a trace for every weight, or one '
+                f'each has a decay of its own; take gradient="eprop", which keeps a trace for every weight, or one '
                 f"decay for the layer"
             )
         factors = [v.reshape(1).to(work.like) for v in values]

@@ -200,7 +200,7 @@ class Learner(Sequential):
             if learns and name in ONLINE and ONLINE[name].traces == "exact" and then is not None:
                 raise ValueError(
                     f"layer {part.path!r} ({type(part.module).__name__}) has weights that act on the neurons of layer "
-                    f"{then.path!r}, but traces are kept for a Linear or Conv2d straight before them; put it "
+                    f"{then.path!r}{_through(row[at + 1 :], then)}, but traces are kept for a Linear or Conv2d straight before them; put it "
                     f'elsewhere, freeze it, or take gradient="sltt" or "bptt" there'
                 )
             if learns and self._kind != "symmetric" and then is not None:
@@ -311,6 +311,12 @@ def _joined(named: Sequence[tuple[str, nn.Module]]) -> list[Layer | Plain]:
         if all(isinstance(p.module, (nn.Flatten, nn.Identity)) for p in between):
             hidden.readout, readout.reads = readout, True
     return found
+
+
+def _through(row: Sequence[Layer | Plain], end: Layer) -> str:
+    """What stands before a layer, in words."""
+    between = row[: row.index(end)]
+    return f" through {', '.join(type(p.module).__name__ for p in between)}" if between else ""
 
 
 def _exact(net: nn.Module) -> None:
