@@ -13,10 +13,11 @@ ALPHA, RHO, BETA, THRESHOLD, KAPPA, GAMMA = 0.9, 0.97, 0.3, 0.8, 0.85, 0.3
 
 
 @pytest.fixture(autouse=True)
-def _double():
-    """Parameters are the very numbers of this file, not those of single precision."""
+def _double(request):
+    """Parameters are the very numbers of this file, not those of single precision. One test goes by kernels."""
     torch.set_default_dtype(torch.float64)
-    yield
+    with rv.backend("numba" if "all_feedbacks" in request.node.name else "reference"):
+        yield
     torch.set_default_dtype(torch.float32)
 
 

@@ -16,8 +16,9 @@ from ranvier.backends.traces import Call, Layout
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.plan import plain_neuron
 from ranvier.nn.watched import all_watched, watched
-from ranvier.online.layer import Carried, Layer, began
+from ranvier.online.layer import Carried, Layer
 from ranvier.online.methods import ONLINE, Method
+from ranvier.online.work import began
 
 DTYPES = torch.float32, torch.float64
 
@@ -196,6 +197,7 @@ class Bound:
             return None
         if all_watched() or any(map(watched, learner.modules())):
             return None
+        learner.check()
         width, found = x_t.shape[1], []
         for part in learner.row():
             if not isinstance(part, Layer) or not _fits(part, width, x_t.dtype):

@@ -1,24 +1,21 @@
-"""One layer that learns forward in time: weights, neurons, and what is carried beside them."""
+"""One layer that learns forward in time: weights, the neurons behind them, and the rule whose influence is carried."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ranvier.backends import choose, op
-from ranvier.backends.autograd import Function, whole
-from ranvier.backends.traces import Call, Layout, Traces, carry_traces, silent
 from ranvier.derive.influence import Influence, check_constant, check_reaches, constant, followed, influence
 from ranvier.derive.rule import Rule
 from ranvier.nn.fold import fold
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.recurrent import Recurrent
-from ranvier.online.inputs import Inputs
 from ranvier.online.methods import Method
 from ranvier.online.wire import Wire
+from ranvier.online.work import Eligible, Work
 
 Carried = dict[str, Any]  # "state", and the traces by name
 
@@ -30,14 +27,6 @@ def _detached(neuron: Neuron) -> Neuron:
     twin = copy.copy(neuron)
     twin.__dict__ |= {"settings": {**neuron.settings, "detach_reset": True}, "_rules": {}}
     return twin
-
-
-class Given(NamedTuple):
-    """Neurons of one call as the kernels take them: inputs [T, N] each, the state before [S, N], parameters."""
-
-    inputs: list[Tensor]
-    initial: Tensor
-    params: list[Tensor]
 
 
 class Layer:
@@ -103,7 +92,7 @@ class Layer:
         carried = carried or {}
         with torch.no_grad():
             y, state, _ = self.module.run(x, carried.get("state"))  # type: ignore
-        work = _Work(self, method, a, x, y, carried)
+        work = Work(self, method, a, x, y, carried)
         if not work.learns:
             return work.passed(), {"state": state}
         if reuse:
@@ -111,7 +100,7 @@ class Layer:
             self.pending, after = work, work.before
         elif keep:
             after = work.carried_on()
-        ys = _Eligible.apply(work, *work.tensors)
+        ys = Eligible.apply(work, *work.tensors)
         y = ys[0] if len(ys) == 1 else ys
         return y, {"state": state, "traces": after} if keep or reuse else {"state": state}
 
@@ -124,7 +113,7 @@ class Layer:
     def plain(self, a: Any) -> Any:
         return self.through_time(a, None)[0]
 
-    pending: "_Work | None" = None
+    pending: "Work | None" = None
     carries = True
 
     def advance(self) -> None:
@@ -133,203 +122,3 @@ class Layer:
             with torch.no_grad():
                 self.pending.learn(None)
             self.pending = None
-
-
-class _Work:
-    """One call of a layer: what the gradient needs when it comes."""
-
-    def __init__(self, layer: Layer, method: Method, a: Any, x: Any, y: Any, carried: Mapping[str, Any]):
-        self.layer, self.method = layer, method
-        xs: Any = x if isinstance(x, tuple) else (x,)
-        neuron, (self.xs, state, values) = layer.neuron, self._prepared(xs, y, carried.get("state"))
-        self.ys: Any = y if isinstance(y, tuple) else (y,)
-        self.values, self.shape = values, self.xs[0].shape
-        wires = [(layer.wire, a)] if layer.wire is not None else []
-        if layer.back is not None:
-            first = carried["state"]["z"].to(y) if carried.get("state") else torch.zeros_like(y[0])
-            wires.append((layer.back, torch.cat([first.unsqueeze(0), self.ys[0][:-1]])))
-        self.wires = [(wire, came.detach()) for wire, came in wires]
-        self.weights = [wire.module.weight for wire, _ in self.wires]
-        self.biases = [wire.module.bias for wire, _ in self.wires]
-        own = [f"{k}_" for k, v in zip(neuron.bound(()).params, values, strict=True) if v.requires_grad]
-        if any(b is not None and b.requires_grad for b in self.biases):
-            own.append(neuron.bound(()).arguments[0])
-        learns = any(w.requires_grad for w in self.weights)
-        self.learned = layer.learned(method, own, learns)
-        self.learns = bool(own) or learns or any(x.requires_grad for x in xs)
-        self.layout = layer.wire.layout(self.xs[0]) if layer.wire is not None else _layout(layer, self.xs[0])
-        self.exact = learns and method.traces == "exact"
-        if self.exact:
-            for wire, _ in self.wires:
-                wire.check(f"layer {layer.path!r}")
-        self.given = self._flat(state)
-        self.like = self.given.initial
-        self.backend = choose.chosen(self.like)  # backward may run in another thread
-        self.before: dict[str, Tensor] | None = carried.get("traces")
-        self.inputs = Inputs.of(self) if learns and method.traces == "inputs" else None
-        biases = [b for b in self.biases if b is not None]
-        self.tensors = [*xs, *self.weights, *biases, *values]
-        self.xs_given = xs
-        layer.says = self.says()
-
-    def _prepared(self, xs: Any, y: Any, state: Any) -> tuple:
-        layer = self.layer
-        if layer.recurrent is None or layer.back is None:
-            return layer.neuron.prepare(xs if len(xs) > 1 else xs[0], state)
-        z, inner = layer.recurrent.begin(xs[0], state)
-        with torch.no_grad():
-            total = xs[0].detach() + layer.back(torch.cat([z.unsqueeze(0), y[:-1]]).detach())
-        return layer.neuron.prepare(total, inner)
-
-    def _flat(self, state: Mapping[str, Tensor]) -> Given:
-        """Inputs, states and parameters in rows, those of a readout behind them."""
-        layer, x = self.layer, self.xs[0]
-        initial = torch.stack([s.detach() for s in state.values()]) if state else x.new_empty(0, *x.shape[1:])
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        params = [v.detach() for v in self.values]
-        if self.method.reads and layer.readout is not None:
-            readout = layer.readout.neuron
-            more = len(readout.bound(()).states)
-            initial = torch.cat([initial, initial.new_zeros(more, *x.shape[1:])])
-            params += [v.detach() for v in readout.values(x)]
-        inputs = [v.detach().to(dtype).reshape(len(x), -1).contiguous() for v in self.xs]
-        flat = initial.to(dtype).reshape(len(initial), x.shape[1:].numel()).contiguous()
-        return Given(inputs, flat, op.flat_params(params, x.shape[1:], dtype))
-
-    def passed(self) -> Any:
-        return self.ys[0] if len(self.ys) == 1 else self.ys
-
-    # ------------------------------------------------------------ traces
-    def fresh(self) -> dict[str, Tensor]:
-        """Traces before the first step."""
-        width = sum(w[0].numel() for w in self.weights) if self.exact else 0
-        found = began(self.learned, self.layout, width, self.like, self.layer.neuron)
-        return found if self.inputs is None else {**found, **self.inputs.fresh()}
-
-    def carried_on(self) -> dict[str, Tensor]:
-        """New traces, after these steps; those before stay as they are."""
-        with torch.no_grad():
-            if self.before is None:
-                self.before = self.fresh()
-            after = {k: v.clone() for k, v in self.before.items()}
-            self._carry(after, None)
-            return after if self.inputs is None else {**after, **self.inputs.after(self.before)}
-
-    def learn(self, grads: Sequence[Tensor] | None) -> Any:
-        """Carry the traces in place, and contract them with the gradients of the outputs."""
-        before = self.before if self.before is not None else self.fresh()
-        found = self._carry(before, grads)
-        products = self.inputs.gradients(before, found) if self.inputs is not None and grads is not None else None
-        if self.inputs is not None:
-            for k, v in self.inputs.after(before).items():
-                before[k].copy_(v)
-        return found, products
-
-    def _carry(self, traces: dict[str, Tensor], grads: Sequence[Tensor] | None) -> Any:
-        given, rule = self.given, self.learned.rule
-        steps, dtype = len(given.inputs[0]), self.like.dtype
-        rows = (
-            [g.to(dtype).reshape(steps, -1).contiguous() for g in grads] if grads else silent(given.inputs, self.like)
-        )
-        rows = rows if grads else rows[:1] * len(rule.outputs)
-        if self.exact:
-            came = torch.cat([wire.came(a).to(dtype) for wire, a in self.wires], 2).contiguous()
-        else:
-            came = self.like.new_zeros(steps, self.layout.batch * self.layout.places, 0)
-        names = rule.arguments[: len(rule.inputs)]
-        if self.inputs is not None:
-            names = (*names, *(self.learned.name(s) for s in self.learned.states))
-        signals = names if grads else ()
-        call = Call(self.learned, given.inputs, given.initial, given.params, rows, came, self.layout, signals)
-        return carry_traces(self.backend, call, Traces(traces["weight"], traces["own"]))
-
-    # ------------------------------------------------------------ gradients
-    def gradients(self, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Of inputs, weights, biases and parameters, in the order of `tensors`."""
-        given = [torch.zeros_like(y) if g is None else g for g, y in zip(grads, self.ys, strict=True)]
-        reuse = self.layer.pending is self
-        kept = None if reuse or self.before is None else self.before
-        if kept is not None:
-            self.before = {k: v.clone() for k, v in kept.items()}
-        found, products = self.learn(given)
-        self.before = kept
-        if reuse:
-            self.layer.pending = None
-        spatial = [s.view(self.shape) for s in found.signals[: len(self.xs)]]
-        if self.layer.reads and self.method.reads:
-            spatial = [given[0]]  # its memory is in the traces of the layer below
-        out = [*spatial, *self._of_weights(found, products, spatial[0])]
-        out += [g for g in self._of_biases(found)]
-        return [*out, *self._of_params(found)]
-
-    def _of_weights(self, found: Any, products: Any, spatial: Tensor) -> list[Tensor | None]:
-        if not any(w.requires_grad for w in self.weights):
-            return [None] * len(self.weights)
-        if self.exact:
-            parts = found.weight.split([w[0].numel() for w in self.weights], 1)
-            return [g.reshape(w.shape).to(w) for g, w in zip(parts, self.weights, strict=True)]
-        if products is not None:
-            return products
-        g = found.signals[0].view(self.shape)
-        return [wire.product(g, a.to(g)).to(wire.module.weight) for wire, a in self.wires]
-
-    def _of_biases(self, found: Any) -> Iterator[Tensor | None]:
-        name = self.learned.rule.arguments[0]
-        for b in (b for b in self.biases if b is not None):
-            row = found.own[self.learned.own.index(name)] if name in self.learned.own else None
-            yield None if row is None else row.view(*self.layout).sum((0, 2)).to(b)
-
-    def _of_params(self, found: Any) -> Iterator[Tensor | None]:
-        for k, v in zip(self.layer.neuron.bound(()).params, self.values, strict=True):
-            if not v.requires_grad:
-                yield None
-                continue
-            row = found.own[self.learned.own.index(f"{k}_")]
-            yield row.view(self.shape[1:]).sum_to_size(v.shape).to(v)
-
-    def says(self) -> str:
-        """What is carried, in words."""
-        states, own = len(self.learned.states), len(self.learned.own)
-        b, c, p = self.layout
-        width = sum(w[0].numel() for w in self.weights)
-        neurons = f"{b} x {c * p}"
-        said = []
-        if self.exact:
-            said.append(f"exact traces {states} x {neurons} x {width}")
-        elif self.inputs is not None:
-            said.append("traces of inputs " + ", ".join(f"{states} x {list(a.shape[1:])}" for _, a in self.wires))
-        elif self.weights:
-            said.append("no traces")
-        if own:
-            said.append(f"{own} own x {states} x {neurons}")
-        return ", ".join(said)
-
-
-def began(learned: Influence, layout: Layout, width: int, like: Tensor, neuron: Neuron) -> dict[str, Tensor]:
-    """Traces before the first step: zero, but one where a state begins with the value of a parameter."""
-    traces, states = Traces.zeros(learned, layout, width, like), list(neuron.states.values())
-    for j, s in enumerate(learned.states):
-        begins = f"{states[s].initial}_" if s < len(states) else ""
-        if begins in learned.own:
-            traces.own[learned.own.index(begins), j] = 1.0
-    return {"weight": traces.weight, "own": traces.own}
-
-
-def _layout(layer: Layer, x: Tensor) -> Layout:
-    if layer.back is not None:
-        return layer.back.layout(x)
-    return Layout(1, x.shape[1:].numel())
-
-
-class _Eligible(Function):
-    """The outputs of a layer as they are; their gradient becomes that of the weights by the traces."""
-
-    @staticmethod
-    def forward(ctx: Any, work: _Work, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.work = work
-        ctx.save_for_backward(*work.given.inputs)
-        return tuple(whole(y, y.shape) for y in work.ys)
-
-    @staticmethod
-    def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        return None, *ctx.work.gradients(grads)

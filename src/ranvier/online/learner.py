@@ -1,6 +1,6 @@
 """A network that learns forward in time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -8,18 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from ranvier.nn.dropout import Dropout, Dropout2d
-from ranvier.nn.fold import fold, temporal
 from ranvier.nn.neurons.timed import TimedLIF
 from ranvier.nn.sequential import Sequential
-from ranvier.nn.temporal import Temporal, here
+from ranvier.nn.temporal import here
 from ranvier.nn.verbs import detach, opened
 from ranvier.online.feedback import Broadcast
 from ranvier.online.layer import Layer
 from ranvier.online.methods import FEEDBACKS, GRADIENTS, ONLINE, SAYS, checked
-from ranvier.online.wire import Wire
+from ranvier.online.row import Plain, joined, named, through
 
-STILL = (Dropout, Dropout2d)  # temporal layers through which a gradient passes at every step by itself
 Carried = dict[str, Any]
 
 
@@ -113,9 +110,9 @@ class Learner(Sequential):
 
     def row(self) -> "list[Layer | Plain]":
         """The layers in order: weights joined with their neurons, all else by itself."""
-        named = tuple(_named("", self))
-        if self._row is None or self._row[0] != named:
-            self._row = named, _joined(named)
+        found = tuple(named("", self))
+        if self._row is None or self._row[0] != found:
+            self._row = found, joined(found)
         return self._row[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -160,7 +157,7 @@ class Learner(Sequential):
                 part.advance()
 
     def _through(self, x: Any, carried: Carried, keep: bool, reuse: bool = False) -> tuple[Any, Carried]:
-        self._check()
+        self.check()
         watch, after, hidden = getattr(here, "watch", nullcontext), Carried(), list[tuple[Layer, Tensor]]()
         row = self.row()
         last = next((p for p in reversed(row) if isinstance(p, Layer)), None)
@@ -183,24 +180,29 @@ class Learner(Sequential):
             return part.run(x, carried, ONLINE[name], keep, reuse)
         return part.through_time(x, carried)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Refuse what no trace follows."""
         row = self.row()
+        for part in row:
+            if isinstance(part, Layer) and part.readout is not None:
+                method = ONLINE.get(self._each[part.path])
+                part.readout.reads = method is not None and method.reads
+            if not isinstance(part, Layer) and part.carries and self._each[part.path] in ONLINE:
+                raise ValueError(
+                    f"layer {part.path!r} ({type(part.module).__name__}) has a memory that traces do not follow; give "
+                    f'gradient as a dictionary with {{{part.path!r}: "bptt"}}, which goes back through each chunk'
+                )
         for at, part in enumerate(row):
             if isinstance(part, Layer):
                 continue
             then = next((p for p in row[at + 1 :] if isinstance(p, Layer)), None)
             name = self._each.get(then.path, "bptt") if then is not None else "bptt"
             learns = any(p.requires_grad for p in part.module.parameters())
-            if part.carries and self._each[part.path] in ONLINE:
-                raise ValueError(
-                    f"layer {part.path!r} ({type(part.module).__name__}) has a memory that traces do not follow; give "
-                    f'gradient as a dictionary with {{{part.path!r}: "bptt"}}, which goes back through each chunk'
-                )
             if learns and name in ONLINE and ONLINE[name].traces == "exact" and then is not None:
+                way = through(row[at + 1 :], then)
                 raise ValueError(
                     f"layer {part.path!r} ({type(part.module).__name__}) has weights that act on the neurons of layer "
-                    f"{then.path!r}{_through(row[at + 1 :], then)}, but traces are kept for a Linear or Conv2d straight before them; put it "
+                    f"{then.path!r}{way}, but traces are kept for a Linear or Conv2d straight before them; put it "
                     f'elsewhere, freeze it, or take gradient="sltt" or "bptt" there'
                 )
             if learns and self._kind != "symmetric" and then is not None:
@@ -261,62 +263,6 @@ class Learner(Sequential):
                 says = f" ({part.says})" if isinstance(part, Layer) and name in ONLINE else ""
                 book.notes.append((part.path, part.module, f"learns by {name}: {SAYS[name]}{says}"))
         return y
-
-
-class Plain:
-    """A layer without traces: a module of single steps, or one with a memory of its own."""
-
-    wire = None
-
-    def __init__(self, path: str, module: nn.Module):
-        self.path, self.module, self.layers = path, module, [module]
-        self.temporal = temporal(module)
-        self.carries = isinstance(module, Temporal) and not isinstance(module, STILL)
-
-    def run(self, x: Any, carried: Any) -> tuple[Any, Any]:
-        if not self.temporal:
-            return fold(self.module, x), None
-        if not isinstance(self.module, Temporal):
-            return self.module(x), None
-        y, state, _ = self.module.run(x, (carried or {}).get("state"))
-        return y, {"state": state}
-
-    def plain(self, x: Any) -> Any:
-        return self.run(x, None)[0]
-
-
-def _named(prefix: str, row: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
-    """The layers in order, those of rows within rows too."""
-    for name, layer in row.named_children():
-        if isinstance(layer, nn.Sequential):
-            yield from _named(f"{prefix}{name}.", layer)
-        else:
-            yield f"{prefix}{name}", layer
-
-
-def _joined(named: Sequence[tuple[str, nn.Module]]) -> list[Layer | Plain]:
-    found: list[Layer | Plain] = []
-    for path, module in named:
-        before = found[-1] if found else None
-        if not Layer.is_one(module):
-            found.append(Plain(path, module))
-        elif isinstance(before, Plain) and Wire.is_one(before.module):
-            found[-1] = Layer(path, module, before.module)
-        else:
-            found.append(Layer(path, module))
-    layers = [p for p in found if isinstance(p, Layer)]
-    if len(layers) > 1 and layers[-1].wire is not None and layers[-1].linear:
-        hidden, readout = layers[-2:]
-        between = found[found.index(hidden) + 1 : found.index(readout)]
-        if all(isinstance(p.module, (nn.Flatten, nn.Identity)) for p in between):
-            hidden.readout, readout.reads = readout, True
-    return found
-
-
-def _through(row: Sequence[Layer | Plain], end: Layer) -> str:
-    """What stands before a layer, in words."""
-    between = row[: row.index(end)]
-    return f" through {', '.join(type(p.module).__name__ for p in between)}" if between else ""
 
 
 def _exact(net: nn.Module) -> None:
