@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ranvier.nn.neurons.leaky import LI, LIF
 from ranvier.nn.sequential import Sequential
-from ranvier.online import GRADIENTS, Learner
+from ranvier.online import FEEDBACKS, GRADIENTS, Learner
 from ranvier.online.methods import checked
 from ranvier.recipes.recipe import Recipe
 
@@ -39,12 +39,14 @@ class Wobble:
 class Digits(Recipe):
     """1,797 real handwritten digits, 8 x 8 pixels, shown as constant currents to three spiking layers.
 
-    gradient: "bptt", or one of `ranvier.online.GRADIENTS` that learn forward in time ("eprop", "ottt", ...).
+    gradient: "bptt", or one of `ranvier.online.GRADIENTS` that learn forward in time ("eprop", "ottt", ...); feedback:
+    how the error comes to the hidden layers of "eprop" ("symmetric", "random", "adaptive").
     """
 
     name: ClassVar[str] = "digits"
     data: str = "digits"
     gradient: str = "bptt"
+    feedback: str = "symmetric"
     steps: int = 8
     epochs: int = 20
     lr: float = 4e-3
@@ -59,11 +61,12 @@ class Digits(Recipe):
             nn.Flatten(), nn.LazyLinear(hidden), LIF(beta=beta),
             nn.Linear(hidden, 10), LI(beta=self.net.readout_beta),
         )  # fmt: skip
-        return net if self.gradient == "bptt" else Learner(net, self.gradient)
+        return net if self.gradient == "bptt" else Learner(net, self.gradient, self.feedback, (1, 8, 8))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checked("gradient", self.gradient, GRADIENTS)
+        checked("feedback", self.feedback, FEEDBACKS)
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
         return wobble(x, self.wobble, generator)
