@@ -1,6 +1,6 @@
 """What the kernels of each rule become on an H100: compiled for sm_90, with no GPU present.
 
-`python benchmarks/compiled.py [RULE...]` prints a table.
+`python benchmarks/compiled.py [RULE...]` prints a table; `--write` puts that of all rules into RESULTS.md.
 Bytes are those a neuron and a step move in the loop over segments, counted in the compiled code, beside each
 input, output and gradient once (backward of a linear rule needs no inputs).
 """
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 os.environ["TRITON_INTERPRET"] = "0"
 
+import page
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
@@ -151,7 +152,10 @@ def kinds() -> list[type[rv.Neuron]]:
 
 
 if __name__ == "__main__":
-    print(HEAD)
+    asked, lines = [name for name in sys.argv[1:] if name != "--write"], [f"Triton {triton.__version__}.\n", HEAD]
     for kind in kinds():
-        if kind.__name__ in sys.argv[1:] or len(sys.argv) == 1:
-            print(row(kind), flush=True)
+        if kind.__name__ in asked or not asked:
+            lines.append(row(kind))
+            print(lines[-1], flush=True)
+    if "--write" in sys.argv and not asked:
+        page.write("compiled", "\n".join(lines))

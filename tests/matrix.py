@@ -21,7 +21,7 @@ NEEDED = (
 class Row(NamedTuple):
     python: str
     torch: str
-    triton: str  # as torch brings it, where it does
+    triton: str
     numpy: str
 
 
@@ -44,7 +44,8 @@ def make(name: str) -> None:
     subprocess.run([row.python, "-m", "venv", REPO / ".peers" / name], check=True)
     pip = [python(name), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     subprocess.run([*pip, row.torch], check=True)
-    subprocess.run([*pip, row.torch, row.triton, row.numpy, *NEEDED], check=True)
+    subprocess.run([*pip, row.numpy, *NEEDED], check=True)
+    subprocess.run([*pip, "--no-deps", row.triton], check=True)  # torch itself asks for one version only
     ready.touch()
 
 

@@ -170,7 +170,7 @@ def backward(
     g_initial, g_params = torch.empty_like(initial), initial.new_empty(count, run.neurons)
     run(
         run.code.backward, *run.given, run.params, tuple(g_outputs), _strides(g_outputs), g_final,
-        tuple(g_inputs), g_initial, g_params, marks, P=count,
+        tuple(g_inputs), g_initial, g_params, marks, P=count, maxnreg=255,  # else some spill to leave room for others
     )  # fmt: skip
     return g_inputs, g_initial, g_params
 
