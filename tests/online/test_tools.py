@@ -16,7 +16,7 @@ from ranvier.online import Learner
 @pytest.fixture(autouse=True)
 def _reference(request):
     """Nothing to compile, but where a backend is told of."""
-    if "memory" in request.node.name:
+    if "memory" in request.node.name or "empty" in request.node.name:
         yield
         return
     with rv.backend("reference"):
@@ -81,6 +81,21 @@ def test_a_learner_is_the_network():
     assert random.feedback_1.shape == (2, 8) and "feedback_1" in random.state_dict()
 
 
+def test_hooks_layers_that_stand_twice_and_empty_sequences():
+    linear, neuron, seen = nn.Linear(4, 4), rv.LIF(learn=("beta",)), []
+    net = rv.Sequential(linear, neuron, linear, neuron)
+    learner = Learner(net, "eprop")
+    assert torch.equal(learner(X).detach(), net(X).detach())
+    neuron.register_forward_hook(lambda module, given, y: seen.append(y.shape))
+    linear.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape))
+    learner(X).sum().backward()
+    assert seen == [(60, 4), X.shape] * 2 and neuron.beta.grad is not None
+    for empty in (X[:0], X[:, :0]):
+        learner.zero_grad()
+        learner(empty).sum().backward()
+        assert not linear.weight.grad.any()
+
+
 class Steps(Neuron):
     """Through its output no gradient passes."""
 
@@ -115,6 +130,12 @@ def test_what_no_trace_follows_is_refused_with_the_line_or_the_cure():
         Learner(network(), "drtrl", feedback="random")
     with pytest.raises(TypeError, match="layers in a row"):
         Learner(nn.Linear(4, 4))
+    with pytest.raises(ValueError, match=r"entries for \['7'\]"):
+        Learner(network()).scan(X, {"7": {}})
+    with pytest.raises(RuntimeError, match=r"layer 1 \(Linear, LIF\): mat1"):
+        Learner(network())(X[:, :, :3])
+    with pytest.raises(ValueError, match=r"\[T, B, \*features\]"):
+        Learner(network())(X[0])
     with pytest.raises(ValueError, match="holds no traces"):
         rv.scan(Learner(network()), X)
     with pytest.raises(ValueError, match="groups=1"):

@@ -63,7 +63,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
     paths = {module: path for path, module in net.named_modules()}
     within: list[tuple[str, str]] = []  # path and type of what is running
     kept: dict[tuple[str, str], list[Tensor]] = {}
-    told: dict[tuple[str, str], str] = {}  # what a layer that learns forward in time carries
+    told: dict[str, str] = {}  # what a layer that learns forward in time carries, by its path
 
     def keep(v: Tensor) -> Tensor:
         at = v.untyped_storage().data_ptr()
@@ -79,7 +79,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
         within.append((path, ", ".join(type(m).__name__ for m in stage.layers)))
         try:
             yield
-            told[within[-1]] = getattr(stage, "says", "")
+            told[path] = told[last] = getattr(stage, "says", "")
         finally:
             within.pop()
 
@@ -103,7 +103,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
         for hook in hooks:
             hook.remove()
     del y
-    return Kept(tuple((*which, _bytes(vs), _shapes(vs) + _carries(told.get(which))) for which, vs in kept.items()))
+    return Kept(tuple((*which, _bytes(vs), _shapes(vs) + _carries(told.get(which[0]))) for which, vs in kept.items()))
 
 
 def layers(part: nn.Module | Stage) -> list[nn.Module]:

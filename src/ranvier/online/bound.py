@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ranvier.backends import choose, numba_backend, numba_traces, op
 from ranvier.backends.autograd import array
 from ranvier.backends.traces import Call, Layout
+from ranvier.nn.linear import Linear
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.plan import plain_neuron
 from ranvier.nn.watched import all_watched, watched
@@ -252,7 +253,7 @@ class Bound:
 
 def _fits(part: Layer, width: int, dtype: torch.dtype) -> bool:
     """Whether a layer is a linear map before plain neurons, all of it on the CPU, in one piece and of one dtype."""
-    if part.wire is None or not isinstance(part.wire.module, nn.Linear) or not plain_neuron(part.neuron):
+    if part.wire is None or type(part.wire.module) not in (nn.Linear, Linear) or not plain_neuron(part.neuron):
         return False
     weight, back = part.wire.module.weight, part.back.module.weight if part.back is not None else None
     if weight.dim() != 2 or weight.shape[1] != width or (back is not None and back.shape != (len(weight),) * 2):

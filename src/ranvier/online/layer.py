@@ -1,18 +1,19 @@
 """One layer that learns forward in time: weights, the neurons behind them, and the rule whose influence is carried."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ranvier.derive.influence import Influence, check_constant, check_reaches, constant, followed, influence
 from ranvier.derive.rule import Rule
 from ranvier.nn.fold import fold
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.recurrent import Recurrent
+from ranvier.nn.verbs import Book, opened
 from ranvier.online.methods import Method
 from ranvier.online.wire import Wire
 from ranvier.online.work import Eligible, Work
@@ -27,6 +28,20 @@ def _detached(neuron: Neuron) -> Neuron:
     twin = copy.copy(neuron)
     twin.__dict__ |= {"settings": {**neuron.settings, "detach_reset": True}, "_rules": {}}
     return twin
+
+
+class _Within(Book):
+    """A book in which one layer runs as it is told, and those within it as ever."""
+
+    def __init__(self, layer: nn.Module, told: Callable[[Any], tuple[Any, Carried]]):
+        super().__init__({}, {})
+        self.layer, self.told, self.found = layer, told, Carried()
+
+    def run(self, layer: Any, x: Any, runs: Any) -> Any:
+        if layer is not self.layer:
+            return runs.run(x)[0]
+        y, self.found = self.told(x)
+        return y
 
 
 class Layer:
@@ -88,10 +103,15 @@ class Layer:
         The gradient that reaches y becomes that of the weights by the traces; a gets that of each step by itself.
         reuse: the traces that came in are carried on in place when the gradient comes, or by `advance`.
         """
-        x = a if self.wire is None else self.wire(a)
-        carried = carried or {}
+        first: Tensor = a[0] if isinstance(a, tuple) else a
+        if not first.numel():
+            return self.through_time(a, carried)  # nothing happens, nothing is learned
+        x: Any = a if self.wire is None else self.wire(a)  # type: ignore[arg-type]
+        return self._called(x, lambda x: self._learning(a, x, carried or {}, method, keep, reuse))
+
+    def _learning(self, a: Any, x: Any, carried: Carried, method: Method, keep: bool, reuse: bool) -> tuple:
         with torch.no_grad():
-            y, state, _ = self.module.run(x, carried.get("state"))  # type: ignore
+            y, state, _ = self.module.run(x, carried.get("state"))  # type: ignore[operator]
         work = Work(self, method, a, x, y, carried)
         if not work.learns:
             return work.passed(), {"state": state}
@@ -107,8 +127,17 @@ class Layer:
     def through_time(self, a: Any, carried: Carried | None) -> tuple[Any, Carried]:
         """The same with the gradient that goes back through all steps of this call."""
         x = a if self.wire is None else fold(self.wire.module, a)
-        y, state, _ = self.module.run(x, (carried or {}).get("state"))  # type: ignore[operator]
-        return y, {"state": state}
+        return self._called(x, lambda x: self._going_back(x, carried or {}))
+
+    def _going_back(self, x: Any, carried: Carried) -> tuple[Any, Carried]:
+        y, state, _ = self.module.run(x, carried.get("state"))  # type: ignore[operator]
+        return y, {**carried, "state": state}
+
+    def _called(self, x: Any, run: Callable[[Any], tuple[Any, Carried]]) -> tuple[Any, Carried]:
+        """What `run` makes of x, as a call of the module: its hooks see it."""
+        book = _Within(self.module, run)
+        with opened(book):
+            return self.module(x), book.found
 
     def plain(self, a: Any) -> Any:
         return self.through_time(a, None)[0]

@@ -10,7 +10,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from ranvier.nn.neurons.timed import TimedLIF
 from ranvier.nn.sequential import Sequential
-from ranvier.nn.temporal import here
+from ranvier.nn.temporal import check_sequence, here
 from ranvier.nn.verbs import detach, opened
 from ranvier.online.feedback import Broadcast
 from ranvier.online.layer import Layer
@@ -63,7 +63,7 @@ class Learner(Sequential):
                 f"made layer by layer, which a forward of your own hides"
             )
         super().__init__()
-        for name, layer in net.named_children():
+        for name, layer in net._modules.items():  # one that stands twice, too
             self.add_module(name, layer)
         self._kind = checked("Learner: feedback", feedback, FEEDBACKS)
         self._row: tuple[tuple, list[Layer | Plain]] | None = None
@@ -158,27 +158,37 @@ class Learner(Sequential):
 
     def _through(self, x: Any, carried: Carried, keep: bool, reuse: bool = False) -> tuple[Any, Carried]:
         self.check()
+        if isinstance(x, Tensor):
+            check_sequence(self, x)
         watch, after, hidden = getattr(here, "watch", nullcontext), Carried(), list[tuple[Layer, Tensor]]()
         row = self.row()
+        if unknown := carried.keys() - {p.path for p in row}:
+            raise ValueError(
+                f"Learner: carried has entries for {sorted(unknown)}, but the layers of this network are "
+                f"{[p.path for p in row]}; pass what learner.scan returned, or None to begin anew"
+            )
         last = next((p for p in reversed(row) if isinstance(p, Layer)), None)
         for part in row:
-            with watch(part):
-                if isinstance(part, Layer):
-                    x, found = self._layer(part, x, carried.get(part.path), keep, reuse)
-                    if self._kind != "symmetric" and part is not last:
-                        hidden.append((part, x))
-                        x = x.detach()
-                else:
-                    x, found = part.run(x, carried.get(part.path))
+            try:
+                with watch(part):
+                    x, found = self._part(part, x, carried.get(part.path), keep, reuse)
+            except (TypeError, ValueError, RuntimeError) as problem:
+                if type(problem) not in (TypeError, ValueError, RuntimeError) or str(problem).startswith("layer"):
+                    raise
+                names = ", ".join(type(m).__name__ for m in part.layers)
+                raise type(problem)(f"layer {part.path} ({names}): {problem}") from problem
+            if self._kind != "symmetric" and isinstance(part, Layer) and part is not last:
+                hidden.append((part, x))
+                x = x.detach()
             if found is not None:
                 after[part.path] = detach(found)
         return (self._told_back(x, hidden, carried, after, last) if hidden else x), after
 
-    def _layer(self, part: Layer, x: Any, carried: Any, keep: bool, reuse: bool) -> tuple[Any, Any]:
+    def _part(self, part: Layer | Plain, x: Any, carried: Any, keep: bool, reuse: bool) -> tuple[Any, Any]:
+        if isinstance(part, Plain):
+            return part.run(x, carried)
         name = self._each[part.path]
-        if name in ONLINE:
-            return part.run(x, carried, ONLINE[name], keep, reuse)
-        return part.through_time(x, carried)
+        return part.run(x, carried, ONLINE[name], keep, reuse) if name in ONLINE else part.through_time(x, carried)
 
     def check(self) -> None:
         """Refuse what no trace follows."""

@@ -38,7 +38,8 @@ class Plain:
 
 def named(prefix: str, row: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
     """The layers in order, those of rows within rows too."""
-    for name, layer in row.named_children():
+    for name, layer in row._modules.items():  # one that stands twice, too
+        assert layer is not None
         if isinstance(layer, nn.Sequential):
             yield from named(f"{prefix}{name}.", layer)
         else:
