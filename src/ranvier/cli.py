@@ -37,7 +37,9 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples per update and process.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same weights.")] = None,
-    gradient: Annotated[str | None, typer.Option(help="eventprop or surrogate, where a recipe has both.")] = None,
+    gradient: Annotated[
+        str | None, typer.Option(help="How it is differentiated, where a recipe says: eprop, eventprop, ...")
+    ] = None,
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder to make; else runs/RECIPE.")] = None,
     data: OwnData = None,
