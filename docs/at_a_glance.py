@@ -157,7 +157,11 @@ def first_sentence(value: object) -> str:
 
 
 def page() -> str:
-    return f"""# Neurons and layers at a glance
+    return f"""---
+hide-toc: true
+---
+
+# Neurons and layers at a glance
 
 ## Neurons
 
