@@ -32,12 +32,22 @@ def test_every_public_name_says_what_it_is(name, value):
     assert (inspect.getdoc(value) or "").strip(), f"ranvier.{name} has no docstring"
 
 
+@pytest.fixture
+def closed():
+    """No figure stays open."""
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+    yield
+    pyplot.close("all")
+
+
 MADE = {"reference", "_build", "at-a-glance.md"}  # what `make docs` writes
 PAGES = [p for p in sorted((REPO / "docs").rglob("*.md")) if not MADE & set(p.relative_to(REPO / "docs").parts)]
 
 
 @pytest.mark.parametrize("page", [REPO / "README.md", *PAGES], ids=lambda p: str(p.relative_to(REPO)))
-def test_pages(page, tmp_path, monkeypatch):
+def test_pages(page, tmp_path, monkeypatch, closed):
     """The python blocks of a page run in order, as one script."""
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)

@@ -12,7 +12,7 @@ import ranvier
 ROOT = Path(ranvier.__file__).parent
 # From the ground up. Rooms of one floor are neighbours and do not know each other.
 FLOORS = [
-    {"ops", "units", "extras", "lookup"},
+    {"ops", "units", "extras", "lookup", "notebook"},
     {"surrogate"},
     {"derive"},
     {"backends"},

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ranvier.notebook import table
 from ranvier.train.regularise import spiking_layers
 
 ALWAYS = 0.9  # spikes per step from which a neuron says nothing any more
@@ -120,6 +121,25 @@ class Diagnosis:
         for f in self.findings:
             lines += [f"{f.name}: layer {f.path or '(the network)'}: {f.seen}", f"    {f.advice}"]
         return "\n".join([*lines, *(["nothing unwell was found"] if self.well else [])])
+
+    def _repr_html_(self) -> str:
+        head = ["layer", "neurons", "rate", "silent", "full", "drift", "gradient"]
+        rows = [
+            (
+                f"{v.kind} {v.path}".strip(),
+                f"{v.neurons:,}",
+                f"{v.rate:.3f}",
+                f"{v.silent:.0%}",
+                f"{v.saturated:.0%}",
+                f"{v.drift:.2f}",
+                "" if v.gradient is None else f"{v.gradient:.1e}",
+            )
+            for v in self.layers
+        ]
+        told = [(f"{f.name}: layer {f.path or '(the network)'}", f.seen, f.advice) for f in self.findings]
+        if self.well:
+            return table(head, rows, "nothing unwell was found")
+        return table(head, rows) + table(["what is unwell", "what is seen", "what helps"], told)
 
 
 def diagnose(net: nn.Module, x: Tensor, labels: Tensor | None = None, loss: Any = None) -> Diagnosis:

@@ -13,6 +13,7 @@ from ranvier.nn.plan import Stage
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.sequential import Sequential
 from ranvier.nn.temporal import here
+from ranvier.notebook import table
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Kept:
         ]
         a, b, c = (max(len(line[k]) for line in lines) for k in range(3))
         return "\n".join(f"{p:<{a}}  {t:<{b}}  {s:>{c}}  {w}".rstrip() for p, t, s, w in lines)
+
+    def _repr_html_(self) -> str:
+        rows = [(path, layer, _said(size), what) for path, layer, size, what in self.rows]
+        return table(["layer", "type", "kept", "what"], rows, f"{_said(self.total)} together")
 
 
 def _said(size: float) -> str:

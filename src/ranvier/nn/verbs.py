@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ranvier.nn.recomputed import refuse_recomputation
 from ranvier.nn.temporal import Temporal, here
+from ranvier.notebook import table
 
 State = dict[str, Any]
 """The state of a network: {module path: {state name: tensor [B, *features]}}."""
@@ -155,6 +156,9 @@ class Explanation:
     def __str__(self) -> str:
         wide = [max(len(r[k]) for r in self.rows) for k in (0, 1)] if self.rows else [0, 0]
         return "\n".join(f"{p:<{wide[0]}}  {layer:<{wide[1]}}  {why}" for p, layer, why in self.rows)
+
+    def _repr_html_(self) -> str:
+        return table(["layer", "type", "how it runs, and why"], self.rows)
 
 
 def note(layer: nn.Module, x: Any, told: Callable[[Any], str]) -> None:

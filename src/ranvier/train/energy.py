@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.recurrent import Recurrent
+from ranvier.notebook import table
 
 LEVELS = ((8 * 2**10, 0.16), (32 * 2**10, 0.31), (2**20, 1.6), (math.inf, 20.0))  # (bytes held, pJ per bit)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -105,6 +106,14 @@ class Energy:
         moving = sum(layer.spiking_pj for layer in self.layers if layer.activity is not None)
         left = self.dense_pj - (self.spiking_pj - moving)
         return max(0.0, left / moving * self.activity) if moving else 0.0
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (f"{e.kind} {e.path}", f"{e.operations:,.0f}", f"{e.spiking_pj / 1e3:.3f}", f"{e.dense_pj / 1e3:.3f}")
+            for e in self.layers
+        ]
+        after = str(self).splitlines()[-1]
+        return table(["layer", "operations", "spiking nJ", "dense nJ"], rows, after)
 
     def __str__(self) -> str:
         titles = (

@@ -1,0 +1,16 @@
+"""How results show themselves in a notebook: a table of HTML, in the notebook's own colours."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], after: str = "") -> str:
+    """Rows under a head, with a sentence after it; everything is escaped.
+
+    >>> table(["why"], [["a < b"]])
+    '<table><thead><tr><th>why</th></tr></thead><tbody><tr><td>a &lt; b</td></tr></tbody></table>'
+    """
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    end = f"<p>{escape(after)}</p>" if after else ""
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>{end}"

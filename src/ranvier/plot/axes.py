@@ -1,0 +1,90 @@
+"""What every picture shares: axes to draw on, colours, arrays, and words for those who cannot see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+import numpy as np
+from torch import Tensor
+
+from ranvier.extras import needed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+P = ParamSpec("P")
+
+INK = "#7f7f7f"  # read on white and on black alike
+PALETTE = ("#2f86c8", "#d8702a", "#2b9a76", "#b65fa0", "#c2952b", "#5f6fc4", "#7f7f7f")
+"""Colours that differ in lightness too, for eyes that do not tell red from green; seen on white and on black."""
+
+LOOK = {
+    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "text.color": INK,
+    "axes.edgecolor": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "figure.dpi": 110,
+}  # fmt: skip
+
+
+def picture(draw: Callable[Concatenate[Any, P], Axes]) -> Callable[Concatenate[Any, P], Axes]:
+    """Where no axes are given, a figure without background is made, whose lines suit light and dark pages."""
+
+    names = list(signature(draw).parameters)[1:]
+
+    @wraps(draw)
+    def drawn(data: Any, *args: P.args, **options: P.kwargs) -> Axes:
+        named: dict[str, Any] = dict(zip(names, args, strict=False)) | options
+        if len(args) > len(names) or named.get("ax") is not None:
+            return draw(data, *args, **options)
+        with needed("a picture"):
+            import matplotlib
+            from cycler import cycler
+            from matplotlib import pyplot
+        look: Any = {**LOOK, "axes.prop_cycle": cycler(color=PALETTE)}
+        with matplotlib.rc_context(look):
+            return draw(data, **{**named, "ax": pyplot.subplots(layout="constrained")[1]})  # type: ignore[call-arg]
+
+    return drawn
+
+
+def colour(k: int) -> str:
+    """The colour number k of the style in use."""
+    from matplotlib.colors import to_hex
+
+    return to_hex(f"C{k}")
+
+
+def ink() -> str:
+    """The colour of text in the style in use."""
+    import matplotlib
+    from matplotlib.colors import to_hex
+
+    return to_hex(matplotlib.rcParams["text.color"])
+
+
+def legend(ax: Axes, **where: Any) -> None:
+    """Names of lines without a box, in the colour of the axes' own words."""
+    ax.legend(frameon=False, labelcolor=ax.xaxis.label.get_color(), **where)
+
+
+def array(values: Any) -> np.ndarray:
+    return values.detach().cpu().float().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=float)
+
+
+def say(ax: Axes, text: str) -> Axes:
+    """Remember what the picture shows."""
+    ax.set_label(text)
+    return ax
+
+
+def alt_text(ax: Axes) -> str:
+    """What the picture on these axes shows, in words, for those who cannot see it.
+
+    >>> import torch
+    >>> from ranvier import plot
+    >>> plot.alt_text(plot.raster(torch.eye(3)))
+    'Raster of 3 neurons over 3 steps: 3 spikes.'
+    """
+    return str(ax.get_label())
