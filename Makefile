@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # Huge pages for large tensors: page faults cost as much as the kernels.
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test test-slow test-long lint docs guard mutants bench clean
+.PHONY: demo test test-slow test-long lint docs notebooks guard mutants bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,9 +39,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# The site, in docs/_build: no network is needed, and a warning is an error.
+# The site, in docs/_build/html: no network is needed, and a warning is an error.
 docs: $(VENV)/.dev
-	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build/html
+
+# Runs the notebooks of the course again and keeps their outputs.
+notebooks: $(VENV)/.dev
+	$(BIN)/python docs/notebooks.py
 
 # A minute of the benchmarks: an error where a kernel is many times slower than the memory it moves.
 guard: $(VENV)/.dev

@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: `make docs`, then docs/_build/index.html."""
+"""How Sphinx makes the site: `make docs`, then docs/_build/html/index.html."""
 
 import sys
 from pathlib import Path

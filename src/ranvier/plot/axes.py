@@ -22,9 +22,9 @@ PALETTE = ("#2f86c8", "#d8702a", "#2b9a76", "#b65fa0", "#c2952b", "#5f6fc4", "#7
 """Colours that differ in lightness too, for eyes that do not tell red from green; seen on white and on black."""
 
 LOOK = {
-    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "text.color": INK,
+    "axes.facecolor": "none", "savefig.facecolor": "none", "text.color": INK,
     "axes.edgecolor": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": INK, "ytick.color": INK,
-    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "figure.dpi": 110,
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
 }  # fmt: skip
 
 
@@ -42,9 +42,11 @@ def picture(draw: Callable[Concatenate[Any, P], Axes]) -> Callable[Concatenate[A
             import matplotlib
             from cycler import cycler
             from matplotlib import pyplot
+        figure = pyplot.figure(layout="constrained")  # outside of the look: its first call sets up a notebook
+        figure.set_facecolor("none")
         look: Any = {**LOOK, "axes.prop_cycle": cycler(color=PALETTE)}
         with matplotlib.rc_context(look):
-            return draw(data, **{**named, "ax": pyplot.subplots(layout="constrained")[1]})  # type: ignore[call-arg]
+            return draw(data, **{**named, "ax": figure.subplots()})  # type: ignore[call-arg]
 
     return drawn
 
