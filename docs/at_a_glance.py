@@ -29,7 +29,7 @@ NEURONS: dict[str, tuple] = {
     "ParametricLIF": ("a learned time constant", "Fang et al. 2021", 1.06),
     "KLIF": ("a learned gain beside the leak", "Jiang & Zhang 2023", 1.06),
     "ComplementaryLIF": ("gradients that reach further back", "Huang et al. 2024", 0.56),
-    "AnalogLIF": ("graded activations with a spiking reset", "Wu et al. 2022", 4.0),
+    "AnalogLIF": ("graded activations with a spiking reset", "Wu et al. 2022", 1.06),
     "GatedLIF": ("let training choose leak, input and reset", "Yao et al. 2022", 0.35, lambda: rv.GatedLIF(STEPS)),
     "Heaviside": ("a spike without memory", "McCulloch & Pitts 1943", 1.0),
     "CubaLIF": ("input that arrives smoothly; Loihi", "Davies et al. 2018", 0.03),
@@ -122,14 +122,15 @@ def drawn(name: str) -> str:
 def equation(value: type) -> str:
     """The paragraph of the docstring that holds the equation."""
     paragraphs = (inspect.getdoc(value) or "").split("\n\n")
-    found = next((p for p in paragraphs[1:4] if " = " in p or "dv/dt" in p), "")
+    said = [p for p in paragraphs[1:4] if not p.startswith("Arguments")]
+    found = next((p for p in said if " = " in p or "dv/dt" in p), paragraphs[0].partition(": ")[2])
     if value is rv.TimedLIF:
         found = "tau_mem dv/dt = i - v, tau_syn di/dt = -i; a spike carries its time within the step"
-    return re.sub(r"\s+", " ", found).strip()
+    return re.sub(r";\s*gives .*", "", re.sub(r"\s+", " ", found).strip())
 
 
 def table() -> str:
-    rows = ["| neuron | response | equation | states | parameters | when to take it | source |", "|" + "---|" * 7]
+    rows = ["| neuron | response | when to take it | equation | states | parameters | source |", "|" + "---|" * 7]
     for name, (when, source, *_) in NEURONS.items():
         value = getattr(rv, name)
         states = ", ".join(f"`{s}`" for s in getattr(value, "states", ())) or "-"
@@ -137,7 +138,7 @@ def table() -> str:
         link = f"[`{name}`](#ranvier.{name})"
         picture = f"![{name}: its membrane and spikes while a current flows](glance/{name}.svg)"
         said = reference.escaped(equation(value)).replace("`", "")
-        rows.append(f"| {link} | {picture} | {said} | {states} | {params} | {when} | {source or '-'} |")
+        rows.append(f"| {link} | {picture} | {when} | {said} | {states} | {params} | {source or '-'} |")
     return "\n".join(rows)
 
 
