@@ -64,6 +64,11 @@ def _positive(name: str, **numbers: float) -> None:
             raise ValueError(f"surrogate.{name}: {k} must be above 0, got {v!r}")
 
 
+def _everywhere(number: Any, u: Any) -> Any:
+    """The number for every u, infinite ones too, in the precision of u."""
+    return number + 0.0 * ops.sign(u)
+
+
 def superspike(k: float = 25.0) -> Surrogate:
     """g(u) = 1 / (1 + k |u|)^2. Zenke & Ganguli, SuperSpike, Neural Computation 30, 2018."""
     _positive("superspike", k=k)
@@ -102,7 +107,7 @@ def boxcar(width: float = 2.0, height: float = 0.5) -> Surrogate:
     _positive("boxcar", width=width)
     return _surrogate(
         "boxcar",
-        lambda u, width, height: ops.where(ops.abs(u) < width / 2, height, 0.0 * u),
+        lambda u, width, height: ops.where(ops.abs(u) < width / 2, height, _everywhere(0.0, u)),
         width=width,
         height=height,
     )
@@ -175,13 +180,13 @@ def soft_sign(alpha: float = 2.0) -> Surrogate:
 def leaky_relu(below: float = 0.01, above: float = 1.0) -> Surrogate:
     """g(u) = above where u >= 0, below elsewhere: the derivative of a leaky ReLU."""
     return _surrogate(
-        "leaky_relu", lambda u, below, above: ops.where(u >= 0, above, below + 0.0 * u), below=below, above=above
+        "leaky_relu", lambda u, below, above: ops.where(u >= 0, above, _everywhere(below, u)), below=below, above=above
     )
 
 
 def straight_through() -> Surrogate:
     """g(u) = 1. Bengio, Léonard & Courville, Estimating or propagating gradients, arXiv:1308.3432."""
-    return _surrogate("straight_through", lambda u: 1.0 + 0.0 * u)
+    return _surrogate("straight_through", lambda u: _everywhere(1.0, u))
 
 
 def multi_gaussian(h: float = 0.15, s: float = 6.0, sigma: float = 0.5, scale: float = 0.5) -> Surrogate:
@@ -214,7 +219,7 @@ def piecewise_leaky_relu(width: float = 1.0, leak: float = 0.01) -> Surrogate:
     _positive("piecewise_leaky_relu", width=width)
     return _surrogate(
         "piecewise_leaky_relu",
-        lambda u, width, leak: ops.where(ops.abs(u) < width, 1.0 / (2.0 * width), leak + 0.0 * u),
+        lambda u, width, leak: ops.where(ops.abs(u) < width, 1.0 / (2.0 * width), _everywhere(leak, u)),
         width=width,
         leak=leak,
     )
@@ -286,7 +291,9 @@ def fake_numerical_gradient(alpha: float = 0.3) -> Surrogate:
 def log_tailed_relu(alpha: float = 0.0) -> Surrogate:
     """g(u) = alpha for u <= 0, 1 up to 1, 1 / u beyond. Cai et al., Deep learning with low precision, CVPR 2017."""
     return _surrogate(
-        "log_tailed_relu", lambda u, alpha: ops.where(u <= 0, alpha + 0.0 * u, 1.0 / ops.maximum(u, 1.0)), alpha=alpha
+        "log_tailed_relu",
+        lambda u, alpha: ops.where(u <= 0, _everywhere(alpha, u), 1.0 / ops.maximum(u, 1.0)),
+        alpha=alpha,
     )
 
 

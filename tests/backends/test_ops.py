@@ -114,14 +114,14 @@ def values(said, backend, dtype):
         return choose.carry(rule_of(said.values()), pairs(dtype), [], [])[0]
 
 
-@pytest.mark.parametrize("backend", ["numba"])
+@EVERYWHERE
 @DTYPES
 def test_every_op_over_its_whole_domain(backend, dtype):
     tolerance = (2e-6, 3e-38) if dtype == torch.float32 else (1e-12, 1e-300)
     check(SAID, values(SAID, "reference", dtype), values(SAID, backend, dtype), *tolerance)
 
 
-@pytest.mark.parametrize("backend", ["numba"])
+@EVERYWHERE
 @DTYPES
 def test_every_surrogate_over_the_whole_line(backend, dtype):
     """In whole neurons: `test_agreement.py`, among the slow checks."""
@@ -144,6 +144,34 @@ def test_every_derivative_over_its_whole_domain(name, dtype):
     last = torch.finfo(dtype).eps
     smallest = 4 * last if name == "tanh" else 1e-300  # 1 - y^2 loses its last digits where y is close to 1
     check(("derivative by a", "derivative by b"), true, fast, 16 * last, smallest)
+
+
+def side_by_side(said):
+    """One rule for many functions, each of two inputs of its own: their derivatives do not meet."""
+
+    def function(*inputs):
+        return tuple(f(*inputs[2 * k : 2 * k + 2]) for k, f in enumerate(said)), ()
+
+    names = tuple(f"{side}{k}" for k in range(len(said)) for side in "ab")
+    rule = Rule("SideBySide", function, rv.surrogate.superspike(2.0), names, (), ())
+    choose.op.register(rule)
+    return rule
+
+
+@pytest.mark.parametrize("backend", [pytest.param("numba", marks=pytest.mark.slow), "triton"])
+@pytest.mark.parametrize("part", range(3))
+def test_every_derivative_over_its_whole_domain_on_every_backend(backend, part):
+    """In kernels, with their own meaning of each op."""
+    said = dict([*SAID.items()][part::3])
+    rule, found = side_by_side(said.values()), []
+    for name in ("reference", backend):
+        given = [v.clone().requires_grad_() for _ in said for v in pairs(torch.float64)]
+        with rv.backend(name):
+            outputs, _ = choose.carry(rule, given, [], [])
+        sum(y.sum() for y in outputs).backward()
+        found.append([torch.zeros_like(v) if v.grad is None else v.grad for v in given])
+    names = [f"{name} by {side}" for name in said for side in "ab"]
+    check(names, *found, 1e-12, 1e-14)
 
 
 @EVERYWHERE

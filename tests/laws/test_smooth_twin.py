@@ -2,6 +2,7 @@
 twin: the same neuron whose spike is replaced by the function whose derivative is the surrogate. The adjoint under
 test is the derived one, the list of operations that every backend's kernel is printed from."""
 
+import inspect
 import math
 
 import pytest
@@ -135,10 +136,23 @@ def test_every_derived_adjoint_is_the_derivative_of_the_smooth_twin(neuron):
     check(neuron())
 
 
-@pytest.mark.parametrize("name", sorted(rv.surrogate.SURROGATES))
-def test_every_surrogate_is_the_derivative_of_its_antiderivative(name):
+def changed(surrogate, name):
+    """The same with one of its numbers changed."""
+    return {k: (v + 2 if k in surrogate.fixed else 1.6 * v + 0.1) if k == name else v for k, v in surrogate.numbers}
+
+
+MADE = [
+    (name, number) for name, make in sorted(rv.surrogate.SURROGATES.items()) for number in (None, *dict(make().numbers))
+]
+
+
+@pytest.mark.parametrize(("name", "number"), MADE, ids=str)
+def test_every_surrogate_is_the_derivative_of_its_antiderivative(name, number):
+    """As it is made without arguments, and with each of its numbers changed."""
     assert name in ANTIDERIVATIVES, f"write the integral of surrogate.{name} into ANTIDERIVATIVES"
     surrogate = rv.surrogate.SURROGATES[name]()
+    if number is not None:
+        surrogate = rv.surrogate.SURROGATES[name](**changed(surrogate, number))
     u = torch.linspace(-1.37, 1.41, 40, dtype=torch.float64)
     step = 1e-6
     difference = (antiderivative(surrogate)(u + step) - antiderivative(surrogate)(u - step)) / (2 * step)
@@ -148,3 +162,17 @@ def test_every_surrogate_is_the_derivative_of_its_antiderivative(name):
 @pytest.mark.parametrize("name", sorted(rv.surrogate.SURROGATES))
 def test_the_smooth_twin_of_every_surrogate(name):
     check(rv.ALIF(surrogate=rv.surrogate.SURROGATES[name]()))
+
+
+def test_every_surrogate_is_listed_by_its_name():
+    made = {k for k, f in vars(rv.surrogate).items() if inspect.isfunction(f) and f.__module__ == rv.surrogate.__name__}
+    assert {k for k in made if not k.startswith("_")} - {"custom"} == set(rv.surrogate.SURROGATES)
+    assert all(make().name == name for name, make in rv.surrogate.SURROGATES.items())
+
+
+@pytest.mark.parametrize("name", sorted(set(rv.surrogate.SURROGATES) - {"fourier"}))  # a wave has no end
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_every_surrogate_is_finite_and_keeps_the_precision_however_far(name, dtype):
+    u = torch.tensor([-math.inf, -1e30, 0.0, 1e30, math.inf], dtype=dtype)
+    g = rv.surrogate.SURROGATES[name]()(u)
+    assert g.dtype == dtype and g.shape == u.shape and g.isfinite().all()

@@ -43,7 +43,7 @@ MUTANTS = [
     Mutant("derive/adjoint.py", '"inject": lambda g, y, model, measured: (g, None)',
            '"inject": lambda g, y, model, measured: (None, g)', PRINTED),
     Mutant("derive/adjoint.py", '"stop": lambda g, y, a: (None,)', '"stop": lambda g, y, a: (g,)', PRINTED),
-    Mutant("derive/adjoint.py", "g_a = ops.where(g == 0.0, 0.0, g_a)", "pass", ADJOINT),
+    Mutant("derive/adjoint.py", "ops.where(g == 0.0, 0.0, g_a) if scaled", "g_a if scaled", ADJOINT),
     Mutant("derive/trace.py", '_binary("sub"), _binary("sub", True)', '_binary("sub"), _binary("sub")', OPS),
     Mutant("derive/trace.py", ".keeping(out + after).numbered()", ".keeping(out + after)",
            "tests/derive/test_random_rules.py -k nothing_reads"),
