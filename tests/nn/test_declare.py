@@ -1,5 +1,6 @@
 """What a neuron's class declares: arguments, states, mistakes, and what may be changed after it is built."""
 
+import copy
 import inspect
 
 import pytest
@@ -25,11 +26,12 @@ def test_what_is_set_later_acts_or_is_refused():
     layer = rv.LIF()
     layer.surrogate, layer.reset, layer.beta = rv.surrogate.boxcar(0.2, 5.0), "zero", 0.5
     found = []
-    for one in (layer, rv.LIF(surrogate=rv.surrogate.boxcar(0.2, 5.0), reset="zero", beta=0.5)):
+    built = rv.LIF(surrogate=rv.surrogate.boxcar(0.2, 5.0), reset="zero", beta=0.5)
+    for one in (layer, copy.deepcopy(layer), built):
         leaf = x.clone().requires_grad_()
         one(leaf).sum().backward()
         found.append(leaf.grad)
-    assert torch.equal(*found)
+    assert torch.equal(found[0], found[2]) and torch.equal(found[1], found[2])
     with pytest.raises(ValueError, match="reset must be one of"):
         layer.reset = "sub"
     with pytest.raises(ValueError, match="between 0 and 1"):

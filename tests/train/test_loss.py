@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import pickle
 
@@ -251,3 +252,23 @@ def test_bad_weights_are_refused(batch, settings, error, message):
 def test_a_maker_that_is_called_like_a_loss_says_so(name, batch):
     with pytest.raises(TypeError, match=rf"{name}\(\)\(traces, labels\)"):
         LOSSES.get(name, integral_accuracy)(*batch)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_setting_of_every_loss_is_pinned(name):
+    fields = {f.name for f in dataclasses.fields(LOSSES[name])}
+    assert fields <= {*SETTINGS, "time_axis", "weights", "ignore_index"}, "write its equation and a value to SETTINGS"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_has_the_precision_of_its_traces_and_any_time_axis(name, dtype):
+    z, lengths = spikes("mse_spikerate").to(dtype), torch.tensor([7, 3, 1, 5, 4])
+    y = z.roll(1, 1) if name == "van_rossum" else torch.tensor([0, 3, 1, 2, 3])
+    there = y.movedim(0, 1) if name == "van_rossum" else y
+    leaf = z.clone().requires_grad_()
+    loss = LOSSES[name]()(leaf, y, lengths)
+    loss.backward()
+    assert loss.dtype == dtype and loss.ndim == 0 and leaf.grad.dtype == dtype and leaf.grad.isfinite().all()
+    assert not leaf.grad[3:, 1].any()  # what lies behind the end of a recording
+    torch.testing.assert_close(LOSSES[name](time_axis=1)(z.movedim(0, 1), there, lengths), loss.detach())
