@@ -23,21 +23,26 @@ from triton.runtime.jit import JITFunction, create_function_from_signature
 
 import ranvier as rv
 from everything import NEURONS
-from ranvier.backends import op, triton_backend
-from ranvier.spikes import feedback_gpu
+from ranvier.backends import op, triton_backend, triton_linear
+from ranvier.spikes import bits_gpu, feedback_gpu
 
 H100 = GPUTarget("cuda", 90, 32)
 
 
-def scan(neuron, steps=9, neurons=33, dtype=torch.float32, wanted=True):
-    """Forward and backward of a rule; the outcome means nothing, for no kernel runs."""
+def scan(neuron, steps=9, neurons=33, dtype=torch.float32, wanted=True, scaled=False):
+    """Forward and backward of a rule, perhaps behind a norm; the outcome means nothing, for no kernel runs."""
     rule, real = neuron.bound(()), torch.float64 if dtype == torch.float64 else torch.float32
     inputs = [torch.rand(steps, neurons, dtype=dtype) for _ in rule.inputs]
     initial = torch.zeros(len(rule.states), neurons, dtype=real)
     params = op.flat_params(neuron.values(torch.empty(1, dtype=real)), (neurons,), real)
+    if scaled:
+        rule, params = rule.scaled, [*params, *torch.rand(3, neurons, dtype=real)]
     triton_backend.forward(rule, inputs, initial, params)
     grads, each = [torch.rand_like(inputs[0]) for _ in rule.outputs], (wanted,) * len(params)
-    triton_backend.backward(rule, inputs, initial, params, grads, initial.clone(), (True,) * len(inputs) + each)
+    every = (True,) * len(inputs) + each
+    triton_backend.backward(rule, inputs, initial, params, grads, initial.clone(), every)
+    *_, marks = triton_backend.forward_marked(rule, inputs, initial, params, every)
+    triton_backend.backward(rule, inputs, initial, params, grads, initial.clone(), every, marks)
 
 
 def recurrent(neuron, steps=9, batch=3, neurons=33, dtype=torch.float32, bias=False, segment=4):
@@ -68,7 +73,24 @@ def traces(neuron):
     triton_traces.carry_traces(call, traces.Traces.zeros(learned, layout, 70, came))
 
 
+def recurrence(shape, dtype):
+    c, x = torch.rand(shape, dtype=dtype), torch.rand(9, 3, 33, dtype=dtype)
+    for back in (False, True):
+        triton_linear.recurrence(c, x, back)
+
+
+def packed(dtype, columns):
+    bits_gpu.unpack(bits_gpu.pack(torch.zeros(5, columns, dtype=dtype)), columns, dtype)
+
+
 SOME = {
+    "recurrence": lambda: recurrence((), torch.float32),
+    "recurrence, changing": lambda: recurrence((9, 3, 33), torch.float64),
+    "recurrence, complex": lambda: recurrence((3, 33), torch.complex64),
+    "recurrence, complex and changing": lambda: recurrence((9, 3, 33), torch.complex128),
+    "bits": lambda: packed(torch.float32, 33),
+    "bits, bfloat16": lambda: packed(torch.bfloat16, 128),
+    "bits, one number": lambda: packed(torch.float64, 1),
     "traces": lambda: traces(rv.ALIF()),
     "LIF": lambda: scan(rv.LIF()),
     "LIF, one neuron and one step": lambda: scan(rv.LIF(), 1, 1),
@@ -80,12 +102,14 @@ SOME = {
     "AdEx": lambda: scan(rv.AdEx()),
     "TimedLIF, two inputs": lambda: scan(rv.TimedLIF()),
     "LIF, no parameter learns": lambda: scan(rv.LIF(), wanted=False),
+    "LIF behind a norm": lambda: scan(rv.LIF(), scaled=True),
     "Recurrent": lambda: recurrent(rv.LIF()),
     "Recurrent, bias": lambda: recurrent(rv.ALIF(), bias=True),
     "Recurrent, one neuron and one step": lambda: recurrent(rv.LIF(), 1, 1, 1, segment=1),
     "Recurrent, bfloat16": lambda: recurrent(rv.LIF(), dtype=torch.bfloat16),
 }
 ALL = {
+    **{f"{c.__name__} behind a norm": lambda c=c: scan(c(), scaled=True) for c in NEURONS},
     **{f"{c.__name__}, {n} neurons": lambda c=c, n=n: scan(c(), neurons=n) for c in NEURONS for n in (1, 33, 1024)},
     **SOME,
 }

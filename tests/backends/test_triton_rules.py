@@ -65,3 +65,20 @@ def test_however_inputs_lie(neuron):
             ys = [v for v in (y if isinstance(y, tuple) else (y,)) if v.requires_grad]
             found.append((y, torch.autograd.grad([v.square().sum() for v in ys], leaves, allow_unused=True)))
         torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1, 7, 33, 257, 512, 513])
+@pytest.mark.parametrize("batch", [1, 7])
+def test_recurrent_layers_of_widths_that_fill_no_block(width, batch):
+    """In float64, where no order of sums moves a spike; above 512 step by step."""
+    torch.manual_seed(width)
+    layer = rv.Recurrent(wide(rv.ALIF, width), torch.nn.Linear(width, width)).double()
+    x = torch.rand(4, batch, width, dtype=torch.float64) * 1.5
+    found = []
+    for backend in ("reference", "triton"):
+        leaf = x.clone().requires_grad_()
+        with rv.backend(backend):
+            y = layer(leaf)
+        found.append([y, *torch.autograd.grad(y.square().sum(), [leaf, *layer.parameters()], allow_unused=True)])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-9)

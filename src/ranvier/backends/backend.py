@@ -19,6 +19,9 @@ class Backend(Protocol):
     stages: ClassVar[bool] = False  # whether layers in a row may run as one on it
     transforms: ClassVar[bool] = False  # whether torch.func (grad, vmap, ...) sees through it
 
+    recurrence: ClassVar[Callable[..., Tensor] | None] = None
+    """(c, x, back) -> v: a recurrence without reset, all steps at once, see `linear.py`."""
+
     def lacks(self, device: str) -> str | None:
         """Why it cannot serve tensors on this type of device; None if it can."""
         ...

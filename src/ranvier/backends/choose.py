@@ -63,6 +63,11 @@ def fuses(x: Tensor) -> bool:
     return not op.traced([x]) and chosen(x).stages and not torch.is_autocast_enabled(x.device.type)
 
 
+def stages(x: Tensor) -> str | None:
+    """The backend on which layers in a row may run as one on x, if they may at all: autocast is off, nobody traces."""
+    return None if op.traced([x]) or torch.is_autocast_enabled(x.device.type) else chosen(x).name
+
+
 def chosen(like: Tensor) -> Backend:
     """The backend for tensors like this one."""
     forced, device = getattr(_here, "forced", None), like.device.type

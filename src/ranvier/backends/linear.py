@@ -3,7 +3,8 @@
 Two steps of such a recurrence are one step of another, (a, x) then (b, y) = (b a, b x + y), so log2(T) passes of
 doubling do the work of T steps. That is more arithmetic for less waiting: it pays where there are too few neurons to
 fill the backend (a GPU with some thousands), and never on a CPU, where a tile of neurons walks through time at the
-speed of memory. `worth` decides; `benchmarks/run.py parallel` measures.
+speed of memory. `worth` decides; `benchmarks/run.py parallel` measures. A backend that has a kernel for it does all in
+one pass; elsewhere a pass of doubling is an operation of torch.
 """
 
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.backends import choose, op
+
 FILLS = 1 << 15  # neurons that keep a large GPU busy by themselves (132 processors with some 256 threads each)
-LONG = 64  # steps from which log2(T) launches are fewer than the waiting of T dependent steps
+LONG = 64  # steps whose waiting, one for the other, is longer than the scan of a chunk (a guess: never measured)
 
 
 def worth(x: Tensor) -> bool:
@@ -21,7 +24,7 @@ def worth(x: Tensor) -> bool:
 
 
 def scan(decay: Tensor, x: Tensor, initial: Tensor) -> Tensor:
-    """v[t] = decay v[t - 1] + x[t] with v[-1] = initial, by doubling; real or complex, twice differentiable.
+    """v[t] = decay v[t - 1] + x[t] with v[-1] = initial, real or complex, as often differentiable as you like.
 
     x [T, B, *F]; initial [B, *F]; decay broadcastable to [B, *F], or [T, B, *F] if it changes with time. Gives v of
     the shape of x.
@@ -33,36 +36,41 @@ def scan(decay: Tensor, x: Tensor, initial: Tensor) -> Tensor:
         return x + initial
     changing = decay.dim() == x.dim()
     first = (decay[0] if changing else decay) * initial
-    return _Scan.apply(decay, torch.cat([(x[0] + first).unsqueeze(0), x[1:]]), changing)
+    return _Scan.apply(decay, torch.cat([(x[0] + first).unsqueeze(0), x[1:]]), False)
 
 
 class _Scan(torch.autograd.Function):
-    """From v[-1] = 0. Its derivative is the same recurrence, backwards."""
+    """v[t] = c[t] v[t - 1] + x[t] from v[-1] = 0; with `back` v[t] = c[t + 1] v[t + 1] + x[t] from v[T] = 0. The
+    derivative of one is the other."""
 
     @staticmethod
-    def forward(ctx: Any, decay: Tensor, x: Tensor, changing: bool) -> Tensor:
-        v = _doubling(decay, x, changing)
-        ctx.changing = changing
-        ctx.save_for_backward(decay, v)
+    def forward(ctx: Any, c: Tensor, x: Tensor, back: bool) -> Tensor:
+        kernel = None if op.traced((c, x)) else choose.chosen(x).recurrence
+        v = _doubling(c, x, back) if kernel is None else kernel(c, x, back)
+        ctx.back = back
+        ctx.save_for_backward(c, v)
         return v
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        decay, v = ctx.saved_tensors
-        back = decay.conj()
-        if ctx.changing:  # what leaves step t is carried by the decay of step t + 1
-            back = torch.cat([torch.zeros_like(back[:1]), back[1:].flip(0)])
-        g_x = _Scan.apply(back, grads[0].flip(0), ctx.changing).flip(0)
-        before = torch.cat([torch.zeros_like(v[:1]), v[:-1]])
-        g_decay = (g_x * before.conj()).sum_to_size(decay.shape) if ctx.needs_input_grad[0] else None
-        return g_decay, g_x, None
+        c, v = ctx.saved_tensors
+        g_x = _Scan.apply(c.conj(), grads[0], not ctx.back)
+        if not ctx.needs_input_grad[0]:
+            return None, g_x, None
+        now, last = (g_x[:-1], v[1:]) if ctx.back else (g_x[1:], v[:-1])
+        g_c = torch.cat([torch.zeros_like(v[:1]), now * last.conj()])
+        return g_c.sum_to_size(c.shape), g_x, None
 
 
-def _doubling(decay: Tensor, x: Tensor, changing: bool) -> Tensor:
+def _doubling(c: Tensor, x: Tensor, back: bool) -> Tensor:
+    changing = c.dim() == x.dim()
+    if back:
+        c = torch.cat([torch.zeros_like(c[:1]), c[1:].flip(0)]) if changing else c
+        return _doubling(c, x.flip(0), False).flip(0)
     v, d = x.clone(memory_format=torch.contiguous_format), 1
     while d < len(x):
-        v[d:] += (decay[d:] if changing else decay) * v[:-d]
-        later = decay[d:] * decay[:-d] if changing else decay * decay
-        decay = torch.cat([decay[:d], later]) if changing else later
+        v[d:] += (c[d:] if changing else c) * v[:-d]
+        later = c[d:] * c[:-d] if changing else c * c
+        c = torch.cat([c[:d], later]) if changing else later
         d *= 2
     return v

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ranvier.backends import numba_backend
+from ranvier.backends import numba_backend, triton_linear
 from ranvier.backends.backend import Kernels
-from ranvier.backends.triton_block import Held, block
+from ranvier.backends.triton_block import Held, block, segment
 from ranvier.derive.rule import Rule
 from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Graph, Operand
@@ -103,7 +103,8 @@ class _Launch:
         graph = rule.backward(wanted)
         held = Held(rows, self.code.SEEN.value, 2 * states + sum(wanted[len(inputs) :]), len(graph.ops))
         sizes = inputs[0].dtype.itemsize, like.dtype.itemsize
-        self.block = block(self.neurons, processors(like.device), held, *sizes)
+        most = block(self.neurons, processors(like.device), held, *sizes)
+        self.block = most._replace(SEGMENT=segment(self.steps, most.SEGMENT))
         self.given = tuple(inputs), _strides(inputs)
         self.params = tuple(params)
         wide = tuple(map(int, numba_backend.per_neuron(params)))
@@ -181,7 +182,7 @@ class Triton(Kernels):
     name, description = "triton", "Triton, one program per block of neurons"
     still = strided = True
     forward, forward_marked = staticmethod(forward), staticmethod(forward_marked)
-    backward = staticmethod(backward)
+    backward, recurrence = staticmethod(backward), staticmethod(triton_linear.recurrence)
 
     def lacks(self, device: str) -> str | None:
         if device == "cuda":

@@ -49,6 +49,17 @@ def block(neurons: int, processors: int, held: Held, width: int = 4, real: int =
     return Block(32 * each * warps, steps, warps)
 
 
+def segment(steps: int, most: int) -> int:
+    """The steps of a segment, `most` or fewer, that leave the fewest marks: one a segment, and one for each step after
+    the last.
+
+    >>> [segment(steps, 8) for steps in (1, 4, 6, 8, 15, 16, 100)]
+    [8, 4, 4, 8, 4, 8, 8]
+    """
+    powers = [1 << k for k in range(most.bit_length() - 1, -1, -1)]
+    return min(powers, key=lambda s: sum(divmod(steps, s)))
+
+
 def _registers(each: int, steps: int, held: Held, width: int, real: int) -> int:
     """What a thread needs for so many neurons and steps at once, of 4 bytes each."""
     held_bytes = steps * (held.rows * width + held.states * real) + (held.rest + held.ops // 3) * real

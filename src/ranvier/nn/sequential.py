@@ -10,13 +10,15 @@ from ranvier.backends import choose
 from ranvier.nn.fold import Fold, fold, folded, still, temporal
 from ranvier.nn.plan import Plan, Stage
 from ranvier.nn.stage_convolution import ConvolutionStage
+from ranvier.nn.stage_gpu import GpuConvolutionStage, GpuLinearStage
 from ranvier.nn.stage_linear import LinearStage
 from ranvier.nn.temporal import here
 from ranvier.nn.watched import all_watched
 
 __all__ = ["Fold", "Sequential", "fold"]
 
-STAGES = (ConvolutionStage, LinearStage)  # tried in this order
+STAGES = (ConvolutionStage, LinearStage)  # on the CPU; tried in this order
+KINDS: dict[str, tuple[type[Stage], ...]] = {"numba": STAGES, "triton": (GpuConvolutionStage, GpuLinearStage)}
 
 
 class Sequential(nn.Sequential):
@@ -29,14 +31,14 @@ class Sequential(nn.Sequential):
     torch.Size([5, 2, 10])
     """
 
-    _plan: Plan | None = None
+    _plan: tuple[Plan, tuple] | None = None
 
-    def plan(self) -> Plan:
-        """The stages that the layers make, as they are now."""
-        plan, layers = self._plan, tuple(self._modules.values())
-        if plan is None or not plan.holds(layers):  # type: ignore[arg-type]
-            plan = Plan.of(layers, STAGES)  # type: ignore[arg-type]
-            object.__setattr__(self, "_plan", plan)
+    def plan(self, kinds: tuple[type[Stage], ...] = STAGES) -> Plan:
+        """The stages that the layers make, as they are now, of these kinds."""
+        layers, (plan, made) = tuple(self._modules.values()), self._plan or (None, ())
+        if plan is None or made != kinds or not plan.holds(layers):  # type: ignore[arg-type]
+            plan = Plan.of(layers, kinds)  # type: ignore[arg-type]
+            object.__setattr__(self, "_plan", (plan, kinds))
         return plan
 
     def __getstate__(self) -> dict[str, Any]:
@@ -56,9 +58,10 @@ class Sequential(nn.Sequential):
 
     def _parts(self, x: Any) -> tuple[Stage | nn.Module, ...]:
         """What x goes through: stages where it is a tensor that may, and nobody looks at every layer."""
-        if torch.compiler.is_compiling() or not isinstance(x, Tensor) or not choose.fuses(x) or all_watched():
+        if torch.compiler.is_compiling() or not isinstance(x, Tensor) or all_watched():
             return tuple(self)
-        return self.plan().parts
+        kinds = KINDS.get(choose.stages(x) or "")
+        return tuple(self) if kinds is None else self.plan(kinds).parts
 
 
 def _through(stage: Stage, x: Any) -> Any:

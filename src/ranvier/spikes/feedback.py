@@ -9,7 +9,7 @@ adjoint. The gradient of W is a single product over all steps.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -21,20 +21,22 @@ from ranvier.backends import op
 from ranvier.backends.autograd import Function, refuse
 from ranvier.backends.backend import Backend
 from ranvier.derive.rule import Rule
-from ranvier.spikes import bits, feedback_cpu, product
+from ranvier.spikes import bits, bits_gpu, feedback_cpu, product
 
 SEGMENT = 1 << 18  # numbers that the states of one segment of a tile may take: the second cache, and some more
 
 
 @dataclass(frozen=True)
 class Loop:
-    """How a backend carries such a rule: where its kernels are, how many neurons they can join, whether spikes are kept
-    for backward as bits, and whether the weight may be of autocast's dtype."""
+    """How a backend carries such a rule: where its kernels are, how many neurons they can join, how spikes become the
+    bits that are kept for backward, and these the gradient of the weight, and whether the weight may be of autocast's
+    dtype."""
 
     kernels: str
     widest: float
     description: str
-    packs: bool = False
+    pack: Callable[[Tensor], Tensor]
+    gradient: Callable[[Tensor, Tensor, int], Tensor]
     autocasts: bool = False
 
     def forward(self, *given: Any) -> tuple:
@@ -45,8 +47,21 @@ class Loop:
 
 
 LOOPS = {
-    "numba": Loop("ranvier.spikes.feedback_cpu", math.inf, "tiles of the batch on CPU threads", packs=True),
-    "triton": Loop("ranvier.spikes.feedback_gpu", 512, "a block of the batch per program", autocasts=True),
+    "numba": Loop(
+        "ranvier.spikes.feedback_cpu",
+        math.inf,
+        "tiles of the batch on CPU threads",
+        lambda y: bits.packed(y).bits,
+        product.gradient,
+    ),
+    "triton": Loop(
+        "ranvier.spikes.feedback_gpu",
+        512,
+        "a block of the batch per program",
+        bits_gpu.pack,
+        bits_gpu.gradient,
+        autocasts=True,
+    ),
 }
 
 
@@ -74,9 +89,9 @@ def _segment(steps: int, states: int, neurons: int) -> int:
     return max(1, steps if whole else math.isqrt(max(steps - 1, 0)) + 1)
 
 
-def _packs(rule: Rule, dtype: torch.dtype, backend: str) -> bool:
+def _packs(rule: Rule, dtype: torch.dtype) -> bool:
     """Whether backward keeps the bits of the output instead of the output."""
-    return LOOPS[backend].packs and rule.binary and dtype == torch.float32
+    return rule.binary and dtype == torch.float32
 
 
 def _forward(
@@ -91,8 +106,8 @@ def _forward(
         known, x.contiguous(), z, initial.contiguous(), params, weight, bias, segment
     )
     packed = x.new_empty(0, bits.words(neurons), dtype=torch.int64)
-    if _packs(known, initial.dtype, backend):
-        packed = bits.packed(outputs[0].view(steps * batch, neurons)).bits
+    if _packs(known, initial.dtype):
+        packed = LOOPS[backend].pack(outputs[0].view(steps * batch, neurons))
     return [*(y.to(x.dtype) for y in outputs), final, marks, u, packed]
 
 
@@ -108,7 +123,7 @@ def _(
     segment = _segment(x.shape[0], len(known.states), x.shape[2])
     outputs = [x.new_empty(x.shape) for _ in known.outputs]
     marks = initial.new_empty(-(-x.shape[0] // segment), *initial.shape)
-    rows = x.shape[0] * x.shape[1] if _packs(known, initial.dtype, backend) else 0
+    rows = x.shape[0] * x.shape[1] if _packs(known, initial.dtype) else 0
     packed = x.new_empty(rows, bits.words(x.shape[2]), dtype=torch.int64)
     return [*outputs, initial.new_empty(initial.shape), marks, x.new_empty(x.shape, dtype=initial.dtype), packed]
 
@@ -126,7 +141,8 @@ def _gradients(
     segment = _segment(steps, len(known.states), neurons)
     g_u, g_initial, rows = LOOPS[backend].backward(known, u, marks, params, weight, grads, wanted, segment)
     before = y[: (steps - 1) * batch] if y.dim() == 2 else y[:-1].reshape(-1, neurons).to(dtype)
-    g_weight = product.gradient(before, g_u[1:].reshape(-1, neurons), neurons) + g_u[0].t() @ z.to(dtype)
+    found = LOOPS[backend].gradient if y.dim() == 2 else product.gradient
+    g_weight = found(before, g_u[1:].reshape(-1, neurons), neurons) + g_u[0].t() @ z.to(dtype)
     kept = [p for p, want in zip(params, wanted, strict=True) if want]
     found = [r.sum_to_size(p.shape).to(p.dtype) for r, p in zip(rows, kept, strict=True)]
     return [g_u.to(grads[0].dtype), (g_u[0] @ weight.to(dtype)).to(z.dtype), g_initial, g_weight, *found]
@@ -150,7 +166,7 @@ def _keep(ctx: Any, inputs: tuple, output: Sequence[Tensor], rule: str, backend:
     *outputs, _, marks, u, packed = output
     ctx.set_materialize_grads(False)  # nothing comes back to u, which is as large as the output
     ctx.rule, ctx.backend, ctx.biased, ctx.dtype = rule, backend, bias is not None, outputs[0].dtype
-    y = packed if _packs(op.rules[rule], u.dtype, backend) else outputs[0]
+    y = packed if _packs(op.rules[rule], u.dtype) else outputs[0]
     ctx.save_for_backward(u, y, z, marks, weight, *params)
 
 

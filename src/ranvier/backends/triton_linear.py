@@ -1,0 +1,27 @@
+"""A recurrence without reset, in parallel over time, in one launch (`triton_linear_kernels.py`)."""
+
+import torch
+from torch import Tensor
+
+FEW = 2048  # neurons up to which a program takes fewer of them and more steps, so that more programs share the work
+
+
+def recurrence(c: Tensor, x: Tensor, back: bool) -> Tensor:
+    """v[t] = c[t] v[t - 1] + x[t], or with `back` v[t] = c[t + 1] v[t + 1] + x[t]; nothing comes before the first.
+
+    x [T, B, *F], real or complex in single or double precision; c of the same dtype, [T, B, *F] or broadcastable to
+    [B, *F].
+    """
+    from ranvier.backends import triton_backend, triton_linear_kernels
+
+    changing, x = c.dim() == x.dim(), x.contiguous().resolve_conj()
+    wide = c.numel() > 1
+    c = c.expand(x.shape if changing else x.shape[1:] if wide else c.shape).contiguous().resolve_conj()
+    v, steps, neurons = torch.empty_like(x), len(x), x[0].numel()
+    parts = [torch.view_as_real(one) if one.is_complex() else one for one in (c, x, v)]
+    chunk, few = (128, 8) if neurons <= FEW else (64, 16)
+    triton_backend.launch(
+        triton_linear_kernels.recurrence, -(-neurons // few), x, *parts, steps, neurons, CHANGING=changing, WIDE=wide,
+        COMPLEX=x.is_complex(), BACK=back, STEPS=chunk, BLOCK=few, num_warps=4,
+    )  # fmt: skip
+    return v
