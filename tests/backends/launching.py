@@ -29,7 +29,7 @@ from ranvier.spikes import bits_gpu, feedback_gpu
 H100 = GPUTarget("cuda", 90, 32)
 
 
-def scan(neuron, steps=9, neurons=33, dtype=torch.float32, wanted=True, scaled=False):
+def scan(neuron, steps=9, neurons=33, dtype=torch.float32, wanted=True, scaled=False, marked=False):
     """Forward and backward of a rule, perhaps behind a norm; the outcome means nothing, for no kernel runs."""
     rule, real = neuron.bound(()), torch.float64 if dtype == torch.float64 else torch.float32
     inputs = [torch.rand(steps, neurons, dtype=dtype) for _ in rule.inputs]
@@ -40,9 +40,9 @@ def scan(neuron, steps=9, neurons=33, dtype=torch.float32, wanted=True, scaled=F
     triton_backend.forward(rule, inputs, initial, params)
     grads, each = [torch.rand_like(inputs[0]) for _ in rule.outputs], (wanted,) * len(params)
     every = (True,) * len(inputs) + each
+    if marked:
+        triton_backend.forward_marked(rule, inputs, initial, params, every)
     triton_backend.backward(rule, inputs, initial, params, grads, initial.clone(), every)
-    *_, marks = triton_backend.forward_marked(rule, inputs, initial, params, every)
-    triton_backend.backward(rule, inputs, initial, params, grads, initial.clone(), every, marks)
 
 
 def recurrent(neuron, steps=9, batch=3, neurons=33, dtype=torch.float32, bias=False, segment=4):
@@ -102,14 +102,14 @@ SOME = {
     "AdEx": lambda: scan(rv.AdEx()),
     "TimedLIF, two inputs": lambda: scan(rv.TimedLIF()),
     "LIF, no parameter learns": lambda: scan(rv.LIF(), wanted=False),
-    "LIF behind a norm": lambda: scan(rv.LIF(), scaled=True),
+    "LIF behind a norm": lambda: scan(rv.LIF(), scaled=True, marked=True),
     "Recurrent": lambda: recurrent(rv.LIF()),
     "Recurrent, bias": lambda: recurrent(rv.ALIF(), bias=True),
     "Recurrent, one neuron and one step": lambda: recurrent(rv.LIF(), 1, 1, 1, segment=1),
     "Recurrent, bfloat16": lambda: recurrent(rv.LIF(), dtype=torch.bfloat16),
 }
 ALL = {
-    **{f"{c.__name__} behind a norm": lambda c=c: scan(c(), scaled=True) for c in NEURONS},
+    **{f"{c.__name__} behind a norm": lambda c=c: scan(c(), scaled=True, marked=True) for c in NEURONS},
     **{f"{c.__name__}, {n} neurons": lambda c=c, n=n: scan(c(), neurons=n) for c in NEURONS for n in (1, 33, 1024)},
     **SOME,
 }
