@@ -30,6 +30,7 @@ ROOMS = {
     "ranvier.hardware": "what chips do to numbers",
     "ranvier.plasticity": "learning without backward",
     "ranvier.plot": "pictures",
+    "ranvier.online": "learning forward in time, while a net runs",
     "ranvier.doctor": "what ails a network",
     "ranvier.recipes": "what `ranvier train` trains",
     "ranvier.compat": "names of other libraries; each library has a page under *Coming from*",
