@@ -36,6 +36,16 @@ maximum_signature_line_length = 80
 toc_object_entries = False
 
 
+def place_the_rest(app, name: str, source: list[str]) -> None:
+    """A page of docs/ that no index names stands at the end of the how-to pages."""
+    if name == "how-to/index":
+        indexes = "".join(p.read_text() for p in (HERE / "index.md", HERE / "how-to" / "index.md"))
+        named = {line.strip().removeprefix("../") for line in indexes.splitlines()} | {"index"}
+        rest = sorted(p.stem for p in HERE.glob("*.md") if p.stem not in named)
+        source[0] = source[0].rstrip().removesuffix("```") + "".join(f"../{page}\n" for page in rest) + "```\n"
+
+
 def setup(app) -> None:
+    app.connect("source-read", place_the_rest)
     reference.write(HERE / "reference")
     at_a_glance.write(HERE / "at-a-glance.md")
