@@ -141,6 +141,12 @@ def test_more_bad_arguments_are_refused(ax):
         (lambda: plot.weights(torch.rand(3), ax), r"wanted \[out, in\]"),
         (lambda: plot.fi_curve(ranvier.LIF(), None, ax), "pass the currents"),
         (lambda: plot.phase_plane(ranvier.LIF(), 0.1, ax), "two states"),
+        (lambda: plot.raster(torch.zeros(0, 3), ax), "wanted time and neurons"),
+        (lambda: plot.membranes(torch.rand(4, 3), ax=ax, threshold=[1.0, 2.0]), "one a neuron"),
+        (lambda: plot.curve({}, ax), "no line to draw"),
+        (lambda: plot.histogram(torch.tensor([float("nan")]), ax), "spikes per step"),
+        (lambda: plot.fields(torch.rand(0, 3, 3), ax), "wanted weights"),
+        (lambda: plot.animation(torch.rand(0, 4), None), "nothing to show"),
         (lambda: plot.animation(torch.rand(3), None), "wanted values"),
         (lambda: plot.animation(torch.rand(3, 4), "film.mp4"), "must end with"),
     ]
@@ -149,3 +155,5 @@ def test_more_bad_arguments_are_refused(ax):
             call()
     with pytest.raises(TypeError, match=r"train\.energy"):
         plot.energy_bars(3.0, ax)
+    with pytest.raises(TypeError, match="wanted a neuron"):
+        plot.fi_curve(torch.nn.ReLU(), torch.ones(3), ax)

@@ -51,11 +51,14 @@ def membranes(
     assert ax is not None
     values = array(v)
     z = None if spikes is None else array(spikes)
-    if values.ndim != 2 or (z is not None and z.shape != values.shape):
+    if values.ndim != 2 or not values.size or (z is not None and z.shape != values.shape):
         got = "" if z is None else f" and spikes {list(z.shape)}"
         raise ValueError(f"membranes: wanted v and spikes [T, N] of one sample, got {list(values.shape)}{got}")
     count = min(most, values.shape[1])
-    levels = None if threshold is None else np.broadcast_to(array(threshold), values.shape[1])
+    levels = None if threshold is None else array(threshold)
+    if levels is not None and levels.shape not in ((), (1,), (values.shape[1],)):
+        raise ValueError(f"membranes: threshold is one number or one a neuron [{values.shape[1]}], got {levels.shape}")
+    levels = None if levels is None else np.broadcast_to(levels, values.shape[1])
     shown = values[:, :count] if levels is None else np.concatenate([values[:, :count], levels[None, :count]])
     row = 1.4 * (float(shown.max() - shown.min()) or 1.0)
     for k in range(count):
@@ -84,6 +87,8 @@ def curve(lines: Mapping[str, Sequence[float]], ax: Axes | None = None, label: s
     from matplotlib.ticker import MaxNLocator
 
     assert ax is not None
+    if not lines:
+        raise ValueError("curve: there is no line to draw; pass {name: one value an epoch}")
     for index, (name, values) in enumerate(lines.items()):
         epochs = np.arange(1, len(values) + 1)
         ax.plot(epochs, values, color=colour(index), label=name, marker="o" if len(values) == 1 else "")

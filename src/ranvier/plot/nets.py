@@ -96,6 +96,8 @@ def animation(values: Any, path: str | Path | None = None, fps: int = 12, shape:
     >>> film = animation(torch.rand(5, 30)).to_jshtml()
     """
     film = _frames(array(values), shape)
+    if not film.size:
+        raise ValueError("animation: there is nothing to show; wanted at least one step with one value")
     ending = None if path is None else Path(path).suffix
     if ending not in (None, ".gif", ".html"):
         raise ValueError(f"animation: the file must end with .gif or .html, got {str(path)!r}")

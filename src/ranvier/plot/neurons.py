@@ -27,6 +27,8 @@ def fi_curve(neuron: Neuron, currents: Any = None, ax: Axes | None = None, steps
     >>> axes = fi_curve(ranvier.LIF(), torch.linspace(0, 0.5, 30))
     """
     assert ax is not None
+    if not isinstance(neuron, Neuron):
+        raise TypeError(f"fi_curve: wanted a neuron, such as ranvier.LIF(), got {type(neuron).__name__}")
     if currents is None:
         raise ValueError("fi_curve: pass the currents to try, such as torch.linspace(0, 1, 50)")
     strengths = torch.as_tensor(array(currents), dtype=torch.get_default_dtype()).flatten()

@@ -24,7 +24,7 @@ def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -
     """
     assert ax is not None
     z = array(spikes)
-    if z.ndim < 2:
+    if z.ndim < 2 or not len(z):
         raise ValueError(f"raster: spikes are {list(z.shape)}; wanted time and neurons of one sample, as [T, N]")
     z = z.reshape(len(z), -1)  # [T, N]
     total = z.shape[1]
@@ -48,7 +48,7 @@ def histogram(rates: Any, ax: Axes | None = None, bins: int = 25) -> Axes:
     """
     assert ax is not None
     r = array(rates).ravel()
-    if not r.size or r.min() < 0 or r.max() > 1:
+    if not r.size or not (r.min() >= 0 and r.max() <= 1):
         raise ValueError(f"histogram: rates are spikes per step in [0, 1], one a neuron, got {r.size} values")
     ax.hist(r, bins=bins, range=(0, 1), weights=np.full(r.size, 1 / r.size), color=colour(0))
     ax.axvline(r.mean(), color=colour(1), linewidth=1.4)

@@ -28,7 +28,7 @@ def weights(weight: Any, ax: Axes | None = None) -> Axes:
     if w.ndim < 2:
         raise ValueError(f"weights: the weight is {list(w.shape)}; wanted [out, in]")
     w = w.reshape(len(w), -1)
-    far = float(np.abs(w).max()) or 1.0
+    far = float(np.nanmax(np.abs(w), initial=0.0)) or 1.0
     shown = ax.imshow(w, cmap="BrBG", vmin=-far, vmax=far, aspect="auto", interpolation="nearest")
     ax.figure.colorbar(shown, ax=ax, label="weight")
     ax.set(xlabel="from", ylabel="to")
@@ -49,7 +49,7 @@ def fields(weight: Any, ax: Axes | None = None, shape: tuple[int, int] | None = 
     w = array(weight)
     if w.ndim == 2 and shape is not None and w.shape[1] == math.prod(shape):
         w = w.reshape(len(w), *shape)
-    if w.ndim != 3:
+    if w.ndim != 3 or not w.size:
         raise ValueError(f"fields: wanted weights [N, H, W], or [N, H * W] with shape=(H, W); got {list(w.shape)}")
     w = w[:most]
     across = math.ceil(math.sqrt(1.5 * len(w)))
