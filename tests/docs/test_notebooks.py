@@ -8,7 +8,14 @@ import pytest
 
 LEARN = Path(__file__).parents[2] / "docs" / "learn"
 NOTEBOOKS = sorted(LEARN.glob("*.ipynb"))
-LONG = {"3-surrogate-gradients", "4-your-own-neuron", "5-recurrent-nets", "6-events", "8-to-a-chip"}  # seconds each
+LONG = {
+    "2-time-and-batch",
+    "3-surrogate-gradients",
+    "4-your-own-neuron",
+    "5-recurrent-nets",
+    "6-events",
+    "8-to-a-chip",
+}  # seconds each
 
 
 def code(path):
