@@ -123,6 +123,18 @@ MUTANTS = [
            RULES + " tests/test_docs.py"),
     Mutant("plasticity/change.py", "torch.where(sums > 0, total / sums, 1.0)", "total / sums", RULES),
     Mutant("plasticity/hebb.py", "total / pre.shape[1] if", "total / pre.shape[0] if", RULES),
+    # online
+    Mutant("backends/numba_traces_kernels.py", "at + 4 * stride", "at + 3 * stride",
+           "tests/backends/test_traces.py -k numba"),
+    Mutant("backends/triton_traces_kernels.py", "* PLACES + offs % PLACES", "* PLACES",
+           "tests/backends/test_traces.py -k triton"),
+    Mutant("derive/influence.py", "if v != 0.0}", "if v == 0.0}", "tests/online/test_exact.py -k LIF"),
+    Mutant("online/work.py", "j] = 1.0", "j] = 0.0", "tests/online/test_exact.py"),
+    Mutant("online/work.py", "spatial = [given[0]]", "spatial = [0.5 * given[0]]", "tests/online/test_exact.py"),
+    Mutant("online/feedback.py", "(rows.to(w) @ w)", "(rows.to(w) @ w.abs())", "tests/online/test_published.py"),
+    Mutant("online/learning.py", "self.losses % self.how.every == 0", "self.losses",
+           "tests/online/test_learning.py"),
+    Mutant("online/bound.py", "at += w.shape[1]", "at += 0", "tests/online/test_learning.py"),
     # convert
     Mutant("convert/ann.py", "else percentile / 100.0", "else 1.0", ANN),
     Mutant("convert/ann.py", "math.ceil(share * rows.shape[1])", "math.floor(share * rows.shape[1])", ANN),
