@@ -18,8 +18,9 @@ from ranvier.ops import spike_derivative
 class Inputs:
     """The traces of the inputs of one call of a layer, [S, *a_t] for each of its weights."""
 
-    def __init__(self, rule: Rule, factors: list[Tensor], wires: list, learned: Any):
-        self.rule, self.factors, self.wires, self.learned = rule, factors, wires, learned
+    def __init__(self, rule: Rule, factors: list[Tensor], work: Any):
+        self.rule, self.factors = rule, factors
+        self.wires, self.learned, self.shape = work.wires, work.learned, work.shape
 
     @classmethod
     def of(cls, work: Any) -> "Inputs":
@@ -40,7 +41,7 @@ class Inputs:
                 f"decay for the layer"
             )
         factors = [v.reshape(1).to(work.like) for v in values]
-        return cls(_linear(len(names)), factors, work.wires, learned)
+        return cls(_linear(len(names)), factors, work)
 
     def fresh(self) -> dict[str, Tensor]:
         like = self.factors[0] if self.factors else self.wires[0][1]
@@ -68,10 +69,9 @@ class Inputs:
             shown, _ = self._carry(a, before[f"input{k}"])
             of_x, *_ = found.signals
             of_states = found.signals[len(self.learned.rule.inputs) :]
-            shape = wire(a[:1]).shape[1:]
-            g = wire.product(of_x.view(len(a), *shape), a.to(of_x))
+            g = wire.product(of_x.view(self.shape), a.to(of_x))
             for signal, trace in zip(of_states, shown, strict=True):
-                g = g + wire.product(signal.view(len(a), *shape), trace)
+                g += wire.product(signal.view(self.shape), trace)
             out.append(g.to(wire.module.weight))
         return out
 
