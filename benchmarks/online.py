@@ -133,11 +133,23 @@ def table(figures: dict) -> str:
 def page() -> None:
     """Put the tables between the marks of the page."""
     figures, text = json.loads(FIGURES.read_text()), PAGE.read_text()
-    for name, made in {"accuracy": table(figures), "speed": speeds(figures)}.items():
+    for name, made in {"accuracy": table, "speed": speeds, "memory": memories}.items():
         begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
         head, _, rest = text.partition(begin)
-        text = head + begin + made + end + rest.partition(end)[2]
+        text = head + begin + made(figures) + end + rest.partition(end)[2]
     PAGE.write_text(text)
+
+
+def memories(figures: dict) -> str:
+    f = figures["memory"]["stream"]
+    rows = {
+        f"stream, e-prop, after 1,000 steps ({f['us']:g} µs each, the optimiser's included)": f"{f['early_mb']} MB",
+        f"the same after {f['steps']:,} steps": f"{f['late_mb']} MB",
+        f"BPTT ({f['bptt_us']:g} µs a step, one update for all)": f"{f['bptt_bytes']:,} bytes a step",
+        f"so the most steps that fit {f['available_gb']} GB": f"{f['bptt_longest']:,}",
+    }
+    head = "| 16 inputs, 64 recurrent `ALIF`, batch 1 | memory |"
+    return "\n".join([head, "|---|---|", *(f"| {what} | {much} |" for what, much in rows.items())])
 
 
 def speeds(figures: dict) -> str:

@@ -71,6 +71,7 @@ def test_the_memory_of_a_linear_readout_is_followed():
     current = rv.Sequential(nn.Linear(4, 5), rv.LIF(), nn.Identity(), nn.Linear(5, 2), rv.CubaLI(learn=("alpha",)))
     judged(current, x, backend="reference")
     judged(hidden(rv.LIF(detach_reset=True)), x, "eprop", backend="reference")
+    judged(hidden(rv.LIF()), x[:6], backend="triton")
 
 
 def test_traces_of_inputs_are_exact_where_nothing_is_reset():
