@@ -96,6 +96,14 @@ def test_hooks_layers_that_stand_twice_and_empty_sequences():
         assert not linear.weight.grad.any()
 
 
+def test_an_input_that_is_changed_before_its_gradient_is_refused():
+    x = X.clone()
+    y = Learner(network(), "eprop")(x)
+    x.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
 class Steps(Neuron):
     """Through its output no gradient passes."""
 

@@ -60,7 +60,6 @@ class Work:
         self.inputs = Inputs.of(self) if learns and method.traces == "inputs" else None
         biases = [b for b in self.biases if b is not None]
         self.tensors = [*xs, *self.weights, *biases, *values]
-        self.xs_given = xs
         layer.says = self.says()
 
     def _prepared(self, xs: Any, y: Any, state: Any) -> tuple:
@@ -218,7 +217,7 @@ class Eligible(Function):
     @staticmethod
     def forward(ctx: Any, work: Work, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.work = work
-        ctx.save_for_backward(*work.given.inputs)
+        ctx.save_for_backward(*work.given.inputs, *(a for _, a in work.wires))  # so that changes in place are seen
         return tuple(whole(y, y.shape) for y in work.ys)
 
     @staticmethod
