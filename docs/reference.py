@@ -28,7 +28,6 @@ ROOMS = {
     "ranvier.convert.nir": "the exchange format NIR",
     "ranvier.export": "a trained network for other machines",
     "ranvier.hardware": "what chips do to numbers",
-    "ranvier.online": "learning forward in time",
     "ranvier.plasticity": "learning without backward",
     "ranvier.plot": "pictures",
     "ranvier.online": "learning forward in time, while a net runs",
