@@ -4,7 +4,7 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 
 | group | what it holds |
 |---|---|
-| `rv.nn` | neurons and layers, as torch.nn has them, and what a neuron of your own is declared with |
+| `rv.nn` | neurons (`rv.neurons`) and layers (`rv.layers`), as torch.nn has them; what a neuron is declared with |
 | `rv.verbs` | how a net is run: `scan`, `step`, `record`, `Stream`, ... |
 | `rv.tools` | look and choose: `explain`, `saved_memory`, `backend`, ... |
 | `rv.ops`, `rv.surrogate` | what a rule is written in; derivatives for its spike |
@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 from ranvier import convert, data, hardware, nn, online, ops, surrogate, tools, train, verbs
 from ranvier.convert.rate import SpikingActivation
-from ranvier.nn import *  # noqa: F403
+from ranvier.nn import Learn, Neuron, Option, Param, State, Temporal, Time, init, layers, models, neurons, resetting
+from ranvier.nn.layers import *  # noqa: F403
+from ranvier.nn.neurons import *  # noqa: F403
 from ranvier.tools import *  # noqa: F403
 from ranvier.train import loss, metric
 from ranvier.verbs import *  # noqa: F403
@@ -36,10 +38,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "SpikingActivation", "compat", "convert", "data", "doctor", "hardware", "loss", "metric", "nn", "online",
-    "ops", "plasticity", "plot", "recipes", "surrogate", "tools", "train", "verbs",
+    "Learn", "Neuron", "Option", "Param", "SpikingActivation", "State", "Temporal", "Time", "compat", "convert",
+    "data", "doctor", "hardware", "init", "layers", "loss", "metric", "models", "neurons", "nn", "online", "ops",
+    "plasticity", "plot", "recipes", "resetting", "surrogate", "tools", "train", "verbs",
 ]  # fmt: skip
-__all__ += nn.__all__
+__all__ += layers.__all__
+__all__ += neurons.__all__
 __all__ += tools.__all__
 __all__ += verbs.__all__
 
@@ -51,10 +55,12 @@ SHORT = (
 """What nearly everybody uses: `dir(ranvier)` shows these and the groups; the rest is found in its group."""
 
 
-def __getattr__(name: str) -> Any:
-    if name in LATER:
-        return import_module(f"ranvier.{name}")
-    raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
+if not TYPE_CHECKING:  # with it, type checkers would believe any name
+
+    def __getattr__(name: str) -> Any:
+        if name in LATER:
+            return import_module(f"ranvier.{name}")
+        raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,11 +1,16 @@
-"""From seconds to decays per step."""
+"""Time constants in seconds as decays per step."""
 
 import math
+from typing import overload
 
 import torch
 from torch import Tensor
 
 
+@overload
+def decay(tau: float, dt: float) -> float: ...
+@overload
+def decay(tau: Tensor, dt: float) -> Tensor: ...
 def decay(tau: float | Tensor, dt: float) -> float | Tensor:
     """exp(-dt / tau): what is left after one step of dt seconds of what decays with time constant tau seconds.
 

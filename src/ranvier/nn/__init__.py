@@ -7,13 +7,14 @@ declared with (`Neuron`, `Param`, `State`, `Option`, `Time`, `resetting`), and t
 
 from ranvier.nn import init, layers, models, neurons
 from ranvier.nn.layers import *  # noqa: F403
-from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State, Time
 from ranvier.nn.neurons import *  # noqa: F403
 from ranvier.nn.reset import resetting
 from ranvier.nn.temporal import Temporal
 
 __all__ = [
-    "Neuron", "Option", "Param", "State", "Temporal", "Time", "init", "layers", "models", "neurons", "resetting",
+    "Learn", "Neuron", "Option", "Param", "State", "Temporal", "Time", "init", "layers", "models", "neurons",
+    "resetting",
 ]  # fmt: skip
 __all__ += layers.__all__
 __all__ += neurons.__all__

@@ -1,28 +1,31 @@
-"""What a neuron is declared with: parameters, states, options, and other ways to say a decay."""
+"""The declarations of a neuron: parameters, states, options, and time constants in place of decays."""
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, dataclass_transform, overload
 
 import torch
 from torch import Tensor
 
-__all__ = ["Option", "Param", "State", "Time"]
+__all__ = ["Learn", "Option", "Param", "State", "Time"]
 
 V = TypeVar("V")
 W = TypeVar("W")
+N = TypeVar("N", bound=str)
+Names: TypeAlias = Sequence[N] | N
 
 
-# To type checkers a declaration is Any where it stands, so that it may be the default of an argument whose type is what
-# the attribute can be set to; its annotation says what the attribute is.
+# `__new__` returns Any to type checkers, so that `beta: Param = Param(0.9)` is a valid default. They read the type of
+# the attribute from `__get__`, and that of the constructor's argument from `__set__`.
 
 
 class Param:
-    """A parameter of a neuron: its default value, what it is, and the bounds between which it is held while learning.
+    """A parameter of a neuron: its default value, a description, and its bounds, which hold while learning too.
 
-    `low` may name an option, such as dt. With `learnable=False` it has no gradient, since it is only counted or
-    compared, and `learn` refuses it. Annotate it (`beta: Param = Param(0.9)`) and editors and type checkers know it as
-    an argument of the neuron. On a neuron the name is the tensor: an `nn.Parameter` if it is learned, else a buffer.
+    `low` may also be the name of an option, such as "dt". With `learnable=False` it cannot be learned: the rule only
+    counts with it or compares it, so it has no gradient. With an annotation (`beta: Param = Param(0.9)`) editors and
+    type checkers know it as an argument of the constructor. The attribute of a neuron is a tensor: an `nn.Parameter`
+    if it is learned, else a buffer.
     """
 
     def __init__(
@@ -53,9 +56,9 @@ class Param:
 
 
 class State:
-    """A state variable of a neuron, by its value before the first step: a number, or the name of a parameter.
+    """A state of a neuron, and its value before the first step: a number, or the name of a parameter.
 
-    A state is no attribute of the neuron: read it with `ranvier.record`, or take it from `ranvier.scan`.
+    A state is not an attribute of the neuron: read it with `ranvier.record`, or take it from `ranvier.scan`.
     """
 
     def __init__(self, initial: float | str = 0.0, doc: str = ""):
@@ -67,12 +70,12 @@ class State:
 
 
 class Option(Generic[V]):
-    """A choice of a neuron, by its default. It may be set later too; the rule is then made anew.
+    """An option of a neuron and its default, such as `reset="subtract"`. It may be set later, too.
 
-    The rule takes it by its name, as an ordinary Python value about which it may say `if`; or, with `make`, takes
-    `make(**options)`, a value or function made of the options that `make` names. With `number=True` it is a number that
-    users vary, such as dt: a run-time value, for which nothing is compiled anew. `choices` are all it may be;
-    `check(name, value)` gives the value back, or raises.
+    The rule takes it as an argument of the same name: an ordinary Python value, which `if` may test. With `make`, the
+    rule gets the result of `make(...)` instead, called with the options that its arguments name. With `number=True` it
+    is a number, such as dt, that may change without a new compilation. `choices`: the values allowed;
+    `check(name, value)`: a function that returns the value, or raises an error.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class Option(Generic[V]):
         self.choices, self.check = tuple(choices), check
 
     def checked(self, name: str, value: Any) -> Any:
-        """The value, or an error that says what may be given."""
+        """The value if it is allowed, else an error that says what is."""
         if self.choices and value not in self.choices:
             raise ValueError(f"{name} must be one of {list(self.choices)}, got {value!r}")
         if isinstance(self.default, bool) and not isinstance(value, bool):
@@ -111,7 +114,7 @@ class Option(Generic[V]):
         ) -> Any: ...  # fmt: skip
 
 
-# How a time constant makes a parameter, the parameter a time constant, and what tau / dt must exceed.
+# For each form: parameter from (tau, dt), tau from (parameter, dt), and what tau / dt must exceed.
 FORMS: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[Tensor, float], Tensor], float]] = {
     "decay": (lambda tau, dt: torch.exp(-dt / tau), lambda p, dt: -dt / torch.log(p), 0.0),
     "part": (lambda tau, dt: dt / tau, lambda p, dt: dt / p, 1.0),
@@ -125,25 +128,25 @@ FORMS: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[Tensor, floa
 
 
 class Time:
-    """A time constant, in the unit of dt, as another way to say the parameter `of`.
+    """A time constant that may be given instead of the parameter `of`, in the unit of dt.
 
-    That is, by `form`: "decay", what is left after a step, exp(-dt / tau); "part", what is lost in a step, dt / tau; or
-    the logit of either, which learning may lead anywhere. On a neuron the name is the time constant as it is now, and
-    `learn` may name it.
+    form: how the parameter follows from it. "decay": exp(-dt / tau), what is left after a step; "part": dt / tau, what
+    is lost in a step; "logit of decay", "logit of part": the logit of these, which may take any value in learning. The
+    attribute of a neuron is the present time constant, and `learn` may name it.
     """
 
     def __init__(self, of: str, doc: str = "", *, form: str = "decay"):
         self.of, self.doc, self.form = of, doc, form
 
     def parameter(self, tau: Tensor, dt: float) -> Tensor:
-        """Computed in double precision."""
+        """The parameter that this time constant makes, computed in double precision."""
         return FORMS[self.form][0](tau.double(), dt).to(tau.dtype)
 
     def time(self, parameter: Tensor, dt: float) -> Tensor:
         return FORMS[self.form][1](parameter, dt)
 
     def possible(self, tau: Tensor, dt: float) -> bool:
-        """Whether every tau can be said at this dt."""
+        """Whether every tau is allowed at this dt."""
         low = FORMS[self.form][2] * dt
         return tau.is_meta or bool((((tau > low) | ((tau == low) & (self.form == "part"))) & torch.isfinite(tau)).all())
 
@@ -159,12 +162,12 @@ class Time:
 
 
 def step_length(default: float = 1.0) -> Any:
-    """The option `dt`: how long a step is. Without it a time constant is said in steps."""
+    """The option `dt`, the length of a step. With the default of 1 time constants are in steps."""
     return Option(default, "length of a step, in the unit of the time constants", number=True)
 
 
 class Setting(Generic[V, W]):
-    """For type checkers: an attribute that is read as V and set as W."""
+    """For type checkers: an attribute whose value is a V when read, and may be a W when set."""
 
     if TYPE_CHECKING:
 
@@ -173,6 +176,21 @@ class Setting(Generic[V, W]):
         def __new__(cls) -> Any: ...
 
 
+class Learn(Generic[N]):
+    """For type checkers: the names that `learn` may give.
+
+    With `learn: Learn[Literal["beta", "threshold"]] = Learn()` in the class of a neuron, editors and type checkers flag
+    any other name. Without it they accept any string; a wrong one is an error when the neuron is built. A subclass that
+    adds parameters gives a `learn` line of its own.
+    """
+
+    if TYPE_CHECKING:
+
+        def __get__(self, neuron: object, kind: Any) -> tuple[str, ...]: ...
+        def __set__(self, neuron: object, value: Names[N]) -> None: ...
+        def __new__(cls) -> Any: ...
+
+
 @dataclass_transform(eq_default=False, kw_only_default=True)
 class Declares:
-    """Tells type checkers that what a class declares with an annotation is an argument of its constructor."""
+    """Tells type checkers that annotated declarations of a class are arguments of its constructor."""

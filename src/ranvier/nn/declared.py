@@ -1,4 +1,4 @@
-"""What every neuron does with what its class declares: arguments, attributes that may be set, bounds, saved values."""
+"""What `Neuron` makes of the declarations of its class: arguments, attributes, bounds, saved values."""
 
 import math
 from collections.abc import Container, Mapping, Sequence
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from ranvier.derive.rule import Rule
 from ranvier.nn import arguments, signature
 from ranvier.nn.bounds import bounded
-from ranvier.nn.declare import FORMS, Declares, Option, Param, Setting, State, Time
+from ranvier.nn.declare import FORMS, Declares, Learn, Option, Param, Setting, State, Time
 from ranvier.nn.temporal import Temporal
 from ranvier.surrogate import Surrogate
 
 
 class Declared(Declares, Temporal):
-    """The arguments and attributes of a neuron; `Neuron` adds its rule."""
+    """The arguments and attributes of a neuron; the class `Neuron` adds the rule."""
 
     params: ClassVar[dict[str, Param]] = {}
     states: ClassVar[dict[str, State]] = {}
@@ -24,11 +24,11 @@ class Declared(Declares, Temporal):
     times: ClassVar[dict[str, Time]] = {}
     inputs: ClassVar[tuple[str, ...]] = ()
     learned: ClassVar[tuple[str, ...]] = ()  # what is trained if `learn` is not given
-    replaced: ClassVar[tuple[str, ...]] = ()  # parameters that a constructor of its own makes of other arguments
+    replaced: ClassVar[tuple[str, ...]] = ()  # parameters that the constructor computes from other arguments
 
     if TYPE_CHECKING:
         surrogate: Setting[Surrogate, Surrogate | None] = Setting()
-        learn: Setting[tuple[str, ...], Sequence[str]] = Setting()
+        learn: Learn[Any] = Learn()  # Any, so that a neuron may say which names
         shape: Setting[tuple[int, ...] | None, Sequence[int] | int | None] = Setting()
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -43,7 +43,7 @@ class Declared(Declares, Temporal):
 
     @classmethod
     def declared(cls) -> None:
-        """For classes that make declarations of options: called when those are known."""
+        """Called when the options of a class are known, for classes whose parameters depend on them."""
 
     if not TYPE_CHECKING:
 
@@ -96,7 +96,7 @@ class Declared(Declares, Temporal):
         """For neurons whose equation a step can be too long for: raises a ValueError that names a shorter one."""
 
     def _of_times(self, times: Mapping[str, Any], given: Container[str] = ()) -> dict[str, Any]:
-        """Parameters made of time constants."""
+        """Parameters computed from time constants."""
         found: dict[str, Any] = {}
         for k, tau in times.items():
             time, where, dt = self.times[k], f"{type(self).__name__}: {k}", self.settings["dt"]
@@ -123,7 +123,7 @@ class Declared(Declares, Temporal):
         return super().__getattr__(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Parameters, options, time constants and the surrogate act when they are set, or are refused."""
+        """Set a parameter, option, time constant or the surrogate; it takes effect at once, or an error is raised."""
         if name == "surrogate":
             if value is not None and not self.spiking:
                 raise ValueError(f"{type(self).__name__} has no spikes, so it takes no surrogate")
@@ -171,7 +171,7 @@ class Declared(Declares, Temporal):
             if not self.options[name].number:
                 self._rules.clear()
                 self.bound(())
-            for k, v in self._of_times(times).items():  # a step of another length keeps the time constants
+            for k, v in self._of_times(times).items():  # with a new dt the time constants stay, the decays change
                 self._set_param(k, v)
             self._check_step()
         except BaseException:
@@ -208,11 +208,11 @@ class Declared(Declares, Temporal):
         return tuple(k for k, p in self.params.items() if p.learnable)
 
     def bounds(self, name: str) -> tuple[float | Tensor, float | Tensor]:
-        """Between what a learned parameter is held."""
+        """The bounds of a parameter while it is learned."""
         return self._range(name)
 
     def _range(self, name: str) -> tuple[float, float]:
-        """What may be given for a parameter."""
+        """The lowest and highest value that may be given for a parameter."""
         low = self.params[name].low
         return (self.settings[low] if isinstance(low, str) else low), self.params[name].high
 

@@ -1,14 +1,14 @@
-"""Filters: what becomes of a spike on its way through a synapse. Each is a rule, so each is fused."""
+"""Filters, such as synapses: rules without spikes, fused as neurons are."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ranvier.nn.arguments import positive
-from ranvier.nn.declare import FORMS, step_length
+from ranvier.nn.declare import FORMS, Names, step_length
 from ranvier.nn.neuron import Neuron, Option, Param, State, Time
 from ranvier.ops import sigmoid, softplus
 
@@ -46,16 +46,16 @@ class Lowpass(Neuron):
         dt: float = 1e-3,
         *,
         level: float | Tensor = 0.0,
-        learn: Sequence[str] = (),
+        learn: Names[Literal["level", "smoothing", "tau"]] = (),
         shape: Sequence[int] | int | None = None,
     ):
         super().__init__(tau=tau, dt=dt, level=level, learn=learn, shape=shape)
 
 
 class Alpha(Neuron):
-    """Alpha filter with unit gain, in physical time: its answer to one spike rises and falls like t exp(-t / tau).
+    """Alpha filter with unit gain, in physical time: its response to one spike rises and falls like t exp(-t / tau).
 
-    Two low-pass filters one behind the other, exact for input that is constant within a step:
+    Two low-pass filters in series, exact for input that is constant within a step:
     y = x + a (y - x + (i - x) dt / tau);  i = x + a (i - x), with a = exp(-dt / tau).
 
     x [T, B, *features] -> y of the same shape. tau in seconds, above 0: a number, or a tensor broadcastable to the
@@ -85,7 +85,7 @@ class Alpha(Neuron):
         tau: float | Tensor = 20e-3,
         dt: float = 1e-3,
         *,
-        learn: Sequence[str] = (),
+        learn: Names[Literal["smoothing", "tau"]] = (),
         shape: Sequence[int] | int | None = None,
     ):
         super().__init__(tau=tau, dt=dt, learn=learn, shape=shape)
@@ -121,7 +121,7 @@ class SynapseFilter(Neuron):
         tau: float | Tensor = 100.0,
         dt: float = 1.0,
         *,
-        learn: Sequence[str] = (),
+        learn: Names[Literal["rate", "tau"]] = (),
         shape: Sequence[int] | int | None = None,
     ):
         super().__init__(tau=tau, dt=dt, learn=learn, shape=shape)
@@ -174,7 +174,7 @@ class DoubleExponential(Neuron):
         tau_decay: float = 10e-3,
         dt: float = 1e-3,
         *,
-        learn: Sequence[str] = (),
+        learn: Names[Literal["decaying", "gain", "rising", "tau_decay", "tau_rise"]] = (),
         shape: Sequence[int] | int | None = None,
     ):
         name = "DoubleExponential"

@@ -12,11 +12,11 @@ from ranvier.backends import choose, op
 from ranvier.derive.rule import Rule
 from ranvier.derive.trace import RuleError
 from ranvier.nn import signature
-from ranvier.nn.declare import Option, Param, State, Time
+from ranvier.nn.declare import Learn, Option, Param, State, Time
 from ranvier.nn.declared import Declared
 from ranvier.nn.temporal import check_sequence, promoted
 
-__all__ = ["Neuron", "Option", "Param", "State", "Time"]
+__all__ = ["Learn", "Neuron", "Option", "Param", "State", "Time"]
 
 
 class Neuron(Declared):
@@ -41,6 +41,7 @@ class Neuron(Declared):
     The arguments of `rule` are the inputs (any names), then states, parameters and options by the names declared
     above. It returns the output (or a tuple of outputs) and the new states: a tuple in the order in which the rule
     takes them, or a dictionary by name. The annotations are for editors and type checkers; without them all works too.
+    With `learn: Learn[Literal["beta", "threshold"]] = Learn()` they know the names that `learn` may give, too.
 
     Arguments:
         surrogate: the derivative of the spike, one of `ranvier.surrogate`; atan(2.0) if not given.
@@ -77,12 +78,13 @@ class Neuron(Declared):
         arguments = (*inputs, *self.states, *self.params, *numbers)
 
         def function(*values: Any) -> tuple[tuple, tuple]:
-            result = said(**dict(zip(arguments, values, strict=False)), **options)  # the surrogate's numbers come last
+            given = dict(zip(arguments, values, strict=False))  # the last values are for the surrogate
+            result = said(**given, **options)
             outputs, states = self._sorted(result, said)
             named = {**dict(zip(self.states, states, strict=True)), "z": outputs[0]}
             return (*outputs, *(named[n] for n in names)), states
 
-        function.__wrapped__ = said  # errors show the line of the user's rule
+        function.__wrapped__ = said  # so that errors show the line of the user's rule
         name, surrogate = "_".join((type(self).__name__, *names)), self._surrogate
         rule = Rule(name, function, surrogate.derivative, inputs, tuple(self.states), (*self.params, *numbers))
         if not rule.spiking:
@@ -91,12 +93,12 @@ class Neuron(Declared):
         return replace(rule, params=(*rule.params, *varying), numbers=varying)
 
     def _numbers(self, said: Callable) -> list[str]:
-        """The options that are run-time values of this rule."""
+        """The options that this rule reads as numbers at run time, such as dt."""
         taken = inspect.signature(said).parameters
         return [k for k, o in self.options.items() if o.number and k in taken]
 
     def _made(self, said: Callable) -> dict[str, Any]:
-        """The other options that the rule takes, as it takes them."""
+        """The other options that the rule takes, in the form in which it takes them."""
         taken, made = inspect.signature(said).parameters, {}
         for k, o in self.options.items():
             if k in taken and not o.number:
@@ -105,7 +107,7 @@ class Neuron(Declared):
         return made
 
     def _sorted(self, result: Any, said: Callable) -> tuple[tuple, tuple]:
-        """What a rule returned, as outputs and states in the order of `states`; refused with its line if it is not."""
+        """Outputs and new states that a rule returned, in the order of `states`; RuleError if they do not fit."""
         name, wanted = type(self).__name__, ", ".join(self.states)
         cure = f"Return the output, then the states in the order of the arguments: return z, ({wanted},)"
         if not isinstance(result, tuple) or len(result) != 2:
@@ -137,7 +139,7 @@ class Neuron(Declared):
 
     @property
     def spiking(self) -> bool:
-        """Whether the rule says `spike`."""
+        """Whether the rule contains a spike."""
         return self.bound(()).spiking
 
     def __getstate__(self) -> dict:

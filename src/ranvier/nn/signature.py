@@ -1,16 +1,18 @@
-"""What the class of a neuron says of itself: read from its body, checked against its rule, shown in its text."""
+"""The declarations of a neuron's class: collected from its body, checked against its rule, shown in its docstring."""
 
 import inspect
 from typing import Any, Literal
 
-from ranvier.nn.declare import Option, Param, State, Time
+from ranvier.nn.declare import Learn, Option, Param, State, Time
 
 KINDS = {"params": Param, "states": State, "options": Option, "times": Time}
 COMMON = {"surrogate": None, "learn": (), "shape": None}
 
 
 def read(cls: Any) -> None:
-    """Take what a class declares out of its body, into cls.params, cls.states, cls.options and cls.times."""
+    """Move the declarations of a class from its attributes into cls.params, cls.states, cls.options and cls.times."""
+    if isinstance(vars(cls).get("learn"), Learn):
+        del cls.learn
     taken = set(dir(cls.__mro__[1])) | set(COMMON) | {"z"}
     for attribute, kind in KINDS.items():
         own = {k: v for k, v in vars(cls).items() if isinstance(v, kind)}
@@ -53,7 +55,7 @@ def _owner(cls: Any) -> str:
 
 
 def place(function: Any, line: Literal["first", "return"] = "first") -> str:
-    """Where a function stands, for the reader of an error: its first line, or its last `return`."""
+    """File and line of a function for an error message: its first line, or its last `return`."""
     function = inspect.unwrap(function)
     try:
         lines, start = inspect.getsourcelines(function)
@@ -74,7 +76,7 @@ def keywords(cls: Any) -> dict[str, Any]:
 
 
 def signature(cls: Any) -> inspect.Signature:
-    """The constructor's: what is declared, and before it what a constructor of its own says."""
+    """The signature of the constructor: arguments that its own `__init__` names, then the declared ones."""
     own = dict(list(inspect.signature(cls.__init__).parameters.items())[1:])
     rest = not any(p.kind is p.VAR_KEYWORD for p in own.values())
     common = {**COMMON, **cls.options, **cls.times}
@@ -89,7 +91,7 @@ def signature(cls: Any) -> inspect.Signature:
 
 
 def document(cls: Any) -> None:
-    """Add the arguments and states to the class's own text."""
+    """Add the sections *Arguments* and *States* to the docstring of a class."""
     if not cls.__dict__.get("__doc__"):
         return
     lines = [_line(k, p.default, p.doc, p.range) for k, p in cls.params.items() if k not in cls.replaced]

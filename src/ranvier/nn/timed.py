@@ -1,21 +1,21 @@
-"""What stands around neurons with timed spikes: weights, encoding, spike times, recurrence."""
+"""Layers and functions around neurons with timed spikes: weights, encoding, spike times, delays, recurrence."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ranvier.backends import choose
 from ranvier.nn.linear import Linear
-from ranvier.nn.neuron import Option, Param, State
+from ranvier.nn.neuron import Learn, Option, Param, State
 from ranvier.nn.neurons.timed import TimedLI, TimedLIF, _Timed, kappa
 from ranvier.nn.sequential import Fold, fold
 from ranvier.nn.temporal import Temporal
 from ranvier.ops import exp, log, maximum, where
 
 Pair = tuple[Tensor, Tensor]
-"""TimedMap spikes (a, b), or weighted ones (xi, xv), each [T, B, *features]."""
+"""Timed spikes (a, b), or weighted ones (xi, xv), each [T, B, *features]."""
 
 
 class TimedMap(Fold):
@@ -107,8 +107,8 @@ def _longest(name: str, longest: Any) -> float | None:
 class TimedDelay(_Timed):
     """Timed spikes that arrive later by `delay` seconds, learnable and exact.
 
-    A spike with r seconds left in its step has r - delay left after it; whole steps of the delay are waited, and where
-    what remains of r is below 0 the spike falls into the step after.
+    A spike with r seconds left in its step has r - delay left after it; the whole steps of the delay are waited first;
+    if what remains of r is below 0, the spike falls into the next step.
 
     Inputs and outputs (a, b), each [T, B, *features], for targets with tau_mem and tau_syn. delay: between 0 and
     `longest` seconds, between which a learned one is held; if not given, one step or the longest delay there is.
@@ -127,6 +127,7 @@ class TimedDelay(_Timed):
     tau_syn: Param = Param(5e-3, "time constant of the target's current in seconds", low=1e-12)
     later = State(-1.0, "seconds that the spike under way will have left in the next step; below 0: none")
     longest: Option[float | None] = Option(None, "the longest delay in seconds", check=_longest)
+    learn: Learn[Literal["delay", "tau_mem", "tau_syn"]] = Learn()
 
     @staticmethod
     def rule(a, b, later, delay, tau_mem, tau_syn, dt):
@@ -139,18 +140,20 @@ class TimedDelay(_Timed):
         x = where(now, kappa(here, tau_syn, tau_mem), 0.0) + where(late, kappa(there, tau_syn, tau_mem), 0.0)
         return (y, x), where(next, maximum(r + dt, 0.0), -1.0)
 
-    def __init__(self, *, delay: Any = 0.5e-3, longest: float | None = None, **given: Any):
-        super().__init__(delay=delay, longest=longest, **given)
-        if self.delay.is_meta:
-            return
-        reach = max(self.settings["dt"], self.delay.max().item()) if longest is None else longest
-        if bool((self.delay > reach).any()):
-            raise ValueError(f"TimedDelay: delay must lie between 0 and longest={reach:g} seconds, got {delay!r}")
-        self.settings["longest"] = reach
+    if not TYPE_CHECKING:  # type checkers make it from the declarations above
+
+        def __init__(self, *, delay: Any = 0.5e-3, longest: float | None = None, **given: Any):
+            super().__init__(delay=delay, longest=longest, **given)
+            if self.delay.is_meta:
+                return
+            reach = max(self.settings["dt"], self.delay.max().item()) if longest is None else longest
+            if bool((self.delay > reach).any()):
+                raise ValueError(f"TimedDelay: delay must lie between 0 and longest={reach:g} seconds, got {delay!r}")
+            self.settings["longest"] = reach
 
     @property
     def steps(self) -> int:
-        """The whole steps of the longest delay that are waited before the rule."""
+        """The whole steps of the longest delay; they are waited before the rule runs."""
         dt, longest = self.settings["dt"], self.settings["longest"]
         return max(math.ceil((dt if longest is None else longest) / dt * (1.0 - 1e-6)), 1) - 1
 
@@ -164,7 +167,7 @@ class TimedDelay(_Timed):
         held, *others = self.values(a)
         whole = (held.detach() / dt).floor().clamp(max=steps)
         past = {}
-        if steps:  # whole steps are waited before the rule, which knows the rest
+        if steps:  # whole steps are waited here; the rule adds the rest
             old = a.new_zeros(steps, *a.shape[1:]) if state is None else state["past"].to(a.dtype).movedim(1, 0)
             seen = torch.cat([old, a])
             now = torch.arange(len(a), device=a.device).reshape(-1, *[1] * (a.dim() - 1))

@@ -61,7 +61,8 @@ class YinYang(Recipe):
         """The hidden neurons and the readout."""
         constants: dict[str, Any] = {"tau_mem": self.net.tau_mem, "tau_syn": self.net.tau_syn, "dt": self.dt}
         slope: dict[str, Any] = {"surrogate": superspike(self.net.slope)} if self.gradient == "surrogate" else {}
-        return TimedLIF(gradient=self.gradient, **slope, **constants), TimedLI(**constants)
+        chosen: dict[str, Any] = {"gradient": self.gradient, **slope}
+        return TimedLIF(**chosen, **constants), TimedLI(**constants)
 
     def build(self) -> nn.Module:
         first, second = Linear(5, self.net.hidden, bias=False), Linear(self.net.hidden, 3, bias=False)

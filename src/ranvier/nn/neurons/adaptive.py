@@ -1,7 +1,9 @@
-"""Neurons that tire of their own spikes."""
+"""Adaptive neurons: each spike makes the next one harder."""
+
+from typing import Literal
 
 from ranvier.nn.declare import step_length
-from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State, Time
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
 
@@ -31,6 +33,7 @@ class ALIF(Neuron):
     a = State(0.0, "adaptation")
     reset: Option[Reset] = resetting()
     detach_reset: Option[bool] = detaching()
+    learn: Learn[Literal["beta", "kappa", "rho", "tau", "tau_a", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, a, beta, rho, kappa, threshold, reset):

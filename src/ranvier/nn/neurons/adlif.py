@@ -1,18 +1,18 @@
-"""Adaptive neurons with two coupled states, which swing below the threshold."""
+"""Adaptive neurons with two coupled states, whose membrane oscillates below threshold."""
 
 import math
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Generator, Tensor
 
-from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import exp, spike
 
 
 def drawn(features: int, low: float, high: float, generator: Generator | None = None) -> Tensor:
-    """One number for each of `features` neurons, even between low and high."""
+    """A random number for each of `features` neurons, uniform between low and high."""
     return low + (high - low) * torch.rand(features, generator=generator)
 
 
@@ -49,6 +49,7 @@ class SEAdLIF(Neuron):
     w = State(0.0, "adaptation")
     reset: Option[Reset] = resetting("zero")
     detach_reset: Option[bool] = detaching()
+    learn: Learn[Literal["a", "alpha", "b", "beta", "q", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, u, w, alpha, beta, a, b, threshold, q, reset):
@@ -104,6 +105,7 @@ class SiLIF(Neuron):
     threshold: Param = Param(1.0, "membrane at which a spike is fired")
     u = State(0.0, "membrane")
     w = State(0.0, "adaptation")
+    learn: Learn[Literal["a", "b", "log_dt", "log_rate", "log_slow", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, u, w, log_rate, log_slow, log_dt, a, b, threshold):

@@ -1,13 +1,13 @@
 """Neurons whose membrane can be computed for all steps at once.
 
-Without a reset the membrane is a linear recurrence; with one, the spikes are a fixed point that few rounds find.
+Without a reset the membrane is a linear recurrence; with one, a few rounds of iteration find the spikes.
 `parallel=None` lets the backend decide (on a CPU the fused step-by-step kernel is faster, see `backends/linear.py`);
 True and False force it.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from ranvier.backends import choose, linear
 from ranvier.nn import arguments
 from ranvier.nn.declare import step_length
 from ranvier.nn.length import count
-from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State, Time
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
 from ranvier.ops import inject, spike, spike_derivative
 from ranvier.surrogate import Surrogate
@@ -56,6 +56,7 @@ class AssociativeLIF(Neuron):
     dt: Option[float] = step_length()
     threshold: Param = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
+    learn: Learn[Literal["beta", "tau", "threshold"]] = Learn()
     parallel: Option[bool | None] = _parallel()
 
     @staticmethod
@@ -80,7 +81,7 @@ class AssociativeLIF(Neuron):
 
 
 class ParallelLIF(Neuron):
-    """The neuron of `FireFirstLIF`, reset and all, in parallel over time: the same spikes, never a wrong one.
+    """The neuron of `FireFirstLIF`, with its reset, in parallel over time; its spikes are exactly the same.
 
     z = 1 where v > threshold;  v = beta v + x - z threshold.
 
@@ -104,6 +105,7 @@ class ParallelLIF(Neuron):
     v = State(0.0, "membrane")
     parallel: Option[bool | None] = _parallel()
     rounds: Option[int] = Option(8, "rounds in which the spikes may settle", check=count)
+    learn: Learn[Literal["beta", "tau", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, beta, threshold):
@@ -186,7 +188,7 @@ class ParallelLIF(Neuron):
 
 
 class _Pole(Neuron):
-    """Rotation and decay of a complex membrane; the pole is made outside, once a sequence."""
+    """Rotation and decay of a complex membrane; `AssociativeResonate` computes the pole once per sequence."""
 
     pole_re: Param = Param(0.0)
     pole_im: Param = Param(0.0)

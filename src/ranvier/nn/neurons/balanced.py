@@ -1,10 +1,10 @@
 """Resonators that stay stable while they learn: the balanced resonate-and-fire neurons."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from torch import Generator
 
-from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State
 from ranvier.nn.neurons.adlif import drawn
 from ranvier.ops import maximum, spike, sqrt
 
@@ -39,7 +39,7 @@ class _Balanced(Neuron):
 
 
 class BRF(_Balanced):
-    """Balanced resonate-and-fire: however it is tuned, its swing never grows by itself; each spike raises the
+    """Balanced resonate-and-fire: its oscillation never grows by itself, whatever its parameters; each spike raises the
     threshold and the damping for a while, in place of a reset.
 
     b = (sqrt(1 - (omega dt)^2) - 1) / dt - damping - q;
@@ -64,6 +64,7 @@ class BRF(_Balanced):
     u = State(0.0, "current-like part")
     v = State(0.0, "voltage-like part")
     q = State(0.0, "refractory state")
+    learn: Learn[Literal["damping", "gamma", "omega", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, u, v, q, omega, damping, gamma, threshold, dt):
@@ -98,6 +99,7 @@ class BHRF(_Balanced):
     u = State(0.0, "speed")
     v = State(0.0, "place")
     q = State(0.0, "refractory state")
+    learn: Learn[Literal["damping", "gamma", "omega", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, u, v, q, omega, damping, gamma, threshold, dt):

@@ -1,7 +1,9 @@
 """Current-based neurons: the input flows through a synaptic current, which charges the membrane."""
 
+from typing import Literal
+
 from ranvier.nn.declare import step_length
-from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State, Time
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
 
@@ -30,6 +32,7 @@ class CubaLIF(Neuron):
     i = State(0.0, "synaptic current")
     reset: Option[Reset] = resetting()
     detach_reset: Option[bool] = detaching()
+    learn: Learn[Literal["alpha", "beta", "tau_mem", "tau_syn", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, i, alpha, beta, threshold, reset):
@@ -56,6 +59,7 @@ class CubaLI(Neuron):
     dt: Option[float] = step_length()
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
+    learn: Learn[Literal["alpha", "beta", "tau_mem", "tau_syn"]] = Learn()
 
     @staticmethod
     def rule(x, v, i, alpha, beta):

@@ -1,4 +1,4 @@
-"""Send on change: the encoder of event cameras, as a rule."""
+"""Spikes on change, as event cameras send them: an encoder."""
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.ops import spike

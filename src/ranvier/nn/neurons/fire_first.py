@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.nn.declare import step_length
-from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State, Time
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
 from ranvier.ops import spike, spike_derivative
@@ -48,6 +48,7 @@ class FireFirstIF(Neuron):
     threshold: Param = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
     emit: Option[Emit] = _emitting()
+    learn: Learn[Literal["threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, threshold, emit):
@@ -75,6 +76,7 @@ class FireFirstLIF(Neuron):
     threshold: Param = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
     emit: Option[Emit] = _emitting()
+    learn: Learn[Literal["beta", "tau", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, beta, threshold, emit):
@@ -105,6 +107,7 @@ class FireFirstALIF(Neuron):
     threshold: Param = Param(1.0, "threshold at rest; a membrane above it fires")
     v = State(0.0, "membrane")
     a = State(0.0, "adaptation: what the threshold has risen")
+    learn: Learn[Literal["beta", "gamma", "tau", "tau_a", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, a, beta, gamma, threshold):
@@ -136,6 +139,7 @@ class FireFirstCubaLIF(Neuron):
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
     emit: Option[Emit] = _emitting()
+    learn: Learn[Literal["alpha", "beta", "tau_mem", "tau_syn", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, i, alpha, beta, threshold, emit):
@@ -159,6 +163,7 @@ class ClampedLI(Neuron):
     tau: Time = Time("beta", "time constant of the membrane")
     dt: Option[float] = step_length()
     v = State(0.0, "membrane")
+    learn: Learn[Literal["beta", "tau"]] = Learn()
 
     @staticmethod
     def rule(x, v, beta):

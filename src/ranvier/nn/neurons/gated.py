@@ -16,7 +16,7 @@ from ranvier.surrogate import Surrogate
 
 
 class _Membrane(Neuron):
-    """The part of the gated neuron that has memory; all parameters are logits."""
+    """The membrane of the gated neuron; all parameters are logits."""
 
     alpha, gamma, tau, threshold = Param(0.0), Param(0.0), Param(0.0), Param(0.0)
     linear_decay, v_subreset = Param(0.0), Param(0.0)

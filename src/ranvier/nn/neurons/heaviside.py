@@ -1,6 +1,8 @@
-"""The spike alone: no memory."""
+"""The spike alone: no state."""
 
-from ranvier.nn.neuron import Neuron, Param
+from typing import Literal
+
+from ranvier.nn.neuron import Learn, Neuron, Param
 from ranvier.ops import spike
 
 
@@ -15,6 +17,7 @@ class Heaviside(Neuron):
     """
 
     threshold: Param = Param(1.0, "input at which a spike is fired")
+    learn: Learn[Literal["threshold"]] = Learn()
 
     @staticmethod
     def rule(x, threshold):

@@ -1,6 +1,8 @@
 """Integrate and fire: no leak."""
 
-from ranvier.nn.neuron import Neuron, Option, Param, State
+from typing import Literal
+
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
 
@@ -21,6 +23,7 @@ class IF(Neuron):
     v = State(0.0, "membrane")
     reset: Option[Reset] = resetting()
     detach_reset: Option[bool] = detaching()
+    learn: Learn[Literal["threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, threshold, reset):

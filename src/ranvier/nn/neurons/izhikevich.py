@@ -1,10 +1,10 @@
 """Izhikevich's neuron."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from ranvier.nn.declare import step_length
-from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State
 from ranvier.nn.neurons.quadratic import check_parabola
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import minimum, spike
@@ -39,6 +39,7 @@ class Izhikevich(Neuron):
     w = State(0.0, "recovery current")
     reset: Option[Reset] = resetting("zero")
     detach_reset: Option[bool] = detaching()
+    learn: Learn[Literal["a", "a0", "b", "tau", "tau_w", "threshold", "v_critical", "v_reset", "v_rest"]] = Learn()
 
     @staticmethod
     def rule(x, v, w, tau, a0, v_rest, v_critical, tau_w, a, b, threshold, v_reset, reset, dt):

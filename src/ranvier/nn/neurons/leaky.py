@@ -1,7 +1,9 @@
-"""Leaky membranes: with a spike, and as a readout without."""
+"""Leaky integrate-and-fire, and the leaky integrator without spikes, a readout."""
+
+from typing import Literal
 
 from ranvier.nn.declare import step_length
-from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State, Time
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
 
@@ -26,6 +28,7 @@ class LIF(Neuron):
     v = State(0.0, "membrane")
     reset: Option[Reset] = resetting()
     detach_reset: Option[bool] = detaching()
+    learn: Learn[Literal["beta", "tau", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, beta, threshold, reset):
@@ -48,6 +51,7 @@ class LI(Neuron):
     tau: Time = Time("beta", "time constant of the membrane")
     dt: Option[float] = step_length()
     v = State(0.0, "membrane")
+    learn: Learn[Literal["beta", "tau"]] = Learn()
 
     @staticmethod
     def rule(x, v, beta):

@@ -1,10 +1,10 @@
-"""Neurons that say more than one bit: ternary spikes, and whole numbers."""
+"""Neurons whose output is more than one bit: ternary spikes, and whole numbers."""
 
-from typing import Any
+from typing import Any, Literal
 
 from ranvier.nn.declare import step_length
 from ranvier.nn.length import count
-from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State, Time
 from ranvier.nn.neurons.parametric import charge, charging
 from ranvier.nn.reset import Reset, detaching, made, resetting
 from ranvier.ops import clamp, inject, round, spike
@@ -42,6 +42,7 @@ class TernaryLIF(Neuron):
     )
     detach_reset: Option[bool] = detaching()
     decay_input: Option[bool] = charging()
+    learn: Learn[Literal["leak", "rest", "tau", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, leak, threshold, rest, reset, decay_input):
@@ -72,6 +73,7 @@ class IntegerLIF(Neuron):
     reset: Option[Reset] = resetting("subtract")
     detach_reset: Option[bool] = detaching()
     levels: Option[int] = Option(4, "the largest number of spikes in a step", check=count)
+    learn: Learn[Literal["leak", "tau", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, leak, threshold, reset, levels):

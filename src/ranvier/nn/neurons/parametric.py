@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ranvier.nn.declare import step_length
-from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.declare import Names, step_length
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State, Time
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import maximum, sigmoid, spike, tanh
 from ranvier.surrogate import Surrogate
@@ -46,6 +46,7 @@ class RestLIF(Neuron):
     reset: Option[Reset] = resetting("zero")
     detach_reset: Option[bool] = detaching()
     decay_input: Option[bool] = charging()
+    learn: Learn[Literal["leak", "rest", "tau", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, leak, threshold, rest, reset, decay_input):
@@ -98,7 +99,7 @@ class ParametricLIF(Neuron):
         detach_reset: bool = False,
         decay_input: bool = True,
         surrogate: Surrogate | None = None,
-        learn: Sequence[str] = ("rate",),
+        learn: Names[Literal["rate", "rest", "tau", "threshold"]] = ("rate",),
         shape: Sequence[int] | int | None = None,
     ):
         super().__init__(
@@ -132,6 +133,7 @@ class KLIF(Neuron):
     detach_reset: Option[bool] = detaching()
     decay_input: Option[bool] = charging()
     scale_reset: Option[bool] = Option(False, "reset v / k by threshold / k")
+    learn: Learn[Literal["k", "leak", "rest", "tau", "threshold"]] = Learn()
     learned = ("k",)
 
     @staticmethod
@@ -182,6 +184,7 @@ class AnalogLIF(Neuron):
     decay_input: Option[bool] = charging()
     act: Option[Activation] = Option("relu", "the output's function", make=_activation, choices=tuple(ACTIVATIONS))
     from_threshold: Option[bool] = Option(True, "whether it is of v - threshold, or of v")
+    learn: Learn[Literal["leak", "rest", "tau", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, leak, threshold, rest, reset, decay_input, act):
@@ -209,6 +212,7 @@ class ComplementaryLIF(Neuron):
     threshold: Param = Param(1.0, "membrane at which a spike is fired")
     v = State(0.0, "membrane")
     m = State(0.0, "complementary state")
+    learn: Learn[Literal["leak", "tau", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, m, leak, threshold):

@@ -1,4 +1,4 @@
-"""A rule as lines for reading: it is run on values that print themselves."""
+"""The equations of a rule as readable lines: the rule is run on values that print what is done to them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,7 +8,7 @@ _COMPARED = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 class Printed:
-    """A value that knows only how it is written; `rank` is how tightly its last operation binds."""
+    """A value that is only text; `rank` is the precedence of its last operation, for brackets."""
 
     def __init__(self, text: str, rank: int, lines: list[str]):
         self.text, self.rank, self.lines = text, rank, lines
@@ -52,7 +52,7 @@ class Printed:
 
 
 def equations(rule: Callable, names: Iterable[str], form: Any) -> str:
-    """The lines that `rule` writes down about values of these names."""
+    """The equations of `rule`, one a line, for values of these names."""
     lines: list[str] = []
     values = {n: Printed(n, 3, lines) for n in names}
     rule(**values)

@@ -1,11 +1,11 @@
-"""Membranes that run away by themselves: quadratic and exponential integrate-and-fire."""
+"""Neurons with an upstroke of their own: quadratic and exponential integrate-and-fire."""
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from ranvier.nn.declare import step_length
-from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import exp, minimum, spike
 
@@ -52,6 +52,7 @@ class QIF(Neuron):
     v = State("v_reset", "membrane")
     reset: Option[Reset] = resetting("zero")
     detach_reset: Option[bool] = detaching()
+    learn: Learn[Literal["a", "tau", "threshold", "v_critical", "v_reset", "v_rest"]] = Learn()
 
     @staticmethod
     def rule(x, v, tau, a, v_rest, v_critical, threshold, v_reset, reset, dt):
@@ -90,6 +91,7 @@ class EIF(Neuron):
     v = State("v_reset", "membrane")
     reset: Option[Reset] = resetting("zero")
     detach_reset: Option[bool] = detaching()
+    learn: Learn[Literal["delta", "tau", "theta", "threshold", "v_reset", "v_rest"]] = Learn()
 
     @staticmethod
     def rule(x, v, tau, delta, theta, v_rest, threshold, v_reset, reset, dt):

@@ -1,12 +1,17 @@
-"""Neurons that swing."""
+"""Resonate-and-fire neurons: membranes that oscillate."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import Tensor
 
 from ranvier.nn.arguments import positive
+from ranvier.nn.declare import Names
 from ranvier.nn.neuron import Neuron, Option, Param, State
 from ranvier.nn.reset import Reset, detaching, resetting
 from ranvier.ops import spike
+from ranvier.surrogate import Surrogate
 
 
 class ResonateAndFire(Neuron):
@@ -49,7 +54,20 @@ class ResonateAndFire(Neuron):
         low, high = super().bounds(name)
         return (1e-3, high) if name == "damping" else (low, high)
 
-    def __init__(self, b: float = -0.2, omega: float = 1.0, dt: float = 1.0, **given: Any):
+    def __init__(
+        self,
+        b: float = -0.2,
+        omega: float = 1.0,
+        dt: float = 1.0,
+        *,
+        threshold: float | Tensor = 1.0,
+        v_reset: float | Tensor = 0.0,
+        reset: Reset = "zero",
+        detach_reset: bool = False,
+        surrogate: Surrogate | None = None,
+        learn: Names[Literal["damping", "threshold", "turn", "v_reset"]] = (),
+        shape: Sequence[int] | int | None = None,
+    ):
         dt = positive("ResonateAndFire: dt", dt)
         if not isinstance(b, (int, float)) or not (math.isfinite(b) and b <= 0):
             raise ValueError(f"ResonateAndFire: b must be a number that is not above 0, got {b!r}")
@@ -57,4 +75,7 @@ class ResonateAndFire(Neuron):
             raise ValueError(
                 f"ResonateAndFire: omega dt must lie between -pi and pi, got {omega!r} * {dt!r}; take a smaller dt"
             )
-        super().__init__(damping=math.exp(b * dt), turn=math.tan(omega * dt / 2), **given)
+        super().__init__(
+            damping=math.exp(b * dt), turn=math.tan(omega * dt / 2), threshold=threshold, v_reset=v_reset,
+            reset=reset, detach_reset=detach_reset, surrogate=surrogate, learn=learn, shape=shape,
+        )  # fmt: skip

@@ -7,7 +7,7 @@ A layer of weights maps both alike (`ranvier.TimedMap`), so a step is exact howe
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from ranvier.nn.neuron import Neuron, Option, Param, State
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State
 from ranvier.ops import abs, exp, maximum, spike, stop, where
 
 Gradient = Literal["eventprop", "surrogate"]
@@ -18,7 +18,7 @@ def kappa(r: Any, tau_syn: Any, tau_mem: Any) -> Any:
     """What a unit jump of the synaptic current leaves on the membrane after r seconds.
 
     kappa(r) = tau_syn / (tau_syn - tau_mem) (exp(-r / tau_syn) - exp(-r / tau_mem)), and (r / tau) exp(-r / tau) where
-    the two time constants are equal. Written in words: r or the time constants are values of a rule, or tensors.
+    the two time constants are equal. Written in ops: r or the time constants are values of a rule, or tensors.
     """
     per_syn, per_mem = 1.0 / tau_syn, 1.0 / tau_mem  # products, since a division costs as much as ten of them
     x = r * (per_syn - per_mem)
@@ -64,7 +64,7 @@ class TimedLIF(_Timed):
 
     Inputs (xi, xv), each [T, B, *features]: the two halves of weighted timed spikes. Outputs (a, b) of the same shape.
     tau_mem, tau_syn > 0 in seconds. `gradient="eventprop"` differentiates the time of the spike; "surrogate" leaves the
-    network as it is and differentiates whether there is a spike, by the slope `surrogate`. `cut` guards grazing
+    network as it is and differentiates whether there is a spike, by `surrogate`. `cut` guards grazing
     spikes: the membrane's slope at the crossing counts as at least `cut` per tau_mem in the derivative.
     `target`: the layer that receives the spikes, when its time constants differ from this one's; it shares them.
     One spike per neuron and step at most: a second one waits for the start of the next.
@@ -88,14 +88,17 @@ class TimedLIF(_Timed):
     gradient: Option[Gradient] = Option("eventprop", "what is differentiated", choices=GRADIENTS)
     cut: Option[float] = Option(0.1, "least slope of a crossing in the derivative, per tau_mem", number=True)
     target: Option[Any] = Option(None, "the layer that receives the spikes", check=_target)
+    learn: Learn[Literal["tau_mem", "tau_syn", "threshold"]] = Learn()
 
-    def __init__(self, *, target: Any = None, **given: Any):
-        super().__init__(target=target, **given)
-        if target is not None:
-            for k in ("tau_mem", "tau_syn"):  # the same tensor, so that what the target learns is known here
-                shared = getattr(target, k)
-                delattr(self, f"{k}_to")
-                (self.register_parameter if k in target._parameters else self.register_buffer)(f"{k}_to", shared)
+    if not TYPE_CHECKING:  # type checkers make it from the declarations above
+
+        def __init__(self, *, target: Any = None, **given: Any):
+            super().__init__(target=target, **given)
+            if target is not None:
+                for k in ("tau_mem", "tau_syn"):  # the same tensor, so that what the target learns is known here
+                    shared = getattr(target, k)
+                    delattr(self, f"{k}_to")
+                    (self.register_parameter if k in target._parameters else self.register_buffer)(f"{k}_to", shared)
 
     def switch(self, gradient: Gradient) -> "TimedLIF":
         """Differentiate by `gradient` ("eventprop" or "surrogate") from now on; gives the layer back."""
@@ -141,6 +144,7 @@ class TimedLI(_Timed):
     tau_syn: Param = Param(5e-3, "time constant of the synaptic current in seconds", low=1e-12)
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
+    learn: Learn[Literal["tau_mem", "tau_syn"]] = Learn()
 
     @staticmethod
     def rule(xi, xv, v, i, tau_mem, tau_syn, dt):

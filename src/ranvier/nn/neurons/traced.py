@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ranvier.nn.declare import step_length
-from ranvier.nn.neuron import Neuron, Option, Param, State, Time
+from ranvier.nn.neuron import Learn, Neuron, Option, Param, State, Time
 from ranvier.ops import spike, where
 
 Update = Literal["linear", "exponential"]
@@ -57,6 +57,7 @@ class Traced(Neuron):
     v = State("rest", "membrane")
     trace = State(0.0, "trace of the spikes")
     wait = State(0.0, "steps of rest left")
+    learn: Learn[Literal["alpha", "gain", "rest", "rho", "tau_trace", "threshold"]] = Learn()
 
     def __init__(self, **given: Any):
         super().__init__(**given)
@@ -124,6 +125,7 @@ class TracedLIF(Traced):
     beta: Param = Param(0.9, "decay of the membrane per step", low=-1.0, high=1.0)
     tau: Time = Time("beta", "time constant of the membrane")
     update: Option[Update] = relaxing()
+    learn: Learn[Literal["alpha", "beta", "gain", "rest", "rho", "tau", "tau_trace", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, v, trace, wait, alpha, rest, threshold, refractory, rho, gain, beta, update):
@@ -151,6 +153,9 @@ class TracedALIF(Traced):
     tau_a: Time = Time("eta", "time constant of the threshold's rise")
     theta = State("threshold", "threshold now")
     update: Option[Update] = relaxing()
+    learn: Learn[
+        Literal["alpha", "beta", "eta", "gain", "kappa", "rest", "rho", "tau", "tau_a", "tau_trace", "threshold"]
+    ] = Learn()
 
     @staticmethod
     def rule(x, v, trace, wait, theta, alpha, rest, threshold, refractory, rho, gain, beta, kappa, eta, update):
@@ -176,6 +181,7 @@ class Fede(Traced):
 
     beta: Param = Param(0.9, "decay of the membrane per step: 1 - dt / tau", low=-1.0, high=1.0)
     update: Option[Update] = relaxing("exponential")
+    learn: Learn[Literal["alpha", "beta", "gain", "rest", "rho", "tau_trace", "threshold"]] = Learn()
 
     @staticmethod
     def rule(x, p, v, trace, wait, alpha, rest, threshold, refractory, rho, gain, beta, update):
