@@ -1,6 +1,6 @@
-"""What ails a spiking network: a look at every layer during one forward and backward pass, with advice.
+"""Find what is wrong with a spiking network: statistics of every layer in one forward and backward pass, with advice.
 
-`diagnose` measures, CHECKS say what is unwell about the measurements, and what to do. A new check is a line there.
+`diagnose` measures, CHECKS judge the measurements and say what to do. A new check is a line there.
 """
 
 import math

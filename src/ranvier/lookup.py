@@ -1,4 +1,4 @@
-"""An object that a user names from outside: `file.py:name`, or `package.module:name`."""
+"""Find an object by the name a user gives: `file.py:name`, or `package.module:name`."""
 
 import importlib
 import importlib.util

@@ -228,8 +228,8 @@ def piecewise_leaky_relu(width: float = 1.0, leak: float = 0.01) -> Surrogate:
 def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
     """g(u) = 4 / period sum over i = 1 ... terms of cos((2 i - 1) 2 pi u / period): a square wave's first terms.
 
-    The cosine of a multiple angle is made by Chebyshev's recurrence from that of the first, which is made of a series
-    around the nearest whole period.
+    Cosines of multiple angles follow from the first by Chebyshev's recurrence; the first is a series around the
+    nearest whole period.
     """
     _positive("fourier", terms=terms, period=period)
 
@@ -237,7 +237,7 @@ def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
         turns = u / period
         turns = turns - ops.round(turns)  # in [-1/2, 1/2]
         cosine = _cosine(turns)
-        double = 2.0 * (2.0 * cosine * cosine - 1.0)  # 2 cos 2a, which goes from one odd multiple to the next
+        double = 2.0 * (2.0 * cosine * cosine - 1.0)  # 2 cos(2 a): the factor from one odd multiple of a to the next
         before, now = cosine, cosine
         total = cosine
         for _ in range(int(terms) - 1):

@@ -1,8 +1,7 @@
-"""One way to write an autograd function.
+"""The base of all autograd functions of Ranvier.
 
-Every function of Ranvier is a `Function`: it reads what it saved once, gives first derivatives, and says so where
-somebody asks for second ones. What it gives out is memory of its own (`whole`, never a view), so that it can be
-changed in place like any other result.
+It reads its saved tensors once, gives first derivatives, and raises an error if second ones are asked for. Outputs are
+never views (see `whole`), so that a user can change them in place like any other tensor.
 """
 
 from collections.abc import Sequence
@@ -44,7 +43,7 @@ class Function(torch.autograd.Function):
 
 
 class _Once(torch.autograd.Function):
-    """A gradient that cannot be differentiated, tied to what it depends on."""
+    """A gradient that depends on its inputs, but raises an error if it is differentiated."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, *depends: Tensor | None) -> Tensor:
@@ -56,12 +55,12 @@ class _Once(torch.autograd.Function):
 
 
 def refuse(ctx: Any, *grads: Any) -> None:
-    """The derivative of an operator that is itself a derivative."""
+    """Raise the error for a second derivative of an operator that has first ones only."""
     raise RuntimeError(FIRST_ONLY)
 
 
 def whole(x: Tensor, shape: Sequence[int], stride: Sequence[int] | None = None) -> Tensor:
-    """x in another shape, or with other strides, not as a view: what a function gives out may be changed in place."""
+    """x in another shape or with other strides, but to torch no view, so that it may be changed in place."""
     if stride is None:
         return torch.ops.aten._unsafe_view(x, shape)
     return x.new_empty(0).set_(x.untyped_storage(), x.storage_offset(), shape, stride)

@@ -1,6 +1,6 @@
-"""What can carry a rule through time.
+"""What a backend is: a class that runs a rule over all steps, and says what it can do.
 
-A backend is a class of one file and a line in `BACKENDS`. Whoever wants to know what one can do asks it.
+To add one: its class in a file of its own, and a line in `BACKENDS` (`choose.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,18 +12,18 @@ from ranvier.derive.rule import Rule
 
 
 class Backend(Protocol):
-    """Carries a rule through time; `carry` is differentiable, the others are what it is made of."""
+    """Runs a rule over all steps; `carry` is differentiable."""
 
     name: ClassVar[str]
     description: ClassVar[str]
-    stages: ClassVar[bool] = False  # whether layers in a row may run as one on it
-    transforms: ClassVar[bool] = False  # whether torch.func (grad, vmap, ...) sees through it
+    stages: ClassVar[bool] = False  # whether neighbouring layers can run as a stage
+    transforms: ClassVar[bool] = False  # whether torch.func (grad, vmap, ...) works with it
 
     recurrence: ClassVar[Callable[..., Tensor] | None] = None
     """(c, x, back) -> v: a recurrence without reset, all steps at once, see `linear.py`."""
 
     def lacks(self, device: str) -> str | None:
-        """Why it cannot serve tensors on this type of device; None if it can."""
+        """Why it cannot run tensors on this type of device; None if it can."""
         ...
 
     def carry(
@@ -37,8 +37,8 @@ class Backend(Protocol):
 class Kernels(Backend, Protocol):
     """A backend whose forward and backward are kernels; torch sees them as one operator (`op.py`)."""
 
-    still: ClassVar[bool] = False  # whether a gradient that is the same at every step may come as one row
-    strided: ClassVar[bool] = False  # whether the rows of an input may lie anywhere, even all of them in one place
+    still: ClassVar[bool] = False  # whether a gradient that is equal at all steps may be given as one row
+    strided: ClassVar[bool] = False  # whether the steps of an input may have any stride, 0 too
 
     forward: ClassVar[Callable[..., tuple[list[Tensor], Tensor]]]
     """(rule, inputs, initial, params) -> outputs [T, N] each, final [S, N]; inputs [T, N] each, initial [S, N], params

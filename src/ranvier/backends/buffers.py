@@ -1,8 +1,8 @@
-"""Memory that is cheap to touch.
+"""Large results on memory that is used again.
 
-The first touch of a fresh page costs more than the kernel that fills it, and large tensors are given back to the
-system when they are freed, so every training step would pay again. Large results therefore come from buffers that
-are used again: when the last tensor on one dies, its memory waits here for the next result of that size.
+The operating system hands out fresh memory page by page, when a page is first written to; this costs more than the
+kernel that fills the page. Large tensors go back to the system when they are freed, so every training step would pay
+for it. Here the memory of a large tensor is kept when the tensor is freed, and given to the next result of that size.
 """
 
 import math
@@ -16,18 +16,18 @@ import torch
 from torch import Tensor
 
 LARGE = 4 << 20  # bytes from which a result comes from a buffer; below, the C library reuses memory by itself
-KEPT = 512 << 20  # bytes that may wait here at most
+KEPT = 512 << 20  # most bytes that are kept for later results
 
 _OF_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
 
 _local = threading.local()
 _lock = threading.Lock()
-_waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> buffers, the longest unused size first
-_returned: deque[tuple[int, np.ndarray]] = deque()  # not yet sorted in: tensors may die while the lock is held
+_waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> free buffers, oldest size first
+_returned: deque[tuple[int, np.ndarray]] = deque()  # not in _waiting yet: tensors may be freed under the lock
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """An uninitialised CPU tensor, on memory that was used before if there is some."""
+    """An uninitialised CPU tensor, on a free buffer if there is one of its size."""
     size = math.prod(shape) * dtype.itemsize
     poisoned = torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory  # type: ignore
     if size < LARGE or poisoned:
@@ -42,13 +42,13 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     lent = buffer[start : start + size]
     if dtype in _OF_NUMPY:
         lent = lent.view(_OF_NUMPY[dtype]).reshape(shape)
-    weakref.finalize(lent, _take_back, size, buffer).atexit = False  # the very array that the tensor keeps alive
-    x = torch.from_numpy(lent)  # no view to torch: it may be changed in place
+    weakref.finalize(lent, _take_back, size, buffer).atexit = False  # this array lives as long as the tensor does
+    x = torch.from_numpy(lent)  # to torch it is no view, so it may be changed in place
     return x if dtype in _OF_NUMPY else torch.ops.aten._unsafe_view(x.view(dtype), shape)
 
 
 def empty_like(x: Tensor) -> Tensor:
-    """An uninitialised tensor like x, with its axes in the same order in memory; on used memory if x is on the CPU."""
+    """An uninitialised tensor like x, its axes in the same order in memory; on a free buffer if x is on the CPU."""
     if x.device.type != "cpu":
         return torch.empty_like(x)
     order = sorted(range(x.dim()), key=lambda axis: -x.stride(axis))
@@ -56,14 +56,14 @@ def empty_like(x: Tensor) -> Tensor:
 
 
 def contiguous(x: Tensor) -> Tensor:
-    """x in one piece, the last axis fastest; a copy goes to used memory if x is on the CPU."""
+    """x in one piece, the last axis fastest; a copy goes to a free buffer if x is on the CPU."""
     if x.is_contiguous() or x.device.type != "cpu":
         return x.contiguous()
     return empty(x.shape, x.dtype).copy_(x)
 
 
 def _take_back(size: int, buffer: np.ndarray) -> None:
-    """The memory of a tensor that died: at any moment, perhaps while this very thread is below."""
+    """Take the buffer of a freed tensor. It may be called at any moment, even while this thread holds the lock."""
     _returned.append((size, buffer))
     if _lock.acquire(blocking=False):
         try:
@@ -73,7 +73,7 @@ def _take_back(size: int, buffer: np.ndarray) -> None:
 
 
 def _sort_in() -> None:
-    """What came back joins what waits, of which no more than KEPT bytes are held."""
+    """Move returned buffers to `_waiting`, and free the oldest above KEPT bytes."""
     while _returned:
         size, buffer = _returned.popleft()
         _waiting.setdefault(size, []).append(buffer)
@@ -86,7 +86,7 @@ def _sort_in() -> None:
 
 
 def scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A tensor of this thread, with anything in it, valid until the next call with the same name and dtype."""
+    """An uninitialised tensor of this thread, valid until the next call with the same name and dtype."""
     kept: dict = _local.__dict__
     size = math.prod(shape)
     held = kept.get((name, dtype))

@@ -1,4 +1,4 @@
-"""Which backend carries a rule, and why not another."""
+"""Which backend runs a rule, and why."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from ranvier.derive.rule import Rule
 
 op.kernels.update({k.name: k for k in (Numba(), Triton())})
 BACKENDS: dict[str, Backend] = {**op.kernels, Reference.name: Reference()}
-"""All backends; the first that can serve a tensor is chosen."""
+"""All backends; the first that can run on a tensor's device is chosen."""
 
 PLAIN = op.PLAIN
 
@@ -28,7 +28,7 @@ _here = threading.local()  # the backend forced in this thread
 def backend(name: str) -> Iterator[None]:
     """Force one backend for every neuron within this block: "numba" (CPU), "triton" (GPU) or "reference".
 
-    A backend that cannot serve a call raises ValueError with the reason; nothing is changed silently.
+    ValueError with the reason if that backend cannot run a call; it never falls back to another.
 
     >>> import torch, ranvier
     >>> with ranvier.backend("reference"):
@@ -53,13 +53,13 @@ class Choice:
 
 
 def transformed() -> bool:
-    """Whether torch.func runs this (grad, vmap, ...), which sees through torch operations only."""
+    """Whether a transform of torch.func (grad, vmap, ...) is active; these can differentiate torch operations only."""
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def fuses(x: Tensor) -> bool:
-    """Whether layers may do more than torch operations with x: its backend has stages, autocast is off, and nobody
-    traces what is done (torch.compile, torch.func, torch.jit, dispatch modes)."""
+    """Whether layers may run as stages on x: its backend has stages, autocast is off, and nothing traces the operations
+    (torch.compile, torch.func, torch.jit, dispatch modes)."""
     return not op.traced([x]) and chosen(x).stages and not torch.is_autocast_enabled(x.device.type)
 
 
@@ -69,7 +69,7 @@ def stages(x: Tensor) -> str | None:
 
 
 def chosen(like: Tensor) -> Backend:
-    """The backend for tensors like this one."""
+    """The backend for tensors on the device of this one."""
     forced, device = getattr(_here, "forced", None), like.device.type
     if forced is None:
         return next(b for b in BACKENDS.values() if b.lacks(device) is None and (b.transforms or not transformed()))
@@ -95,7 +95,7 @@ def choose(like: Tensor) -> Choice:
 
 
 def carry(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:
-    """Carry a rule through time on the backend of its tensors.
+    """Run a rule over all steps, on the backend of its tensors.
 
     inputs [T, B, *F] each, state [B, *F] each (float32, or float64 for such inputs), params broadcastable to [*F];
     gives outputs [T, B, *F] each, in the dtype of the inputs, and the state after the last step.

@@ -1,7 +1,8 @@
-"""A rule on the CPU: rows printed for Numba, tiles of neurons spread over threads.
+"""The CPU backend: a rule printed as Python functions for Numba, run on tiles of neurons by several threads.
 
-Forward moves 4 bytes in and 4 out per neuron and step; backward reads the input again instead of keeping a trail of
-states (8 bytes in, 4 out). Both should run at the speed of memory; see `benchmarks/run.py neuron`.
+Forward reads 4 bytes and writes 4 per neuron and step. Backward does not save the states of every step; it reads the
+input again and recomputes them (8 bytes read, 4 written). Both should be limited by the speed of memory alone; see
+`benchmarks/run.py neuron`.
 """
 
 import hashlib
@@ -26,14 +27,14 @@ from ranvier.derive.trace import Graph
 
 log = logging.getLogger("ranvier")
 
-TILE = 1024  # neurons walked back through time together: their rows stay in the first cache
-WIDE = 4096  # the same forward, which keeps no trail: longer rows suit the memory's prefetching (1.7 times as fast)
-CACHE = 512 * 1024  # bytes a tile's trail may take: a usual second cache
-WORTH = 200_000  # neurons times steps below which one thread is quicker than two (about 0.3 ms)
+TILE = 1024  # neurons per tile in backward: their rows stay in the L1 cache
+WIDE = 4096  # neurons per tile in forward, which saves no states: longer rows are prefetched better (1.7 times as fast)
+CACHE = 512 * 1024  # most bytes that the states of a tile may take: a usual L2 cache
+WORTH = 200_000  # below this many neurons times steps one thread is faster than two (about 0.3 ms)
 
 
 class Rows:
-    """Prints one row function: loads before the loop over neurons, operations in it, stores at its end."""
+    """Prints one function that computes one step of a row of neurons: loads, then operations, then stores."""
 
     def __init__(self, name: str, arguments: str, graph: Graph):
         self.graph, self.head, self.load, self.store, self.rows = graph, [], [], [], {}
@@ -41,44 +42,43 @@ class Rows:
         self.used = graph.reads
 
     def array(self, name: str, where: str) -> None:
-        """`name` is one number per neuron, at `where`."""
+        """Declare `name` as an array with one number per neuron, read from `where`."""
         if name in self.used:
             self.load.append(f"{name} = {self._at(where)}[n]")
 
     def number(self, name: str, where: str) -> None:
-        """`name` is one number for all."""
+        """Declare `name` as one number for all neurons."""
         if name in self.used:
             self.head.append(f"{name} = {where}")
 
     def write(self, k: int, where: str, add: bool = False) -> None:
-        """Output k of the graph goes to `where`."""
+        """Store output k of the graph in `where`, or add it to what is there."""
         self.store.append(f"{self._at(where)}[n] {'+' if add else ''}= {operand(self.graph.outputs[k])}")
 
     def _at(self, where: str) -> str:
-        """A name for the row at `where`: one name for one place, else the compiler fears that two rows overlap."""
+        """The variable that holds the row at `where`. There is one per row: with two, the compiler would have to assume
+        that they overlap, and could not vectorise."""
         if where not in self.rows:
             self.rows[where] = f"row{len(self.rows)}"
             self.head.append(f"{self.rows[where]} = {where}")
         return self.rows[where]
 
     def _split(self) -> tuple[list[str], list[str]]:
-        """The operations on numbers for all, which stand before the loop, and those that differ from neuron to
-        neuron.
-        """
+        """Operations with one result for all neurons, which go before the loop, and those inside it."""
         vary = {line.partition(" = ")[0] for line in self.load}
-        once, each = [], []
+        before, each = [], []
         for op, line in zip(self.graph.ops, lines(self.graph), strict=True):
             if vary.isdisjoint(op.args):
-                once.append(line)
+                before.append(line)
             else:
                 vary.add(op.out)
                 each.append(line)
-        return once, each
+        return before, each
 
     def text(self) -> str:
-        once, each = self._split()
-        inner = self.load + each + self.store or ["pass"]  # a rule without state has nothing to advance
-        body = ["w = hi - lo", *self.head, *once, "for n in range(w):", *(f"    {line}" for line in inner)]
+        before, each = self._split()
+        inner = self.load + each + self.store or ["pass"]  # a rule without states has nothing to recompute
+        body = ["w = hi - lo", *self.head, *before, "for n in range(w):", *(f"    {line}" for line in inner)]
         return "\n".join(["@compiled", self.signature, *(f"    {line}" for line in body)]) + "\n"
 
 
@@ -164,7 +164,7 @@ def _module(name: str, rows: str, dtype: torch.dtype, more: str) -> ModuleType:
 
 
 def composed(name: str, dtype: torch.dtype, *parts: str) -> ModuleType:
-    """A module of the common kernels in a precision, and the parts behind them."""
+    """The text of the common kernels in one precision followed by `parts`, loaded as a module."""
     named = ops(dtype).__name__
     kernels = _text("numba_kernels.py").replace("ranvier.backends.numba_ops", named)
     return load(name, "\n\n".join((kernels, f"from {named} import *", *parts)))
@@ -172,7 +172,7 @@ def composed(name: str, dtype: torch.dtype, *parts: str) -> ModuleType:
 
 @cache
 def ops(dtype: torch.dtype) -> ModuleType:
-    """What the ops of a rule mean in a precision."""
+    """The module of the ops of a rule, compiled for one precision."""
     text = _text("numba_ops.py")
     return load("words", text if dtype == torch.float32 else text.replace("real = np.float32", "real = np.float64"))
 
@@ -293,7 +293,7 @@ def plan(steps: int, states: int, size: int) -> tuple[int, int]:
 
 
 class Numba(Kernels):
-    """Tiles of neurons, each walked through time on one of the CPU's threads."""
+    """The CPU backend: each thread takes tiles of neurons through all steps."""
 
     name, description, stages, still = "numba", "Numba, tiles of neurons on CPU threads", True, True
     forward, backward = staticmethod(forward), staticmethod(backward)

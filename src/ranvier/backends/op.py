@@ -1,8 +1,8 @@
-"""The torch operator: a rule carried through time by a kernel, with its derivative.
+"""The torch operator that runs a rule over all steps by a kernel, and its derivative.
 
 One pair, `ranvier::scan` and `ranvier::scan_backward`, serves every rule; a rule is named by its key, a backend by its
-name. Only the inputs, the initial state and the parameters are kept for backward. Through torch's dispatcher a custom
-operator takes half as long again for a small layer; `carry` goes that way only where operators are traced.
+name. Only the inputs, the initial state and the parameters are saved for backward. Calling a custom operator through
+torch's dispatcher makes a small layer half as slow again, so `carry` does it only while operators are traced.
 """
 
 import math
@@ -26,7 +26,7 @@ kernels: dict[str, Kernels] = {}
 
 
 def register(rule: Rule) -> str:
-    """Make a rule known to the operator; the key names it there."""
+    """Enter a rule in the operator's table, under its key."""
     rules.setdefault(rule.key, rule)
     if rule.hoisted is not None:
         register(rule.hoisted[1])
@@ -46,8 +46,8 @@ def carry(
 
 
 def _hoisted(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[Rule, Sequence[Tensor]]:
-    """What a rule makes of parameters that differ from neuron to neuron, computed before the first step; of single
-    numbers a kernel does it once by itself.
+    """The rule and its parameters after the hoisted operations, if a parameter differs from neuron to neuron; for
+    single numbers the kernel itself computes them before its loop.
     """
     if rule.hoisted is None:
         return rule, params
@@ -60,8 +60,8 @@ def _hoisted(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[
 
 
 def traced(tensors: Sequence[Tensor]) -> bool:
-    """Whether somebody writes down what is done with these tensors (torch.compile, torch.jit, a dispatch mode), or they
-    are of a kind that decides for itself: then it has to be an operator."""
+    """Whether operations on these tensors are being traced (torch.compile, torch.jit, a dispatch mode), or the tensors
+    are of a subclass with its own dispatch. Then the kernel must be called as an operator."""
     return (
         torch.compiler.is_compiling()
         or bool(torch._C._len_torch_dispatch_stack())  # type: ignore
@@ -88,7 +88,7 @@ def _flat(
 ) -> tuple[list, Tensor, list]:
     """[T, B, *F] -> [T, N]; parameters to one number, or one per neuron, in the dtype of the state.
 
-    strided: whether rows may lie anywhere in memory, or be one and the same, as long as each is in one piece.
+    strided: whether the step axis may have any stride, 0 too; each row itself must be contiguous.
     """
     steps, shape, dtype = inputs[0].shape[0], inputs[0].shape[1:], initial.dtype
     neurons = math.prod(shape)
@@ -146,7 +146,7 @@ def _gradients_marked(
         return [*given, grads[-1].to(initial.dtype).clone(), *map(torch.zeros_like, kept)]
     x, s, p = _flat(inputs, initial, params, carried.strided)
     neurons = x[0].shape[1]
-    still = [carried.still and y.stride(0) == 0 for y in grads[:-1]]  # as a mean over time gives it
+    still = [carried.still and y.stride(0) == 0 for y in grads[:-1]]  # stride 0: as a mean over time gives it
     g = [contiguous(y[:1] if one else y).view(-1, neurons) for y, one in zip(grads[:-1], still, strict=True)]
     g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
     g_inputs, g_initial, rows = carried.backward(rules[rule], x, s, p, g, g_final, tuple(wanted), *marks)

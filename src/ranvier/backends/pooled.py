@@ -1,4 +1,4 @@
-"""A rule on pictures and the pool behind it, on the CPU, in one pass: the spikes of full size are never in memory.
+"""A rule on pictures and the pool after it, on the CPU, in one pass: the spikes of full size are never in memory.
 
 Pictures are channels last; `pooled_kernels.py` tells how they are cut into tiles. Backward needs the input and the
 pooled output; states and spikes are computed again.
@@ -109,7 +109,7 @@ def module(
     still: bool,
     wanted: tuple[bool, ...] | None = None,
 ) -> ModuleType:
-    """The compiled code of a rule and its pool: forward, or, told which gradients are wanted, backward."""
+    """The compiled code of a rule and its pool: forward, or, for the wanted gradients, its backward."""
     at = (rule.key, dtype, wide, size.kind, size.window, still, wanted)
     if at not in _modules:
         rows = _forward_rows(rule, wide, still) if wanted is None else _backward_rows(rule, wide, wanted, still)

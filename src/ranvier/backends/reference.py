@@ -1,4 +1,6 @@
-"""The loop anyone can read; it judges the others. Any device, any float dtype, differentiable as often as you like."""
+"""The reference: a plain loop, with which all other backends are compared. It runs on any device, in any float dtype,
+and can be differentiated any number of times.
+"""
 
 from collections.abc import Sequence
 
@@ -11,7 +13,7 @@ from ranvier.ops import spike_derivative
 
 
 class Reference(Backend):
-    """The loop, on any device."""
+    """The plain loop over time, in torch operations, on any device."""
 
     name, description, transforms = "reference", "a loop of torch operations", True
 
@@ -41,7 +43,7 @@ def scan(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: 
 
 
 def _tensor(value: Tensor | float, like: Tensor) -> Tensor:
-    """A rule may give a plain number where a tensor is wanted, or one of a parameter's smaller shape."""
+    """The value that a rule gave, as a tensor of full shape; a rule may give a plain number, or a smaller tensor."""
     if isinstance(value, Tensor):
         return value if value.shape == like.shape else value.expand_as(like)
     return torch.full_like(like, value)

@@ -1,8 +1,9 @@
-"""One step of a whole network as one compiled call: what a stream of small layers needs.
+"""One step of a whole network as one compiled call, for fast streams of small layers.
 
-A network is a list of `Layer`: a linear map, the map of its own last output, the rule of its neurons, each of which may
-be absent. The step is printed for the kinds of its layers, and compiled once for all sizes: what differs comes in a
-table of addresses and sizes. Weights and parameters are read where they lie, so whoever changes them in place is heard.
+A network is a list of `Layer`s: a linear map, a linear map of the layer's last output, and the rule of its neurons;
+each may be absent. The code depends on the kinds of layers alone, so it is compiled once for all sizes; sizes and
+addresses of arrays are passed in a table. Weights and parameters are read from their own memory at each step, so
+changes in place take effect.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from ranvier.derive.source import load
 
 @dataclass(frozen=True)
 class Layer:
-    """What stands in a row of a network; weight [N, K], bias [N], back [N, N], params [1] or [N] with their limits."""
+    """One layer: weight [N, K], bias [N], back [N, N], params [1] or [N] with their limits."""
 
     weight: Tensor | None = None
     bias: Tensor | None = None
@@ -31,12 +32,12 @@ class Layer:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All that is read where it lies."""
+        """The tensors that are read from their own memory."""
         return [t for t in (self.weight, self.bias, self.back, *(p for p, _, _ in self.params)) if t is not None]
 
 
 class Step:
-    """One step of layers for inputs [batch, width], which remembers their states."""
+    """The compiled step of a list of layers for inputs [batch, width]; it stores their states."""
 
     def __init__(self, layers: Sequence[Layer], batch: int, width: int, dtype: torch.dtype):
         self.layers, self.batch, self.dtype = layers, batch, dtype
@@ -64,7 +65,7 @@ class Step:
         return f"table[{len(self._table) - 1}]"
 
     def _room(self, *shape: int) -> Tensor:
-        """Memory of this step."""
+        """A new array that belongs to this step."""
         self._held.append(torch.zeros(shape, dtype=self.dtype))
         return self._held[-1]
 
@@ -72,7 +73,7 @@ class Step:
         return self._slot(t.data_ptr())
 
     def _product(self, lines: list[str], layer: Layer, x: str, columns: int, width: int, out: str | None) -> str:
-        """The lines of a linear map of the numbers at x; where its result is."""
+        """Print a linear map of the numbers at x; gives the place of the result."""
         assert layer.weight is not None
         bias = self._room(width) if layer.bias is None else layer.bias
         k, n, u = self._slot(columns), self._slot(width), out or self._at(self._room(self.batch, width))
@@ -81,7 +82,7 @@ class Step:
         return u
 
     def _neurons(self, lines: list[str], layer: Layer, u: str, width: int, out: str | None, row: str) -> str:
-        """The lines of neurons driven by the numbers at u; where their output is."""
+        """Print neurons with the input at u; gives the place of their output."""
         assert layer.rule is not None
         n, numbers, count = self._slot(width), self._slot(self.batch * width), len(layer.rule.states)
         z = out or self._at(self._room(self.batch, width))
@@ -109,7 +110,7 @@ class Step:
         return z
 
     def _param(self, param: Tensor, low: float, high: float, width: int) -> str:
-        """A parameter as a row takes it: one number, or one for each neuron of the batch."""
+        """A parameter in the form that a row takes: one number, or one for each neuron of the batch."""
         limits = self._room(2)
         limits.copy_(torch.tensor([low, high]))
         size = 1 if param.numel() == 1 else self.batch * width

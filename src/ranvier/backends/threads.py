@@ -1,4 +1,4 @@
-"""Spread tiles of neurons over threads: a pool per process, of which the caller is one."""
+"""Run tiles of neurons on several threads: a pool of threads per process, and the calling thread."""
 
 import itertools
 import os
@@ -13,7 +13,7 @@ _lock = threading.Lock()
 
 
 def _forget() -> None:
-    """A forked child has none of its parent's threads."""
+    """Drop the pool after a fork: the child process has none of its parent's threads."""
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
 
@@ -32,8 +32,8 @@ def _workers() -> ThreadPoolExecutor:
 def spread(work: Callable[[int, int], None], total: int, tile: int, worth: bool) -> None:
     """Run `work(lo, hi)` over 0..total in whole tiles, on as many threads as torch may use.
 
-    With `worth` false (too little to do) the caller does it alone. Threads take pieces as they get free, several
-    pieces each, so that a thread that the machine holds up does not hold up the others.
+    With `worth` false (too little work) the calling thread does it alone. The work is cut into several pieces per
+    thread, which threads take as they become free, so that one slow thread does not delay the others.
     """
     threads = min(torch.get_num_threads(), -(-total // tile))
     if threads < 2 or not worth:
@@ -50,5 +50,5 @@ def spread(work: Callable[[int, int], None], total: int, tile: int, worth: bool)
     helpers = [_workers().submit(take) for _ in range(threads - 1)]
     take()
     for helper in helpers:
-        if not helper.cancel():  # not begun: nothing is left for it
+        if not helper.cancel():  # it had not begun, and no work is left
             helper.result()

@@ -26,7 +26,7 @@ def _peaks(values: Tensor, share: float, per_channel: bool) -> Tensor:
     rows = values.transpose(0, 1).flatten(1) if per_channel else values.reshape(1, -1)
     k = max(1, math.ceil(share * rows.shape[1]))
     peaks = rows.kthvalue(k, dim=1).values
-    # a channel that hardly ever speaks: the percentile would silence it, and its few spikes may matter
+    # a channel that is rarely active: the percentile would silence it, and its few spikes may matter
     peaks = torch.where(peaks > 0, peaks, rows.max(1).values)
     return peaks.reshape(-1, *(1,) * (values.dim() - 2)) if per_channel else peaks[0]
 

@@ -1,4 +1,4 @@
-"""Rates become spikes: any activation whose output is a firing rate, carried by spikes of the same mean."""
+"""Spiking forms of ordinary activations: spikes whose mean over time is what the activation gives."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +18,10 @@ from ranvier.surrogate import atan
 
 
 def _rule(rectify: bool, traced: bool) -> Rule:
-    """The step, on rates or (rectify) on what relu makes a rate of: then no tensor of rates is ever made."""
+    """One step. Its input is a rate, or (rectify) the input of a relu, which is then computed inside the kernel."""
 
     def step(x: Any, v: Any, dt: Any) -> tuple[tuple, tuple]:
-        rate = where(x <= 0.0, 0.0, x) if rectify else x  # written so that NaN stays NaN, as in torch
+        rate = where(x <= 0.0, 0.0, x) if rectify else x  # in this form NaN stays NaN, as in torch
         v = v + rate * dt
         n = floor(v)
         v = v - n
@@ -36,7 +36,7 @@ _RULES = {(rectify, traced): _rule(rectify, traced) for rectify in (False, True)
 
 
 class _Rectified(torch.autograd.Function):
-    """The spikes of relu(x), with the derivative of relu: one pass over memory each way."""
+    """The spikes of relu(x), with the derivative of relu."""
 
     generate_vmap_rule = True
 

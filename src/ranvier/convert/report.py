@@ -50,7 +50,7 @@ class Report:
 
 
 class _Tally:
-    """What one layer of neurons did, over all samples."""
+    """Sums over all samples for one layer of neurons."""
 
     def __init__(self):
         self.total: Any = 0.0  # of the batch under way: the sum of the spikes' heights
@@ -63,7 +63,7 @@ class _Tally:
         self.total, self.height = self.total + z.sum(0), height
 
     def close(self, steps: int, wanted: Tensor) -> None:
-        """The end of one batch, whose ReLU gave `wanted` [B, *features]."""
+        """End a batch whose ReLU in the trained network gave `wanted` [B, *features]."""
         fired = (self.total / self.height).round()
         self.off += (self.total / steps - wanted).abs().sum().item()
         self.rate += wanted.abs().sum().item()

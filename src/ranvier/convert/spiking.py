@@ -18,7 +18,7 @@ class RateIF(Neuron):
 
     v = v + x;  z = threshold where v >= threshold, else 0;  v = v - z;  gives z.
 
-    x [T, B, *features] -> z of the same shape, spikes of the height of the threshold: the layers behind need no new
+    x [T, B, *features] -> z of the same shape, spikes of the height of the threshold: the layers after it need no new
     weights. v begins at half a threshold, so that after T steps the mean is relu(x) *rounded* to a whole number of
     spikes; it cannot be above the threshold. threshold: a number, or a tensor broadcastable to the features.
     Rueckauer et al., Conversion of continuous-valued deep networks, 2017; Deng & Gu, Optimal conversion, 2021.

@@ -175,7 +175,7 @@ def _places(name: str, x: Tensor, neurons: int, low: float, high: float) -> Tens
 
 
 def _one_spike(step: Tensor, steps: int) -> Tensor:
-    """step `[B, *features]` -> spikes `[T, B, *features]`; no spike where the step is none of 0..T-1."""
+    """step `[B, *features]` -> spikes `[T, B, *features]`; no spike if the step is not between 0 and T - 1."""
     return (step == torch.arange(steps, device=step.device).view(-1, *[1] * step.ndim)).to(torch.float32)
 
 

@@ -16,7 +16,8 @@ from ranvier.extras import needed
 
 
 class Recordings(NamedTuple):
-    """The three parts of a set of recordings. Choose by `validation`, report `test`."""
+    """The three parts of a set of recordings. Choose settings by results on `validation`;
+    report those on `test`."""
 
     train: Packed
     validation: Packed

@@ -24,7 +24,7 @@ class Split(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """The three parts of a data set. Choose by `validation`, report `test`."""
+    """The three parts of a data set. Choose settings by results on `validation`; report those on `test`."""
 
     train: Split
     validation: Split

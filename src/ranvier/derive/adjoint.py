@@ -8,13 +8,14 @@ from ranvier.derive.trace import CONDITIONS, SPIKES, Graph, Op, Operand, Symbol,
 
 
 def _div(g: Any, y: Any, a: Any, b: Any) -> tuple:
-    """One reciprocal instead of two divisions; where b is one number for all neurons, it stands before their loop."""
+    """The gradients of a / b, with one reciprocal instead of two divisions; if b is one number for all neurons, the
+    reciprocal is computed before the loop over neurons."""
     g_a = g * (1.0 / b)
     return g_a, -(g_a * y)
 
 
 def _shared(g: Any, tie: Any, not_a: Any, not_b: Any) -> tuple:
-    """The chosen operand gets the gradient; where both are equal, each gets half."""
+    """The gradients of minimum and maximum: the chosen operand gets it all; equal operands get half each."""
     each = ops.where(tie, 0.5 * g, g)
     return ops.where(not_a, 0.0, each), ops.where(not_b, 0.0, each)
 
@@ -81,8 +82,8 @@ def adjoint(
     needs no other value of the forward pass. `surrogate` takes the distance to threshold, then the inputs that
     `numbers` names. `varying` are the inputs that differ from step to step.
 
-    A zero gradient stays zero whatever factor it meets: a branch that `where` did not take, or a state that nobody
-    reads, adds nothing, even where it is infinite or NaN.
+    A zero gradient times an infinite or NaN factor counts as zero. So a branch that `where` did not take, or a state
+    that nobody reads, never adds NaN.
     """
     graph = graph.keeping(graph.outputs).numbered()
     tracer = Tracer(ops=graph.ops)
@@ -103,7 +104,7 @@ def pulled(
 ) -> dict[str, Any]:
     """The gradients of all values of a graph, recorded by `tracer`, from the gradients `seeds` of some of them.
 
-    A gradient is a symbol or, where a seed is a plain number, perhaps a number too.
+    A gradient is a symbol; it may be a plain number if a seed is one.
     """
     steep, gradient = unbounded(graph, varying), dict[str, Any]()
 

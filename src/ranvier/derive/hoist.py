@@ -1,4 +1,7 @@
-"""Operations on parameters alone give the same in every step: the costly ones are hoisted out of the loop over time."""
+"""Costly operations on parameters alone, such as exp(-dt / tau), are moved (hoisted) out of the loop over time.
+
+They give the same result at every step, so they are computed by torch, once per call.
+"""
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +11,7 @@ from typing import Any
 from ranvier import ops
 from ranvier.derive.trace import CONDITIONS, SPIKES, Graph, Op, Operand
 
-COSTLY = {"div", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus"}  # each costs more than reading one more number
+COSTLY = {"div", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus"}  # each costs more than reading its result
 
 _INFIX = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg,
@@ -18,7 +21,7 @@ _INFIX = {
 
 
 def evaluate(operations: Iterable[Op], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry out operations on tensors or symbols; returns the given values and all results, by name."""
+    """Run operations on tensors or symbols; gives the given values and all results, by name."""
     known = dict(given)
     for op in operations:
         args = [value(a, known) for a in op.args]
@@ -34,10 +37,10 @@ def value(a: Operand, known: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Hoisted:
-    """Operations that run once per call.
+    """Operations that run once per call instead of once per step.
 
-    `taken` names the parameters they read. `given` names what the rest of the rule reads in place of its parameters:
-    the parameters it still needs, then the results of these operations.
+    `taken`: the parameters that they read. `given`: what the rest of the rule then takes as its parameters, namely the
+    parameters that it still reads, and the results of these operations.
     """
 
     ops: tuple[Op, ...]
@@ -46,11 +49,11 @@ class Hoisted:
 
 
 def hoist(graph: Graph, params: Sequence[str], kept: Sequence[str] = ()) -> tuple[Hoisted, tuple[Op, ...]] | None:
-    """Split a graph into costly operations on parameters, with all they need, and the rest; None if there are none.
+    """Split a graph into the costly operations on parameters (with the operations they depend on) and the rest.
 
-    The parameters in `kept` are handed to the rest whether it reads them or not. Cheap operations stay in the step:
-    hoisted, each would be one more number to read and one more gradient to sum. A spike stays there too: hoisted
-    operations are differentiated by torch, which knows no surrogate.
+    None if there are no costly ones. The rest takes the parameters in `kept` even if it does not read them. Cheap
+    operations stay in the step: each result moved out would be one more number to read and one more gradient to sum. A
+    spike stays too: hoisted operations are differentiated by torch, which does not know the surrogate derivative.
     """
     constant = set(params)
     costly: set[Operand] = set()
@@ -62,7 +65,7 @@ def hoist(graph: Graph, params: Sequence[str], kept: Sequence[str] = ()) -> tupl
     first = Graph(graph.inputs, graph.ops, ()).keeping(tuple(costly)).ops
     if not first:
         return None
-    done = {op.out for op in first if op.name not in CONDITIONS}  # a condition is no number and cannot be handed over
+    done = {op.out for op in first if op.name not in CONDITIONS}  # a condition is no number, so no parameter
     rest = Graph(graph.inputs, tuple(op for op in graph.ops if op.out not in done), ()).keeping(graph.outputs).ops
     taken = {a for op in first for a in op.args}
     read = {a for op in rest for a in op.args} | set(graph.outputs) | set(kept)

@@ -1,4 +1,4 @@
-"""A traced rule: what every backend works from."""
+"""A traced rule: its operations as a list, from which every backend makes its code."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -16,9 +16,10 @@ from ranvier.derive.trace import SPIKES, Graph, Operand, trace
 class Rule:
     """One step of a neuron.
 
-    `function(*inputs, *states, *params)` returns `(outputs, states)`, two tuples; it runs on tensors and on symbols.
-    `surrogate(u, *numbers)` is the derivative of a spike; `numbers` names the parameters it takes, which only the
-    backward pass reads. Two rules with equal names and operations have equal keys and share their compiled code.
+    `function(*inputs, *states, *params)` returns `(outputs, states)`, two tuples. It is called with tensors (the
+    reference) and with symbols (to list its operations). `surrogate(u, *numbers)` is the derivative of a spike at
+    distance u to threshold; `numbers` names the parameters that it takes, which only backward reads. Two rules with
+    equal names and operations have equal keys and share their compiled code.
     """
 
     name: str
@@ -39,7 +40,8 @@ class Rule:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The names of inputs, states and parameters in the graphs; no name in a kernel ends with an underscore."""
+        """The names of inputs, states and parameters in the graphs. They end with an underscore, as no other name in a
+        kernel does."""
         return tuple(f"{n}_" for n in self.inputs + self.states + self.params)
 
     @property
@@ -68,7 +70,8 @@ class Rule:
 
     @cached_property
     def scaled(self) -> "Rule":
-        """The same step on (x - centre) scale + shift instead of its first input x; these are three more parameters."""
+        """The same rule with a norm before it: its first input is (x - centre) scale + shift, where centre, scale and
+        shift are three more parameters."""
 
         def function(x: Any, *values: Any) -> tuple[tuple, tuple]:
             *others, centre, scale, shift = values
@@ -80,12 +83,12 @@ class Rule:
 
     @cached_property
     def advance(self) -> Graph:
-        """arguments -> states: what the backward pass runs to recompute the states."""
+        """arguments -> states. Backward runs it to recompute the states."""
         return self.step.keeping(self.after)
 
     @cached_property
     def hoisted(self) -> "tuple[Hoisted, Rule] | None":
-        """The costly operations on parameters alone, and the rule without them; None if it has none."""
+        """The costly operations on parameters alone, and the rule without them; None if there are none. See `hoist`."""
         places = len(self.inputs) + len(self.states)
         kept = tuple(f"{n}_" for n in self.numbers)
         found = hoist(self.step, self.arguments[places:], kept)
@@ -101,25 +104,25 @@ class Rule:
         return hoisted, Rule(self.name, rest, self.surrogate, self.inputs, self.states, hoisted.given, kept)
 
     def adjoint(self, wanted: tuple[str, ...]) -> Graph:
-        """arguments and output gradients -> gradients of `wanted`."""
+        """The graph: arguments and gradients of outputs and new states -> gradients of the names in `wanted`."""
         varying = self.arguments[: len(self.inputs) + len(self.states)]
         return adjoint(self.step, wanted, self.surrogate, varying, tuple(f"{n}_" for n in self.numbers))
 
     def surrogate_at(self, params: Sequence[Any]) -> Callable[[Any], Any]:
-        """The derivative of a spike for these values of the parameters."""
+        """The derivative of a spike as a function of u alone, for these values of the parameters."""
         numbers = [params[self.params.index(n)] for n in self.numbers]
         return lambda u: self.surrogate(u, *numbers)
 
     def backward(self, wanted: Sequence[bool]) -> Graph:
-        """arguments and output gradients -> gradients of all states before the step, then of the wanted inputs and
-        parameters."""
+        """The graph that backward runs at each step. It gives the gradients of all states before the step, then those
+        of the inputs and parameters that `wanted` asks for."""
         names, first, last = self.arguments, len(self.inputs), len(self.inputs) + len(self.states)
         asked = [n for n, want in zip((*names[:first], *names[last:]), wanted, strict=True) if want]
         return self.adjoint((*names[first:last], *asked))
 
     def retraced(self, adjoint: Graph) -> list[int]:
-        """The states, by their place, that the backward pass must recompute: those the adjoint reads, and those from
-        which they follow. There are none where the rule is linear, as filters are.
+        """The indices of the states that backward must recompute: those that the adjoint reads, and those that these
+        depend on. There are none if the rule is linear, as a filter is.
         """
         names = self.arguments[len(self.inputs) : len(self.inputs) + len(self.states)]
         seen, reads = [], adjoint.reads

@@ -28,12 +28,13 @@ _RENAMED = {"abs": "absolute", "round": "nearest", "not": "negate", "stop": "sam
 
 
 def operand(a: Operand) -> str:
-    """A name as it is; a number as const(...), which gives it the kernel's precision: a bare one would be float64."""
+    """How an operand is printed: a name unchanged, a number as const(...), which gives it the precision of the kernel
+    (a plain number would be float64)."""
     return a if isinstance(a, str) else f"const({number(a)})"
 
 
 def number(a: float) -> str:
-    """A number as every compiler reads it: 1e999 overflows to infinity, and infinity times 0 is NaN."""
+    """A number as text that every compiler reads; infinity is 1e999, NaN is infinity times 0."""
     return repr(a) if math.isfinite(a) else "1e999 * 0.0" if math.isnan(a) else "1e999" if a > 0 else "-1e999"
 
 
@@ -47,13 +48,13 @@ def expression(op: Op) -> str:
 
 
 def lines(graph: Graph) -> list[str]:
-    """One assignment per operation."""
+    """The operations as lines of Python, one assignment each."""
     return [f"{op.out} = {expression(op)}" for op in graph.ops]
 
 
 @cache
 def folder() -> Path:
-    """Where printed code is kept: $RANVIER_CACHE or the user's cache folder; a temporary one if that is read-only."""
+    """The folder of printed code: $RANVIER_CACHE or the user's cache folder; a temporary one if that is read-only."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     chosen = Path(os.environ.get("RANVIER_CACHE") or Path(home) / "ranvier")
     try:
@@ -72,7 +73,7 @@ _loading = threading.Lock()
 
 
 def load(name: str, text: str) -> ModuleType:
-    """The text as a module, loaded from a file that holds exactly this text."""
+    """Load this text as a module, from a file that holds exactly this text."""
     with _loading:  # another thread must not see a module that is only half loaded
         return _load(name, text)
 
@@ -85,7 +86,7 @@ def _load(name: str, text: str) -> ModuleType:
     if not path.exists() or path.read_text() != text:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
             file.write(text)
-        os.replace(file.name, path)  # in one move: another process never reads half a file
+        os.replace(file.name, path)  # atomic: another process never reads half a file
     spec = importlib.util.spec_from_file_location(unique, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

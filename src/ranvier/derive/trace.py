@@ -24,7 +24,7 @@ class Op:
 class Graph:
     """A function of `inputs` as a flat list of operations; `outputs` are names or plain numbers.
 
-    Every input and every operation has a name of its own.
+    The names of inputs and operations are all different.
     """
 
     inputs: tuple[str, ...]
@@ -37,7 +37,7 @@ class Graph:
             raise ValueError(f"a graph has two values of one name: {sorted(n for n in names if names.count(n) > 1)}")
 
     def keeping(self, outputs: Sequence[Operand]) -> "Graph":
-        """The same function with these outputs only, and without the operations they do not need."""
+        """The same graph with these outputs only, without the operations that they do not need."""
         need, kept = set(outputs), []
         for op in reversed(self.ops):
             if op.out in need:
@@ -46,7 +46,7 @@ class Graph:
         return Graph(self.inputs, tuple(reversed(kept)), tuple(outputs))
 
     def numbered(self) -> "Graph":
-        """The same function with its operations renamed t0, t1, ... in order."""
+        """The same graph with its operations renamed t0, t1, ... in order."""
         name = {op.out: f"t{k}" for k, op in enumerate(self.ops)}
 
         def new(operands: Sequence[Operand]) -> tuple[Operand, ...]:
@@ -62,7 +62,7 @@ class Graph:
 
 
 class RuleError(TypeError):
-    """A rule contains something that cannot be compiled. The message shows the line and the cure."""
+    """A rule contains something that cannot be compiled. The message shows the line and how to change it."""
 
 
 SPIKES = ("spike", "spike_strict")
@@ -104,7 +104,7 @@ class Tracer:
 
 
 class Symbol:
-    """A named value without a number; its tracer records the arithmetic and the ops that are applied to it."""
+    """A value that has a name but no number. Arithmetic and ops applied to it are recorded by its tracer."""
 
     __array_ufunc__ = None  # numpy must not take over arithmetic with a symbol
 

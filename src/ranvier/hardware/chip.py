@@ -1,4 +1,4 @@
-"""A simulated analog chip: six-bit weights, neurons of which no two are alike, a noisy converter of few bits."""
+"""A simulated analog chip: six-bit weights, neurons that all differ, a noisy converter of few bits."""
 
 import itertools
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ GAIN = 1.4  # levels of synaptic drive that one step of a weight is worth, befor
 
 
 class SimulatedChip:
-    """A chip with layers of analog neurons behind `ranvier.hardware.Substrate`; nobody tells you its parameters.
+    """A chip with layers of analog neurons as a `ranvier.hardware.Substrate`; its true parameters are hidden.
 
     sizes: neurons per layer, inputs first; the last layer does not fire (a readout). tau_mem, tau_syn and dt in
     seconds. Every time constant, resting level, threshold, and single synapse deviates by a fixed pattern, normal with
@@ -121,7 +121,7 @@ class Calibration:
 def calibrate(
     chip: SimulatedChip, models: Sequence[PhysicalLIF | PhysicalLI], readout_scale: float = 20.0
 ) -> list[Calibration]:
-    """Measure what a chip's numbers mean, layer by layer, by stimulating it: nothing of its inside is looked at.
+    """Measure what a chip's numbers mean, layer by layer, by stimulating it; its hidden parameters are not read.
 
     offset: each neuron's mean level without input. trace_scale of a firing layer: the highest level it ever shows,
     just below threshold, against the model's threshold. weight_scale: the height of the response to one spike,

@@ -1,4 +1,4 @@
-"""What a chip's synapses make of a weight: saturation, roll-off, whole numbers."""
+"""How a chip's synapses change a weight: saturation, roll-off, rounding to whole numbers."""
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ def quantise(weight: Tensor, step: float) -> Tensor:
 
 
 def saturating(weight: Tensor, scale: float = 1.0, low: float = -LARGEST, high: float = LARGEST) -> Tensor:
-    """scale * weight, held within [low, high]; no gradient where it is held.
+    """scale * weight, clamped to [low, high]; no gradient where it is clamped.
 
     >>> import torch, ranvier
     >>> ranvier.hardware.saturating(torch.tensor([-2.0, 0.5]), scale=64.0)

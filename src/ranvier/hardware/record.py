@@ -1,4 +1,4 @@
-"""From recordings and values to grids of steps, and back to numbers."""
+"""Recorded events and samples as tensors over steps, and readouts of such tensors."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Arguments of neurons, checked: each becomes what it is meant to be, or an error that says what was wanted."""
+"""Checks of the arguments of neurons. Each function gives the value in its final form, or raises an error."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,8 @@ from ranvier.surrogate import SURROGATES, Surrogate, atan, custom
 
 
 def value(where: str, given: Any, shape: tuple[int, ...] | None, low: float, high: float) -> Tensor:
-    """What was given for a parameter, as a tensor of its own; checked, unless it has no values yet (device "meta")."""
+    """The value of a parameter as a new tensor: finite, within its bounds, of `shape`. On device "meta" values are not
+    checked, since there are none yet."""
     if isinstance(given, bool) or not isinstance(given, (int, float, Tensor, Sequence)) or isinstance(given, str):
         try:
             given = float(given)
@@ -52,7 +53,7 @@ def positive(name: str, value: Any) -> float:
 
 
 def surrogate(name: str, given: Any) -> Surrogate:
-    """A surrogate, or a function of u made one; atan(2.0) for None."""
+    """A surrogate: the one given, one made of a function of u, or atan(2.0) for None."""
     if given in SURROGATES.values() or given is custom:
         raise TypeError(
             f"{name}: surrogate.{given.__name__} makes a surrogate when it is called; "
@@ -66,7 +67,7 @@ def surrogate(name: str, given: Any) -> Surrogate:
 
 
 def names(where: str, given: Any, known: Iterable[str]) -> tuple[str, ...]:
-    """Names among those known; one may be given by itself."""
+    """A tuple of names, all of them in `known`; a single name may be given as a string."""
     if isinstance(given, bool) or not isinstance(given, (str, Sequence)):
         raise TypeError(f"{where} must be names of parameters, such as learn=({next(iter(known))!r},), got {given!r}")
     found = (given,) if isinstance(given, str) else tuple(given)
@@ -76,7 +77,7 @@ def names(where: str, given: Any, known: Iterable[str]) -> tuple[str, ...]:
 
 
 def shape(name: str, given: Any) -> tuple[int, ...] | None:
-    """The shape of the features, or None."""
+    """The shape of the features as a tuple; None if none was given."""
     try:
         return None if given is None else (index(given),) if hasattr(given, "__index__") else tuple(map(index, given))
     except TypeError:

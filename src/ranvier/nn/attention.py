@@ -8,7 +8,7 @@ from ranvier.nn.length import Whole
 
 
 class _Gate(nn.Module):
-    """How much each of `planes` matters, from its mean and its greatest value: [B, planes] each -> [B, planes]."""
+    """A weight for each of `planes`, from its mean and its maximum: [B, planes] each -> [B, planes]."""
 
     def __init__(self, name: str, planes: int, reduction: int):
         super().__init__()
@@ -23,7 +23,7 @@ class _Gate(nn.Module):
 
 
 class TemporalAttention(Whole):
-    """Temporal-wise attention: every step is weighted by what it and the others hold.
+    """Temporal-wise attention: every step is weighted by a gate that looks at all steps.
 
     y[t] = x[t] sigmoid(M(mean) + M(max))[t], mean and max of each step over its features, M a net of two layers with
     T // reduction hidden units.

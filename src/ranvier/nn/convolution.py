@@ -1,4 +1,4 @@
-"""A convolution that is quick on spikes."""
+"""A convolution whose cost falls with the number of spikes."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ class Conv2d(nn.Conv2d):
         return super().forward(input)
 
     def _sides(self) -> tuple[int, ...] | None:
-        """Zeros above and below, left and right; None if this is no convolution that events can do."""
+        """Rows and columns of padding on each side; None if this convolution cannot be computed by events."""
         if self.groups != 1 or set(self.dilation) != {1} or self.padding_mode != "zeros":
             return None
         if self.padding == "same":
@@ -46,7 +46,7 @@ class Conv2d(nn.Conv2d):
         return (0, 0) if self.padding == "valid" else self.padding  # type: ignore[return-value]
 
     def explain(self, x: Tensor) -> str:
-        """Which way the convolution of inputs like x goes."""
+        """How the convolution of inputs like x is computed, and why."""
         padding = self._sides()
         if padding is None:
             return (

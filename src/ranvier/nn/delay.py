@@ -14,7 +14,7 @@ from ranvier.nn.temporal import Temporal, check_sequence
 
 
 class _Delay(Temporal):
-    """A layer that remembers the last `reach` steps of its input, as {"past": [B, reach, *features]}."""
+    """A layer whose state is the last `reach` steps of its input, {"past": [B, reach, *features]}."""
 
     reach: int
 
@@ -67,7 +67,7 @@ class Delay(_Delay):
 
     @property
     def reach(self) -> int:  # type: ignore[override]
-        """The longest delay; read again where other numbers were loaded."""
+        """The longest delay; computed again after other delays were loaded."""
         steps = self.steps
         if not steps.is_meta and (self._reach is None or self._reached != steps._version):
             self._reach, self._reached = int(steps.max()), steps._version
@@ -184,8 +184,9 @@ class DelayedLinear(_Learned):
 
     y[t, o] = sum over inputs i and lags l of W[o, i] weight(l; delay[o, i]) x[t - l, i] + b[o].
 
-    x [T, B, inputs] -> [T, B, outputs]. Delays in steps between 0 and `longest`, at random if not given; kernel and
-    width as in `LearnedDelay`. `round_()` puts them to whole steps for deployment. Hammouamri et al., ICLR 2024.
+    x [T, B, in_features] -> [T, B, out_features]. Delays in steps between 0 and `longest`, at random if not given;
+    kernel and width as in `LearnedDelay`. `round_()` rounds them to whole steps for deployment. Hammouamri et al., ICLR
+    2024.
 
     >>> import torch, ranvier
     >>> ranvier.DelayedLinear(4, 3, longest=5)(torch.rand(8, 2, 4)).shape
@@ -194,8 +195,8 @@ class DelayedLinear(_Learned):
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
+        in_features: int,
+        out_features: int,
         longest: int = 10,
         *,
         bias: bool = True,
@@ -203,8 +204,8 @@ class DelayedLinear(_Learned):
         width: float = 1.0,
         delay: Any = None,
     ):
-        super().__init__((outputs, inputs), longest, kernel, width, delay)
-        linear = nn.Linear(inputs, outputs, bias=bias)
+        super().__init__((out_features, in_features), longest, kernel, width, delay)
+        linear = nn.Linear(in_features, out_features, bias=bias)
         self.weight, self.bias = linear.weight, linear.bias
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
@@ -220,7 +221,7 @@ class DelayedLinear(_Learned):
         return y, self._after(seen), {n: y for n in names}
 
     def round_(self) -> "DelayedLinear":
-        """Put every delay to the nearest whole step, interpolated: exactly that step and no other."""
+        """Round every delay to a whole step, in place; its kernel becomes "interpolated", which then reads one step."""
         self.kernel = "interpolated"
         with torch.no_grad():
             self.delay.copy_(self.whole())

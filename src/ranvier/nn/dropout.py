@@ -1,4 +1,4 @@
-"""Dropout that does not flicker: what is dropped stays dropped for the whole sequence."""
+"""Dropout for sequences: one mask for all steps."""
 
 import math
 from typing import Any
@@ -86,8 +86,8 @@ class DropConnectLinear(Temporal):
     s^2 = p (1 - p)(W^2 x^2 + b^2): the exact mean for act="relu" or "identity" when samples=0, else over `samples`
     draws. Either is differentiable, and s = 0 (p = 0, or no input) is no special case.
 
-    x [T, B, inputs] -> [T, B, outputs]. p in [0, 1). Wan et al., Regularization of neural networks using DropConnect,
-    ICML 2013.
+    x [T, B, in_features] -> [T, B, out_features]. p in [0, 1). Wan et al., Regularization of neural networks using
+    DropConnect, ICML 2013.
 
     >>> import torch, ranvier
     >>> ranvier.DropConnectLinear(4, 3).eval()(torch.rand(8, 2, 4)).shape
@@ -96,8 +96,8 @@ class DropConnectLinear(Temporal):
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
+        in_features: int,
+        out_features: int,
         *,
         bias: bool = True,
         p: float = 0.5,
@@ -114,7 +114,7 @@ class DropConnectLinear(Temporal):
             )
         self.act = ACTS[act] if isinstance(act, str) else act
         self.mean = MEANS[act] if samples == 0 else self._sampled
-        linear = nn.Linear(inputs, outputs, bias=bias)
+        linear = nn.Linear(in_features, out_features, bias=bias)
         self.weight, self.bias = linear.weight, linear.bias
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:

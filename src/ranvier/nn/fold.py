@@ -1,4 +1,4 @@
-"""Plain modules applied to every step."""
+"""Plain modules (without state) applied to every step of a sequence."""
 
 from typing import Any
 
@@ -18,22 +18,22 @@ _SAME_EVERY_STEP = (
 
 
 def temporal(module: nn.Module) -> bool:
-    """Whether a module knows time, itself or anything within it."""
+    """Whether a module is a temporal layer or contains one."""
     return any(isinstance(m, (Temporal, Fold)) for m in module.modules())
 
 
 def still(x: Any) -> bool:
-    """Whether x [T, B, ...] is one thing shown at every step. Where a gradient is asked for, each step has its own."""
+    """Whether x [T, B, ...] is equal at all steps (stride 0) and needs no gradient, which would differ by step."""
     return isinstance(x, Tensor) and x.dim() > 2 and len(x) > 1 and x.stride(0) == 0 and not x.requires_grad
 
 
 def same_every_step(module: nn.Module) -> bool:
-    """Whether a plain module gives the same at every step if its input is the same."""
+    """Whether a plain module gives equal outputs for equal inputs, whatever the step (dropout does not)."""
     return all(type(m) in (*_SAME_EVERY_STEP, nn.Sequential) for m in module.modules())
 
 
 def fold(module: nn.Module, x: Tensor) -> Any:
-    """A plain module on every step of x [T, B, *features] at once: time is folded into the batch."""
+    """Apply a plain module to every step of x [T, B, *features] at once: time becomes part of the batch."""
     return folded(module, x, still(x))[0]
 
 
@@ -58,7 +58,7 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
 class Fold(nn.Module):
     """A plain module applied to every step: x [T, B, *features] -> [T, B, *features'], time folded into the batch.
 
-    `ranvier.Sequential` does this by itself; in a network of your own, wrap what is not made for sequences.
+    `ranvier.Sequential` does this by itself; in a network of your own, wrap modules that take no sequences.
 
     >>> import torch, ranvier
     >>> ranvier.Fold(torch.nn.Conv2d(1, 4, 3))(torch.rand(5, 2, 1, 8, 8)).shape

@@ -1,6 +1,6 @@
 """Weights with which a deep spiking net neither dies nor saturates at step 0.
 
-Default initialisers are made for real-valued activations; behind a threshold they often leave a layer silent (no
+Default initialisers are made for real-valued activations; before a threshold they often leave a layer silent (no
 spikes, no gradient) or firing at every step.
 """
 
@@ -21,7 +21,7 @@ def fluctuation_driven_(
     """Draw weights such that the membrane fluctuates around 0 with the threshold `xi` deviations away; in place.
 
     weight [outputs, inputs, ...]: the fan-in is the product of all axes but the first. rate: spikes per input and
-    step. beta, alpha: decays per step of membrane and current (alpha = 0: no current) of the neuron behind. The
+    step. beta, alpha: decays per step of membrane and current (alpha = 0: no current) of the next neuron. The
     variance of the membrane over time is fan_in rate E[w^2] sum of kernel^2, kernel the answer of the membrane to one
     spike. xi between 1 and 3 is best. Rossbroich, Gygax & Zenke, Fluctuation-driven initialization for spiking neural
     network training, 2022.

@@ -1,4 +1,4 @@
-"""Layers that know how many steps a sequence has."""
+"""Layers with a parameter for each step, which must know how many steps a sequence has."""
 
 from typing import Any
 

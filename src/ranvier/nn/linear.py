@@ -1,4 +1,4 @@
-"""A linear layer that is quick on spikes."""
+"""A linear layer whose cost falls with the number of spikes."""
 
 from typing import Any
 
@@ -28,11 +28,11 @@ class Linear(nn.Linear):
         check_floating(self, input)
         note(self, input, self.explain)
         if not self.by_events(input):
-            return super().forward(input)  # which refuses a wrong width
+            return super().forward(input)  # torch raises its error for a wrong width
         return product.linear(input, self.weight, self.bias, product.bits_of(input))
 
     def by_events(self, x: Tensor) -> bool:
-        """Whether events may be looked for in an input like x."""
+        """Whether x is an input whose zeros may be skipped."""
         return (
             x.dtype == self.weight.dtype
             and x.shape[-1:] == (self.in_features,)
@@ -41,5 +41,5 @@ class Linear(nn.Linear):
         )
 
     def explain(self, x: Tensor) -> str:
-        """Which way the product of inputs like x goes."""
+        """How the product of inputs like x is computed, and why."""
         return product.explain(x) if self.by_events(x) else "dense: torch's product"

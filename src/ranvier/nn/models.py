@@ -37,19 +37,21 @@ def vgg(
 class Residual(nn.Module):
     """Spike-element-wise residual: two convolutions with norm and neuron, whose spikes are added to those that came in.
 
-    x [T, B, inputs, H, W] -> [T, B, outputs, H / stride, W / stride]. Fang et al., NeurIPS 2021.
+    x [T, B, in_channels, H, W] -> [T, B, out_channels, H / stride, W / stride]. Fang et al., NeurIPS 2021.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, neuron: MakeNeuron = LIF):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, neuron: MakeNeuron = LIF):
         super().__init__()
 
         def stage(width: int, size: int, step: int) -> Sequential:
             return Sequential(
-                nn.Conv2d(width, outputs, size, step, size // 2, bias=False), nn.BatchNorm2d(outputs), neuron()
+                nn.Conv2d(width, out_channels, size, step, size // 2, bias=False),
+                nn.BatchNorm2d(out_channels),
+                neuron(),
             )
 
-        self.path = Sequential(stage(inputs, 3, stride), stage(outputs, 3, 1))
-        self.short = nn.Identity() if stride == 1 and inputs == outputs else stage(inputs, 1, stride)
+        self.path = Sequential(stage(in_channels, 3, stride), stage(out_channels, 3, 1))
+        self.short = nn.Identity() if stride == 1 and in_channels == out_channels else stage(in_channels, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.path(x) + self.short(x)

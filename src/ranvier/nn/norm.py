@@ -1,4 +1,4 @@
-"""Normalisation of sequences: [T, B, C, ...], the batch norms of deep spiking networks."""
+"""Batch norms for deep spiking networks, on sequences [T, B, C, ...]."""
 
 from typing import Any
 
@@ -32,7 +32,8 @@ class _Norm(Temporal):
 
 
 class TemporalBatchNorm(_Norm):
-    """A sequence layer that is a torch batch norm too: its second parent's, over time and batch together."""
+    """A layer for sequences that is also one of torch's batch norms (its second base class), with statistics over time
+    and batch together."""
 
     def normalise(self, x: Tensor) -> Tensor:
         y = super(Temporal, self).forward(x.flatten(0, 1))  # type: ignore[misc]  # the batch norm's forward
@@ -40,8 +41,8 @@ class TemporalBatchNorm(_Norm):
 
 
 class _Threshold(TemporalBatchNorm):
-    def __init__(self, features: int, threshold: float = 1.0, alpha: float = 1.0, **given: Any):
-        super().__init__(features, **given)  # type: ignore[call-arg]
+    def __init__(self, num_features: int, threshold: float = 1.0, alpha: float = 1.0, **given: Any):
+        super().__init__(num_features, **given)  # type: ignore[call-arg]
         weight: Any = self.weight
         if weight is None:
             raise ValueError(f"{type(self).__name__} sets its weight to alpha threshold, so it needs affine=True")
@@ -56,9 +57,9 @@ class _Threshold(TemporalBatchNorm):
 class ThresholdBatchNorm1d(_Threshold, nn.BatchNorm1d):
     """Threshold-dependent batch norm: over time and batch, its weight begins at alpha threshold.
 
-    x [T, B, C] or [T, B, C, L] -> the same shape. features: C. threshold: that of the neuron behind. alpha: 1 for one
-    branch, 1 / sqrt(n) where n branches are added. Other arguments as torch's batch norm. Zheng et al., Going deeper
-    with directly-trained larger spiking neural networks, AAAI 2021.
+    x [T, B, C] or [T, B, C, L] -> the same shape. num_features: C. threshold: that of the neuron after it. alpha: 1 for
+    one branch, 1 / sqrt(n) where n branches are added. Other arguments as torch's batch norm. Zheng et al., Going
+    deeper with directly-trained larger spiking neural networks, AAAI 2021.
 
     >>> import torch, ranvier
     >>> ranvier.ThresholdBatchNorm1d(3, threshold=0.5)(torch.rand(4, 2, 3)).shape
@@ -83,8 +84,8 @@ class ThresholdBatchNorm3d(_Threshold, nn.BatchNorm3d):
 class _Effective(TemporalBatchNorm):
     scale: nn.Parameter
 
-    def __init__(self, features: int, steps: int, **given: Any):
-        super().__init__(features, **given)  # type: ignore[call-arg]
+    def __init__(self, num_features: int, steps: int, **given: Any):
+        super().__init__(num_features, **given)  # type: ignore[call-arg]
         self.steps = count(f"{type(self).__name__}: steps", steps)
         self.scale = nn.Parameter(torch.ones(steps))
 
@@ -99,8 +100,8 @@ class _Effective(TemporalBatchNorm):
 class TemporalEffectiveBatchNorm1d(_Effective, nn.BatchNorm1d):
     """Temporal-effective batch norm: over time and batch, then a learned scale for each step, which begins at 1.
 
-    x [T, B, C] or [T, B, C, L] -> the same shape, for T up to `steps`. features: C. Other arguments as torch's batch
-    norm. Duan et al., Temporal effective batch normalization in spiking neural networks, NeurIPS 2022.
+    x [T, B, C] or [T, B, C, L] -> the same shape, for T up to `steps`. num_features: C. Other arguments as torch's
+    batch norm. Duan et al., Temporal effective batch normalization in spiking neural networks, NeurIPS 2022.
 
     >>> import torch, ranvier
     >>> ranvier.TemporalEffectiveBatchNorm1d(3, steps=4)(torch.rand(4, 2, 3)).shape
@@ -125,12 +126,12 @@ class TemporalEffectiveBatchNorm3d(_Effective, nn.BatchNorm3d):
 class ThroughTime(_Norm):
     plain: type[nn.Module]
 
-    def __init__(self, features: int, steps: int, **given: Any):
+    def __init__(self, num_features: int, steps: int, **given: Any):
         super().__init__()
         self.steps = count(f"{type(self).__name__}: steps", steps)
-        self.norms = nn.ModuleList(self.plain(features, **given) for _ in range(steps))
+        self.norms = nn.ModuleList(self.plain(num_features, **given) for _ in range(steps))
         for norm in self.norms:
-            norm.bias = None  # type: ignore[assignment]  # a bias of each step would be a clock for the neuron behind
+            norm.bias = None  # type: ignore[assignment]  # a bias of each step would be a clock for the neuron after it
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         self._check(x)
@@ -143,8 +144,8 @@ class ThroughTime(_Norm):
 class BatchNormThroughTime1d(ThroughTime):
     """Batch norm through time: statistics and weight of its own for every step, no bias.
 
-    x [T, B, C] or [T, B, C, L] -> the same shape, for T up to `steps`. features: C. Other arguments as torch's batch
-    norm. Kim & Panda, Revisiting batch normalization for training low-latency deep spiking neural networks from
+    x [T, B, C] or [T, B, C, L] -> the same shape, for T up to `steps`. num_features: C. Other arguments as torch's
+    batch norm. Kim & Panda, Revisiting batch normalization for training low-latency deep spiking neural networks from
     scratch, Frontiers in Neuroscience 2021.
 
     >>> import torch, ranvier
@@ -168,7 +169,7 @@ class BatchNormThroughTime3d(ThroughTime):
 
 
 class NeuNorm(_Norm):
-    """Inhibition of a place by the recent spikes of all channels there.
+    """Inhibition of each place by the recent spikes of all channels at that place.
 
     u = k u + (1 - k) / C^2 (sum of x over channels);  y = x - w u.
 

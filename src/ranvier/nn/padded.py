@@ -1,4 +1,4 @@
-"""Recordings of different length in one batch: what is behind the end of each changes nothing."""
+"""Recordings of different length in one batch: the padding after the end of each has no effect."""
 
 import inspect
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from ranvier.nn.temporal import here
 
 
 def lengths_of(x: Tensor) -> Tensor:
-    """How many steps each recording has: x `[T, B, *features]`, NaN behind the end of each -> `[B]` int64.
+    """How many steps each recording has: x `[T, B, *features]`, NaN after the end of each -> `[B]` int64.
 
     ValueError for a recording without a step, or with NaN before its end.
 
@@ -40,7 +40,7 @@ def within(lengths: Tensor, steps: int) -> Tensor:
 
 
 def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
-    """`net(x)` for recordings of `lengths` `[B]` steps, x `[T, B, *features]`: y `[T, B, *features']`, 0 behind the
+    """`net(x)` for recordings of `lengths` `[B]` steps, x `[T, B, *features]`: y `[T, B, *features']`, 0 after the
     end of each.
 
     What stands there in x, NaN too, is not read. Batch norms see only the steps there are, so outputs, gradients and
@@ -77,7 +77,7 @@ def heeds_lengths(net: nn.Module) -> bool:
 def masked(net: nn.Module, x: Tensor, lengths: Tensor | None) -> Iterator[Tensor]:
     """Within this block `net` knows where each recording of x `[T, B, *features]` ends; None: nowhere before T.
 
-    Gives x with 0 behind the end of each, to be shown to the net, for once or for a verb such as `record`.
+    Gives x with 0 after the end of each, to be shown to the net, for once or for a verb such as `record`.
 
     >>> import ranvier
     >>> net = ranvier.Sequential(nn.BatchNorm1d(3), ranvier.LIF())
@@ -115,7 +115,7 @@ def known(net: nn.Module, valid: Tensor) -> Iterator[None]:
 
 
 class Padded(nn.Module):
-    """A net for recordings of different length that bear their length in themselves: NaN behind the end of each.
+    """A net for recordings of different length, padded with NaN, from which it reads the lengths.
 
     x `[T, B, *features]` -> y `[T, B, *features']`, NaN where x is; see `padded`. `lengths_of(y)` is what losses and
     metrics take.

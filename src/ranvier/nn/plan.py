@@ -1,8 +1,8 @@
-"""How a row of layers runs: by themselves, or several of them as one stage.
+"""The plan of a `Sequential`: which of its layers run alone, and which neighbours run together as one stage.
 
-A plan is made of what stands in a row, before data flows: each kind of stage in a table says which layers it can take
-from the front. It is kept, and made anew when a layer, its class or its hooks change. A layer that somebody looks at (a
-hook, a `forward` of its own, a parametrization) runs by itself.
+The plan is made from the list of layers, before any data arrives. Each kind of stage is asked in turn whether it can
+take the next layers of the list. The plan is kept until a layer, its class or its hooks change. A layer with a hook, a
+`forward` of its own or a parametrization always runs alone, so that what the user attached to it is called.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,21 +19,21 @@ from ranvier.nn.watched import watched
 
 
 class Stage:
-    """Layers of a row that run as one. One of them is temporal: its state is that of the stage."""
+    """Neighbouring layers that run together. One of them is temporal; its state is the state of the stage."""
 
     layers: Sequence[nn.Module]
     temporal: Temporal
-    folds = True  # whether its first layer does an input that is the same at every step once, if it runs by itself
-    before: "Stage | None" = None  # the stages on either side, if there are any
-    behind: "Stage | None" = None
+    folds = True  # whether its first layer, run alone, computes an input that is the same at every step only once
+    before: "Stage | None" = None  # the stage just before this one, if there is one
+    after: "Stage | None" = None  # the stage just after it
 
     @classmethod
     def begin(cls, layers: Sequence[nn.Module]) -> Self | None:
-        """The stage that these layers begin with, if they do."""
+        """The stage made of the first of these layers, or None if they do not fit."""
         raise NotImplementedError
 
     def serves(self, x: Any) -> bool:
-        """Whether x may go through the layers as one; else they run one by one."""
+        """Whether this input can be run as a stage; if not, the layers run one by one."""
         raise NotImplementedError
 
     def __call__(self, x: Any) -> Any:
@@ -41,26 +41,26 @@ class Stage:
         return self.run(x)[0]
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """As `Temporal.run`; the output is the same, bit for bit, whatever else is asked for."""
+        """As `Temporal.run`. The output is equal bit for bit whether or not states or records are asked for."""
         raise NotImplementedError
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:
-        """What `ranvier.explain` says of each layer."""
+        """What `ranvier.explain` prints for each layer."""
         names = ", ".join(type(layer).__name__ for layer in self.layers)
         return [(layer, f"numba: in one stage ({names})") for layer in self.layers]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages and single layers, in order, and what they were planned for."""
+    """Stages and single layers in order, and what must not change for the plan to stay valid."""
 
     layers: tuple[nn.Module, ...]
     known: list[tuple[nn.Module, type, bool]]
-    within: Mapping[Any, tuple]  # what a recurrent layer is made of
+    within: Mapping[Any, tuple]  # recurrent layer -> its neuron and its feedback
     parts: tuple[Stage | nn.Module, ...]
 
     def holds(self, layers: tuple[nn.Module, ...]) -> bool:
-        """Whether it is still the plan of these layers."""
+        """Whether the plan is still valid for these layers."""
         if layers != self.layers:
             return False
         for part, kind, seen in self.known:
@@ -81,7 +81,7 @@ class Plan:
             del rest[: len(stage.layers) if stage else 1]
         for one, other in pairwise(found):
             if isinstance(one, Stage) and isinstance(other, Stage):
-                one.behind, other.before = other, one
+                one.after, other.before = other, one
         known = [(part, type(part), watched(part)) for layer in layers for part in _parts(layer)]
         within: dict[nn.Module, tuple] = {
             layer: (layer.neuron, layer.feedback) for layer in layers if type(layer) is Recurrent
@@ -90,7 +90,7 @@ class Plan:
 
 
 def _parts(layer: nn.Module) -> Iterator[nn.Module]:
-    """A layer and what a stage takes out of it."""
+    """A layer, and the modules inside it that a stage uses directly."""
     yield layer
     if type(layer) is Recurrent:
         yield layer.neuron
@@ -98,7 +98,7 @@ def _parts(layer: nn.Module) -> Iterator[nn.Module]:
 
 
 def plain_neuron(module: nn.Module | None) -> bool:
-    """Whether it is a neuron of one input and one output that is its rule and nothing else."""
+    """Whether it is a neuron with one input and one output, without methods of its own that change how it runs."""
     own = "run", "prepare", "initial", "_inputs"
     return (
         isinstance(module, Neuron)

@@ -1,8 +1,9 @@
-"""Recomputation instead of memory, with state.
+"""Activation checkpointing that works with states: recomputation instead of saved tensors.
 
-`torch.utils.checkpoint` keeps nothing of what runs within it but its input, and runs it again on the way back. By then
-the verb under which it ran is over, and a layer that began with a state would begin at rest. So: `ranvier.checkpoint`
-opens the same book again; torch's own is refused where it would give another gradient.
+`torch.utils.checkpoint` saves only the input of what runs within it, and runs it again in backward. But
+then the verb (`scan`, ...) that gave the layers their states is over, and they would begin with the initial ones. So
+`ranvier.checkpoint` gives the layers their states again in backward; torch's own raises an error where its gradient
+would be wrong.
 """
 
 import inspect
@@ -24,10 +25,10 @@ _KINDS = {  # the code of torch's checkpoints, as it stands on the stack
 
 
 def checkpoint(layers: Callable[..., Any], *x: Any) -> Any:
-    """layers(*x), of which only x is kept for the backward pass; the rest is computed again there.
+    """Compute layers(*x); save only x for backward, which computes the rest again.
 
-    Right under every verb: within `scan`, `step` and `record` the recomputation begins with the same state, and the
-    state that is handed over has its gradient. Random numbers (dropout) are the same again. layers: a module, or any
+    It works under every verb: within `scan`, `step` and `record` the recomputation begins with the same state, and the
+    state that is passed on has its gradient. Random numbers (dropout) are the same again. layers: a module, or any
     function of tensors.
 
     >>> import torch, ranvier
@@ -37,7 +38,7 @@ def checkpoint(layers: Callable[..., Any], *x: Any) -> Any:
     """
 
     if not torch.is_grad_enabled():
-        return layers(*x)  # nothing will be computed again
+        return layers(*x)  # without gradients nothing is recomputed
 
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
         book = getattr(here, "book", None)
@@ -49,7 +50,7 @@ def checkpoint(layers: Callable[..., Any], *x: Any) -> Any:
 
 @contextmanager
 def _within() -> Iterator[None]:
-    """Within this block recomputation is taken care of."""
+    """Within this block `refuse_recomputation` does not raise, since `checkpoint` gives the states again."""
     outer, here.recomputable = getattr(here, "recomputable", False), True
     try:
         yield
@@ -68,7 +69,7 @@ def _again(book: Any) -> Iterator[None]:
 
 
 def refuse_recomputation(path: str, state: Any) -> None:
-    """Refuse a layer that runs under a verb and within torch's own checkpoint, where that would be wrong."""
+    """Raise if a layer runs under a verb and within torch's own checkpoint, and its gradient would be wrong."""
     if torch.compiler.is_compiling() or getattr(here, "recomputable", False):
         return
     frame = sys._getframe(1)

@@ -1,4 +1,4 @@
-"""Neurons whose own spikes come back to them."""
+"""Recurrent neurons: the spikes of the last step come back as input."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ class Recurrent(Temporal):
         return self._step_by_step(x, z, inner, names)
 
     def begin(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The output before the first step of x, and the state of the neuron."""
+        """The output before the first step of x, and the initial state of the neuron."""
         if state is None:
             return x.new_zeros(x.shape[1:]), None
         if not isinstance(state, dict) or "z" not in state:
@@ -70,7 +70,7 @@ class Recurrent(Temporal):
         back = self.feedback
         if x.dim() != 3 or not x.numel() or type(back) is not nn.Linear or watched(back) or not self.neuron.states:
             return None
-        if "run" in self.neuron.__dict__:  # somebody put one of their own there
+        if "run" in self.neuron.__dict__:  # the user set one on the instance
             return None
         width, found = x.shape[2], loop(choose.chosen(x))
         fits = back.weight.shape == (width, width) and (back.bias is None or back.bias.shape == (width,))

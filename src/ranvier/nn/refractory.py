@@ -46,7 +46,7 @@ class Refractory(Temporal):
             raise ValueError(f"Refractory: held names {sorted(unknown)}, but the states are {list(neuron.states)}")
         self.neuron, self.held, self.records = neuron, tuple(held), (*neuron.states, "left", "z")
         self.register_buffer("silence", torch.ceil(quotient * (1.0 - 1e-6)).to(torch.get_default_dtype()))
-        self._rules: dict[tuple[str, ...], tuple[Rule, Rule]] = {}  # the neuron's rule, and this one around it
+        self._rules: dict[tuple[str, ...], tuple[Rule, Rule]] = {}  # the neuron's rule, and the rule made of it here
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_rules": {}}  # made again where they are needed

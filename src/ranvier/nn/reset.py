@@ -1,4 +1,4 @@
-"""What a spike does to the membrane."""
+"""The reset: what a spike does to the membrane."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,7 +18,7 @@ RESETS: dict[Reset, Callable[[Any, Any, Any], Any]] = {
 
 
 def made(reset: Reset, detach_reset: bool) -> Callable[[Any, Any, Any], Any]:
-    """What the rule calls: (v, z, threshold) -> the membrane after the reset."""
+    """The function that the rule calls as `reset`: (v, z, threshold) -> the membrane after the reset."""
     after = RESETS[reset]
     return (lambda v, z, threshold: after(v, stop(z), threshold)) if detach_reset else after
 

@@ -1,4 +1,4 @@
-"""Layers that run any module step by step, with its own output coming back."""
+"""Recurrence around any module: it runs step by step, and its last output is part of its next input."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ class _Returning(Temporal):
         self.module = module
 
     def join(self, y: Tensor, x_t: Tensor) -> Tensor:
-        """What the module gets of its last output and the input, both [B, *features]."""
+        """The input of the module, made of its last output and x_t, both [B, *features]."""
         raise NotImplementedError
 
     def first(self, x: Tensor) -> Tensor:
@@ -73,28 +73,27 @@ class ElementwiseRecurrent(_Returning):
 class LinearRecurrent(_Returning):
     """A module whose output returns through a linear map, together with the input.
 
-    y[t] = module(W [x[t], y[t - 1]] + b), with y[-1] = 0; W from inputs + outputs to inputs.
+    y[t] = module(W [x[t], y[t - 1]] + b), with y[-1] = 0; W from in_features + out_features to in_features.
 
-    x [T, B, inputs] -> y [T, B, outputs]: the module takes `inputs` features and gives `outputs`. Fang et al.,
-    NeurIPS 2021.
+    x [T, B, in_features] -> y [T, B, out_features], as the module takes and gives. Fang et al., NeurIPS 2021.
 
     >>> import torch, ranvier
     >>> ranvier.LinearRecurrent(ranvier.LIF(), 3, 3)(torch.rand(5, 2, 3)).shape
     torch.Size([5, 2, 3])
     """
 
-    def __init__(self, module: nn.Module, inputs: int, outputs: int, bias: bool = True):
+    def __init__(self, module: nn.Module, in_features: int, out_features: int, bias: bool = True):
         super().__init__(module)
-        self.inputs, self.outputs = inputs, outputs
-        self.linear = nn.Linear(inputs + outputs, inputs, bias=bias)
+        self.in_features, self.out_features = in_features, out_features
+        self.linear = nn.Linear(in_features + out_features, in_features, bias=bias)
 
     def join(self, y: Tensor, x_t: Tensor) -> Tensor:
-        if x_t.shape[-1] != self.inputs or y.shape[-1] != self.outputs:
+        if x_t.shape[-1] != self.in_features or y.shape[-1] != self.out_features:
             raise ValueError(
-                f"LinearRecurrent: wanted x [T, B, {self.inputs}] and a module that gives {self.outputs} features, got "
-                f"a step of {tuple(x_t.shape)} and an output of {tuple(y.shape)}"
+                f"LinearRecurrent: wanted x [T, B, {self.in_features}] and a module that gives {self.out_features} "
+                f"features, got a step of {tuple(x_t.shape)} and an output of {tuple(y.shape)}"
             )
         return self.linear(torch.cat([x_t, y], -1))
 
     def first(self, x: Tensor) -> Tensor:
-        return x.new_zeros(*x.shape[1:-1], self.outputs)
+        return x.new_zeros(*x.shape[1:-1], self.out_features)

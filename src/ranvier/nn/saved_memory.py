@@ -1,4 +1,4 @@
-"""What a network keeps in memory between its forward and its backward pass."""
+"""How much memory a network keeps between its forward and its backward pass, layer by layer."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -112,7 +112,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
 
 
 def layers(part: nn.Module | Stage) -> list[nn.Module]:
-    """Of a stage its layers and all within, of a module by itself none."""
+    """The layers of a stage and all modules within them; nothing for a module that runs alone."""
     return [m for layer in part.layers for m in layer.modules()] if isinstance(part, Stage) else []
 
 

@@ -1,11 +1,11 @@
-"""Convolution, norm, neuron and pool, the stage of a deep spiking net: in one pass over memory where that can be.
+"""The stage of a convolutional net: convolution, norm, neuron and pool, computed in one pass over memory.
 
-One after the other they keep four tensors of full size for backward: what the convolution gave, its normalised form,
-the spikes, and what the pool needs to know. In one pass only the first is kept: the norm is two numbers per channel,
-which the rule of the neuron reads with its input, and the pool takes the spikes while they are in cache. Backward
-computes the rest again.
+Run one by one, these layers save four tensors of full size for backward: the output of the convolution, its normalised
+form, the spikes, and the choices of the pool. In one pass only the first is saved. The norm becomes two numbers per
+channel (scale and shift), which the kernel of the neuron applies to its input; the pool reads the spikes while they
+are in cache. Backward recomputes the rest.
 
-Where a state goes in or comes out, or is recorded, norm, neuron and pool take turns; the arithmetic is the same.
+If a state is passed in, returned or recorded, the layers run one by one, with the same arithmetic.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from ranvier.nn.temporal import Temporal
 
 DTYPES = torch.float32, torch.float64
 NORMS = nn.BatchNorm2d, ThresholdBatchNorm2d
-TRAIL = 1 << 22  # numbers: what the states of one row of windows may take over all steps
+TRAIL = 1 << 22  # most numbers that the states of one row of pooling windows may take over all steps
 
 
 def _max_window(pool: nn.MaxPool2d) -> Any:
@@ -35,7 +35,7 @@ def _mean_window(pool: nn.AvgPool2d) -> Any:
     return pool.kernel_size if pool.divisor_override is None else None
 
 
-# For each pool: its kind, and its window, or None if it does what a stage cannot.
+# For each pool: its kind, and a function that gives its window, or None if a stage cannot compute it.
 POOLS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     nn.MaxPool2d: ("max", _max_window),
     nn.AvgPool2d: ("mean", _mean_window),
@@ -43,7 +43,7 @@ POOLS: dict[type, tuple[str, Callable[[Any], Any]]] = {
 
 
 def _pooling(pool: nn.Module | None) -> tuple[str, int]:
-    """Kind and window of a pool of square windows side by side, or of none; window 0 if it is another pool."""
+    """Kind and window size of a pool of square windows that do not overlap; size 1 without a pool, 0 for any other."""
     if pool is None:
         return "max", 1
     kind, window = POOLS[type(pool)]
@@ -53,7 +53,7 @@ def _pooling(pool: nn.Module | None) -> tuple[str, int]:
 
 
 class ConvolutionStage(Stage):
-    """Layers in a row, a neuron among them; the others may be absent, but not both norm and pool."""
+    """A neuron with any of the other layers around it; at least the norm or the pool must be there."""
 
     folds = False
     temporal: Neuron
@@ -94,7 +94,7 @@ class ConvolutionStage(Stage):
         if not self._fits(y, steps):
             return self._in_turns(y, x.shape[:2], None, ())[0]
         z = one_pass(y, self.norm, self.temporal, *_pooling(self.pool), steps, batch)
-        chained = isinstance(self.behind, ConvolutionStage) and self.behind.convolution is not None
+        chained = isinstance(self.after, ConvolutionStage) and self.after.convolution is not None
         return z if chained else z.contiguous()
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:

@@ -1,8 +1,8 @@
-"""A linear layer and the neurons it drives, recurrent ones too, chunk of time by chunk of time.
+"""The stage of a linear layer and its neurons, recurrent or not, computed for a chunk of steps at a time.
 
-One after the other they keep, for all steps, what the layer gives to the neurons, and on the way back its gradient;
-together the latter is there for a chunk of steps at a time. To a next stage that begins with `ranvier.Linear` spikes
-are handed on as bits: they are packed while they are in cache, and take an eighth of a byte each from there on.
+Run one by one, the two layers hold the neurons' input for all steps, and in backward its gradient for all steps too. As
+a stage they hold that gradient for one chunk of steps only. If the next stage begins with `ranvier.Linear`, the spikes
+are passed to it packed, one bit each instead of four bytes.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ DTYPES = torch.float32, torch.float64
 
 
 class LinearStage(Stage):
-    """A linear layer and a neuron, whose spikes may return through a linear layer without bias."""
+    """A linear layer and a neuron; or a `Recurrent` neuron whose feedback is a linear layer without bias."""
 
     def __init__(self, linear: nn.Linear, temporal: Neuron | Recurrent):
         self.linear, self.temporal, self.layers = linear, temporal, (linear, temporal)
@@ -47,19 +47,19 @@ class LinearStage(Stage):
 
     @property
     def hands(self) -> bool:
-        """Whether the stage behind takes spikes as bits, and these are spikes."""
-        behind, weight = self.behind, self.linear.weight
-        if not isinstance(behind, LinearStage) or not behind.events or weight.dtype != torch.float32:
+        """Whether the output is passed on as bits: it is spikes, and the next stage can take bits."""
+        after, weight = self.after, self.linear.weight
+        if not isinstance(after, LinearStage) or not after.events or weight.dtype != torch.float32:
             return False
-        return behind.fits(weight.shape[0], weight.dtype) and self.neuron.bound(()).binary
+        return after.fits(weight.shape[0], weight.dtype) and self.neuron.bound(()).binary
 
     def serves(self, x: Any) -> bool:
-        if isinstance(x, Spikes):  # which come only where `fits` has said yes
+        if isinstance(x, Spikes):  # only passed on after `fits` was True
             return True
         return x.dim() == 3 and x.dtype in DTYPES and x.numel() > 0 and self.fits(x.shape[2], x.dtype)
 
     def fits(self, width: int, dtype: torch.dtype) -> bool:
-        """Whether inputs of such a width and dtype are what the weights, as they are now, take."""
+        """Whether the weights, as they are now, take inputs of this width and dtype."""
         weight, bias = self.linear.weight, self.linear.bias
         shape = weight.shape
         if len(shape) != 2 or shape[1] != width or not shape[0] or weight.dtype != dtype:
@@ -72,10 +72,10 @@ class LinearStage(Stage):
         return back.shape == (shape[0], shape[0]) and back.dtype == dtype == torch.float32
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """x [T, B, K], or its bits, -> [T, B, N]."""
+        """x [T, B, K], as numbers or as bits -> [T, B, N]."""
         linear = self.linear
         if isinstance(x, Tensor) and isinstance(self.before, LinearStage) and self.before.hands:
-            x = as_bits(x)  # so that the product goes the same way whoever asked for numbers
+            x = as_bits(x)  # the same kind of product, and so the same rounding, as when bits are passed on
         if names:
             u = chunked.drive(x, linear.weight, linear.bias, self.events)
             return self.temporal.run(u, state, names)
@@ -94,11 +94,11 @@ class LinearStage(Stage):
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:
         if not self.events or isinstance(x, Spikes):
-            way = "dense" if not self.events else f"by events up to {product.FORWARD:.0%} of spikes, handed on as bits"
+            way = "dense" if not self.events else f"by events up to {product.FORWARD:.0%} of spikes, passed on as bits"
         else:
             way = product.explain(x)
         return [
-            (self.linear, f"{way}; one stage with the {type(self.temporal).__name__} behind it"),
+            (self.linear, f"{way}; one stage with the {type(self.temporal).__name__} after it"),
             (self.temporal, f"numba: one stage with the {type(self.linear).__name__} before it, by chunks of time"),
         ]
 

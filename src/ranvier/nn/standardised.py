@@ -18,7 +18,7 @@ def standardised(weight: Tensor, gain: Tensor | None, eps: float) -> Tensor:
 
 
 class StandardisedLinear(nn.Linear):
-    """Linear map with standardised weights: x [..., inputs] -> [..., outputs].
+    """Linear map with standardised weights: x [..., in_features] -> [..., out_features].
 
     W is centred and scaled per output, so that inputs of unit variance give outputs of unit variance; gain=True learns
     a factor per output. Qiao et al., Micro-batch training with batch-channel normalization and weight standardization,
@@ -29,9 +29,9 @@ class StandardisedLinear(nn.Linear):
     torch.Size([8, 2, 3])
     """
 
-    def __init__(self, inputs: int, outputs: int, bias: bool = True, *, gain: bool = True, eps: float = 1e-4):
-        super().__init__(inputs, outputs, bias=bias)
-        self.gain = nn.Parameter(torch.ones(outputs, 1)) if gain else None
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, gain: bool = True, eps: float = 1e-4):
+        super().__init__(in_features, out_features, bias=bias)
+        self.gain = nn.Parameter(torch.ones(out_features, 1)) if gain else None
         self.eps = eps
 
     def forward(self, input: Tensor) -> Tensor:

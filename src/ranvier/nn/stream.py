@@ -29,11 +29,11 @@ class Lessons(Protocol):
 
 
 class Stream:
-    """The one object that remembers: a network fed step by step, without gradients, or learning as it goes.
+    """A network that is fed step by step and stores its state, without gradients, or learning while it runs.
 
     `y_t = stream(x_t)` with x_t [B, *features]; `stream.reset()` begins anew; `stream.state` can be read and set. A
     `Sequential` of linear layers and neurons (recurrent ones, too) runs as one compiled call, some microseconds long;
-    its potentials may differ from those of `ranvier.step` as sums in another order do.
+    its membranes may differ from those of `ranvier.step` by rounding, since sums are in another order.
 
     >>> import torch, ranvier
     >>> stream = ranvier.Stream(ranvier.LIF(beta=1.0))
@@ -64,7 +64,7 @@ class Stream:
         self._state, self._bound = state, None
 
     def reset(self) -> None:
-        """Forget: the next step is the first. What was learned stays."""
+        """Begin anew with the initial state. What was learned stays."""
         if self.lesson is not None:
             self.lesson.reset()
         elif self._bound is None:
@@ -81,7 +81,7 @@ class Stream:
         if bound is not None and bound.serves(x_t):
             return bound(x_t)
         with torch.no_grad():
-            self.state = self.state  # what was bound hands its state over
+            self.state = self.state  # the setter takes the state over from the compiled step
             y, self._state = verbs.step(self.net, x_t, self._state)
             self._bound = _bind(self.net, x_t, self._state)
         return y
@@ -134,7 +134,7 @@ class _Bound:
         self.rules = [(p.neuron, p.layer.rule, dict(p.neuron.settings)) for p in parts if p.neuron is not None]
 
     def serves(self, x_t: Any) -> bool:
-        """Whether the step is still that of the network, and made for such an input."""
+        """Whether the compiled step is still valid for the network, and was made for inputs like this one."""
         return (
             type(x_t) is Tensor
             and x_t.shape == self.shape
@@ -189,7 +189,7 @@ class _Bound:
 
 
 class _Part:
-    """A layer for the compiled step, the neuron it has, and the path of what holds its state."""
+    """A layer for the compiled step, its neuron, and the path of the module whose state it is."""
 
     def __init__(self, path: str, temporal: Any, linear: nn.Linear | None):
         neuron = temporal.neuron if isinstance(temporal, Recurrent) else temporal
@@ -200,7 +200,7 @@ class _Part:
         self.layer = Layer(weight, bias, back, rule, params)
 
     def takes(self, width: int, dtype: torch.dtype) -> bool:
-        """Whether inputs of such a width and dtype are what it was made for, and all it reads lies as it should."""
+        """Whether it was made for inputs of this width and dtype, and the tensors it reads have kept their layout."""
         layer = self.layer
         if layer.weight is not None:
             if layer.weight.dim() != 2 or layer.weight.shape[1] != width:
@@ -215,7 +215,7 @@ class _Part:
 
 
 def _params(neuron: Neuron) -> list[tuple[Tensor, float, float]]:
-    """What its rule takes after inputs and states, where it lies, and the bounds of what is learned."""
+    """What the rule takes after inputs and states, as the tensors themselves, and the bounds of the learned ones."""
     found = []
     for k in neuron.params:
         value = getattr(neuron, k)
@@ -245,7 +245,7 @@ def _bind(net: Any, x_t: Any, state: verbs.State) -> _Bound | None:
 
 
 def _parts(net: Sequential) -> Iterator[_Part | None]:
-    """The layers of a network as the compiled step takes them; None where it cannot."""
+    """The layers of a network in the form that the compiled step takes; None if it cannot run one of them."""
     paths = {m: p for p, m in net.named_modules()}
     part: Any
     for part in net.plan().parts:

@@ -6,21 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-here = threading.local()  # .book: what the verb under way in this thread reads and writes, see verbs.py
+here = threading.local()  # .book: the states and records of the verb that runs in this thread, see verbs.py
 
 
 class Temporal(nn.Module):
-    """A layer with memory. Sequences are x [T, B, *features]; one step is x_t [B, *features].
+    """A layer with a state. Sequences are x [T, B, *features]; one step is x_t [B, *features].
 
-    A layer defines `run`; `scan`, `step` and the plain call are made of it. The state is a value that goes in and
-    comes out: nothing is remembered in the layer.
+    A layer defines `run`; `scan`, `step` and the plain call use it. The state is a value that goes in and comes out;
+    the layer itself stores nothing between calls.
     """
 
     records: tuple[str, ...] = ("z",)
     """What `ranvier.record` may ask of this layer: its states, and "z" for its output."""
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """x from `state` (None: the beginning) -> output, state after it, and the named traces [T, B, *features]."""
+        """Run x from `state` (None: the initial one) -> output, new state, the traces of `names` [T, B, *features]."""
         raise NotImplementedError(f"{type(self).__name__} must define run(x, state, names)")
 
     def explain(self, x: Any) -> str:
@@ -28,7 +28,7 @@ class Temporal(nn.Module):
         return "made of the layers within"
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:
-        """What `ranvier.explain` says of it."""
+        """What `ranvier.explain` prints for this layer."""
         return [(self, self.explain(x))]
 
     def scan(self, x: Any, state: Any = None) -> tuple[Any, Any]:
@@ -56,7 +56,7 @@ class Temporal(nn.Module):
 
 
 def check_floating(layer: nn.Module, x: Any) -> None:
-    """Refuse what is no floating-point tensor."""
+    """Raise TypeError unless x is a floating-point tensor."""
     if isinstance(x, Tensor) and x.is_floating_point():
         return
     name = type(layer).__name__
@@ -66,7 +66,7 @@ def check_floating(layer: nn.Module, x: Any) -> None:
 
 
 def check_sequence(layer: nn.Module, x: Any) -> None:
-    """Refuse what is no floating-point sequence [T, B, *features]."""
+    """Raise unless x is a floating-point sequence [T, B, *features]."""
     check_floating(layer, x)
     if x.dim() < 3:
         name = type(layer).__name__

@@ -1,6 +1,6 @@
-"""Self-attention between spikes: no softmax, no exponentials, additions only where it runs on spikes.
+"""Self-attention between spikes, without softmax: on spikes it needs additions only.
 
-Each of these is made of plain layers and neurons, so its memory is that of its neurons: the verbs reach them.
+Each of these layers is made of plain layers and neurons; its state is that of its neurons.
 """
 
 from collections.abc import Callable
@@ -51,8 +51,9 @@ class SpikingSelfAttention(_Attention):
 
     q, k, v = neuron(norm(W x));  a = neuron(scale (v k^T) q, threshold 1/2), in heads;  y = neuron(norm(W' a)).
 
-    x [T, B, C, L], L tokens of C features -> y of the same shape. C must be a multiple of heads. neuron: from a
-    threshold to the neuron. Zhou et al., Spikformer: when spiking neural network meets transformer, ICLR 2023.
+    x [T, B, C, L], L tokens of C features -> y of the same shape. C must be a multiple of heads. neuron: a
+    function from a threshold to a neuron. Zhou et al., Spikformer: when spiking neural network meets transformer,
+    ICLR 2023.
 
     >>> import torch, ranvier
     >>> ranvier.SpikingSelfAttention(8, heads=2)(torch.rand(4, 2, 8, 5)).shape

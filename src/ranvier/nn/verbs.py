@@ -1,8 +1,8 @@
-"""Where state lives while a network runs: the verb decides.
+"""The verbs `scan`, `step`, `record` and `explain`.
 
-`net(x)` begins every sequence anew. `scan`, `step` and `record` open a book for the time of one forward pass; the
-temporal layers, wherever they stand in the network, read their state from it and write the new one into it. Nothing
-stays behind in the layers.
+`net(x)` begins every sequence with the initial states. `scan`, `step` and `record` open a `Book` for one forward pass:
+every temporal layer, wherever it is in the network, reads its state from the book and writes its new state to it.
+Nothing is stored in the layers.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,17 +31,17 @@ class Runs(Protocol):
 
 @dataclass
 class Book:
-    """What one forward pass reads and writes."""
+    """The states and records of one forward pass under a verb."""
 
     paths: dict[nn.Module, str]
     before: State
     after: State = field(default_factory=dict)
     names: tuple[str, ...] = ()  # states to record
     traces: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    notes: list[tuple[str, nn.Module, str]] | None = None  # how each layer ran, for who asks
+    notes: list[tuple[str, nn.Module, str]] | None = None  # how each layer ran, for `explain`
 
     def run(self, layer: Temporal, x: Any, runs: Runs) -> Any:
-        """x through `runs` with the state of a layer."""
+        """Run x through `runs` (the layer, or its stage) with the state of the layer, and keep its new state."""
         path = self.paths.get(layer)
         if path is None:  # part of another network that is called inside this one
             return runs.run(x)[0]
@@ -86,7 +86,7 @@ def opened(book: Book) -> Iterator[Book]:
 
 
 def scan(net: nn.Module, x: Any, state: State | None = None) -> tuple[Any, State]:
-    """Run a sequence from a given state and hand the state over: chunks, truncated BPTT, the last membrane.
+    """Run a sequence from a given state and give the new one back: for chunks, truncated BPTT, the last membrane.
 
     net: any module whose forward pass calls temporal layers. x [T, B, *features]. state: what an earlier `scan`
     returned, or None to begin anew. Returns (net(x), {module path: state after the last step}).
@@ -162,7 +162,7 @@ class Explanation:
 
 
 def note(layer: nn.Module, x: Any, told: Callable[[Any], str]) -> None:
-    """Write down how a layer without state runs, if `explain` asks."""
+    """Note how a layer without state runs, if `explain` is running."""
     book = getattr(here, "book", None)
     if book is not None and book.notes is not None and layer in book.paths:
         book.notes.append((book.paths[layer], layer, told(x)))

@@ -1,4 +1,4 @@
-"""Whether somebody looks at a module: then it runs by itself, as torch would run it."""
+"""Whether a user attached something to a module; then it must run alone, as torch would run it, not within a stage."""
 
 from torch import nn
 from torch.nn.modules import module as torch_module
@@ -8,7 +8,7 @@ GLOBAL_HOOKS = [getattr(torch_module, f"_global{name}") for name in HOOKS]
 
 
 def watched(module: nn.Module) -> bool:
-    """Whether it has hooks, or a `forward` or `run` of its own (as profilers and offloaders give it)."""
+    """Whether this module has hooks, or a `forward` or `run` set on the instance (profilers and offloaders do that)."""
     own = module.__dict__
     before, after = own["_forward_pre_hooks"], own["_forward_hooks"]
     return bool(
@@ -17,5 +17,5 @@ def watched(module: nn.Module) -> bool:
 
 
 def all_watched() -> bool:
-    """Whether there are hooks for every module."""
+    """Whether there are global hooks, which torch calls for every module."""
     return any(GLOBAL_HOOKS)

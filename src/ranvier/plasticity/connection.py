@@ -15,9 +15,9 @@ from ranvier.spikes.product import linear
 
 
 class Connection(Temporal):
-    """A linear map whose synapses may delay what passes: what `Dense` and `Conv2d` share.
+    """A linear map whose synapses may have delays; the base of `Dense` and `Conv2d`.
 
-    y[t] = sum over synapses of weight x[t - delay]. The state is what is still under way: the last inputs,
+    y[t] = sum over synapses of weight x[t - delay]. The state is what has not arrived yet: the last inputs,
     {"past": [B, D, *in]}, D the longest delay, so no spike is lost or merged, however dense they come.
 
     delay: steps, a whole number for all synapses or a tensor of them, shaped as the weight. bounds: (low, high) of the
@@ -112,7 +112,7 @@ def arrivals(x_t: Tensor, past: Tensor, delay: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Dense(Connection):
-    """Every input to every neuron, with delays: x [T, B, inputs], float or bool -> [T, B, neurons].
+    """Every input to every neuron, with delays: x [T, B, in_features], float or bool -> [T, B, out_features].
 
     >>> import torch
     >>> from ranvier.plasticity import Dense
@@ -121,8 +121,8 @@ class Dense(Connection):
     tensor([0., 0., 1., 1.])
     """
 
-    def __init__(self, inputs: int, neurons: int, **kwargs: Any):
-        super().__init__((neurons, inputs), **kwargs)
+    def __init__(self, in_features: int, out_features: int, **kwargs: Any):
+        super().__init__((out_features, in_features), **kwargs)
 
     def through(self, weight: Tensor, x: Tensor) -> Tensor:
         return linear(x, weight, None)
@@ -139,8 +139,8 @@ class Conv2d(Connection):
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
+        in_channels: int,
+        out_channels: int,
         kernel_size: int | tuple[int, int],
         *,
         stride: int | tuple[int, int] = 1,
@@ -149,7 +149,7 @@ class Conv2d(Connection):
         **kwargs: Any,
     ):
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-        super().__init__((outputs, inputs, *kernel), **kwargs)
+        super().__init__((out_channels, in_channels, *kernel), **kwargs)
         self.stride, self.padding, self.dilation = stride, padding, dilation
 
     def through(self, weight: Tensor, x: Tensor) -> Tensor:

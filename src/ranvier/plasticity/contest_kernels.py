@@ -43,7 +43,7 @@ def present(b, x, z, weight, theta, v, wait, constants, rates, fade, learning, c
             heard[i] = t
             for n in range(row.shape[0]):
                 current[n] += row[n]
-            if learning:  # presynaptic spike: weaken towards the neurons that spoke before
+            if learning:  # presynaptic spike: weaken its synapses to neurons that fired before
                 for n in talkers[:talking]:
                     row[n] = max(row[n] - minus * fade[t - spoke[n]], real(0))
         if charge(v, wait, current, bar, beta) == 0:

@@ -74,7 +74,7 @@ class Recipe:
         raise NotImplementedError(f"{type(self).__name__} has no build(self): return the net to train")
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
-        """What training sees instead of x `[B, *features]`; on x's device, drawn from `generator`."""
+        """The augmented form of x `[B, *features]` that training sees; on x's device, drawn from `generator`."""
         return x
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:

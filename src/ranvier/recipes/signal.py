@@ -20,7 +20,7 @@ from ranvier.train import loss, metric
 
 @dataclass(frozen=True)
 class OfOwnLength:
-    """A loss or a metric of traces that bear their length in themselves: NaN behind the end of each recording."""
+    """A loss or a metric of recordings of different length, padded with NaN: it reads the lengths from the traces."""
 
     score: Callable[..., Any]
 
@@ -64,7 +64,7 @@ class Net:
 
 @dataclass(frozen=True)
 class Signal(Recipe):
-    """Recordings x `[B, T, features]`, NaN behind the end of each, shown as currents together with their changes.
+    """Recordings x `[B, T, features]`, NaN after the end of each, shown as currents together with their changes.
 
     noise: deviation of what is added to training recordings. stretch: they are played faster or slower by up to this
     share.

@@ -41,7 +41,7 @@ class Neurons:
         return numba_backend.forward(self.rule, [u.view(u.shape[0], -1)], state, self.params, into=[y])[1]
 
     def turn(self, wanted: Sequence[bool], g_after: Sequence[Tensor | None], like: Tensor) -> Tensor:
-        """Begin the way back: which of `learned` want a gradient, and the gradients of what the neurons ended with
+        """Begin backward: which of `learned` want a gradient, and the gradients of the final states
         -> that of the state [S, B N]."""
         self.wanted = wanted
         numbers = sum(wanted[: len(self.params)]), self.shape[0] * self.shape[1]
@@ -123,7 +123,7 @@ class RecurrentNeurons(Neurons):
         self.g_params += more
         self.after = here[0] @ self.weight
         if self.wanted[-1]:
-            first = max(span.start, 1)  # what returns to the first step is no spike of these
+            first = max(span.start, 1)  # the first step receives z from before the sequence, not one of these spikes
             before = self.spikes[(first - 1) * batch : (span.stop - 1) * batch]
             self.g_weight.add(before, here[first - span.start :].reshape(-1, width))
             if span.start == 0 and self.first.any():

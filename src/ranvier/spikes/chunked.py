@@ -1,13 +1,13 @@
-"""A linear map and the neurons it drives, chunk of time by chunk of time.
+"""A linear layer and its neurons, computed for a chunk of steps at a time.
 
     u[t] = x[t] W^T (+ b),   (y[t], s[t]) = rule(u[t], s[t - 1])
 
-Map and neurons take turns at a chunk of steps, which the neurons find in cache. For backward u is kept, the states at
-the start of each chunk, and x, of spikes only the bits; of the gradient of u there is never more than a chunk. Spikes
-may be handed on as bits: of y, too, there is then never more than a chunk. `chunk.py` has the neurons.
+For each chunk the matrix product writes u, and the neurons read it while it is in cache. Saved for backward: u, the
+states at the start of each chunk, and x (if x is spikes, one bit each). The gradient of u exists for one chunk at a
+time. If spikes are passed on as bits, y as numbers exists for one chunk at a time too. The neurons are in `chunk.py`.
 
-Traffic beside the map's own, per neuron and step: forward 4 bytes out and back (u) and 4 out, or an eighth; backward
-8 in, and a chunk in cache.
+Memory traffic besides the product's own, per neuron and step: forward writes and reads u (4 bytes each) and writes y
+(4 bytes, or one bit); backward reads u and the gradient of y (8 bytes).
 """
 
 import math
@@ -24,15 +24,16 @@ from ranvier.derive.rule import Rule
 from ranvier.spikes import bits, product
 from ranvier.spikes.chunk import Neurons, RecurrentNeurons
 
-CHUNK = 1 << 18  # numbers of u that pass at once: a megabyte, so that map and neurons find it in cache
-SHARED = 1 << 22  # the same where threads share the work: they wait for each other at every step
-ROWS = 1024  # at least, of a dense product, which arranges the whole weight anew each time
+CHUNK = 1 << 18  # numbers of u in a chunk: a megabyte, which stays in cache
+SHARED = 1 << 22  # the same with several threads: larger chunks, since the threads wait for each other at every step
+ROWS = 1024  # least rows of a dense product, since each product rearranges the whole weight first
 
 
 @dataclass(frozen=True)
 class Spikes:
-    """Spikes [T, B, N] on their way to the next layer as bits [T B, words]; `carrier` [T, B, N] holds no memory, it
-    only takes their gradient."""
+    """Spikes [T, B, N] passed to the next stage as bits [T B, words], 64 a word.
+
+    Bits have no gradient in torch; `carrier` [T, B, N], a tensor without memory of its own, receives it."""
 
     bits: Tensor
     carrier: Tensor
@@ -40,8 +41,8 @@ class Spikes:
 
 @dataclass(frozen=True)
 class Drive:
-    """How a linear map drives neurons: rule and kind of the neurons, whether the map may look for events in its input,
-    and whether spikes are handed on as bits."""
+    """What is computed: the rule and the class of the neurons, whether the product may skip zeros of its input
+    (`events`), and whether spikes are passed on as bits (`hand`)."""
 
     rule: Rule
     kind: type[Neurons]
@@ -53,8 +54,8 @@ def run(
     x: Tensor | Spikes, weight: Tensor, bias: Tensor | None, initial: Sequence[Tensor], learned: Sequence[Tensor],
     drive: Drive,
 ) -> tuple[Tensor | Spikes, list[Tensor]]:  # fmt: skip
-    """x [T, B, K], weight [N, K], bias [N], initial: what the neurons begin with, [B, N] each -> y [T, B, N], or its
-    bits (of a binary rule in float32), and what they end with."""
+    """x [T, B, K], weight [N, K], bias [N], initial: the initial states, [B, N] each -> y [T, B, N], or its bits
+    (only of a spiking rule in float32), and the final states."""
     given, known = of(x, drive.events)
     if given.shape[2] != weight.shape[1] or (bias is not None and bias.shape[0] != weight.shape[0]):
         raise ValueError(
@@ -71,22 +72,22 @@ def run(
 
 
 def of(x: Tensor | Spikes, events: bool) -> tuple[Tensor, Tensor | None]:
-    """What takes the gradient of x [T, B, K], and its bits if they are known or may be looked for and say all."""
+    """The tensor that receives the gradient of x [T, B, K]; and the bits of x, if it holds nothing but spikes."""
     if isinstance(x, Spikes):
         return x.carrier, x.bits
     return x, product.bits_of(x) if events else None
 
 
 def chunks(steps: int, batch: int, neurons: int, dense: bool) -> list[slice]:
-    """Steps that pass together."""
+    """The chunks: slices of steps that are computed together."""
     most = CHUNK if torch.get_num_threads() == 1 else SHARED
     rows = max(most // max(1, neurons), max(ROWS, neurons // 4) if dense else 1)
-    count = max(1, rows // max(1, batch), math.isqrt(steps))  # a state is kept for each chunk
+    count = max(1, rows // max(1, batch), math.isqrt(steps))  # a state is saved for each chunk, so about sqrt(T) chunks
     return [slice(t, min(t + count, steps)) for t in range(0, steps, count)]
 
 
 def drive(x: Tensor | Spikes, weight: Tensor, bias: Tensor | None, events: bool) -> Tensor:
-    """u [T, B, N] alone, from the same products as `run`: bit for bit what the neurons get there."""
+    """The input u [T, B, N] of the neurons alone, equal bit for bit to what `run` gives them."""
     given, known = of(x, events)
     (steps, batch, columns), width = given.shape, weight.shape[0]
     rows = given.detach().reshape(-1, columns) if known is None else known
@@ -97,8 +98,8 @@ def drive(x: Tensor | Spikes, weight: Tensor, bias: Tensor | None, events: bool)
 
 @dataclass(frozen=True)
 class Kept:
-    """What backward needs: the rows of x or their bits, the weight, u, the spikes that return, the states at the start
-    of each chunk, and what the neurons keep; the chunks, and the density of x."""
+    """What is saved for backward. tensors: x or its bits, the weight, u, and the bits of recurrent spikes; marks: the
+    states at the start of each chunk; others: what the neurons save; spans: the chunks; density: that of x."""
 
     tensors: tuple[Tensor | None, ...]
     marks: Sequence[Tensor]
@@ -111,8 +112,7 @@ def _forward(
     x: Tensor, known: Tensor | None, weight: Tensor, bias: Tensor | None, drive: Drive, initial: Sequence[Tensor],
     learned: Sequence[Tensor], keep: bool,
 ) -> tuple[Tensor, Tensor, list[Tensor], Kept]:  # fmt: skip
-    """-> y, or what stands for it, its bits if these are handed on (else [0]), what the neurons end with, and what to
-    keep."""
+    """-> y (or its carrier), its bits (none, [0], if they are not needed), the final states, and what to save."""
     (steps, batch, columns), width, dtype = x.shape, weight.shape[0], weight.dtype
     rows = x.reshape(-1, columns).contiguous() if known is None else known
     density = product.share(rows, columns) if drive.events else 1.0
@@ -140,7 +140,7 @@ def _forward(
 
 
 class _Chunked(Function):
-    """The same with its derivative."""
+    """`_forward` and its derivative, for autograd."""
 
     @staticmethod
     def forward(
@@ -172,7 +172,7 @@ class _Chunked(Function):
         room, density = scratch("chunk", (spans[0].stop, batch * width), dtype), 1.0
         for span, state in zip(reversed(spans), reversed(marks), strict=True):
             of, g_u = slice(span.start * batch, span.stop * batch), room[: span.stop - span.start]
-            g = contiguous(g_y[:1] if g_y.stride(0) == 0 else g_y[span])  # the same at every step, of a mean over time
+            g = contiguous(g_y[:1] if g_y.stride(0) == 0 else g_y[span])  # stride 0: the gradient of a mean over time
             g_state = neurons.backward(span, u[span], state, g.view(len(g), -1), g_state, g_u)
             g_rows = g_u.view(-1, width)
             if g_weight is None:

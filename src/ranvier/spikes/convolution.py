@@ -21,7 +21,7 @@ from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import product
 
-FORWARD, BACKWARD = 0.3, 0.4  # densities below which events win, backward the longer; `python benchmarks/run.py sparse`
+FORWARD, BACKWARD = 0.3, 0.4  # densities below which events are faster; see `python benchmarks/run.py sparse`
 NARROW = 32  # outputs below which most lanes of a panel would be empty
 SHALLOW = 64  # numbers under a window below which the dense convolution is quick enough
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # pixels listed at once: of the output, of the input

@@ -1,6 +1,6 @@
-"""A rule whose output returns through a weight, carried through time by Numba: tiles of the batch on threads.
+"""The recurrent layer on the CPU, by Numba: threads take tiles of the batch through all steps.
 
-Forward adds up the rows of the weight that spiked, or multiplies where many did.
+Forward adds up the rows of the weight whose neurons spiked; if many did, it multiplies.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ def _loops() -> str:
 
 
 def together(neurons: int) -> int:
-    """Samples carried together: enough that a row of the weight serves several, few enough that they stay in cache."""
+    """Samples per tile: enough that a row of the weight is used several times, few enough that they stay in cache."""
     return 8 if neurons <= 512 else 16
 
 
 def columns(weight: Tensor) -> Tensor:
-    """A weight [N, K] as the kernels add up its columns: panels in float32, transposed in float64."""
+    """A weight [N, K] in the layout that the kernels read: panels in float32, transposed in float64."""
     return product.panels(weight, name="back") if weight.dtype == torch.float32 else weight.t().contiguous()
 
 
@@ -58,7 +58,8 @@ def carry(
     rule: Rule, x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], columns: Tensor, segment: int,
     outputs: Sequence[Tensor], u: Tensor, final: Tensor, marks: Tensor,
 ) -> None:  # fmt: skip
-    """The same with a place for all that is found; u may be that of x. params and columns as the kernels take them."""
+    """`forward` that writes its results to given arrays; u may be the array of x. params and columns in
+    the layout of the kernels."""
     (_, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
     code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), more=_loops())
     arrays = (product.FORWARD, x.numpy(), z.numpy(), array(columns), initial.view(states, -1).numpy(),
@@ -91,8 +92,8 @@ def carry_back(
     rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], columns: Tensor, g_outputs: Sequence[Tensor],
     g_after: Tensor, g_final: Tensor, wanted: Sequence[bool], segment: int, g_u: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The same with a place for the gradient of u; g_after [B, N] comes back to the last output. -> gradients of the
-    state before [S, B N], of the wanted parameters [P, B N]."""
+    """`backward` that writes the gradient of u to a given array. g_after [B, N]: a gradient added to that of the last
+    output. -> gradients of the state before the first step [S, B N], of the wanted parameters [P, B N]."""
     (_, batch, neurons), states, dtype = u.shape, len(rule.states), marks.dtype
     code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), (True, *wanted), more=_loops())
     g_z = torch.empty(1, batch, neurons, dtype=dtype)
