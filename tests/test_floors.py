@@ -21,7 +21,7 @@ FLOORS = [
     {"online"},  # above nn, whose layers it teaches; `tools` compares its gradients
     {"verbs", "tools"},
     {"train", "data", "plasticity", "hardware", "convert"},
-    {"plot", "compat", "recipes"},
+    {"plot", "compat", "recipes", "export"},  # export estimates energy, as train does
     {"report"},
     {"doctor"},
     # a file may stand higher than its room: these two begin and watch a whole run

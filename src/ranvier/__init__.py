@@ -11,6 +11,7 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 | `rv.loss`, `rv.metric`, `rv.train` | losses, metrics, training |
 | `rv.data` | data sets, readers and encoders |
 | `rv.convert` | trained networks to spiking ones; NIR |
+| `rv.export` | a network as integers in C |
 | `rv.hardware` | what chips do to numbers |
 | `rv.online` | learning forward in time, at constant memory |
 | `rv.plasticity` | learning without backward |
@@ -33,21 +34,21 @@ from ranvier.train import loss, metric
 from ranvier.verbs import *  # noqa: F403
 
 if TYPE_CHECKING:
-    from ranvier import compat, doctor, plasticity, plot, recipes
+    from ranvier import compat, doctor, export, plasticity, plot, recipes
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Learn", "Neuron", "Option", "Param", "SpikingActivation", "State", "Temporal", "Time", "compat", "convert",
-    "data", "doctor", "hardware", "init", "layers", "loss", "metric", "models", "neurons", "nn", "online", "ops",
-    "plasticity", "plot", "recipes", "resetting", "surrogate", "tools", "train", "verbs",
+    "data", "doctor", "export", "hardware", "init", "layers", "loss", "metric", "models", "neurons", "nn", "online",
+    "ops", "plasticity", "plot", "recipes", "resetting", "surrogate", "tools", "train", "verbs",
 ]  # fmt: skip
 __all__ += layers.__all__
 __all__ += neurons.__all__
 __all__ += tools.__all__
 __all__ += verbs.__all__
 
-LATER = ("compat", "doctor", "plasticity", "plot", "recipes")  # imported when they are first used
+LATER = ("compat", "doctor", "export", "plasticity", "plot", "recipes")  # imported when they are first used
 SHORT = (
     "ALIF", "Conv2d", "CubaLIF", "IF", "LI", "LIF", "Linear", "Neuron", "Option", "Param", "Recurrent", "Sequential",
     "State", "Stream", "backend", "decay", "detach", "explain", "record", "scan", "step",

@@ -1,0 +1,12 @@
+"""From a trained network to what runs elsewhere, with proof.
+
+`c` prints a network of integers as one C99 file, beside a reference in Python that gives the same bits; `quantised`
+makes a copy to train that computes with those integers; `compile_and_run` compiles and runs the file here.
+"""
+
+from ranvier.export.aware import FewBits, fixed_point, quantised
+from ranvier.export.compiled import compile_and_run
+from ranvier.export.program import Program, c
+from ranvier.export.report import Report, report
+
+__all__ = ["FewBits", "Program", "Report", "c", "compile_and_run", "fixed_point", "quantised", "report"]

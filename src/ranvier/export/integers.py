@@ -1,0 +1,165 @@
+"""Arithmetic of whole numbers, said once and meant twice: as a line of C, and as numpy on int64.
+
+A number is an integer with a fixed place of its point: `Value(code, frac, bound)` stands for code / 2^frac, and its
+integer is never larger than `bound`. An op of a rule is a function of such values here; it tells the format of its
+result. Whatever is exact is left exact; a result that needs a shorter fraction is rounded (halves up), then held
+within the width of a state.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+LONGEST = 30  # bits of a fraction at most: whatever is brought to one fraction then fits 64 bits
+
+
+class Value(NamedTuple):
+    """code / 2^frac. code: a C expression, an array of int64, or a plain int, which both know; |integer| <= bound."""
+
+    code: Any
+    frac: int
+    bound: int
+
+
+class Tongue(Protocol):
+    """What integers can do. `bound` is the largest result, by which C chooses 32 or 64 bits."""
+
+    def infix(self, symbol: str, a: Any, b: Any, bound: int) -> Any: ...
+    def shift(self, how: str, a: Any, by: int, bound: int) -> Any: ...
+    def fit(self, a: Any, high: int, bound: int) -> Any: ...
+    def select(self, condition: Any, a: Any, b: Any) -> Any: ...
+    def ratio(self, a: Any, b: Any) -> Any: ...
+    def table(self, table: "Table", a: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Table:
+    """A function as 257 numbers over `low` ... `low + 256 * 2^step` (integers of the input), read between them."""
+
+    name: str
+    low: int
+    step: int
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Width:
+    """How wide states are, and of which fraction each value of a rule is."""
+
+    bits: int
+    fractions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def high(self) -> int:
+        return 2 ** (self.bits - 1) - 1
+
+
+def word(bound: int) -> str:
+    """The C type that a number up to `bound` is computed in."""
+    if bound >= 2**63:
+        raise ValueError(f"an integer of up to {bound.bit_length()} bits; 64 is the most that C has")
+    return "int32_t" if bound < 2**31 else "int64_t"
+
+
+PYTHON: dict[str, Callable] = {
+    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b,
+    ">": lambda a, b: a > b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b,
+    "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
+    "&": lambda a, b: (a != 0) & (b != 0), "|": lambda a, b: (a != 0) | (b != 0),
+}  # fmt: skip
+
+
+class Numpy:
+    """On arrays of int64: the integer reference."""
+
+    def infix(self, symbol: str, a: Any, b: Any, bound: int) -> Any:
+        word(bound)
+        return PYTHON[symbol](a, b)
+
+    def shift(self, how: str, a: Any, by: int, bound: int) -> Any:
+        if how == "floor":
+            return a >> by
+        q = (a + (1 << (by - 1))) >> by
+        if how == "even":
+            q = q - ((q & 1) & ((a & ((1 << by) - 1)) == (1 << (by - 1))))
+        return q
+
+    def fit(self, a: Any, high: int, bound: int) -> Any:
+        return np.clip(a, -high, high)
+
+    def select(self, condition: Any, a: Any, b: Any) -> Any:
+        return np.where(np.asarray(condition) != 0, a, b)
+
+    def ratio(self, a: Any, b: Any) -> Any:
+        a, b = np.broadcast_arrays(np.asarray(a, np.int64), np.asarray(b, np.int64))
+        whole = np.sign(a) * np.sign(b) * (np.abs(a) // np.where(b == 0, 1, np.abs(b)))
+        return np.where(b == 0, np.sign(a) * (2**31 - 1), whole)
+
+    def table(self, table: Table, a: Any) -> Any:
+        entries = np.array(table.entries, np.int64)
+        inside = np.clip(np.asarray(a) - table.low, 0, (256 << table.step) - 1)
+        at, rest = inside >> table.step, inside & ((1 << table.step) - 1)
+        rise = (entries[at + 1] - entries[at]) * rest
+        return entries[at] + (self.shift("round", rise, table.step, 0) if table.step else 0)
+
+
+class C:
+    """As text of C99. The functions it calls are in `HELPERS`."""
+
+    def infix(self, symbol: str, a: Any, b: Any, bound: int) -> Any:
+        if isinstance(a, int) and isinstance(b, int):
+            return int(PYTHON[symbol](a, b))
+        if symbol not in "+-*&|" and a == b:
+            return int(PYTHON[symbol](0, 0))
+        if symbol in ("&", "|"):
+            return f"({a} {symbol * 2} {b})"
+        cast = f"({word(bound)})" if symbol in "+-*" else ""
+        return f"({cast}{self._atom(a)} {symbol} {self._atom(b)})"
+
+    def shift(self, how: str, a: Any, by: int, bound: int) -> Any:
+        if isinstance(a, int):
+            return int(Numpy().shift(how, a, by, bound))
+        size = 32 if how != "even" and bound + (1 << by) < 2**31 else 64
+        return f"{how}{size}({a}, {by})"
+
+    def fit(self, a: Any, high: int, bound: int) -> Any:
+        if isinstance(a, int):
+            return max(-high, min(high, a))
+        return f"fit{32 if bound < 2**31 else 64}({a}, {high})"
+
+    def select(self, condition: Any, a: Any, b: Any) -> Any:
+        return f"({condition} ? {self._atom(a)} : {self._atom(b)})"
+
+    def ratio(self, a: Any, b: Any) -> Any:
+        return f"ratio({a}, {b})"
+
+    def table(self, table: Table, a: Any) -> Any:
+        return f"between({table.name}, {a}, {self._atom(table.low)}, {table.step})"
+
+    def _atom(self, a: Any) -> str:
+        return f"INT64_C({a})" if isinstance(a, int) and abs(a) >= 2**31 else f"({a})" if isinstance(a, int) else a
+
+
+HELPERS = {
+    "round32": "static inline int32_t round32(int32_t a, int s) { return (a + ((int32_t)1 << (s - 1))) >> s; }",
+    "round64": "static inline int64_t round64(int64_t a, int s) { return (a + ((int64_t)1 << (s - 1))) >> s; }",
+    "floor32": "static inline int32_t floor32(int32_t a, int s) { return a >> s; }",
+    "floor64": "static inline int64_t floor64(int64_t a, int s) { return a >> s; }",
+    "even64": """static inline int64_t even64(int64_t a, int s) {
+    const int64_t half = (int64_t)1 << (s - 1), q = (a + half) >> s;
+    return q - ((q & 1) && (a & (2 * half - 1)) == half);
+}""",
+    "fit32": "static inline int32_t fit32(int32_t a, int32_t m) { return a < -m ? -m : a > m ? m : a; }",
+    "fit64": "static inline int32_t fit64(int64_t a, int32_t m) { return (int32_t)(a < -m ? -m : a > m ? m : a); }",
+    "ratio": """static inline int64_t ratio(int64_t a, int64_t b) {
+    return b ? a / b : a > 0 ? INT32_MAX : a < 0 ? -INT32_MAX : 0;
+}""",
+    "between": """static inline int64_t between(const int32_t *t, int64_t a, int64_t low, int s) {
+    const int64_t most = ((int64_t)256 << s) - 1;
+    const int64_t k = a - low < 0 ? 0 : a - low > most ? most : a - low, at = k >> s;
+    const int64_t rise = ((int64_t)t[at + 1] - t[at]) * (k - at * ((int64_t)1 << s));
+    return t[at] + (s ? ((rise + ((int64_t)1 << s) / 2) >> s) : 0);
+}""",
+}

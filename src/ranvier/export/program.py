@@ -1,0 +1,188 @@
+"""A network as whole numbers: its C file, the same in Python bit for bit, and what it takes."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ranvier.export.chain import Builder
+from ranvier.export.integers import HELPERS, Width
+from ranvier.export.parts import Array, Constant, Field, Part, Wire
+from ranvier.nn.temporal import check_sequence
+
+
+def c(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16, name: str = "net") -> "Program":
+    """The network as one C99 file of integers, without dependencies or allocation, and its twin in Python.
+
+    net: a `Sequential` (nested ones too) of linear layers, convolutions, pools, batch normalisation behind weights,
+    neurons and `Recurrent`. sample [T, B, *features]: typical input; the fixed points of all numbers are chosen from
+    what flows on it. bits: of weights, 8, 4, or 2 (ternary: -1, 0, 1 times a scale for each output). state_bits: 16 or
+    32, of states and of what flows. name: begins every name of the file.
+
+    Numbers are integers with a fixed point; what does not fit saturates; halves are rounded up. Functions such as exp
+    are read from tables. ValueError names a layer that has no integer form.
+
+    >>> import torch, ranvier as rv
+    >>> net = rv.Sequential(torch.nn.Linear(4, 8), rv.LIF(), torch.nn.Linear(8, 2), rv.LI())
+    >>> program = rv.export.c(net, torch.rand(10, 5, 4))
+    >>> program(torch.rand(10, 3, 4)).shape
+    torch.Size([10, 3, 2])
+    >>> "void net_step(net *s, const int16_t *x, int16_t *y)" in program.source
+    True
+    """
+    check_sequence(net, sample)
+    if state_bits not in (16, 32):
+        raise ValueError(f"export.c: state_bits must be 16 or 32, got {state_bits!r}")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"export.c: name must be a name in C, got {name!r}")
+    if not sample.numel():
+        raise ValueError(f"export.c: sample {tuple(sample.shape)} is empty; give typical input, fixed points need it")
+    if not bool(sample.isfinite().all()):
+        raise ValueError("export.c: sample holds NaN or infinite numbers")
+    training = net.training
+    try:
+        with torch.no_grad():
+            built = Builder(net.eval(), sample.float(), bits, Width(state_bits))
+    finally:
+        net.train(training)
+    if not built.parts:
+        raise ValueError("export.c: the network has no layers")
+    return Program(name, tuple(built.parts), built.first, built.wire, bits, state_bits)
+
+
+@dataclass(frozen=True)
+class Program:
+    """What `c` gives. Call it on x [T, B, *features]: the integer reference, in real numbers."""
+
+    name: str
+    parts: tuple[Part, ...]
+    before: Wire
+    after: Wire
+    bits: int
+    state_bits: int
+
+    def encode(self, x: Tensor) -> Array:
+        """Real input as the integers that `step` takes, saturated."""
+        if x.dim() < 3 or tuple(x.shape[2:]) != self.before.shape:
+            raise ValueError(f"{self.name} takes [T, B, *{self.before.shape}], got {tuple(x.shape)}")
+        if not bool(x.isfinite().all()):
+            raise ValueError(f"{self.name}: the input holds NaN or infinite numbers")
+        if self.before.bound == 1 and not bool(((x == 0) | (x == 1)).all()):
+            raise ValueError(f"{self.name} was made for spikes; its sample held nothing but 0 and 1, this input does")
+        whole = np.rint(x.detach().cpu().double().numpy() * 2.0**self.before.frac)
+        return np.clip(whole, -self.before.bound, self.before.bound).astype(np.int64)
+
+    def decode(self, y: Array) -> Tensor:
+        """Integers of the output as real numbers."""
+        return torch.from_numpy(y / 2.0**self.after.frac).float()
+
+    def initial(self, batch: int) -> list[dict[str, Array]]:
+        """The state before the first step, layer by layer."""
+        return [part.initial(batch) for part in self.parts]
+
+    def step(self, x: Array, state: list[dict[str, Array]]) -> tuple[Array, list[dict[str, Array]]]:
+        """One step on integers: x [B, *features] and the state before it -> output and the state after it."""
+        after = []
+        for part, before in zip(self.parts, state, strict=True):
+            x, kept = part.step(x.reshape(len(x), *part.before.shape), before)
+            after.append(kept)
+        return x, after
+
+    def run(self, x: Array) -> Array:
+        """A sequence of integers [T, B, *features] -> [T, B, *outputs]."""
+        state, found = self.initial(x.shape[1]), []
+        for x_t in x:
+            y, state = self.step(x_t, state)
+            found.append(y)
+        return np.stack(found)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.decode(self.run(self.encode(x)))
+
+    @property
+    def constants(self) -> list[Constant]:
+        """What lies in flash."""
+        return [one for part in self.parts for one in part.constants()]
+
+    @property
+    def fields(self) -> list[Field]:
+        """What lies in RAM: states, and what flows from layer to layer."""
+        between = [Field(f"y{k}", part.after.size, part.after.type) for k, part in enumerate(self.parts[:-1])]
+        return [*(f for part in self.parts for f in part.fields()), *between]
+
+    @property
+    def source(self) -> str:
+        """The C file."""
+        return _print(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the C file; its path."""
+        path = Path(path)
+        path.write_text(self.source, encoding="utf-8")
+        return path
+
+    def report(self, x: Tensor | None = None) -> Any:
+        """What it takes, counted on x [T, B, *features] if that is given: see `ranvier.export.report`."""
+        from ranvier.export.report import report
+
+        return report(self, x)
+
+
+def _print(p: Program) -> str:
+    bodies = [
+        f"static void {part.tag}({p.name} *s, const {part.before.type} *x, {part.after.type} *y) {{\n"
+        + ("" if part.fields() else "    (void)s;\n")
+        + "\n".join(f"    {line}" for line in part.body())
+        + f"\n}} /* {part.path or 'the network'}: {part.before.size} -> {part.after.size} */"
+        for part in p.parts
+    ]
+    text = "\n".join(bodies)
+    helpers = [line for name, line in HELPERS.items() if re.search(rf"\b{name}\(", text)]
+    kept, begins = text, [f.begins for f in p.fields if isinstance(f.begins, str)]
+    arrays = [str(a) for a in p.constants if re.search(rf"\b{a.name}\b", kept) or a.name in begins]
+    reset = []
+    for f in p.fields:
+        begin = f"{f.begins}[n]" if isinstance(f.begins, str) else str(f.begins)
+        reset.append(f"    for (int n = 0; n < {f.count}; n++) s->{f.name}[n] = {begin};")
+    ends = ["x", *(f"s->y{k}" for k in range(len(p.parts) - 1)), "y"]
+    calls = [f"    {part.tag}(s, {a}, {b});" for part, a, b in zip(p.parts, ends, ends[1:], strict=False)]
+    fields = [f"    {f.type} {f.name}[{f.count}];" for f in p.fields] or ["    char none;"]
+    head = f"""/* {p.name}: a spiking network on integers, printed by Ranvier.
+ *
+ * {p.name} s; {p.name}_reset(&s); then for every step {p.name}_step(&s, x, y).
+ * x: {p.before.size} numbers, each {p.name.upper()}_INPUT_FRACTION binary places; y: {p.after.size}, likewise.
+ * Weights have {p.bits} bits, states {p.state_bits}. Needs C99 and a >> of negative numbers that keeps the sign.
+ */
+#include <stdint.h>
+
+#define {p.name.upper()}_INPUTS {p.before.size}
+#define {p.name.upper()}_INPUT_FRACTION {p.before.frac}
+#define {p.name.upper()}_OUTPUTS {p.after.size}
+#define {p.name.upper()}_OUTPUT_FRACTION {p.after.frac}
+
+typedef char {p.name}_shifts_keep_the_sign[(-1 >> 1) == -1 ? 1 : -1];
+"""
+    return "\n".join(
+        [
+            head,
+            f"typedef struct {{\n{chr(10).join(fields)}\n}} {p.name};\n",
+            *helpers,
+            "",
+            *arrays,
+            "",
+            text,
+            "",
+            f"void {p.name}_reset({p.name} *s) {{",
+            *(reset or ["    s->none = 0;"]),
+            "}",
+            "",
+            f"void {p.name}_step({p.name} *s, const {p.before.type} *x, {p.after.type} *y) {{",
+            *calls,
+            "}",
+            "",
+        ]
+    )

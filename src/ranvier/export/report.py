@@ -1,0 +1,110 @@
+"""What a network of integers takes: memory, operations, an estimate of its energy; cycles, if there is gcc."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ranvier.export.compiled import compile_and_run, compiler
+from ranvier.export.parts import Array
+from ranvier.export.program import Program
+from ranvier.export.weights import Weighted
+from ranvier.train.energy import PRODUCTS, access, addition, product
+
+
+@dataclass(frozen=True)
+class Report:
+    """flash: bytes of constants (of code too, where gcc and `size` are there to tell: `code`); ram: bytes of the state;
+    products: weights that a step reads where no input is zero; met: those it read, a mean over the samples and steps;
+    updates: states written in a step; operations: on states in a step, by kind; nanojoule: of a step, after the 45 nm
+    figures of `ranvier.train.energy`; cycles: of this machine's processor for a step. None: not known here.
+    """
+
+    name: str
+    flash: int
+    code: int | None
+    ram: int
+    products: int
+    met: float | None
+    updates: int
+    operations: dict[str, int]
+    nanojoule: float | None
+    cycles: float | None
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{n:,} {kind}" for kind, n in sorted(self.operations.items()))
+        lines = [
+            f"{self.name}: flash {self.flash:,} bytes of constants"
+            + ("" if self.code is None else f" ({self.code:,} with the code, gcc -Os)")
+            + f", RAM {self.ram:,} bytes",
+            f"a step: {self.products:,} weights"
+            + ("" if self.met is None else f", of which {self.met:,.0f} met an input that was not zero")
+            + f"; {self.updates:,} states updated ({told or 'no operations'})",
+        ]
+        if self.nanojoule is not None:
+            lines.append(f"about {self.nanojoule:,.3f} nJ a step (45 nm, Horowitz 2014)")
+        if self.cycles is not None:
+            lines.append(f"{self.cycles:,.0f} cycles a step on this machine's processor")
+        return "\n".join(lines)
+
+
+def report(program: Program, x: Tensor | None = None) -> Report:
+    """Count what a program takes; on x [T, B, *features], if given, also what depends on how much fires.
+
+    >>> import torch, ranvier as rv
+    >>> net = rv.Sequential(torch.nn.Linear(4, 8), rv.LIF(), torch.nn.Linear(8, 2), rv.LI())
+    >>> found = rv.export.c(net, torch.rand(10, 5, 4)).report()
+    >>> found.products, found.updates
+    (48, 10)
+    """
+    operations: dict[str, int] = {}
+    for part in program.parts:
+        for kind, count in part.operations().items():
+            operations[kind] = operations.get(kind, 0) + count
+    met = energy = code = cycles = None
+    if x is not None:
+        given = program.encode(x)
+        met, energy = _counted(program, given)
+        if compiler():
+            measured = compile_and_run(program, given)
+            code, cycles = measured.flash, measured.cycles
+    return Report(
+        program.name, sum(a.bytes for a in program.constants), code, sum(f.bytes for f in program.fields),
+        sum(part.products() for part in program.parts), met, sum(part.updates() for part in program.parts),
+        operations, energy, cycles,
+    )  # fmt: skip
+
+
+def _counted(program: Program, x: Array) -> tuple[float, float]:
+    """Weights that met an input, and nanojoule, a mean over samples and steps."""
+    state, met, picojoule = program.initial(x.shape[1]), 0, 0.0
+    for x_t in x:
+        for k, part in enumerate(program.parts):
+            x_t = x_t.reshape(len(x_t), *part.before.shape)
+            count = part.met(x_t, state[k])
+            met += count
+            picojoule += count * _meeting(program, part)
+            x_t, state[k] = part.step(x_t, state[k])
+    seen = x.shape[0] * x.shape[1]
+    fixed = sum(_updating(program, part) for part in program.parts)
+    return met / seen, (picojoule / seen + fixed) / 1000
+
+
+def _meeting(program: Program, part: Any) -> float:
+    """pJ of a weight that meets an input: it is read, and added, or multiplied where the input is no spike."""
+    weights: Any = part if isinstance(part, Weighted) else getattr(part, "back", None)
+    if weights is None:
+        return 0.0
+    bits, width = program.bits, program.state_bits
+    arithmetic = addition(width) + (product(bits, width) if weights.before.bound > 1 else 0.0)
+    return arithmetic + bits * access(weights.q.size * bits)
+
+
+def _updating(program: Program, part: Any) -> float:
+    """pJ of the states of a layer in a step: read, worked with, written."""
+    width = program.state_bits
+    pj = part.updates() * 2 * width * access(part.updates() * width)
+    for kind, count in part.operations().items():
+        each = PRODUCTS.get(kind, 16 if kind == "tables" else 0)
+        pj += count * (each * product(width, width) if each else addition(width))
+    return pj
