@@ -10,24 +10,7 @@ from catalogue import CASES, KINDS, STAGES
 from judge import asked
 
 # test: {reason: cases, and after a minus those it leaves out}. Each must fail: what is mended has to be struck out.
-_META = "load_state_dict(assign=True) leaves a neuron's constants on meta"
-_NORMS = "-*ThroughTime* -*EffectiveBatchNorm* -numba-ThresholdBatchNorm?d -numba-ThresholdBatchNorm?d[.-]*"
-_NO_NUMBERS = f"numba-* {_NORMS} -*Dropout* -*DropConnect* -numba-GatedLIF* -*Attention* -*learned*"
-_ON_META = f"{_NO_NUMBERS} -numba-Delay-* -numba-LearnedDelay-* -*DelayedLinear* -*SpikingActivation*"
 KNOWN: dict[str, dict[str, str]] = {
-    "test_networks_are_built_on_meta": {
-        _META: f"{_NO_NUMBERS} -numba-Delay -numba-LearnedDelay -*DelayedLinear* -*SpikingActivation*",
-    },
-    "test_copies_of_a_used_network_are_that_network": {_META: _ON_META.replace("numba-* ", "numba-*-meta ", 1)},
-    "test_a_network_on_meta_gives_shapes": {
-        "it takes its kernels": "*MaskedPSN",
-    },
-    "test_nan_in_one_number_stays_where_it_is": {"a slope beside NaN is NaN, not 0": "numba-AnalogLIF-*"},
-    "test_short_numbers": {"torch has no short complex numbers": "*-AssociativeResonate-torch.bfloat16"},
-    "test_outputs_can_be_changed_in_place": {"SpikingActivation gives a view": "*-SpikingActivation"},
-    "test_recomputed_is_the_same": {
-        "refused though there is no state": "*-ElementwiseRecurrent-torch* *-LinearRecurrent-torch*",
-    },
     "test_under_every_verb_with_state_recomputed_is_the_same_or_refused": {
         "torch refuses, but without the cure": "Linear, LIF, Dropout-record-torch",
     },

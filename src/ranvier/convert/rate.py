@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranvier.backends import choose, op
+from ranvier.backends.autograd import whole
 from ranvier.backends.buffers import empty_like
 from ranvier.derive.rule import Rule
 from ranvier.nn.temporal import Temporal, check_sequence, promoted
@@ -42,7 +43,7 @@ class _Rectified(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, spikes: Tensor) -> Tensor:
-        return spikes
+        return whole(spikes, spikes.shape)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -8,9 +8,10 @@ would be wrong.
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from types import CodeType
 from typing import Any
 
 import torch
@@ -68,12 +69,13 @@ def _again(book: Any) -> Iterator[None]:
         here.book = outer
 
 
-def refuse_recomputation(path: str, state: Any) -> None:
-    """Raise if a layer runs under a verb and within torch's own checkpoint, and its gradient would be wrong."""
+def refuse_recomputation(path: str, state: Any, verbs: Collection[CodeType]) -> None:
+    """Refuse a layer that runs under a verb and within torch's own checkpoint, where that would be wrong. A verb that
+    was itself called within it runs again as a whole."""
     if torch.compiler.is_compiling() or getattr(here, "recomputable", False):
         return
     frame = sys._getframe(1)
-    while frame is not None:
+    while frame is not None and frame.f_code not in verbs:
         kind = _KINDS.get(frame.f_code)
         if kind == "reentrant" or (kind and state is not None):
             raise RuntimeError(

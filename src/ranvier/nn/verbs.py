@@ -51,7 +51,7 @@ class Book:
                 f"give each use a layer of its own, or call net(x), which keeps no state"
             )
         names = tuple(n for n in self.names if n in layer.records)
-        refuse_recomputation(path, self.before.get(path))
+        refuse_recomputation(path, self.before.get(path), _VERBS)
         if self.notes is not None:
             self.notes += [(self.paths[part], part, why) for part, why in runs.told(x)]
         y, self.after[path], self.traces[path] = runs.run(x, self.before.get(path), names)
@@ -174,3 +174,6 @@ def explain(net: nn.Module, x: Any) -> Explanation:
         book.notes = []
         net(x)
     return Explanation(tuple((path or "(the network)", type(m).__name__, why) for path, m, why in book.notes))
+
+
+_VERBS = {verb.__code__ for verb in (scan, record, explain)}  # which open a book

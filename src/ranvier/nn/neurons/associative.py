@@ -250,8 +250,9 @@ class AssociativeResonate(Temporal):
     @property
     def pole(self) -> Tensor:
         """What one step multiplies the membrane by."""
-        size = torch.exp(-self.dt * nn.functional.softplus(self.raw))
-        return torch.polar(size.expand_as(turn := self.dt * self.omega + 0 * size), turn)
+        raw, omega = (v.to(promoted(v.dtype)) for v in (self.raw, self.omega))
+        size = torch.exp(-self.dt * nn.functional.softplus(raw))
+        return torch.polar(size.expand_as(turn := self.dt * omega + 0 * size), turn)
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)

@@ -89,7 +89,7 @@ class MaskedPSN(Temporal):
         before = x.new_zeros(past, *x.shape[1:]) if state is None else state["past"].to(x.dtype).movedim(1, 0)
         begin, after = span(self, x, state, self.steps)
         end = begin + x.shape[0]
-        if bool(self.masking == 1.0):
+        if self.masking.is_meta or bool(self.masking == 1.0):
             seen = torch.cat([before, x])
             weight = nn.functional.pad(self.masked(), (past, 0))[begin:end, begin : end + past]
             h = _mixed(weight, seen)
