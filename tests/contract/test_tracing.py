@@ -149,19 +149,25 @@ def test_torch_func_through_rows_of_layers(linear):
     close(list(each.values()), gradients(net(x).square().sum(), net, ()))
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:Please use quant_min")
 def test_quantisation_sees_the_layers():
-    """Dynamic quantisation and quantisation-aware training replace Ranvier's layers as they do torch's, or refuse."""
+    """Quantisation replaces Ranvier's layers as it does torch's; one whose type it was not told of says so."""
     import torch.ao.quantization as quantization
 
-    for make in (lambda: rv.Sequential(rv.Linear(8, 6), rv.LIF()),):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            net = quantization.quantize_dynamic(make(), {nn.Linear}, dtype=torch.qint8)
-            assert type(net[0]) is not rv.Linear, "rv.Linear was passed over"
-            assert net(torch.rand(5, 2, 8)).shape == (5, 2, 6)
-            net = make().train()
+    def quantised(*types):
+        net = quantization.quantize_dynamic(rv.Sequential(rv.Linear(8, 6), rv.LIF()), set(types), dtype=torch.qint8)
+        assert net(torch.rand(5, 2, 8)).shape == (5, 2, 6)
+        return "quantized" in type(net[0]).__module__
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with pytest.warns(UserWarning, match=r"ranvier\.Linear is not quantised"):
+            assert not quantised(nn.Linear)
+        assert quantised(nn.Linear, rv.Linear)
+        for layer, x in ((rv.Linear(8, 6), torch.rand(5, 2, 8)), (rv.Conv2d(1, 2, 3), torch.rand(5, 2, 1, 8, 8))):
+            net = rv.Sequential(layer, rv.LIF()).train()
             net.qconfig = quantization.get_default_qat_qconfig("fbgemm")
-            assert type(quantization.prepare_qat(net)[0]) is not rv.Linear, "rv.Linear was passed over"
-            net = rv.Sequential(rv.Conv2d(1, 2, 3), rv.LIF()).train()
-            net.qconfig = quantization.get_default_qat_qconfig("fbgemm")
-            assert type(quantization.prepare_qat(net)[0]) is not rv.Conv2d, "rv.Conv2d was passed over"
+            prepared = quantization.prepare_qat(net)
+            assert "qat" in type(prepared[0]).__module__
+            prepared(x).sum().backward()
+            assert type(net[0]) is type(layer)

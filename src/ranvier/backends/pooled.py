@@ -183,3 +183,21 @@ def add_affine(g_x: Tensor, x: Tensor, centre: Tensor, slope: Tensor, offset: Te
     given = rows.numpy(), x.view(-1, channels).numpy(), centre.numpy(), slope.numpy(), offset.numpy()
     worth = x.numel() >= numba_backend.WORTH
     spread(lambda lo, hi: pooled_kernels.add_affine(lo, hi, channels, *given), len(rows), 256, worth)
+
+
+ROWS = 512  # of a block of `moments`
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance [C] of x [N, C, H, W] over all else, channels last in memory, in float64: torch's own for this
+    layout are sums in the precision of x, whose rounding the gradient of a batch norm makes fifty times larger."""
+    from ranvier.backends import pooled_kernels  # Numba is imported where it is used
+
+    channels = x.shape[1]
+    rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
+    blocks = -(-len(rows) // ROWS)
+    sums = torch.zeros(blocks, 2, channels, dtype=torch.float64)
+    given = rows.numpy(), sums.numpy()
+    spread(lambda lo, hi: pooled_kernels.moments(lo, hi, channels, *given), blocks, 1, x.numel() >= numba_backend.WORTH)
+    off, square = sums.sum(0) / len(rows)
+    return rows[0] + off, (square - off * off).clamp_min_(0.0)

@@ -149,3 +149,21 @@ def add_affine(lo, hi, channels, g_x, x, centre, slope, offset):
         g, row = g_x[m, :channels], x[m, :channels]
         for c in range(channels):
             g[c] += slope[c] * (row[c] - centre[c]) + offset[c]
+
+
+@kernel
+def moments(lo, hi, channels, x, sums):
+    """Sums over the rows of the blocks lo..hi: sums [blocks, 2, C] of x - x[0] and of its square, in float64.
+
+    x [M, C] in blocks of M / blocks rows, so that the sums are the same however the blocks are shared out.
+    """
+    rows = -(-x.shape[0] // sums.shape[0])
+    first = x[0, :channels]
+    for b in range(lo, hi):
+        total, squares = sums[b, 0, :channels], sums[b, 1, :channels]
+        for m in range(b * rows, min((b + 1) * rows, x.shape[0])):
+            row = x[m, :channels]
+            for c in range(channels):
+                d = float(row[c]) - float(first[c])
+                total[c] += d
+                squares[c] += d * d

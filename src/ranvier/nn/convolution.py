@@ -5,12 +5,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from ranvier.backends import choose
+from ranvier.nn.quantised import Quantisable
 from ranvier.nn.temporal import check_floating
 from ranvier.nn.verbs import note
 from ranvier.spikes import convolution
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(Quantisable, nn.Conv2d):
     """torch's convolution of pictures, whose cost follows the spikes: y[o] = b[o] + sum over c of w[o, c] * x[c].
 
     Drop-in for `torch.nn.Conv2d` (same arguments, same state_dict). x [N, C, H, W] -> [N, C', H', W']. On CPU and in
@@ -24,6 +25,8 @@ class Conv2d(nn.Conv2d):
     >>> ranvier.Conv2d(2, 32, 3, padding=1)(torch.zeros(8, 2, 34, 34)).shape
     torch.Size([8, 32, 34, 34])
     """
+
+    plain = nn.Conv2d
 
     def forward(self, input: Tensor) -> Any:
         check_floating(self, input)

@@ -161,7 +161,7 @@ class Declared(Declares, Temporal):
             with torch.no_grad():
                 old.copy_(new)
         else:
-            self._buffers[name] = new if old.is_meta else new.to(old)  # numbers come to a net that was built on meta
+            self._buffers[name] = new if old.is_meta or new.is_meta else new.to(old)
 
     def _set_option(self, name: str, value: Any) -> None:
         before, rules = dict(self.settings), dict(self._rules)

@@ -5,12 +5,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from ranvier.backends import choose
+from ranvier.nn.quantised import Quantisable
 from ranvier.nn.temporal import check_floating
 from ranvier.nn.verbs import note
 from ranvier.spikes import product
 
 
-class Linear(nn.Linear):
+class Linear(Quantisable, nn.Linear):
     """torch's linear layer, whose cost follows the spikes: y = x W^T + b.
 
     Drop-in for `torch.nn.Linear` (same arguments, same state_dict). x [*, in_features] -> [*, out_features]. On CPU and
@@ -23,6 +24,8 @@ class Linear(nn.Linear):
     >>> ranvier.Linear(700, 256)(torch.zeros(100, 64, 700)).shape
     torch.Size([100, 64, 256])
     """
+
+    plain = nn.Linear
 
     def forward(self, input: Tensor) -> Any:
         check_floating(self, input)

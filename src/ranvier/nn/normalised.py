@@ -91,7 +91,7 @@ def statistics(norm: Any, y: Tensor, repeats: int) -> Statistics:
         running = norm.running_mean, norm.running_var
         rate = torch.rsqrt(norm.running_var.to(y.dtype) + norm.eps)
         return Statistics(norm.running_mean.to(y.dtype), rate, own=False, running=running)
-    mean, var = torch.batch_norm_update_stats(y.detach(), None, None, 0.0)
+    mean, var = pooled.moments(y.detach())
     if tracked:
         norm.num_batches_tracked.add_(1)
         share = 1.0 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum

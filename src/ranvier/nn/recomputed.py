@@ -69,17 +69,20 @@ def _again(book: Any) -> Iterator[None]:
         here.book = outer
 
 
-def refuse_recomputation(path: str, state: Any, verbs: Collection[CodeType]) -> None:
-    """Refuse a layer that runs under a verb and within torch's own checkpoint, where that would be wrong. A verb that
-    was itself called within it runs again as a whole."""
+def refuse_recomputation(path: str, differs: bool, verbs: Collection[CodeType]) -> None:
+    """Refuse a layer that runs under a verb and within torch's own checkpoint, where that would be wrong.
+
+    differs: whether the verb gives it a state or records it, which the second run would not know. A verb that was
+    itself called within the checkpoint runs again as a whole.
+    """
     if torch.compiler.is_compiling() or getattr(here, "recomputable", False):
         return
     frame = sys._getframe(1)
     while frame is not None and frame.f_code not in verbs:
         kind = _KINDS.get(frame.f_code)
-        if kind == "reentrant" or (kind and state is not None):
+        if kind == "reentrant" or (kind and differs):
             raise RuntimeError(
-                f"layer {path!r} runs within torch.utils.checkpoint and under a verb: computed again, it would begin "
-                f"without its state, and the gradient would be wrong; use ranvier.checkpoint(layers, x), which knows it"
+                f"layer {path!r} runs within torch.utils.checkpoint and under a verb: computed again, it would not know "
+                f"its state, or that it is recorded; use ranvier.checkpoint(layers, x), which knows it"
             )
         frame = frame.f_back

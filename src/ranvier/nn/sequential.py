@@ -19,6 +19,7 @@ __all__ = ["Fold", "Sequential", "fold"]
 
 STAGES = (ConvolutionStage, LinearStage)  # on the CPU; tried in this order
 KINDS: dict[str, tuple[type[Stage], ...]] = {"numba": STAGES, "triton": (GpuConvolutionStage, GpuLinearStage)}
+REFUSALS = TypeError, ValueError, RuntimeError
 
 
 class Sequential(nn.Sequential):
@@ -49,7 +50,7 @@ class Sequential(nn.Sequential):
         for part in parts:
             layers = part.layers if isinstance(part, Stage) else (part,)
             if isinstance(part, Stage) and part.serves(x) and not (constant and part.folds):
-                x, constant = _through(part, x), False
+                x, constant = _through(part, x, at), False
             else:
                 for k, layer in enumerate(layers):
                     x, constant = _alone(layer, x, constant, at + k)
@@ -64,17 +65,26 @@ class Sequential(nn.Sequential):
         return tuple(self) if kinds is None else self.plan(kinds).parts
 
 
-def _through(stage: Stage, x: Any) -> Any:
+def _through(stage: Stage, x: Any, at: int) -> Any:
     book, watch = getattr(here, "book", None), getattr(here, "watch", nullcontext)
-    with watch(stage):
-        return stage(x) if book is None else book.run(stage.temporal, x, stage)
+    try:
+        with watch(stage):
+            return stage(x) if book is None else book.run(stage.temporal, x, stage)
+    except REFUSALS as problem:
+        raise _named(problem, at, *stage.layers) from problem
 
 
 def _alone(layer: nn.Module, x: Any, constant: bool, at: int) -> tuple[Any, bool]:
-    """A layer by itself, and whether what it gives is the same at every step; errors say which layer it is."""
+    """A layer by itself, and whether what it gives is the same at every step."""
     try:
         return (layer(x), False) if temporal(layer) else folded(layer, x, constant)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        if type(problem) not in (TypeError, ValueError, RuntimeError):
-            raise
-        raise type(problem)(f"layer {at} ({type(layer).__name__}): {problem}") from problem
+    except REFUSALS as problem:
+        raise _named(problem, at, layer) from problem
+
+
+def _named(problem: Exception, at: int, *layers: nn.Module) -> Exception:
+    """The same error, which says what layers it comes from."""
+    if type(problem) not in REFUSALS:
+        return problem
+    place = f"layer {at}" if len(layers) == 1 else f"layers {at} to {at + len(layers) - 1}"
+    return type(problem)(f"{place} ({', '.join(type(layer).__name__ for layer in layers)}): {problem}")

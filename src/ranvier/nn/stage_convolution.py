@@ -20,7 +20,7 @@ from ranvier.nn.neuron import Neuron
 from ranvier.nn.norm import ThresholdBatchNorm2d
 from ranvier.nn.normalised import normalised, one_pass
 from ranvier.nn.plan import Stage, plain_neuron
-from ranvier.nn.temporal import Temporal
+from ranvier.nn.temporal import Temporal, here
 
 DTYPES = torch.float32, torch.float64
 NORMS = nn.BatchNorm2d, ThresholdBatchNorm2d
@@ -121,7 +121,9 @@ class ConvolutionStage(Stage):
         y = normalised(y, norm, steps * batch // len(y)) if ours else y
         y = y.unflatten(0, size) if len(y) == steps * batch else y.unsqueeze(0).expand(steps, *y.shape)
         if norm is not None and not ours:
-            y = norm(y) if isinstance(norm, Temporal) else fold(norm, y)
+            y = norm.run(y)[0] if isinstance(norm, Temporal) else fold(norm, y)
+        if isinstance(norm, Temporal) and (book := getattr(here, "book", None)) is not None:
+            book.passed(norm, y)
         z, after, traces = self.temporal.run(y, state, names)
         return z if self.pool is None else fold(self.pool, z), after, traces
 
