@@ -42,6 +42,12 @@ class Recurrent(Temporal):
                 f"Recurrent: the feedback joins {self.feedback.in_features} neurons, but x is {tuple(x.shape)} = "
                 f"[T, B, *features]; build it as Recurrent(neuron, {x.shape[-1]})"
             )
+        if isinstance(self.feedback, nn.Linear) and self.feedback.weight.dtype != x.dtype:
+            if not torch.is_autocast_enabled(x.device.type):
+                raise TypeError(
+                    f"Recurrent: x is {x.dtype}, but the feedback's weight is {self.feedback.weight.dtype}; convert "
+                    f"one of them, as with net.to({x.dtype})"
+                )
         z, inner = self.begin(x, state)
         if found := self._loop(x):
             return self._at_once(x, z, inner, names, found)

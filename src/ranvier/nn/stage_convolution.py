@@ -85,7 +85,7 @@ class ConvolutionStage(Stage):
             return False
         channels = x.shape[2] if convolution is None else convolution.out_channels
         sizes = [] if norm is None else [norm.weight, norm.bias, norm.running_mean, norm.running_var]
-        return all(v is None or v.shape == (channels,) for v in sizes)
+        return all(v is None or (v.shape == (channels,) and v.dtype == x.dtype) for v in sizes)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [T, B, C, H, W] -> [T, B, C', H', W'], from the initial state."""
