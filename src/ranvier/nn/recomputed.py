@@ -82,7 +82,7 @@ def refuse_recomputation(path: str, differs: bool, verbs: Collection[CodeType]) 
         kind = _KINDS.get(frame.f_code)
         if kind == "reentrant" or (kind and differs):
             raise RuntimeError(
-                f"layer {path!r} runs within torch.utils.checkpoint and under a verb: computed again, it would not know "
-                f"its state, or that it is recorded; use ranvier.checkpoint(layers, x), which knows it"
+                f"layer {path!r} runs within torch.utils.checkpoint and under a verb: computed again, it would not "
+                f"know its state, or that it is recorded; use ranvier.checkpoint(layers, x), which knows it"
             )
         frame = frame.f_back
