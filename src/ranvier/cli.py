@@ -1,4 +1,4 @@
-"""The `ranvier` command: train, eval, explain, doctor, recipes. A command is a typed function, named in COMMANDS."""
+"""The `ranvier` command: each of its commands is a typed function, named in COMMANDS."""
 
 from __future__ import annotations
 
@@ -115,6 +115,54 @@ def evaluate(run: Run, data: OwnData = None) -> None:
         console.print(f"test loss [bold]{answers.loss:.4g}[/] over {answers.samples} samples")
 
 
+def show(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Folders of two runs or more.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a page of it, with curves.")] = None,
+) -> None:
+    """Set runs side by side: what came of each, and the settings in which they differ."""
+    from ranvier.beside import beside
+    from ranvier.train.folder import write
+
+    found = beside(runs)
+    table = Table("", *found.names, box=None, pad_edge=False)
+    for row in found.rows:
+        table.add_row(*row)
+    console.print(table)
+    if out is not None:
+        write(out, found.page())
+        console.print(f"page: {out}", soft_wrap=True)
+
+
+def sweep(
+    recipe: RecipeName,
+    ranges: Annotated[
+        list[str], typer.Argument(metavar="NAME=RANGE ...", help="low..high, low..high:log, or a,b,c of any field.")
+    ],
+    trials: Annotated[int, typer.Option(help="How many runs, those given up early among them.")] = 20,
+    settings: Settings = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder to make; else runs/sweep-RECIPE.")] = None,
+    data: OwnData = None,
+    seed: Annotated[int, typer.Option(help="The same seed tries the same settings.")] = 0,
+) -> None:
+    """Search the best settings of a recipe: many short runs, those that fall behind given up early.
+
+    Chosen by the validation set. Begun again with the same --out, it goes on where it was.
+
+    Example: ranvier sweep digits lr=1e-3..1e-2:log net.hidden=64,128 --trials 20 --set epochs=5
+    """
+    from ranvier.recipes import RECIPES, named, override
+    from ranvier.sweep import sweep as search
+    from ranvier.train.folder import Folder
+
+    fixed, sought = _pairs(settings), _pairs(ranges)
+    folder = out or Folder.free(Path("runs") / f"sweep-{override(named(RECIPES, recipe), {}).name}")
+    told = {"console": Console(quiet=True), "say": lambda sentence: console.print(sentence, soft_wrap=True)}
+    found = search(recipe, sought, folder, trials=trials, seed=seed, data=data, **told, **fixed)
+    best = " ".join(f"--set {name}={value}" for name, value in found.best.items())
+    console.print(f"best {found.aim.replace('_', ' ')} [bold]{found.value:.4g}[/] by {best}", soft_wrap=True)
+    console.print(f"page: {found.page}", soft_wrap=True)
+
+
 def explain(recipe: RecipeName, settings: Settings = None, data: Data = None) -> None:
     """Tell, layer by layer, which backend would run a recipe's net here, and why."""
     from ranvier.nn.verbs import explain as explain_net
@@ -218,6 +266,8 @@ def convert(
 COMMANDS = {
     "train": train,
     "init": init,
+    "show": show,
+    "sweep": sweep,
     "eval": evaluate,
     "convert": convert,
     "explain": explain,

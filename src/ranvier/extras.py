@@ -8,6 +8,7 @@ EXTRAS = {
     "typer": "train", "rich": "train", "lightning": "train", "torchmetrics": "train", "sklearn": "train",
     "safetensors": "train", "tomlkit": "train", "jinja2": "train", "matplotlib": "plot", "cycler": "plot",
     "nir": "nir", "h5py": "events", "tensorboard": "tensorboard", "wandb": "wandb",
+    "optuna": "sweep",
 }  # fmt: skip
 
 

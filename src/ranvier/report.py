@@ -54,11 +54,8 @@ def page(story: Story) -> str:
     """The report as one page of HTML: pictures inline, nothing loaded from elsewhere."""
     with needed("the report"):
         import matplotlib  # noqa: F401
-        from jinja2 import Environment, StrictUndefined
 
-    template = (Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(
+    return template("report.html.j2").render(
         story=story,
         neurons_drawn=ROWS,
         result=story.result,
@@ -74,6 +71,17 @@ def page(story: Story) -> str:
         **{name: _svg(name, drawing, story) for name, drawing in FIGURES.items() if drawing.when(story)},
         beside=_svg("beside", BESIDE, story) if "beside" in story.result else "",
     )
+
+
+def template(name: str) -> Any:
+    """A page to fill in; what is put into it is escaped."""
+    with needed("the report"):
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    place = FileSystemLoader(Path(__file__).parent)
+    return Environment(
+        loader=place, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template(name)
 
 
 def picture(x: torch.Tensor) -> str:
@@ -108,6 +116,22 @@ def _learning(story: Story, figure: Figure) -> None:
     for upper, lower in pairwise(rows):
         upper.set_xlabel("")
         lower.get_legend().remove()
+
+
+def _activity_of(story: Story) -> dict[str, list[float]]:
+    """{layer: its spikes per neuron and step, epoch by epoch}."""
+    layers = [name for name in story.history[0] if name.startswith("rate ")]
+    return {name.removeprefix("rate "): [row[name] for row in story.history] for name in layers}
+
+
+def _activity(story: Story, figure: Figure) -> None:
+    rows = _activity_of(story)
+    grid = figure.subplots(len(rows), 1, sharex=True, squeeze=False)
+    for axes, (layer, rates) in zip(grid.flat, rows.items(), strict=True):
+        plot.curve({layer: rates}, axes)
+        axes.get_legend().remove()
+        axes.set(title=f"{layer}: {rates[-1]:.2f} spikes per step at the end", xlabel="", ylim=(0, None))
+    grid.flat[-1].set_xlabel("epoch")
 
 
 def _path(story: Story, figure: Figure) -> None:
@@ -157,6 +181,11 @@ def _learning_in_words(story: Story) -> str:
     return f"Curves over {len(story.history)} epochs: {course}"
 
 
+def _activity_in_words(story: Story) -> str:
+    rows = ", ".join(f"{layer} from {r[0]:.3f} to {r[-1]:.3f}" for layer, r in _activity_of(story).items())
+    return f"Curves of how much each layer fires over {len(story.history)} epochs, in spikes per step: {rows}"
+
+
 def _path_in_words(story: Story) -> str:
     rows = ", ".join(f"{layer} {int(z.sum()):,} spikes" for layer, z in story.watched.spikes.items())
     return f"Spikes of one sample over {len(story.watched.traces)} time steps: {rows or 'none'}; below, the readout"
@@ -191,6 +220,9 @@ class Drawing(NamedTuple):
 
 FIGURES = {
     "learning": Drawing(_learning, _learning_in_words, 4.2, 3.5),
+    "activity": Drawing(
+        _activity, _activity_in_words, 4.2, 0.6, per_layer=0.85, when=lambda story: bool(_activity_of(story))
+    ),
     "path": Drawing(_path, _path_in_words, 4.2, 1.3, per_layer=1.15),
     "firing": Drawing(
         _firing, _firing_in_words, 4.2, 0.5, per_layer=1.0, when=lambda story: bool(story.evaluation.rates)
@@ -202,23 +234,29 @@ BESIDE = Drawing(_beside, _beside_in_words, 4.2, 1.7)  # where there is somethin
 
 def _svg(name: str, drawing: Drawing, story: Story) -> str:
     """One figure as an `<svg>` element that takes its colours and letters from the page."""
+    size = drawing.width, drawing.height + drawing.per_layer * len(story.evaluation.rates)
+    return svg(name, lambda figure: drawing.draw(story, figure), drawing.says(story), size)
+
+
+def svg(name: str, draw: Callable[[Figure], None], says: str, size: tuple[float, float]) -> str:
+    """What `draw` draws on a figure of `size` inches, as an `<svg>` in the page's colours; `says` is read aloud."""
     from matplotlib.figure import Figure
 
-    height = drawing.height + drawing.per_layer * len(story.evaluation.rates)
     with _style(name):
-        figure = Figure(figsize=(drawing.width, height), layout="constrained")
-        drawing.draw(story, figure)
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
+    drawn = text.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
     for color, variable in THEME.items():
-        svg = svg.replace(color, variable)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 width="100%"', re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg))
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"""font-family: [^;"]+|'DejaVu Sans', [^;"]+""", "inherit", svg)
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(drawing.says(story))}"', 1)
-    return re.sub(r'<g id="[^"]*">', "<g>", svg)
+        drawn = drawn.replace(color, variable)
+    drawn = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", drawn)
+    drawn = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 width="100%"', drawn)
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
+    drawn = re.sub(r"""font-family: [^;"]+|'DejaVu Sans', [^;"]+""", "inherit", drawn)
+    drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{escape(says)}"', 1)
+    return re.sub(r'<g id="[^"]*">', "<g>", drawn)
 
 
 @contextmanager

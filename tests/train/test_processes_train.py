@@ -73,7 +73,17 @@ class Mortal(Recurrent):
 SHARED = ("--accelerator", "cpu", "--devices", 2, "--batch", 17)
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(Path(rv.__file__).parents[1]), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
 }  # fmt: skip
+
+
+def elastic():
+    """A store of its own for each life: in the one that is shared, the addresses of the dead would be found."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"localhost:{free.getsockname()[1]}"
+    rendezvous = ("--rdzv-backend=c10d", f"--rdzv-endpoint={place}", "--max-restarts=1")
+    return "-m", "torch.distributed.run", "--nproc-per-node=2", *rendezvous, "-m", "ranvier"
 
 
 def torchrun(*more):
@@ -84,7 +94,7 @@ def torchrun(*more):
 
 
 LAUNCHERS = {
-    "devices": lambda: ("-m", "ranvier"), "torchrun": torchrun, "elastic": lambda: torchrun("--max-restarts=1"),
+    "devices": lambda: ("-m", "ranvier"), "torchrun": torchrun, "elastic": elastic,
 }  # fmt: skip
 
 

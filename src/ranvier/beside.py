@@ -1,0 +1,101 @@
+"""Runs side by side: what was asked of each, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ranvier.train.folder import Folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# What is told of a finished run: its name, and how it is written.
+FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "accuracy": ("test accuracy", "{:.2%}".format),
+    "loss": ("test loss", "{:.4g}".format),
+    "samples": ("test samples", "{:,}".format),
+    "epochs": ("epochs trained", "{}".format),
+    "training_seconds": ("seconds of training", "{:.1f}".format),
+    "parameters": ("weights", "{:,}".format),
+}
+CURVES = ("train_loss", "validation_loss", "validation_accuracy")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Runs side by side; print it, or `page()` is a page of HTML.
+
+    names: of their folders. settings: those that differ, and figures: what came of each, as rows [what, a value a run];
+    history: {what: a row of figures an epoch, a list a run}.
+    """
+
+    names: list[str]
+    settings: list[list[str]]
+    figures: list[list[str]]
+    history: dict[str, list[list[float]]]
+
+    @property
+    def rows(self) -> list[list[str]]:
+        return self.figures + self.settings
+
+    def page(self) -> str:
+        """One page: the curves of all runs, and the tables."""
+        from ranvier.report import svg, template
+
+        figures = []
+        for what, runs in self.history.items():
+            ends = " and ".join(f"{run[-1]:.3g}" for run in runs if run)
+            says = f"Curves of the {words(what)} epoch by epoch; at the end {ends}"
+            drawn = svg(what, lambda figure, runs=runs: self._draw(runs, figure), says, (4.2, 2.4))
+            figures.append((words(what), f"Epoch by epoch. At the end: {ends}.", drawn))
+        head = ["", *self.names]
+        tables = [("What came of it", head, self.figures), ("Settings that differ", head, self.settings)]
+        return template("table.html.j2").render(
+            title=" beside ".join(self.names), over="runs side by side", lead="The same figures of each run, and what "
+            "was asked of one and not of the other.", figures=figures, tables=[t for t in tables if t[2]],
+        )  # fmt: skip
+
+    def _draw(self, runs: Sequence[Sequence[float]], figure: Figure) -> None:
+        from ranvier import plot
+
+        plot.curve({name: row for name, row in zip(self.names, runs, strict=True) if row}, figure.subplots())
+
+
+def words(what: str) -> str:
+    return what.replace("_", " ")
+
+
+def beside(runs: Sequence[str | Path]) -> Beside:
+    """The runs in these folders side by side; a run that has not ended is told as far as it went.
+
+    FileNotFoundError for what is no run, ValueError for fewer than two.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"show sets runs side by side; name two or more, got {len(runs)}")
+    folders = [Folder.open(run) for run in runs]
+    configs = [_flat(folder.read_config()) for folder in folders]
+    results = [folder.read_result() if folder.finished else {} for folder in folders]
+    histories = [folder.read_metrics() if folder.metrics.is_file() else [] for folder in folders]
+    known = dict.fromkeys(name for config in configs for name in config)
+    asked = [[name, *(str(config.get(name, "-")) for config in configs)] for name in known]
+    figures = [[said, *(write(r[k]) if k in r else "-" for r in results)] for k, (said, write) in FIGURES.items()]
+    fired = [result.get("firing_rate", {}) for result in results]
+    for layer in dict.fromkeys(layer for rates in fired for layer in rates):
+        figures.append([f"spikes per step, {layer}", *(f"{r[layer]:.3f}" if layer in r else "-" for r in fired)])
+    curves = {what: [[row[what] for row in rows if what in row] for rows in histories] for what in CURVES}
+    return Beside(
+        [str(run) for run in runs],
+        [row for row in asked if len(set(row[1:])) > 1],
+        [row for row in figures if set(row[1:]) != {"-"}],
+        {what: each for what, each in curves.items() if any(each)},
+    )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,201 @@
+"""`ranvier sweep`: the best settings of a recipe, searched by Optuna; trials that promise little are given up early."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ranvier.extras import needed
+from ranvier.recipes import RECIPES, Recipe, named, override, settings
+from ranvier.train.folder import Folder, write
+
+with needed("a sweep"):
+    import optuna
+    from lightning.pytorch.callbacks import Callback
+
+    from ranvier.train.running import run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+AIMS: dict[str, Any] = {"validation_accuracy": "maximize", "validation_loss": "minimize"}
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a setting is looked for: `low..high` (whole numbers stay whole), `low..high:log`, or `a,b,c`.
+
+    >>> Range.read("lr", "1e-4..1e-1:log")
+    Range(name='lr', low=0.0001, high=0.1, log=True, choices=())
+    >>> Range.read("net.hidden", "16,32").choices
+    ('16', '32')
+    """
+
+    name: str
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, name: str, text: str) -> Range:
+        """ValueError in a sentence for what is no range."""
+        if ".." not in text:
+            return cls(name, choices=tuple(text.split(",")))
+        ends, colon, log = text.partition(":")
+        try:
+            low, high = (float(end) for end in ends.split(".."))
+        except ValueError:
+            raise ValueError(f"{name} wants low..high, low..high:log or a,b,c, got {text!r}") from None
+        if not low < high < math.inf or (colon and (log != "log" or low <= 0)):
+            raise ValueError(f"{name}={text}: wanted low < high, both above 0 where :log is asked for")
+        return cls(name, low, high, bool(colon))
+
+    def suggest(self, trial: Any, now: Any) -> Any:
+        """A value for one trial; `now`: what the recipe has, a whole number or not."""
+        if self.choices:
+            return trial.suggest_categorical(self.name, self.choices)
+        if isinstance(now, int):
+            return trial.suggest_int(self.name, round(self.low), round(self.high), log=self.log)
+        return trial.suggest_float(self.name, self.low, self.high, log=self.log)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A search that ended: its folder, what was aimed at, the best settings, and a row a trial."""
+
+    folder: Path
+    aim: str
+    best: Mapping[str, Any]
+    value: float
+    trials: list[dict[str, Any]]
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "sweep.html"
+
+
+class Watch(Callback):
+    """Tells the trial how each epoch went, and ends a run that Optuna gives up."""
+
+    def __init__(self, trial: Any, aim: str):
+        self.trial, self.aim = trial, aim
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        value = float(trainer.callback_metrics[self.aim])
+        self.trial.report(value, trainer.current_epoch)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def sweep(
+    recipe: str | Recipe,
+    ranges: Mapping[str, str],
+    folder: str | Path,
+    *,
+    trials: int = 20,
+    seed: int = 0,
+    data: Any = None,
+    console: Any = None,
+    say: Callable[[str], None] = lambda sentence: None,
+    **fixed: Any,
+) -> Sweep:
+    """Trains a recipe `trials` times with settings out of `ranges` and finds the best on the validation set.
+
+    ranges: {field: `low..high`, `low..high:log` or `a,b,c`}; fixed: fields and settings of `train.run` for all.
+    Each trial is a run in `folder/N`; those that fall behind the median of the others at the same epoch end early. The
+    test set has no part in the choice. Needs Optuna: Akiba et al., KDD 2019. Begun again with the same folder, it goes
+    on with the trials that are missing. ValueError, before a folder is made, for a range that is none.
+    """
+    plan = named(RECIPES, recipe) if isinstance(recipe, str) else recipe
+    known = settings(override(plan, {k: v for k, v in fixed.items() if k in settings(plan)}))
+    found = [Range.read(name, text) for name, text in ranges.items()]
+    if not found or trials < 1:
+        raise ValueError("a sweep needs a range, as lr=1e-4..1e-1:log, and at least one trial")
+    for each in found:  # a setting that is not there, or an end that cannot be, is told now
+        for value in each.choices or (each.low, each.high):
+            whole = isinstance(known.get(each.name), int) and not each.choices
+            override(plan, {each.name: round(float(value)) if whole else value})
+    folder = Path(folder)
+    if not (folder / "sweep.db").is_file():
+        Folder.refuse_taken(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    aim = "validation_accuracy" if plan.metric() is not None else "validation_loss"
+    study = optuna.create_study(
+        storage=f"sqlite:///{folder / 'sweep.db'}", study_name=plan.name, load_if_exists=True, direction=AIMS[aim],
+        sampler=optuna.samplers.TPESampler(seed=seed), pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+    )  # fmt: skip
+
+    def objective(trial: Any) -> float:
+        changes = {each.name: each.suggest(trial, known[each.name]) for each in found}
+        place = Folder.free(folder / str(trial.number))
+        result = run(plan, place, data=data, console=console, callbacks=[Watch(trial, aim)], **{**fixed, **changes})
+        return result.history[-1][aim]
+
+    def told(study: Any, trial: Any) -> None:
+        ended = f"{words(aim)} {trial.value:.4g}" if trial.state.name == "COMPLETE" else STATES[trial.state.name]
+        say(f"trial {trial.number}: {', '.join(f'{k}={_told(v)}' for k, v in trial.params.items())}: {ended}")
+
+    left = trials - len([t for t in study.trials if t.state.is_finished()])
+    study.optimize(objective, n_trials=max(0, left), catch=(ArithmeticError, ValueError), callbacks=[told])
+    rows = [{"trial": t.number, **t.params, aim: t.value, "state": STATES[t.state.name]} for t in study.trials]
+    if not any(row["state"] == "trained" for row in rows):
+        raise ArithmeticError(f"no trial of the sweep came to its end; look into {folder}")
+    ended = Sweep(folder, aim, study.best_params, study.best_value, rows)
+    write(ended.page, page(plan.name, ended))
+    return ended
+
+
+STATES = {
+    "COMPLETE": "trained",
+    "PRUNED": "given up early",
+    "FAIL": "failed",
+    "RUNNING": "broken off",
+    "WAITING": "waits",
+}
+
+
+def page(name: str, sweep: Sweep) -> str:
+    """The results as one page: the best, how it was found, and every trial."""
+    from ranvier.report import svg, template
+
+    done = [(row["trial"], row[sweep.aim]) for row in sweep.trials if row["state"] == "trained"]
+    said = sweep.aim.replace("_", " ")
+    best = ", ".join(f"{key} = {_told(value)}" for key, value in sweep.best.items())
+    head = ["trial", *sweep.best, said, ""]
+    rank = sorted(sweep.trials, key=lambda row: (row["state"] != "trained", _rank(row[sweep.aim], sweep.aim)))
+    rows = [[_told(row.get(key)) for key in ("trial", *sweep.best, sweep.aim, "state")] for row in rank]
+    says = f"{said} of {len(done)} trials; the best is {sweep.value:.4g}"
+    drawn = svg("trials", lambda figure: _draw(done, said, figure), says, (4.2, 2.4))
+    given_up = sum(row["state"] == "given up early" for row in sweep.trials)
+    lead = f"The best {said} of {len(sweep.trials)} trials, by {best}. {given_up} were given up early."
+    caption = "Each dot is a trial that was trained to its end, in the order they were begun."
+    return template("table.html.j2").render(
+        title=f"{name}: {sweep.value:.4g}",
+        over="a sweep",
+        lead=f"{lead} The test set had no part in the choice.",
+        figures=[("How it was found", caption, drawn)],
+        tables=[("All trials, the best first", head, rows)],
+    )
+
+
+def words(what: str) -> str:
+    return what.replace("_", " ")
+
+
+def _rank(value: float | None, aim: str) -> float:
+    return math.inf if value is None else (-value if AIMS[aim] == "maximize" else value)
+
+
+def _told(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _draw(done: list[tuple[int, float]], said: str, figure: Figure) -> None:
+    axes = figure.subplots()
+    axes.plot(*zip(*done, strict=True), linestyle="", marker="o", color="C0")
+    axes.set(xlabel="trial", ylabel=said)
