@@ -156,7 +156,7 @@ def sweep(
 
     fixed, sought = _pairs(settings), _pairs(ranges)
     folder = out or Folder.free(Path("runs") / f"sweep-{override(named(RECIPES, recipe), {}).name}")
-    told = {"console": Console(quiet=True), "say": lambda sentence: console.print(sentence, soft_wrap=True)}
+    told: dict[str, Any] = {"console": Console(quiet=True), "say": lambda said: console.print(said, soft_wrap=True)}
     found = search(recipe, sought, folder, trials=trials, seed=seed, data=data, **told, **fixed)
     best = " ".join(f"--set {name}={value}" for name, value in found.best.items())
     console.print(f"best {found.aim.replace('_', ' ')} [bold]{found.value:.4g}[/] by {best}", soft_wrap=True)
