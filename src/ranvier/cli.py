@@ -154,8 +154,9 @@ def sweep(
     from ranvier.sweep import sweep as search
     from ranvier.train.folder import Folder
 
-    fixed, sought = _pairs(settings), _pairs(ranges)
+    sought = _pairs(ranges)
     folder = out or Folder.free(Path("runs") / f"sweep-{override(named(RECIPES, recipe), {}).name}")
+    fixed: dict[str, Any] = {**_pairs(settings)}
     told: dict[str, Any] = {"console": Console(quiet=True), "say": lambda said: console.print(said, soft_wrap=True)}
     found = search(recipe, sought, folder, trials=trials, seed=seed, data=data, **told, **fixed)
     best = " ".join(f"--set {name}={value}" for name, value in found.best.items())

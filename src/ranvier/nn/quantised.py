@@ -28,4 +28,4 @@ class Quantisable(nn.Module):
                 )
             else:
                 self.__class__ = self.plain  # type: ignore[assignment]
-        nn.Module.__setattr__(self, name, value)
+        nn.Module.__setattr__(self, name, value)  # type: ignore[arg-type]
