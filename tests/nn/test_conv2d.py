@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import ranvier as rv
+from ranvier.spikes import convolution
 
 
 def pictures(share, *shape):
@@ -58,13 +59,16 @@ def test_other_inputs_are_torchs():
     assert torch.equal(wide(x.double()), nn.Conv2d.forward(wide, x.double()))
 
 
-def test_explain():
+def test_explain(monkeypatch):
+    at = {"convolution": 0.3, "convolution weight": 0.4}
+    monkeypatch.setattr(convolution.crossover, "crossover", lambda kind, columns, width: at[kind])
     layer = rv.Conv2d(40, 64, 3)
     told = {share: layer.explain(pictures(share, 8, 40, 16, 16)) for share in (0.05, 0.35, 0.45, 1.0)}
     assert told[0.05].startswith("numba: by events, ") and told[0.35].startswith(
         "numba: dense, weight gradient by events"
     )
-    assert told[0.45] == told[1.0] == "dense: more than 40% of the inputs are not zero"
+    assert told[0.45].startswith("dense, 4") and all("ms by events" in told[share] for share in (0.05, 0.35, 0.45))
+    assert told[1.0] == "dense: more than 50% of the inputs are not zero"
     assert "65,536 inputs" in layer.explain(pictures(0.05, 2, 40, 4, 4))
     net = rv.Sequential(rv.Conv2d(40, 64, 3), nn.BatchNorm2d(64), rv.LIF())
     assert "by events" in str(rv.explain(net, pictures(0.05, 2, 4, 40, 16, 16))).splitlines()[0]

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import ranvier as rv
-from ranvier.spikes import dense
+from ranvier.spikes import dense, measured
 
 
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
-    monkeypatch.setattr(dense, "_chosen", {})
+    monkeypatch.setattr(measured, "_found", {})
     monkeypatch.setattr(dense, "_pinned", None)
-    monkeypatch.setattr(dense, "folder", lambda: tmp_path)
+    monkeypatch.setattr(measured, "folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -36,20 +36,20 @@ def test_every_way_is_the_product(name, kind, size, monkeypatch):
 def test_it_is_measured_once_and_kept(fresh, monkeypatch):
     found = {kind: dense.way(kind) for kind in dense.KINDS}
     (file,) = fresh.glob("products_*.json")
-    assert json.loads(file.read_text())["quickest"] == found
-    monkeypatch.setattr(dense, "_chosen", {})
+    assert json.loads(file.read_text())["found"] == found
+    monkeypatch.setattr(measured, "_found", {})
     monkeypatch.setattr(dense, "_measure", None)
     assert {kind: dense.way(kind) for kind in dense.KINDS} == found
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"quickest": {"forward": "no such"}}', '{"quickest": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"found": {"forward": "no such"}}', '{"found": 3}'])
 def test_a_wrong_file_costs_nothing_but_time(fresh, text, monkeypatch):
     dense.way("forward")
     (file,) = fresh.glob("products_*.json")
     file.write_text(text)
-    monkeypatch.setattr(dense, "_chosen", {})
+    monkeypatch.setattr(measured, "_found", {})
     assert dense.way("forward") in dense.WAYS
-    assert json.loads(file.read_text())["quickest"]["forward"] in dense.WAYS
+    assert json.loads(file.read_text())["found"]["forward"] in dense.WAYS
 
 
 def test_a_torch_without_the_operator(fresh, monkeypatch):

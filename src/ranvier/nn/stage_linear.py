@@ -94,9 +94,11 @@ class LinearStage(Stage):
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:
         if not self.events or isinstance(x, Spikes):
-            way = "dense" if not self.events else f"by events up to {product.FORWARD:.0%} of spikes, passed on as bits"
+            width, columns = self.linear.weight.shape
+            most = product.crossover.crossover("linear", columns, width) if self.events else 0.0
+            way = f"by events up to {most:.0%} of spikes, passed on as bits" if self.events else "dense"
         else:
-            way = product.explain(x)
+            way = product.explain(x, len(self.linear.weight))
         return [
             (self.linear, f"{way}; one stage with the {type(self.temporal).__name__} after it"),
             (self.temporal, f"numba: one stage with the {type(self.linear).__name__} before it, by chunks of time"),

@@ -73,14 +73,14 @@ def _dense(pre: Tensor, post: Tensor) -> Tensor:
     """[O, I] from pre [T, B, ..., I] and post [T, B, ..., O]."""
     dtype = torch.promote_types(pre.dtype, post.dtype)
     x, g = (a.detach().flatten(0, -2).to(dtype).contiguous() for a in (pre, post))
-    if _few(x):
+    if _few(x, g):
         return product.weight_gradient(x, g)
-    return product.weight_gradient(g, x).mT if _few(g) else g.mT @ x
+    return product.weight_gradient(g, x).mT if _few(g, x) else g.mT @ x
 
 
-def _few(x: Tensor) -> bool:
-    """Whether the events of x are so few that adding rows is quicker than a matrix product."""
-    return product.serves(x) and product.density(x) <= product.BACKWARD
+def _few(x: Tensor, g: Tensor) -> bool:
+    """Whether the events of x [M, K] are so few that adding rows of g [M, N] is quicker than a matrix product."""
+    return product.serves(x) and product.few_of_gradient(product.density(x), x.shape[1], g.shape[1])
 
 
 def _gradient(project: Callable, weight: Tensor, pre: Tensor, post: Tensor) -> Tensor:

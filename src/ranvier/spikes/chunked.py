@@ -92,7 +92,7 @@ def drive(x: Tensor | Spikes, weight: Tensor, bias: Tensor | None, events: bool)
     (steps, batch, columns), width = given.shape, weight.shape[0]
     rows = given.detach().reshape(-1, columns) if known is None else known
     density = product.share(rows, columns) if events else 1.0
-    count = chunks(steps, batch, width, density > product.FORWARD)[0].stop * batch
+    count = chunks(steps, batch, width, not product.few(density, columns, width))[0].stop * batch
     return product.linear(given, weight, bias, known, events, count)
 
 
@@ -116,7 +116,7 @@ def _forward(
     (steps, batch, columns), width, dtype = x.shape, weight.shape[0], weight.dtype
     rows = x.reshape(-1, columns).contiguous() if known is None else known
     density = product.share(rows, columns) if drive.events else 1.0
-    spans = chunks(steps, batch, width, density > product.FORWARD)
+    spans = chunks(steps, batch, width, not product.few(density, columns, width))
     neurons = drive.kind(drive.rule, learned, (batch, width), dtype)
     state = neurons.begin(initial)
     multiply = product.multiplier(rows, columns, weight, bias, density)

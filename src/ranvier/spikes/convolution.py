@@ -19,9 +19,8 @@ from ranvier.backends.autograd import Function, array, whole
 from ranvier.backends.buffers import empty, scratch
 from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
-from ranvier.spikes import product
+from ranvier.spikes import crossover, product
 
-FORWARD, BACKWARD = 0.3, 0.4  # densities below which events are faster; see `python benchmarks/run.py sparse`
 NARROW = 32  # outputs below which most lanes of a panel would be empty
 SHALLOW = 64  # numbers under a window below which the dense convolution is quick enough
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # pixels listed at once: of the output, of the input
@@ -101,10 +100,27 @@ def explain(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> str:
         least = f"{product.SMALL:,} inputs, {SHALLOW} of them under a window, and {NARROW} outputs"
         return f"dense: events are for float32 on the CPU, {least} or more, and strides that leave no input out"
     share = look(x)[1]
-    if share > BACKWARD:
-        return f"dense: more than {BACKWARD:.0%} of the inputs are not zero"
-    way = "by events" if share <= FORWARD else "dense, weight gradient by events"
-    return f"numba: {way}, {share:.1%} of the inputs are not zero"
+    if share == 1.0:
+        return f"dense: more than {crossover.MOST:.0%} of the inputs are not zero"
+    seen = window(x.shape, weight.shape, stride, padding)
+    times = crossover.estimate(
+        "convolution", len(x) * seen.outputs[0] * seen.outputs[1], weight[0].numel(), len(weight), share
+    )
+    forward, backward = few(share, weight), few_of_gradient(share, weight)
+    way = "by events" if forward else "dense, weight gradient by events" if backward else ""
+    also = "; weight gradient dense" if forward and not backward else ""
+    start = f"numba: {way}" if way else "dense"
+    return f"{start}, {share:.1%} of the inputs are not zero ({times}){also}"
+
+
+def few(share: float, weight: Tensor) -> bool:
+    """Whether a share of events is so small that a convolution with such a weight goes by them."""
+    return share < crossover.MOST and share <= crossover.crossover("convolution", weight[0].numel(), len(weight))
+
+
+def few_of_gradient(share: float, weight: Tensor) -> bool:
+    """The same for the gradient of the weight."""
+    return share < crossover.MOST and share <= crossover.crossover("convolution weight", weight[0].numel(), len(weight))
 
 
 def convolution(
@@ -128,10 +144,11 @@ class _Convolution(Function):
         moves = tuple(stride), tuple(padding)
         ctx.moves, ctx.shape, ctx.last = moves, x.shape, last(x)
         ctx.save_for_backward(x if bits is None else bits, weight)
-        if share > FORWARD or not product.finite(weight):
+        ctx.by_events = few_of_gradient(share, weight)
+        if not few(share, weight) or not product.finite(weight):
             return functional.conv2d(x, weight, bias, tuple(stride), tuple(padding))
         seen = window(x.shape, weight.shape, *moves)
-        out = _by_events(pixels(x) if bits is None else bits, len(x), seen, weight, bias)
+        out = by_events(pixels(x) if bits is None else bits, len(x), seen, weight, bias)
         y = out.view(len(x), *seen.outputs, len(weight)).permute(0, 3, 1, 2)
         if last(x) or last(weight) or y.is_contiguous():
             return whole(out, y.shape, y.stride())
@@ -146,14 +163,14 @@ class _Convolution(Function):
             _input_gradient(ctx, g, weight) if inward else None,
             None,
             None,
-            weight_gradient(x, ctx.shape, g, weight, *ctx.moves) if weighs else None,
+            _weight_gradient(ctx, x, g, weight) if weighs else None,
             g.sum((0, 2, 3)) if biases else None,
             None,
             None,
         )
 
 
-def _by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tensor | None) -> Tensor:
+def by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The outputs of so many pictures, pixels or their bits x [N H W, C], as pixels [N H' W', N']."""
     from ranvier.spikes import convolution_kernels
 
@@ -213,6 +230,17 @@ def _frame_rows(rows: int, tile: int, window: Window) -> int:
         for row in (first, np.minimum(first + tile, rows) - 1)
     ]
     return int((seen[1] - seen[0]).max()) + window.before[0] + 1
+
+
+def _weight_gradient(ctx: Any, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
+    """By the events of pictures x, or of their bits, or torch's."""
+    if ctx.by_events:
+        return weight_gradient(x, ctx.shape, g, weight, *ctx.moves)
+    if x.dtype == torch.int64:
+        count, channels, height, width = ctx.shape
+        x = spikes_bits.unpack(x, channels).view(count, height, width, channels).permute(0, 3, 1, 2)
+    others = None, *ctx.moves, (1, 1), False, (0, 0), 1, (False, True, False)
+    return torch.ops.aten.convolution_backward(g, x, weight, *others)[1]
 
 
 def _input_gradient(ctx: Any, g: Tensor, weight: Tensor) -> Tensor:

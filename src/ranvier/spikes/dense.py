@@ -2,32 +2,31 @@
 
 All three are out = a w^T with a and w read along one axis or the other. torch brings several products, and which is
 quickest differs from processor to processor: on some, its usual one runs at less than half of what oneDNN's, inside the
-same torch, gives. So each is timed once per machine, for each of the three; the answer is kept on disk beside the
-kernels. A wrong answer costs speed only: all compute the same sums, in other orders.
+same torch, gives. So each is timed once per machine, for each of the three (`measured.py`). A wrong answer costs speed
+only: all compute the same sums, in other orders.
 """
 
-import hashlib
-import json
 import os
-import platform
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from ranvier.derive.source import folder
+from ranvier.spikes.measured import known
 
 WORTH = 1 << 20  # multiplications from which the choice of a product matters more than the cost of a call
+SIZE = 512, 384, 256  # M, K, N of what is measured
 KINDS = {  # how a [M, K] and w [N, K] lie: what is multiplied forward, for the gradient of the input, of the weight
-    "forward": lambda m, k, n: (torch.ones(m, k), torch.ones(n, k)),
-    "input": lambda m, k, n: (torch.ones(m, k), torch.ones(k, n).t()),
-    "weight": lambda m, k, n: (torch.ones(k, m).t(), torch.ones(k, n).t()),
+    "forward": lambda m, k, n: (_ones(m, k), _ones(n, k)),
+    "input": lambda m, k, n: (_ones(m, k), _ones(k, n).t()),
+    "weight": lambda m, k, n: (_ones(k, m).t(), _ones(k, n).t()),
 }
+
+
+def _ones(*shape: int) -> Tensor:
+    return torch.ones(shape, dtype=torch.float32, device="cpu")
 
 
 def _torch(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
@@ -40,9 +39,7 @@ def _onednn(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
 
 WAYS: dict[str, Callable[[Tensor, Tensor, Tensor | None, Tensor], None]] = {"torch": _torch, "onednn": _onednn}
 
-_chosen: dict[int, dict[str, str]] = {}  # by the number of threads: the quickest way of each kind
 _pinned: str | None = os.environ.get("RANVIER_PRODUCTS")
-_lock = threading.Lock()
 
 
 def multiply(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
@@ -79,35 +76,21 @@ def products(name: str | None) -> Iterator[None]:
 
 def way(kind: str) -> str:
     """The quickest product of a kind here, with as many threads as torch uses now."""
-    if _pinned is not None:
-        return _pinned
-    threads = torch.get_num_threads()
-    if threads not in _chosen:
-        with _lock:
-            _chosen.setdefault(threads, _known(threads))
-    return _chosen[threads][kind]
+    return _pinned or known("products", torch.get_num_threads(), _measured, _right)[kind]
 
 
-def _known(threads: int) -> dict[str, str]:
-    """From the file of this machine, or measured; where the file cannot be written it is measured in every process."""
-    machine = f"{_processor()}, torch {torch.__version__}, {threads} threads"
-    file = folder() / f"products_{hashlib.sha256(machine.encode()).hexdigest()[:16]}.json"
-    with suppress(OSError, ValueError, TypeError, LookupError):
-        found = json.loads(file.read_text())["quickest"]
-        if isinstance(found, dict) and found.keys() == KINDS.keys() and set(found.values()) <= WAYS.keys():
-            return found
-    found = {kind: _measure(make) for kind, make in KINDS.items()}
-    with suppress(OSError):
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False) as part:
-            json.dump({"machine": machine, "quickest": found}, part)
-        os.replace(part.name, file)
-    return found
+def _measured() -> dict[str, str]:
+    return {kind: _measure(make) for kind, make in KINDS.items()}
+
+
+def _right(found: dict[str, str]) -> bool:
+    return found.keys() == KINDS.keys() and set(found.values()) <= WAYS.keys()
 
 
 def _measure(make: Callable[[int, int, int], tuple[Tensor, Tensor]]) -> str:
     """The quickest way of one kind, by the best of some turns; one that fails, or is not there, is out."""
-    a, w = make(512, 384, 256)
-    out, best = torch.empty(512, 256), {"torch": 0.0}
+    a, w = make(*SIZE)
+    out, best = _ones(SIZE[0], SIZE[2]), {"torch": 0.0}
     for turn in range(5):
         for name, run in WAYS.items():
             start = time.perf_counter()
@@ -120,11 +103,3 @@ def _measure(make: Callable[[int, int, int], tuple[Tensor, Tensor]]) -> str:
             if turn:  # the first makes ready
                 best[name] = min(best.get(name) or spent, spent)
     return min(best, key=best.__getitem__)
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        facts = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
-        return f"{facts.get('model name')} {facts.get('cpu family')} {facts.get('model')} {facts.get('flags')}"
-    return f"{platform.machine()} {platform.processor()}"

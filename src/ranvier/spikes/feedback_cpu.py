@@ -13,7 +13,7 @@ from ranvier.backends.autograd import array
 from ranvier.backends.buffers import empty, scratch
 from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
-from ranvier.spikes import product
+from ranvier.spikes import crossover, product
 
 WORTH = 1 << 17  # numbers from which threads share the batch
 
@@ -62,7 +62,8 @@ def carry(
     the layout of the kernels."""
     (_, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
     code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), more=_loops())
-    arrays = (product.FORWARD, x.numpy(), z.numpy(), array(columns), initial.view(states, -1).numpy(),
+    few = crossover.crossover("step", neurons, neurons) if dtype == torch.float32 else 0.0
+    arrays = (few, x.numpy(), z.numpy(), array(columns), initial.view(states, -1).numpy(),
               tuple(map(array, params)), _flat(outputs), outputs[0].numpy(), u.numpy(), _flat([u]),
               final.view(states, -1).numpy(), marks.view(len(marks), states, -1).numpy())  # fmt: skip
     tile = min(together(neurons), batch)

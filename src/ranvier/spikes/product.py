@@ -19,9 +19,8 @@ from ranvier.backends.autograd import Function, array
 from ranvier.backends.buffers import empty, scratch
 from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
-from ranvier.spikes import dense
+from ranvier.spikes import crossover, dense
 
-FORWARD, BACKWARD = 0.25, 0.2  # densities below which events win; see `python benchmarks/run.py sparse`
 SAMPLE = 2048  # numbers looked at to tell dense input, at no cost
 SMALL = 1 << 16  # inputs below which the dense product is done before events are counted
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # rows listed at once
@@ -42,7 +41,7 @@ def _sample(x: Tensor) -> Tensor:
 def far_from_sparse(x: Tensor) -> bool:
     """Whether a sample of x shows that it is far from sparse."""
     seen = _sample(x)
-    return torch.count_nonzero(seen).item() > 2 * FORWARD * seen.numel()
+    return torch.count_nonzero(seen).item() > crossover.MOST * seen.numel()
 
 
 def density(x: Tensor) -> float:
@@ -61,15 +60,30 @@ def bits_of(x: Tensor) -> Tensor | None:
     return bits if spikes else None
 
 
-def explain(x: Tensor) -> str:
-    """How a layer multiplies inputs like x, and why."""
+def explain(x: Tensor, width: int) -> str:
+    """How a layer of so many outputs multiplies inputs like x, and why."""
     if not serves(x):
         return f"dense: events are for float32 on the CPU and {SMALL:,} inputs or more"
-    share = density(x)
-    if share > FORWARD:
-        return f"dense: more than {FORWARD:.0%} of the inputs are not zero"
-    backward = "" if share <= BACKWARD else "; weight gradient dense"
-    return f"numba: by events, {share:.1%} of the inputs are not zero{backward}"
+    share, columns = density(x), x.shape[-1]
+    if share == 1.0:
+        return f"dense: more than {crossover.MOST:.0%} of the inputs are not zero"
+    times = crossover.estimate("linear", x.numel() // columns, columns, width, share)
+    way = "numba: by events" if few(share, columns, width) else "dense"
+    told = f"{way}, {share:.1%} of the inputs are not zero ({times})"
+    other = few_of_gradient(share, columns, width)
+    if other == few(share, columns, width):
+        return told
+    return f"{told}; weight gradient {'by events' if other else 'dense'}"
+
+
+def few(share: float, columns: int, width: int) -> bool:
+    """Whether a share of events among so many inputs is so small that a product with so many outputs goes by them."""
+    return share < crossover.MOST and share <= crossover.crossover("linear", columns, width)
+
+
+def few_of_gradient(share: float, columns: int, width: int) -> bool:
+    """The same for the gradient of the weight."""
+    return share < crossover.MOST and share <= crossover.crossover("linear weight", columns, width)
 
 
 def linear(
@@ -109,24 +123,24 @@ class _Linear(Function):
             return (None,) * 6
         columns, rows = weight.shape[1], g.reshape(-1, weight.shape[0]).contiguous()
         given = given.reshape(-1, given.shape[-1]).contiguous()
-        few = share(rows, weight.shape[0]) if ctx.events else 1.0  # behind a compact surrogate most are zero
+        amount = share(rows, weight.shape[0]) if ctx.events else 1.0  # behind a compact surrogate most are zero
         g_x = None
         if inward:
             g_x = empty(ctx.shape, g.dtype)
-            multiplier(rows, weight.shape[0], weight.t(), None, few)(rows, g_x.view(-1, columns))
-        g_weight = gradient(given, rows, columns, few) if weighs else None
+            multiplier(rows, weight.shape[0], weight.t(), None, amount)(rows, g_x.view(-1, columns))
+        g_weight = gradient(given, rows, columns, amount) if weighs else None
         return g_x, None, g_weight, rows.sum(0) if biases else None, None, None
 
 
 def multiplier(
-    x: Tensor, columns: int, weight: Tensor, bias: Tensor | None = None, few: float | None = None
+    x: Tensor, columns: int, weight: Tensor, bias: Tensor | None = None, known: float | None = None
 ) -> Callable[[Tensor, Tensor], None]:
     """What puts x weight^T + bias of rows of x, numbers [M, columns] or bits, into memory [M, N].
 
-    By events, if few of the whole x are any (few: their share, if it is known already), else by torch's product. Valid
-    until this thread makes the next one.
+    By events, if few of the whole x are any (known: their share, if it is), else by torch's product. Valid until this
+    thread makes the next one.
     """
-    if (share(x, columns) if few is None else few) <= FORWARD and finite(weight):
+    if few(share(x, columns) if known is None else known, columns, weight.shape[0]) and finite(weight):
         packed = panels(weight, slim(weight.shape[0]))
         base = torch.zeros(1, weight.shape[0]) if bias is None else bias.view(1, -1)
         return lambda rows, out: add_events(rows, packed, columns, base, out)
@@ -218,13 +232,14 @@ def lists(name: str, tile: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
 class Gradient:
     """The gradient g^T x [N, K] of a weight, of which rows of x, numbers [M, K] or bits, and of g [M, N] add up.
 
-    Rows may go by the events of x, by those of g, or by torch's product, as their shares of events, `few` and `few_g`,
+    Rows may go by the events of x, by those of g, or by torch's product, as their shares of events, `of_x` and `of_g`,
     make quicker. A thread makes those of one name one after the other.
     """
 
-    def __init__(self, width: int, columns: int, few: float, few_g: float = 1.0, name: str = "sums"):
-        self.shape, self.by_x, self.name = (width, columns), few <= BACKWARD, name
-        self.by_g = not self.by_x and few_g <= BACKWARD
+    def __init__(self, width: int, columns: int, of_x: float, of_g: float = 1.0, name: str = "sums"):
+        self.shape, self.name = (width, columns), name
+        self.by_x = few_of_gradient(of_x, columns, width)
+        self.by_g = not self.by_x and few_of_gradient(of_g, width, columns)
         self.sum: Tensor | None = None
 
     def add(self, x: Tensor, g: Tensor) -> None:
@@ -284,18 +299,19 @@ def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int, name: s
 
 def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
     """g^T x [N, K] by the events of x, numbers [M, K] or bits of so many columns, and g [M, N]."""
-    found = Gradient(g.shape[1], x.shape[1] if columns is None else columns, few=0.0)
+    found = Gradient(g.shape[1], x.shape[1] if columns is None else columns, 1.0)
+    found.by_x = True
     found.add(x, g)
     return found.total()
 
 
-def gradient(x: Tensor, g: Tensor, columns: int, few_g: float = 1.0) -> Tensor:
-    """g^T x [N, K], by the events of x, numbers or bits, where they are few, or by those of g, whose share is few_g.
+def gradient(x: Tensor, g: Tensor, columns: int, of_g: float = 1.0) -> Tensor:
+    """g^T x [N, K], by the events of x, numbers or bits, where they are few, or by those of g, whose share is of_g.
 
     Elsewhere than on the CPU x are numbers, and the product is torch's.
     """
     if g.device.type != "cpu":
         return g.t() @ x
-    found = Gradient(g.shape[1], columns, share(x, columns) if g.dtype == torch.float32 else 1.0, few_g)
+    found = Gradient(g.shape[1], columns, share(x, columns) if g.dtype == torch.float32 else 1.0, of_g)
     found.add(x, g)
     return found.total()

@@ -1,0 +1,102 @@
+"""The products that `crossover.py` times: one size for each kind, dense, by few events and by many."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ranvier.backends.buffers import scratch
+from ranvier.spikes import bits, convolution, dense, product
+from ranvier.spikes.crossover import FEW, MANY
+
+Size = tuple[int, int, int]
+Ways = tuple[Callable[[], object], Callable[[], object], Callable[[], object]]
+
+
+def _numbers(*shape: int) -> Tensor:
+    return torch.ones(shape, dtype=torch.float32, device="cpu")
+
+
+def _spikes(share: float, rows: int, columns: int) -> Tensor:
+    drawn = torch.rand((rows, columns), generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu")
+    return (drawn < share).float()
+
+
+def _linear() -> tuple[Size, Ways]:
+    rows, columns, width = size = dense.SIZE
+    x, weight, out = _numbers(rows, columns), _numbers(width, columns), _numbers(rows, width)
+    base, packed = torch.zeros(1, width, dtype=torch.float32), product.panels(weight).clone()
+
+    def events(x: Tensor) -> None:
+        product.add_events(x, packed, columns, base, out)
+
+    few, many = (partial(events, bits.packed(_spikes(share, rows, columns)).bits) for share in (FEW, MANY))
+    return size, (lambda: dense.multiply(x, weight, None, out), few, many)
+
+
+def _linear_weight() -> tuple[Size, Ways]:
+    rows, columns, width = size = dense.SIZE
+    x, g, out = _numbers(rows, columns), _numbers(rows, width), _numbers(width, columns)
+
+    def events(x: Tensor) -> None:
+        product.weight_gradient(x, g, columns)
+
+    few, many = (partial(events, bits.packed(_spikes(share, rows, columns)).bits) for share in (FEW, MANY))
+    return size, (lambda: dense.multiply(g.t(), x.t(), None, out), few, many)
+
+
+def _pictures() -> tuple[Size, Tensor, Tensor, Tensor, dict[float, Tensor]]:
+    """Pictures of 32 channels, a weight, a gradient, and the bits of spikes by their share."""
+    count, channels, side, width = 8, 32, 16, 128
+    x, g = _numbers(count, side, side, channels).permute(0, 3, 1, 2), _numbers(count, side, side, width)
+    weight = _numbers(width, channels, 3, 3)
+    spikes = {s: bits.packed(_spikes(s, count * side * side, channels)).bits for s in (FEW, MANY)}
+    return (count * side * side, channels * 9, width), x, weight, g.permute(0, 3, 1, 2), spikes
+
+
+def _convolution() -> tuple[Size, Ways]:
+    size, x, weight, _, spikes = _pictures()
+    seen = convolution.window(x.shape, weight.shape, (1, 1), (1, 1))
+    few, many = (partial(convolution.by_events, s, len(x), seen, weight, None) for s in spikes.values())
+    return size, (lambda: torch.nn.functional.conv2d(x, weight, padding=1), few, many)
+
+
+def _convolution_weight() -> tuple[Size, Ways]:
+    size, x, weight, g, spikes = _pictures()
+    one = (1, 1)
+    others = None, one, one, one, False, (0, 0), 1, (False, True, False)
+    few, many = (partial(convolution.weight_gradient, s, x.shape, g, weight, one, one) for s in spikes.values())
+    return size, (lambda: torch.ops.aten.convolution_backward(g, x, weight, *others), few, many)
+
+
+def _step() -> tuple[Size, Ways]:
+    """A step of a recurrent layer, 8 samples at a time as its kernels take them, 32 times."""
+    from ranvier.spikes import product_kernels
+
+    rows, width = 256, 256
+    x, weight, out = _numbers(rows, width), product.panels(_numbers(width, width)).clone(), _numbers(rows, width)
+    given, edge = (width, weight.numpy(), out.numpy(), 1, torch.empty_like(out).numpy()), product.edge()
+
+    def whole() -> None:
+        for a in range(0, rows, 8):
+            product_kernels.multiply_tile(a, a + 8, x.numpy(), *given, edge)
+
+    def events(x: Tensor) -> None:
+        listed, amounts, _, _ = product.tile_scratch(8, width)
+        ends = scratch("ends", (8,), torch.int32).numpy()
+        for a in range(0, rows, 8):
+            product_kernels.list_tile(a, a + 8, x.numpy(), width, listed, amounts, ends)
+            product_kernels.sum_tile(a, a + 8, *given, listed, amounts, ends, edge)
+
+    few, many = (partial(events, _spikes(share, rows, width)) for share in (FEW, MANY))
+    return (rows, width, width), (whole, few, many)
+
+
+MEASURES: dict[str, Callable[[], tuple[Size, Ways]]] = {
+    "linear": _linear,
+    "linear weight": _linear_weight,
+    "convolution": _convolution,
+    "convolution weight": _convolution_weight,
+    "step": _step,
+}
