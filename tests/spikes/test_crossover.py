@@ -128,3 +128,9 @@ def test_it_takes_less_than_a_fifth_of_a_second(fresh):
     for kind in measures.MEASURES:
         crossover.cost(kind)
     assert time.perf_counter() - start < 0.2 * 5, "five times that is noise of a busy machine, more is not"
+
+
+def test_the_report_says_what_was_measured():
+    told = rv.machine_report().splitlines()
+    assert [line.split("  ")[0] for line in told[:2]] == ["processor", "torch"]
+    assert all(any(line.startswith(kind) for line in told) for kind in ("forward product", *measures.MEASURES))

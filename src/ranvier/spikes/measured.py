@@ -42,6 +42,15 @@ def known(
     return _found[at]
 
 
+def processor() -> str:
+    """Its name."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        if names := [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]:
+            return names[0]
+    return platform.processor() or platform.machine()
+
+
 def machine(threads: int) -> str:
     """All that an answer depends on."""
     told = [f"{name}={os.environ[name]}" for name in TOLD if name in os.environ]

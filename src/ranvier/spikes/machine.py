@@ -1,0 +1,33 @@
+"""What has been found out about this machine."""
+
+import torch
+
+from ranvier.spikes import crossover, dense, measured
+
+SHAPES = {"linear": (512, 512), "convolution": (576, 64), "step": (256, 256)}
+SHAPES |= {f"{kind} weight": SHAPES[kind] for kind in ("linear", "convolution")}
+
+
+def machine_report() -> str:
+    """What is known of this machine and decides how products are computed, in lines to print; measured if need be.
+
+    Which dense product is taken, and up to which share of spikes products go by events, for an example of each kind.
+
+    >>> import ranvier
+    >>> print(ranvier.machine_report())  # doctest: +ELLIPSIS
+    processor...
+    """
+    from ranvier.spikes.product_kernels import LANES  # Numba is imported where it is used
+
+    threads = torch.get_num_threads()
+    isa = torch.backends.cpu.get_cpu_capability()
+    lines = [f"processor   {measured.processor()}, {isa}; kernels by {LANES} lanes"]
+    lines += [f"torch       {torch.__version__}, {threads} thread{'s' * (threads > 1)}"]
+    lines += [f"{kind + ' product':<16} {dense.way(kind)}" for kind in dense.KINDS]
+    for kind, (columns, width) in SHAPES.items():
+        cost, at = crossover.cost(kind), crossover.crossover(kind, columns, width)
+        figures = (
+            f"{cost.multiply * 1e3:.3g} ps a multiplication, {cost.row:.3g} ns a row, {cost.event:.3g} ns an event"
+        )
+        lines.append(f"{kind:<20} {figures}; {columns} to {width}: by events up to {at:.0%}")
+    return "\n".join(lines)
