@@ -70,6 +70,8 @@ def ready(name: str, case: Case, threads: int) -> Callable[[], tuple[float, floa
     net, axis = build(name, case)
     x, labels, given = (None if a is None else torch.from_numpy(a) for a in draw(case))
     x, given = (None if t is None else t.movedim(0, axis).contiguous() for t in (x, given))
+    if LIBRARIES[name]().folds and len(case.shape) == 3:  # channels last, as `Folded` has it within the others
+        x = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
 
     def step(net: nn.Module, x: Tensor, labels: Tensor, given: Tensor | None) -> tuple[float, float, Callable]:
         x = x.detach().requires_grad_(case.loss == "given")

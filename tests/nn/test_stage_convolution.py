@@ -188,3 +188,15 @@ def test_compiled_equals_eager():
     net, x = rv.Sequential(*NETS["norm and greatest"]()).eval(), 2 * torch.rand(4, 2, 2, 9, 11)
     torch._dynamo.reset()
     assert torch.equal(torch.compile(net, fullgraph=True, backend="aot_eager")(x), net(x))
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), None], ids=["pool", "no pool"])
+def test_channels_last_in_channels_last_out(pool):
+    """As torch's convolution has it; the numbers are the same."""
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), rv.LIF(), *([pool] if pool else [])]
+    net = rv.Sequential(*layers).eval()
+    x = torch.rand(4, 2, 3, 6, 6)
+    last = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    y, z = net(x), net(last)
+    assert torch.equal(y, z) and y.is_contiguous()
+    assert z.permute(0, 1, 3, 4, 2).is_contiguous()

@@ -88,14 +88,15 @@ class ConvolutionStage(Stage):
         return all(v is None or (v.shape == (channels,) and v.dtype == x.dtype) for v in sizes)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x [T, B, C, H, W] -> [T, B, C', H', W'], from the initial state."""
+        """x [T, B, C, H, W] -> [T, B, C', H', W'], from the initial state; of pictures with channels last in memory
+        come such, as torch's convolution has it."""
         steps, batch = x.shape[:2]
         y = self._convolved(x)
         if not self._fits(y, steps):
             return self._in_turns(y, x.shape[:2], None, ())[0]
         z = one_pass(y, self.norm, self.temporal, *_pooling(self.pool), steps, batch)
         chained = isinstance(self.after, ConvolutionStage) and self.after.convolution is not None
-        return z if chained else z.contiguous()
+        return z if chained or _are_last(x) else z.contiguous()
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         return self._in_turns(self._convolved(x), x.shape[:2], state, names)
@@ -138,6 +139,11 @@ class ConvolutionStage(Stage):
             and y.is_contiguous(memory_format=torch.channels_last)
             and (self.norm is None or y.numel() > y.shape[1])
         )
+
+
+def _are_last(x: Tensor) -> bool:
+    """Whether pictures [T, B, C, H, W] lie in memory with their channels last, and in no other order."""
+    return x.permute(0, 1, 3, 4, 2).is_contiguous() and not x.is_contiguous()
 
 
 def _last(x: Tensor) -> Tensor:
