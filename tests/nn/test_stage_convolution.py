@@ -200,3 +200,18 @@ def test_channels_last_in_channels_last_out(pool):
     y, z = net(x), net(last)
     assert torch.equal(y, z) and y.is_contiguous()
     assert z.permute(0, 1, 3, 4, 2).is_contiguous()
+
+
+def test_a_single_picture_has_its_gradient():
+    """torch's batch norm misreads such a picture on the way back if its stride over pictures is not whole."""
+    torch.manual_seed(1)
+    net = rv.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), lif(), nn.AvgPool2d(2, ceil_mode=True)).double()
+    x = torch.rand(1, 1, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+    found = torch.autograd.grad(net(x).square().sum(), (x, *net.parameters()))
+    y = x
+    with rv.backend("reference"):
+        for layer in net:
+            y = layer(y) if isinstance(layer, rv.Temporal) else rv.Fold(layer)(y)
+    wanted = torch.autograd.grad(y.square().sum(), (x, *net.parameters()))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

@@ -46,13 +46,25 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
     if constant and same_every_step(module):
         y = module(x[0])
         return y.unsqueeze(0).expand(steps, *y.shape), True
-    y = module(x.flatten(0, 1))
+    y = module(samples(x))
     if not isinstance(y, Tensor):
         raise TypeError(
             f"{type(module).__name__} gives a {type(y).__name__}; between layers a module must give one tensor "
             f"(torch's recurrent layers take the whole sequence: call them on their own, before or after)"
         )
     return y.unflatten(0, (steps, batch)), False
+
+
+def samples(x: Tensor) -> Tensor:
+    """x [T, B, *features] as samples [T B, *features].
+
+    A single sample may have any stride over samples; torch's batch norm gives a wrong gradient for some (of pictures
+    with channels last in memory), so it gets the one that a second sample would ask for.
+    """
+    y = x.flatten(0, 1)
+    if len(y) != 1 or y.dim() < 3 or y.is_contiguous():
+        return y
+    return y.as_strided(y.shape, (y.numel(), *y.stride()[1:]))
 
 
 class Fold(nn.Module):

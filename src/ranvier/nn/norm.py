@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn.fold import samples
 from ranvier.nn.length import count, span
 from ranvier.nn.neurons.leaky import LI
 from ranvier.nn.temporal import Temporal, check_sequence
@@ -36,7 +37,7 @@ class TemporalBatchNorm(_Norm):
     and batch together."""
 
     def normalise(self, x: Tensor) -> Tensor:
-        y = super(Temporal, self).forward(x.flatten(0, 1))  # type: ignore[misc]  # the batch norm's forward
+        y = super(Temporal, self).forward(samples(x))  # type: ignore[misc]  # the batch norm's forward
         return y.unflatten(0, x.shape[:2])
 
 
