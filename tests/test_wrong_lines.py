@@ -51,7 +51,7 @@ LINES = {
     "train digits --batch 100000 --epochs 1": "1 updates in all are too few",
     "train digits --lr -0.1": "lr must be a number from 0",
     "train digits --lr nan": "lr must be a number from 0",
-    "train digits --gradient exact": "there is no field 'gradient'",
+    "train digits --gradient exact": "gradient must be one of 'bptt'",
     "train yinyang --gradient exact": "exact",
     "train digits --set net.hiden=3": "did you mean 'net.hidden'?",
     "train digits --set net.hidden": "--set takes NAME=VALUE",

@@ -71,7 +71,7 @@ def test_a_wrong_answer_costs_speed_only(share, amount, monkeypatch):
     pinned(monkeypatch, share)
     linear, pictures = rv.Linear(300, 65), rv.Conv2d(16, 40, 3, padding=1)
     for layer, shape in ((linear, (20, 16, 300)), (pictures, (20, 16, 16, 16))):
-        x, exact = (torch.rand(shape) < amount).float(), type(layer).__base__(*ARGUMENTS[type(layer)]).double()
+        x, exact = (torch.rand(shape) < amount).float(), type(layer).plain(*ARGUMENTS[type(layer)]).double()
         exact.load_state_dict(layer.state_dict())
         g = torch.randn_like(layer(x))
         one, two = x.clone().requires_grad_(), x.double().requires_grad_()

@@ -65,7 +65,9 @@ def fuses(x: Tensor) -> bool:
 
 def stages(x: Tensor) -> str | None:
     """The backend on which layers in a row may run as one on x, if they may at all: autocast is off, nobody traces."""
-    return None if op.traced([x]) or torch.is_autocast_enabled(x.device.type) else chosen(x).name
+    if op.traced([x]) or (found := chosen(x)) is BACKENDS[Reference.name]:
+        return None
+    return None if torch.is_autocast_enabled(x.device.type) else found.name
 
 
 def chosen(like: Tensor) -> Backend:

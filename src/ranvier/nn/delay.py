@@ -13,6 +13,11 @@ from ranvier.nn.length import count
 from ranvier.nn.temporal import Temporal, check_sequence
 
 
+def _version(x: Tensor) -> int:
+    """How often x was written to; what was made in inference mode does not count that."""
+    return 0 if x.is_inference() else x._version
+
+
 class _Delay(Temporal):
     """A layer whose state is the last `reach` steps of its input, {"past": [B, reach, *features]}."""
 
@@ -63,14 +68,14 @@ class Delay(_Delay):
         self._reach = None if value.is_meta else int(value.max())  # until the buffer is written to
         value = value.clone() if isinstance(steps, Tensor) else value.to(torch.get_default_device())
         self.register_buffer("steps", value)
-        self._reached = value._version
+        self._reached = _version(value)
 
     @property
     def reach(self) -> int:  # type: ignore[override]
         """The longest delay; computed again after other delays were loaded."""
         steps = self.steps
-        if not steps.is_meta and (self._reach is None or self._reached != steps._version):
-            self._reach, self._reached = int(steps.max()), steps._version
+        if not steps.is_meta and (self._reach is None or self._reached != _version(steps)):
+            self._reach, self._reached = int(steps.max()), _version(steps)
         if self._reach is None:
             raise ValueError("Delay: it was built on meta, so its steps are not known; load its state first")
         return self._reach

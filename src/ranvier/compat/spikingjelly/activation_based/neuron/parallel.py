@@ -100,7 +100,8 @@ class SlidingPSN(_Parallel):
         step_mode: str = "s",
     ):
         core = ranvier.SlidingPSN(k, exponential=exp_init)
-        super().__init__(core, surrogate_function, step_mode, published={"weight": "weight", "bias": "bias"})
+        names = {"weight": "weight", "bias": "bias"}
+        super().__init__(core, surrogate_function, step_mode, published=names, shapes={"bias": ()})
         self.k = k
 
 
