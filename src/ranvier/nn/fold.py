@@ -56,15 +56,19 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
 
 
 def samples(x: Tensor) -> Tensor:
-    """x [T, B, *features] as samples [T B, *features].
+    """x [T, B, *features] as samples [T B, *features], with strides that are safe for torch's batch norm."""
+    return safe_strides(x.flatten(0, 1))
 
-    A single sample may have any stride over samples; torch's batch norm gives a wrong gradient for some (of pictures
-    with channels last in memory), so it gets the one that a second sample would ask for.
+
+def safe_strides(x: Tensor) -> Tensor:
+    """Samples x [N, *features] as they are, but a single one has the stride over samples that a second would need.
+
+    For one sample any stride is valid, and of pictures with channels last in memory torch's batch norm gives a wrong
+    gradient at some.
     """
-    y = x.flatten(0, 1)
-    if len(y) != 1 or y.dim() < 3 or y.is_contiguous():
-        return y
-    return y.as_strided(y.shape, (y.numel(), *y.stride()[1:]))
+    if len(x) != 1 or x.dim() < 3 or x.is_contiguous():
+        return x
+    return x.as_strided(x.shape, (x.numel(), *x.stride()[1:]))
 
 
 class Fold(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ranvier.compat.norse.torch.cells import LIFBoxCell
 from ranvier.compat.norse.torch.parameters import LIFBoxParameters, LIFParameters
+from ranvier.nn.fold import samples
 
 
 def _stateful(module: nn.Module) -> bool:
@@ -50,7 +51,7 @@ class Lift(nn.Module):
             self.forward = self._with_state
 
     def forward(self, x: Tensor) -> Any:
-        return self.lifted_module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return self.lifted_module(samples(x)).unflatten(0, x.shape[:2])
 
     def _with_state(self, x: Tensor, state: Any = None) -> Any:
         steps = []
