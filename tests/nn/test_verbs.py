@@ -59,6 +59,16 @@ def test_a_layer_used_twice_has_no_single_state():
         rv.scan(net, x)
 
 
+def test_a_layer_used_twice_has_no_single_trace():
+    """Not one without state either, by itself or within a stage."""
+    fire, norm = rv.Heaviside(), rv.ThresholdBatchNorm2d(2)
+    with pytest.raises(ValueError, match="layer '0' \\(Heaviside\\) runs twice"):
+        rv.record(nn.Sequential(fire, nn.Identity(), fire), torch.rand(3, 2, 4), "z")
+    with pytest.raises(ValueError, match="layer '1' \\(ThresholdBatchNorm2d\\) runs twice"):
+        net = rv.Sequential(nn.Conv2d(2, 2, 1), norm, rv.LIF(), nn.Conv2d(2, 2, 1), norm, rv.LIF())
+        rv.record(net, torch.rand(3, 2, 2, 4, 4), "z")
+
+
 def test_states_of_another_network_are_refused():
     x = torch.rand(3, 2, 4)
     with pytest.raises(

@@ -45,11 +45,7 @@ class Book:
         path = self.paths.get(layer)
         if path is None:  # part of another network that is called inside this one
             return runs.run(x)[0]
-        if path in self.after:
-            raise ValueError(
-                f"layer {path!r} ({type(layer).__name__}) runs twice in one forward pass, so it has no single state; "
-                f"give each use a layer of its own, or call net(x), which keeps no state"
-            )
+        self._refuse_again(layer, path)
         names = tuple(n for n in self.names if n in layer.records)
         refuse_recomputation(path, self.before.get(path) is not None or bool(self.names), _VERBS)
         if self.notes is not None:
@@ -61,8 +57,16 @@ class Book:
 
     def passed(self, layer: nn.Module, y: Tensor) -> None:
         """A layer without state ran within a stage, and gave y."""
-        if layer in self.paths and "z" in self.names:
-            self.traces[self.paths[layer]] = {"z": y}
+        if (path := self.paths.get(layer)) is not None:
+            self._refuse_again(layer, path)
+            self.traces[path] = {"z": y} if "z" in self.names else {}
+
+    def _refuse_again(self, layer: nn.Module, path: str) -> None:
+        if path in self.traces:
+            raise ValueError(
+                f"layer {path!r} ({type(layer).__name__}) runs twice in one forward pass, so it has no single state; "
+                f"give each use a layer of its own, or call net(x), which keeps no state"
+            )
 
 
 @contextmanager
