@@ -138,14 +138,16 @@ class Engine(LightningModule):
 
     def _tell(self, part: str) -> None:
         """An epoch's scores, over all processes, to Lightning."""
-        names = list(self.sums)
-        total = torch.tensor([self.sums[name] for name in names], dtype=torch.float64)
-        if self.trainer.world_size > 1:
-            total = self.trainer.strategy.reduce(total.to(self.device), reduce_op="sum")
-        sums = dict(zip(names, total.tolist(), strict=True))
+        sums = {name: sum(each) for name, each in self._of_all().items()}
         samples = sums.pop("samples")
         means = {f"{part}_{name}": value / samples for name, value in sums.items()}
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=1)
+
+    def _of_all(self) -> dict[str, list[float]]:
+        """Each score's sum on every process."""
+        own = torch.tensor(list(self.sums.values()), dtype=torch.float64)
+        every: Any = self.all_gather(own.to(self.device)) if self.trainer.world_size > 1 else own.unsqueeze(0)
+        return dict(zip(self.sums, every.t().tolist(), strict=True))
 
     def configure_optimizers(self) -> Any:
         optimiser, schedule = self.plan.optimiser(self.parameters(), int(self.trainer.estimated_stepping_batches))
@@ -158,12 +160,13 @@ class Engine(LightningModule):
         trainer = self.trainer
         done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         middle = 0 < done < trainer.num_training_batches
-        place = {"next": done, "sums": self.sums} if middle else {"next": 0, "sums": {}}
+        place = {"next": done, "sums": self._of_all()} if middle else {"next": 0, "sums": {}}
         checkpoint["place"] = place | {"epochs": self.plan.epochs}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         place = checkpoint["place"]
-        self.sums = dict(place["sums"])
+        mine = slice(self.global_rank, None, self.trainer.world_size)  # there may be other processes than there were
+        self.sums = {name: sum(each[mine]) for name, each in place["sums"].items()}
         self.before = place["epochs"]
         if self.train_batches is not None:
             self.train_batches.start = place["next"]
