@@ -16,7 +16,7 @@ class Backend(Protocol):
 
     name: ClassVar[str]
     description: ClassVar[str]
-    stages: ClassVar[bool] = False  # whether neighbouring layers can run as a stage
+    events: ClassVar[bool] = False  # whether it has kernels for products by events and for single steps
     transforms: ClassVar[bool] = False  # whether torch.func (grad, vmap, ...) works with it
 
     recurrence: ClassVar[Callable[..., Tensor] | None] = None

@@ -58,16 +58,21 @@ def transformed() -> bool:
 
 
 def fuses(x: Tensor) -> bool:
-    """Whether layers may run as stages on x: its backend has stages, autocast is off, and nothing traces the operations
-    (torch.compile, torch.func, torch.jit, dispatch modes)."""
-    return not op.traced([x]) and chosen(x).stages and not torch.is_autocast_enabled(x.device.type)
+    """Whether kernels for events and for single steps may take x: `stages` has a backend, and it has them."""
+    return (found := _kernels(x)) is not None and found.events
 
 
 def stages(x: Tensor) -> str | None:
-    """The backend on which layers in a row may run as one on x, if they may at all: autocast is off, nobody traces."""
+    """The backend on which layers in a row may run as one on x; None if they may not."""
+    return None if (found := _kernels(x)) is None else found.name
+
+
+def _kernels(x: Tensor) -> Backend | None:
+    """The backend of x if it has kernels, nothing traces the operations (torch.compile, torch.func, torch.jit,
+    dispatch modes) and autocast is off."""
     if op.traced([x]) or (found := chosen(x)) is BACKENDS[Reference.name]:
         return None
-    return None if torch.is_autocast_enabled(x.device.type) else found.name
+    return None if torch.is_autocast_enabled(x.device.type) else found
 
 
 def chosen(like: Tensor) -> Backend:

@@ -295,7 +295,7 @@ def plan(steps: int, states: int, size: int) -> tuple[int, int]:
 class Numba(Kernels):
     """The CPU backend: each thread takes tiles of neurons through all steps."""
 
-    name, description, stages, still = "numba", "Numba, tiles of neurons on CPU threads", True, True
+    name, description, events, still = "numba", "Numba, tiles of neurons on CPU threads", True, True
     forward, backward = staticmethod(forward), staticmethod(backward)
 
     def lacks(self, device: str) -> str | None:

@@ -92,13 +92,21 @@ def statistics(norm: Any, y: Tensor, repeats: int) -> Statistics:
         rate = torch.rsqrt(norm.running_var.to(y.dtype) + norm.eps)
         return Statistics(norm.running_mean.to(y.dtype), rate, own=False, running=running)
     mean, var = pooled.moments(y.detach())
-    if tracked:
-        norm.num_batches_tracked.add_(1)
-        share = 1.0 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
-        count = y.numel() // y.shape[1] * repeats
-        norm.running_mean.lerp_(mean.to(norm.running_mean), share)
-        norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var), share)
+    go_on(norm, mean, var, y.numel() // y.shape[1] * repeats)
     return Statistics(mean.to(y.dtype), torch.rsqrt(var.to(y.dtype) + norm.eps), own=True)
+
+
+@torch.no_grad()
+def go_on(norm: Any, mean: Tensor, var: Tensor, count: int) -> None:
+    """The running statistics of a norm, if it has any, after a batch of so many values per channel."""
+    if norm.running_mean is None:
+        return
+    norm.num_batches_tracked.add_(1)
+    share = norm.momentum
+    if share is None:  # the mean of all batches; a tensor, so that a GPU is not waited for
+        share = 1.0 / norm.num_batches_tracked.to(norm.running_mean)
+    norm.running_mean.lerp_(mean.to(norm.running_mean), share)
+    norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var), share)
 
 
 def _affine(mean: Tensor, rate: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -39,6 +39,11 @@ def within(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device).unsqueeze(1) < lengths
 
 
+def only(valid: Tensor, x: Tensor, otherwise: float = 0.0) -> Tensor:
+    """x `[T, B, *features]` at those steps `[T, B]` that are valid, and something else at the others."""
+    return torch.where(valid.view(*valid.shape, *[1] * (x.dim() - 2)), x, otherwise)
+
+
 def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
     """`net(x)` for recordings of `lengths` `[B]` steps, x `[T, B, *features]`: y `[T, B, *features']`, 0 after the
     end of each.
@@ -62,7 +67,7 @@ def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
             f"padded: the net must give [T, B, *features] = {list(valid.shape)} and more, got {got}; "
             f"one that sums over time itself must heed lengths: def forward(self, x, lengths=None)"
         )
-    return torch.where(_wide(valid, y), y, 0.0)
+    return only(valid, y)
 
 
 def heeds_lengths(net: nn.Module) -> bool:
@@ -97,10 +102,10 @@ def masked(net: nn.Module, x: Tensor, lengths: Tensor | None) -> Iterator[Tensor
             yield x
         return
     if isinstance(net, Padded):  # it finds the lengths itself
-        yield torch.where(_wide(valid, x), x, torch.nan)
+        yield only(valid, x, torch.nan)
         return
     with known(net, valid):
-        yield torch.where(_wide(valid, x), x, 0.0)
+        yield only(valid, x)
 
 
 @contextmanager
@@ -134,11 +139,7 @@ class Padded(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         lengths = lengths_of(x)
         y = padded(self.net, x, lengths)
-        return torch.where(_wide(within(lengths, len(y)), y), y, torch.nan)
-
-
-def _wide(valid: Tensor, x: Tensor) -> Tensor:
-    return valid.view(*valid.shape, *[1] * (x.dim() - 2))
+        return only(within(lengths, len(y)), y, torch.nan)
 
 
 def _check(net: nn.Module, x: Any, lengths: Any) -> None:

@@ -118,7 +118,7 @@ class ConvolutionStage(Stage):
     ) -> tuple[Any, Any, dict[str, Tensor]]:
         """Norm, neuron and pool one after the other, from pictures y for `size` = [T, B] of them."""
         (steps, batch), norm = size, self.norm
-        ours = norm is not None and self._lies_well(y)
+        ours = norm is not None and self._has_layout(y)
         y = normalised(y, norm, steps * batch // len(y)) if ours else y
         y = y.unflatten(0, size) if len(y) == steps * batch else y.unsqueeze(0).expand(steps, *y.shape)
         if norm is not None and not ours:
@@ -132,9 +132,9 @@ class ConvolutionStage(Stage):
         """Whether pictures [N, C, H, W], what the convolution gave, can be pooled row of windows by row of windows."""
         _, window = _pooling(self.pool)
         row = steps * len(self.temporal.states) * window * y.shape[1] * y.shape[3]
-        return 0 < window <= min(y.shape[2:]) and row <= TRAIL and self._lies_well(y)
+        return 0 < window <= min(y.shape[2:]) and row <= TRAIL and self._has_layout(y)
 
-    def _lies_well(self, y: Tensor) -> bool:
+    def _has_layout(self, y: Tensor) -> bool:
         """Whether pictures [N, C, H, W] lie in memory as the kernels take them, and are enough for a norm."""
         last = y.is_contiguous(memory_format=torch.channels_last)
         return y.dtype in DTYPES and last and (self.norm is None or y.numel() > y.shape[1])

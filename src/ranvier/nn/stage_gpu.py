@@ -18,6 +18,7 @@ from ranvier.backends import choose, op
 from ranvier.backends.autograd import Function
 from ranvier.nn.fold import fold, still
 from ranvier.nn.linear import Linear
+from ranvier.nn.normalised import go_on
 from ranvier.nn.plan import Stage, plain_neuron
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.stage_convolution import ConvolutionStage
@@ -61,7 +62,7 @@ class GpuConvolutionStage(ConvolutionStage):
             if y.numel() <= y.shape[1]:
                 norm(y)  # which refuses one value per channel
             var, mean = torch.var_mean(y, (0, 2, 3), correction=0)
-            _go_on(norm, mean.detach(), var.detach(), y.numel() // y.shape[1] * repeats)
+            go_on(norm, mean.detach(), var.detach(), y.numel() // y.shape[1] * repeats)
         else:
             mean, var = norm.running_mean.to(y.dtype), norm.running_var.to(y.dtype)
         scale = torch.rsqrt(var + norm.eps)
@@ -122,19 +123,6 @@ def _spikes(before: Stage | None, x: Tensor) -> bool:
     neuron: Any = before.temporal.neuron if isinstance(before.temporal, Recurrent) else before.temporal
     pool = getattr(before, "pool", None)
     return neuron.bound(()).binary and (pool is None or type(pool) is nn.MaxPool2d)
-
-
-@torch.no_grad()
-def _go_on(norm: Any, mean: Tensor, var: Tensor, count: int) -> None:
-    """Running statistics after a batch of so many values per channel."""
-    if norm.running_mean is None:
-        return
-    norm.num_batches_tracked.add_(1)
-    share = norm.momentum
-    if share is None:  # the mean of all batches; a tensor, so that nobody waits for its number
-        share = 1.0 / norm.num_batches_tracked.to(mean.dtype)
-    norm.running_mean.lerp_(mean.to(norm.running_mean), share)
-    norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var), share)
 
 
 def _pooled(z: Tensor, pool: nn.Module, spikes: bool) -> Tensor:

@@ -194,7 +194,7 @@ class Bound:
     def of(cls, learner: Any, x_t: Any, carried: dict[str, Carried]) -> "Bound | None":
         """The step of a learner for inputs like x_t [B, K]; None where it has to go the long way."""
         plain = type(x_t) is Tensor and x_t.dim() == 2 and x_t.dtype in DTYPES and x_t.numel()
-        if not plain or not choose.fuses(x_t) or choose.chosen(x_t).name != "numba" or learner.feedback == "adaptive":
+        if not plain or not choose.fuses(x_t) or learner.feedback == "adaptive":
             return None
         if all_watched() or any(map(watched, learner.modules())):
             return None

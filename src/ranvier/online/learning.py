@@ -135,7 +135,7 @@ class Lesson:
         """Learn from a reward for what was done so far: one step of the optimiser."""
         if self.how.discount is None:
             raise ValueError("Stream: a reward needs Learning(..., discount=0.9), which says how long it reaches back")
-        before = [None if p.grad is None else p.grad.clone() for p in self.parameters]
+        before = [_copied(p.grad) for p in self.parameters]
         self._fade(float(value))
         self.optimiser.step()
         for p, g in zip(self.parameters, before, strict=True):
@@ -167,7 +167,7 @@ class Lesson:
             "net": self.learner.state_dict(),
             "carried": _copied(self.carried),
             "optimiser": self.optimiser.state_dict(),
-            "gradients": [p.grad for p in self.parameters],
+            "gradients": [_copied(p.grad) for p in self.parameters],
             "losses": self.losses,
             "random": torch.get_rng_state(),
         }
@@ -178,12 +178,12 @@ class Lesson:
         self.optimiser.load_state_dict(saved["optimiser"])  # type: ignore[arg-type]
         self.carried, self.losses = _copied(saved["carried"]), saved["losses"]
         for p, g in zip(self.parameters, saved["gradients"], strict=True):
-            p.grad = None if g is None else g.clone()
+            p.grad = _copied(g)
         torch.set_rng_state(saved["random"])
 
 
 def _copied(value: Any) -> Any:
-    """A value of its own: traces are overwritten."""
+    """A value of its own: traces and gradients are overwritten."""
     if isinstance(value, Tensor):
         return value.clone()
     return {k: _copied(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -144,7 +144,7 @@ class _Convolution(Function):
         moves = tuple(stride), tuple(padding)
         ctx.moves, ctx.shape, ctx.last = moves, x.shape, last(x)
         ctx.save_for_backward(x if bits is None else bits, weight)
-        ctx.by_events = few_of_gradient(share, weight)
+        ctx.share = share
         if not few(share, weight) or not product.finite(weight):
             return functional.conv2d(x, weight, bias, tuple(stride), tuple(padding))
         seen = window(x.shape, weight.shape, *moves)
@@ -234,7 +234,7 @@ def _frame_rows(rows: int, tile: int, window: Window) -> int:
 
 def _weight_gradient(ctx: Any, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
     """By the events of pictures x, or of their bits, or torch's."""
-    if ctx.by_events:
+    if few_of_gradient(ctx.share, weight):
         return weight_gradient(x, ctx.shape, g, weight, *ctx.moves)
     if x.dtype == torch.int64:
         count, channels, height, width = ctx.shape

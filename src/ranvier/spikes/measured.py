@@ -44,11 +44,7 @@ def known(
 
 def processor() -> str:
     """Its name."""
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        if names := [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]:
-            return names[0]
-    return platform.processor() or platform.machine()
+    return _facts().get("model name") or platform.processor() or platform.machine()
 
 
 def machine(threads: int) -> str:
@@ -95,10 +91,18 @@ def _apart(measure: Callable[[], dict[str, Any]], threads: int) -> dict[str, Any
     return found[0]
 
 
-@cache
 def _processor() -> str:
+    """All that tells one processor from another."""
+    facts = _facts()
+    if not facts:
+        return f"{platform.machine()} {platform.processor()}"
+    return " ".join(str(facts.get(k)) for k in ("model name", "cpu family", "model", "flags"))
+
+
+@cache
+def _facts() -> dict[str, str]:
+    """What Linux says of its last processor; nothing elsewhere."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        facts = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
-        return f"{facts.get('model name')} {facts.get('cpu family')} {facts.get('model')} {facts.get('flags')}"
-    return f"{platform.machine()} {platform.processor()}"
+        return {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    return {}

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ranvier.nn.neurons.timed import TimedLIF
-from ranvier.nn.padded import masked, within
+from ranvier.nn.padded import masked, only, within
 from ranvier.nn.temporal import Temporal
 from ranvier.nn.timed import TimedRecurrent
 from ranvier.nn.verbs import record
@@ -124,7 +124,7 @@ def _outputs(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -> dict[s
     if lengths is None:
         return outputs
     there = within(lengths, len(x))
-    return {path: torch.where(there.view(*there.shape, *[1] * (z.dim() - 2)), z, 0.0) for path, z in outputs.items()}
+    return {path: only(there, z) for path, z in outputs.items()}
 
 
 def _steps(z: Tensor, lengths: Tensor | None) -> Tensor:

@@ -54,8 +54,8 @@ class Health(Callback):
     ) -> None:
         self._open.close()
         for path, z in self._spikes.items():
-            there = within(batch[2], len(z)) if len(batch) > 2 else torch.ones(z.shape[:2], dtype=torch.bool)
-            each = (z[there] != 0).float().mean(0).flatten()  # a timed spike is its time
+            seen = z[within(batch[2], len(z))] if len(batch) > 2 else z.flatten(0, 1)
+            each = (seen != 0).float().mean(0).flatten()  # a timed spike is its time
             layer = f"{type(pl_module.net.get_submodule(path)).__name__} {path}".strip()
             pl_module.log(f"rate {layer}", each.mean(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
             shares = {"dead": float((each == 0).float().mean()), "saturated": float((each > ALWAYS).float().mean())}

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.nn.padded import known, within
+from ranvier.nn.padded import known, only, within
 from ranvier.nn.verbs import detach, scan
 
 
@@ -28,7 +28,7 @@ class Truncated:
         self.chunks, outputs, state = [], [], None
         ends = lengths if lengths is not None else torch.full(x.shape[1:2], len(x), device=x.device)
         valid = within(ends, int(ends.max()))
-        x = torch.where(valid.view(*valid.shape, *[1] * (x.dim() - 2)), x[: len(valid)], 0.0)
+        x = only(valid, x[: len(valid)])
         buffers = [buffer.clone() for buffer in self.net.buffers()]
         with torch.no_grad():
             for chunk, there in zip(x.split(self.steps), valid.split(self.steps), strict=True):
