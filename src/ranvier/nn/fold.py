@@ -66,7 +66,7 @@ def safe_strides(x: Tensor) -> Tensor:
     For one sample any stride is valid, and of pictures with channels last in memory torch's batch norm gives a wrong
     gradient at some.
     """
-    if len(x) != 1 or x.dim() < 3 or x.is_contiguous():
+    if x.shape[0] != 1 or x.dim() < 3 or x.is_contiguous():
         return x
     return x.as_strided(x.shape, (x.numel(), *x.stride()[1:]))
 
