@@ -4,9 +4,11 @@ A rule is made of Python arithmetic, comparisons, and the functions of this file
 On an object with a method `__op__(name, *arguments)` it calls that method: `ranvier.derive` traces a rule that way, and
 generates the code of every backend from the trace.
 
-An op that can be written with the others is one function here, and nothing else. One that cannot also needs its eager
-meaning (below), its derivative (`derive/adjoint.py`), and a function for Numba and for Triton. Both kinds are found and
-tested by themselves.
+An op that can be written with the others is one function here, and nothing else. One that cannot also needs what it
+does on tensors (`EAGER`, below) and its derivative (`derive/operations.py`). Kernels take it from the mathematics of
+their platform, by its name: Python's `math` for Numba and for integers, libdevice for Triton. Where that lacks it, or
+is slow, a function in `backends/numba_ops.py` or `triton_ops.py`, or a row in `export/lowered.py`, goes before. Both
+kinds are found and tested by themselves.
 
     >>> import torch
     >>> from ranvier.ops import spike
@@ -123,8 +125,7 @@ def _tensor_pair(function: Callable) -> Callable:
     return paired
 
 
-# What each op does on tensors. Its derivative stands in derive/adjoint.py; numba_ops.py and triton_ops.py in
-# backends/ say what it means there.
+# What each op does on tensors.
 EAGER: dict[str, Callable] = {
     "spike": lambda u: _Spike.apply(u, u >= 0, _current()[0]),
     "spike_strict": lambda u: _Spike.apply(u, u > 0, _current()[0]),

@@ -35,6 +35,8 @@ UNARY: dict[str, Callable] = {
     "spike": lambda a: ops.spike(a - 0.5),
     "strict": lambda a: ops.spike(a, strict=True),
 }
+for _name in {*ops.__all__} - {*UNARY, "inject", "maximum", "minimum", "where"}:  # an op that is not above yet
+    UNARY[_name] = getattr(ops, _name)
 BINARY: dict[str, Callable] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,

@@ -22,7 +22,7 @@ from ranvier.backends.backend import Kernels
 from ranvier.backends.buffers import empty, scratch
 from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
-from ranvier.derive.source import lines, load, operand
+from ranvier.derive.source import lines, load, operand, undefined
 from ranvier.derive.trace import Graph
 
 log = logging.getLogger("ranvier")
@@ -170,10 +170,13 @@ def composed(name: str, dtype: torch.dtype, *parts: str) -> ModuleType:
     return load(name, "\n\n".join((kernels, f"from {named} import *", *parts)))
 
 
-@cache
 def ops(dtype: torch.dtype) -> ModuleType:
-    """The module of the ops of a rule, compiled for one precision."""
+    """The module of the ops of a rule, compiled for one precision.
+
+    An op that `numba_ops.py` does not define is the function of that name in Python's math module.
+    """
     text = _text("numba_ops.py")
+    text += "".join(f"\n\n@op\ndef {name}(*a):\n    return real(math.{name}(*a))\n" for name in undefined(text))
     return load("words", text if dtype == torch.float32 else text.replace("real = np.float32", "real = np.float64"))
 
 

@@ -14,7 +14,7 @@ from ranvier.backends import numba_backend, triton_linear
 from ranvier.backends.backend import Kernels
 from ranvier.backends.triton_block import Held, block, segment
 from ranvier.derive.rule import Rule
-from ranvier.derive.source import lines, load, operand
+from ranvier.derive.source import lines, load, operand, undefined
 from ranvier.derive.trace import Graph, Operand
 
 
@@ -62,6 +62,22 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
     )
 
 
+def ops(dtype: torch.dtype) -> str:
+    """The text of the ops of a rule in one precision.
+
+    An op that `triton_ops.py` does not define is libdevice's function of that name; Triton's interpreter has no
+    libdevice, there it is torch's.
+    """
+    text = (resources.files("ranvier.backends") / "triton_ops.py").read_text()
+    from triton import knobs
+
+    one = "{0} = by_torch({0!r})" if knobs.runtime.interpret else "{0} = libdevice.{0}"
+    text += "".join(f"\n{one.format(name)}\n" for name in undefined(text))
+    if dtype == torch.float64:
+        text = text.replace("REAL = tl.constexpr(tl.float32)", "REAL = tl.constexpr(tl.float64)")
+    return text
+
+
 _modules: dict[tuple, ModuleType] = {}
 
 
@@ -69,12 +85,9 @@ def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...], more: str =
     """The kernels of a rule for these gradients; more: the text of further loops, to stand at the end."""
     at = (rule.key, dtype, wanted, more)
     if at not in _modules:
-        words = (resources.files("ranvier.backends") / "triton_ops.py").read_text()
-        if dtype == torch.float64:
-            words = words.replace("REAL = tl.constexpr(tl.float32)", "REAL = tl.constexpr(tl.float64)")
         kernels = numba_backend.loops("ranvier.backends", "triton_kernels.py")
         steps = f"# {'-' * 64} the steps of {rule.name}\n{_print(rule, wanted)}"
-        _modules[at] = load(f"{rule.name}_gpu", "\n\n".join((words, kernels, steps, more)))
+        _modules[at] = load(f"{rule.name}_gpu", "\n\n".join((ops(dtype), kernels, steps, more)))
     return _modules[at]
 
 

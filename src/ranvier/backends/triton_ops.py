@@ -1,15 +1,30 @@
-"""What the words of a rule mean to Triton.
+"""The ops of a rule for Triton.
 
 On a GPU each is what torch computes there: libdevice's function, or the correctly rounded instruction. Triton's own
 exp, log and division are approximate, and a spike that hangs on them would move. Triton's interpreter has no libdevice.
 """
 
+import torch
 import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
+from ranvier.ops import EAGER
+
 REAL = tl.constexpr(tl.float32)  # the dtype of states and of all arithmetic
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+
+
+def by_torch(name):
+    """What torch makes of an op, for the interpreter: its numbers are NumPy's."""
+
+    def function(*arguments):
+        from triton.runtime.interpreter import TensorHandle
+
+        given, like = [torch.from_numpy(a.handle.data) for a in arguments], arguments[0]
+        return tl.tensor(TensorHandle(EAGER[name](*given).numpy(), like.handle.dtype), like.type)
+
+    return function
 
 
 @triton.jit

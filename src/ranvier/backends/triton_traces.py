@@ -1,14 +1,11 @@
 """Traces on the GPU: a block of neurons and of the weights into each per program, traces in registers."""
 
 from collections.abc import Sequence
-from importlib import resources
 from types import ModuleType
-
-import torch
 
 from ranvier.backends import numba_backend
 from ranvier.backends.traces import Call, Learned, Traces
-from ranvier.backends.triton_backend import launch, spread_tuple
+from ranvier.backends.triton_backend import launch, ops, spread_tuple
 from ranvier.derive.influence import Influence
 from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Operand
@@ -90,13 +87,10 @@ def _module(call: Call) -> ModuleType:
     learned, dtype = call.learned, call.initial.dtype
     at = (learned.rule.key, learned.own, tuple(learned.partial), tuple(learned.signal), call.signals, dtype)
     if at not in _modules:
-        words = (resources.files("ranvier.backends") / "triton_ops.py").read_text()
-        if dtype == torch.float64:
-            words = words.replace("REAL = tl.constexpr(tl.float32)", "REAL = tl.constexpr(tl.float64)")
         rows = numba_backend.loops("ranvier.backends", "triton_kernels.py")
         steps = _observed(learned), _weight_step(learned), _own_step(learned), _signal_step(learned, call.signals)
         loops = numba_backend.loops("ranvier.backends", "triton_traces_kernels.py")
-        _modules[at] = load(f"{learned.rule.name}_traces_gpu", "\n\n".join((words, rows, *steps, loops)))
+        _modules[at] = load(f"{learned.rule.name}_traces_gpu", "\n\n".join((ops(dtype), rows, *steps, loops)))
     return _modules[at]
 
 

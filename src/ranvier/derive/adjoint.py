@@ -4,54 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ranvier import ops
+from ranvier.derive.operations import OPERATIONS
 from ranvier.derive.trace import CONDITIONS, SPIKES, Graph, Op, Operand, Symbol, Tracer
-
-
-def _div(g: Any, y: Any, a: Any, b: Any) -> tuple:
-    """The gradients of a / b, with one reciprocal instead of two divisions; if b is one number for all neurons, the
-    reciprocal is computed before the loop over neurons."""
-    g_a = g * (1.0 / b)
-    return g_a, -(g_a * y)
-
-
-def _shared(g: Any, tie: Any, not_a: Any, not_b: Any) -> tuple:
-    """The gradients of minimum and maximum: the chosen operand gets it all; equal operands get half each."""
-    each = ops.where(tie, 0.5 * g, g)
-    return ops.where(not_a, 0.0, each), ops.where(not_b, 0.0, each)
-
-
-# For each operation: (gradient of its result y, y, operands...) -> gradient of each operand; None means zero.
-ADJOINT: dict[str, Callable[..., tuple]] = {
-    "add": lambda g, y, a, b: (g, g),
-    "sub": lambda g, y, a, b: (g, -g),
-    "mul": lambda g, y, a, b: (g * b, g * a),
-    "div": _div,
-    "neg": lambda g, y, a: (-g,),
-    "spike": lambda g, y, u, surrogate: (g * surrogate(u),),
-    "spike_strict": lambda g, y, u, surrogate: (g * surrogate(u),),
-    "stop": lambda g, y, a: (None,),
-    "inject": lambda g, y, model, measured: (g, None),
-    "where": lambda g, y, c, a, b: (None, ops.where(c, g, 0.0), ops.where(c, 0.0, g)),
-    "exp": lambda g, y, a: (g * y,),
-    "log": lambda g, y, a: (g / a,),
-    "sqrt": lambda g, y, a: (g / (2.0 * y),),
-    "tanh": lambda g, y, a: (g * (1.0 - y * y),),
-    "sigmoid": lambda g, y, a: (g * (y * (1.0 - y)),),
-    "softplus": lambda g, y, a: (g * ops.sigmoid(a),),
-    "abs": lambda g, y, a: (g * ops.sign(a),),
-    "minimum": lambda g, y, a, b: _shared(g, a == b, a > b, b > a),
-    "maximum": lambda g, y, a, b: _shared(g, a == b, a < b, b < a),
-    "clamp": lambda g, y, a, low, high: (ops.where((a >= low) & (a <= high), g, 0.0), None, None),
-    **dict.fromkeys(("sign", "floor", "round"), lambda g, y, a: (None,)),
-    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "and", "or"), lambda g, y, a, b: (None, None)),
-    "not": lambda g, y, a: (None,),
-}
-
-
-# Operations whose result can be infinite or NaN for finite operands, and the operand (by place) that causes it.
-STEEP = {"div": 1, "exp": 0, "log": 0, "sqrt": 0}
-# Operations that multiply the gradient by a factor; the others pass it on or stop it.
-SCALING = {"mul", "div", "spike", "spike_strict", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus", "abs"}
 
 
 def unbounded(graph: Graph, varying: Sequence[str]) -> set[str]:
@@ -63,7 +17,8 @@ def unbounded(graph: Graph, varying: Sequence[str]) -> set[str]:
     for op in graph.ops:
         if not vary.isdisjoint(op.args):
             vary.add(op.out)
-        steep = op.name in STEEP and op.args[STEEP[op.name]] in vary
+        cause = OPERATIONS[op.name].steep
+        steep = cause is not None and op.args[cause] in vary
         if (steep or not found.isdisjoint(op.args)) and op.name not in (*SPIKES, *CONDITIONS):
             found.add(op.out)
     return found
@@ -117,10 +72,10 @@ def pulled(
 
     def backward(op: Op, g: Any) -> None:
         extra = {"surrogate": lambda u: surrogate(u, *map(symbol, numbers))} if op.name in SPIKES else {}
-        found = ADJOINT[op.name](g, symbol(op.out), *map(symbol, op.args), **extra)
+        found = OPERATIONS[op.name].pull(g, symbol(op.out), *map(symbol, op.args), **extra)
         for k, (a, g_a) in enumerate(zip(op.args, found, strict=True)):
             factors = {op.args[1 - k]} if op.name == "mul" else {op.out, *op.args}
-            scaled = isinstance(a, str) and isinstance(g, Symbol) and op.name in SCALING
+            scaled = isinstance(a, str) and isinstance(g, Symbol) and OPERATIONS[op.name].scales
             add(a, ops.where(g == 0.0, 0.0, g_a) if scaled and not steep.isdisjoint(factors) else g_a)
 
     for output, seed in seeds:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ranvier import ops
+from ranvier.derive.operations import OPERATIONS
 from ranvier.derive.trace import CONDITIONS, SPIKES, Graph, Op, Operand
-
-COSTLY = {"div", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus"}  # each costs more than reading its result
 
 _INFIX = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg,
@@ -60,7 +59,7 @@ def hoist(graph: Graph, params: Sequence[str], kept: Sequence[str] = ()) -> tupl
     for op in graph.ops:
         if op.name not in SPIKES and all(a in constant for a in op.args if isinstance(a, str)):
             constant.add(op.out)
-            if op.name in COSTLY:
+            if OPERATIONS[op.name].cost > 1:  # more than reading its result
                 costly.add(op.out)
     first = Graph(graph.inputs, graph.ops, ()).keeping(tuple(costly)).ops
     if not first:

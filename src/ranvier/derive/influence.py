@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ranvier.derive.adjoint import SCALING, pulled
+from ranvier.derive.adjoint import pulled
+from ranvier.derive.operations import OPERATIONS
 from ranvier.derive.rule import Rule
 from ranvier.derive.trace import Graph, Operand, RuleError, Symbol, Tracer
 
@@ -220,5 +221,5 @@ def _lines(rule: Rule, wanted: Sequence[Operand]) -> Iterable[tuple[str, bool, s
     needed = {op.out for op in passes.keeping(ends).ops}
     for op in graph.ops:
         many = sum(a in vary for a in op.args)
-        nonlinear = op.name in SCALING and (many > 1 if op.name == "mul" else many > 0 and op.name != "div")
+        nonlinear = OPERATIONS[op.name].scales and (many > 1 if op.name == "mul" else many > 0 and op.name != "div")
         yield op.name, nonlinear and op.out in needed, tracer.lines[op.out]

@@ -5,6 +5,7 @@ A module lives in a file named after the hash of its text. The file is kept, so 
 and anyone can read the code that runs.
 """
 
+import ast
 import hashlib
 import importlib.util
 import logging
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ranvier.derive.trace import Graph, Op, Operand
+from ranvier.ops import EAGER
 
 log = logging.getLogger("ranvier")
 
@@ -50,6 +52,14 @@ def expression(op: Op) -> str:
 def lines(graph: Graph) -> list[str]:
     """The operations as lines of Python, one assignment each."""
     return [f"{op.out} = {expression(op)}" for op in graph.ops]
+
+
+def undefined(text: str) -> list[str]:
+    """The ops, as printed, that this text of a backend does not define: the platform's own mathematics serves them."""
+    nodes = list(ast.walk(ast.parse(text)))
+    known = {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+    known |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return [name for name in EAGER if _RENAMED.get(name, name) not in known]
 
 
 @cache

@@ -108,15 +108,26 @@ LOWER: dict[str, Callable[..., Value]] = {
     "not": lambda m, f, a: Value(m.tongue.infix("==", a.code, 0, 1), 0, 1),
 }  # fmt: skip
 
-# Read from a table; of those that have no value everywhere, the smallest argument at which they are read.
+# Read from a table, unlike Python's math function of that name; the smallest argument at which it is read.
 TABLES: dict[str, tuple[Callable[[float], float], float]] = {
     "exp": (lambda a: math.exp(min(a, 700.0)), -math.inf),
     "log": (math.log, 1e-9),
     "sqrt": (math.sqrt, 0.0),
-    "tanh": (math.tanh, -math.inf),
     "sigmoid": (lambda a: 0.5 * (1.0 + math.tanh(0.5 * a)), -math.inf),
     "softplus": (lambda a: max(a, 0.0) + math.log1p(math.exp(-abs(a))), -math.inf),
 }
+
+
+def tabled(name: str) -> tuple[Callable[[float], float], float] | None:
+    """The function of an op that is read from a table, and the smallest argument; None for one that is computed.
+
+    >>> tabled("tanh"), tabled("add")
+    ((<built-in function tanh>, -inf), None)
+    """
+    if name in LOWER or name in TABLES:
+        return TABLES.get(name)
+    function = getattr(math, name, None)
+    return function and (function, -math.inf)
 
 
 def fraction(largest: float, bits: int, headroom: int = 1) -> int:

@@ -5,11 +5,12 @@ from typing import Any
 
 from torch import Tensor
 
+from ranvier.derive.operations import OPERATIONS
 from ranvier.export.compiled import compile_and_run, compiler
 from ranvier.export.parts import Array
 from ranvier.export.program import Program
 from ranvier.export.weights import Weighted
-from ranvier.train.energy import PRODUCTS, access, addition, product
+from ranvier.train.energy import access, addition, product
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,6 @@ def _updating(program: Program, part: Any) -> float:
     width = program.state_bits
     pj = part.updates() * 2 * width * access(part.updates() * width)
     for kind, count in part.operations().items():
-        each = PRODUCTS.get(kind, 16 if kind == "tables" else 0)
+        each = {"mul": 1, "div": OPERATIONS["div"].cost, "tables": 16}.get(kind, 0)
         pj += count * (each * product(width, width) if each else addition(width))
     return pj

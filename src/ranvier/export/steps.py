@@ -14,7 +14,7 @@ from ranvier.derive.hoist import evaluate
 from ranvier.derive.rule import Rule
 from ranvier.derive.trace import Graph, Op, Operand
 from ranvier.export.integers import Table, Tongue, Value, Width
-from ranvier.export.lowered import LOWER, TABLES, Lowered, constant, constants, fraction
+from ranvier.export.lowered import LOWER, TABLES, Lowered, constant, constants, fraction, tabled
 
 
 @dataclass
@@ -94,8 +94,8 @@ class Step:
             self.fractions[name] = fraction(reach.most(name), width.bits) if given is None else given
         formats, words = self._start(lambda name: None), Lowered(_Formats(), width)  # type: ignore[arg-type]
         for op in self.ops:
-            if op.name in TABLES:
-                self.tables[op.out] = self._table(op, reach, formats)
+            if read := tabled(op.name):
+                self.tables[op.out] = self._table(op, *read, reach, formats)
             formats[op.out] = self._lowered(words, op, formats)
         self.output = words.fit(self._of(self.outputs[0], formats))
 
@@ -141,9 +141,10 @@ class Step:
         self.arrays[f"{self.tag}_{name}"] = integers
         return Value(f"{self.tag}_{name}", frac, int(np.abs(integers).max(initial=0)))
 
-    def _table(self, op: Op, reach: Reach, formats: Mapping[str, Value]) -> Table:
+    def _table(
+        self, op: Op, function: Callable[[float], float], least: float, reach: Reach, formats: Mapping[str, Value]
+    ) -> Table:
         """257 numbers of a function, over what its argument reaches and a quarter more on either side."""
-        function, least = TABLES[op.name]
         (a,) = op.args
         name, frac = str(a), formats[str(a)].frac
         low, high = reach.low.get(name, 0.0), reach.high.get(name, 0.0)
@@ -170,7 +171,7 @@ class Step:
 
     def _lowered(self, words: Lowered, op: Op, env: Mapping[str, Value]) -> Value:
         args = [self._of(a, env) for a in op.args]
-        if op.name in TABLES:
+        if tabled(op.name):
             table = self.tables[op.out]
             most = max(map(abs, table.entries))
             return Value(words.tongue.table(table, args[0].code), self.fractions[op.out], most)
@@ -198,7 +199,7 @@ class Step:
         """How often one neuron does what in a step."""
         found: dict[str, int] = {}
         for op in self.ops:
-            kind = "tables" if op.name in TABLES else op.name if op.name in ("mul", "div") else "additions"
+            kind = "tables" if tabled(op.name) else op.name if op.name in ("mul", "div") else "additions"
             found[kind] = found.get(kind, 0) + (op.name not in ("stop", "inject"))
         return found
 

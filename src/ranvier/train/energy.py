@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.derive.operations import OPERATIONS
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.recurrent import Recurrent
 from ranvier.notebook import table
@@ -28,7 +29,6 @@ from ranvier.notebook import table
 LEVELS = ((8 * 2**10, 0.16), (32 * 2**10, 0.31), (2**20, 1.6), (math.inf, 20.0))  # (bytes held, pJ per bit)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FREE = {"stop", "inject", "spike", "spike_strict", "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "neg"}
-PRODUCTS = {"mul": 1, "div": 8, "exp": 8, "log": 8, "sqrt": 8, "tanh": 16, "sigmoid": 16, "softplus": 16}
 
 
 def addition(bits: int) -> float:
@@ -264,6 +264,6 @@ class _Counter:
     def _operation(self, name: str) -> float:
         """pJ of one word of a rule; functions count as so many multiplications, comparisons as additions."""
         bits = self.state_bits
-        if name in PRODUCTS:
-            return PRODUCTS[name] * product(bits, bits)
+        if cost := OPERATIONS[name].cost:
+            return cost * product(bits, bits)
         return 0.0 if name in FREE - {"spike", "spike_strict"} else addition(bits)
