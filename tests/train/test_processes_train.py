@@ -143,9 +143,11 @@ WAYS = [
 def test_two_processes_learn_what_one_does_with_twice_the_batch(place, alone, launcher, strategy, kind):
     out = f"{launcher}-{strategy}-{kind}"
     finish(command(launcher, kind, *SHARED, "--strategy", strategy, "--clip", 1, "--out", out), place)
-    for row, there in zip(alone(kind), Folder(place / out).read_metrics(), strict=True):
-        for name in ("train_loss", "validation_loss", "validation_accuracy"):
-            assert row[name] == pytest.approx(there[name], abs=1e-4), (row, there)
+    rows = zip(alone(kind), Folder(place / out).read_metrics(), strict=True)
+    scores = ("train_loss", "validation_loss", "validation_accuracy")
+    furthest = max(abs(row[name] - there[name]) for row, there in rows for name in scores)
+    print(f"{out}: at most {furthest:.1e} apart")
+    assert furthest <= 1e-4
     assert Folder(place / out).read_result()["samples"] == 100
     done = finish([sys.executable, "-m", "ranvier", "eval", out], place)
     assert f"({Folder(place / out).read_result()['correct']} of 100)" in done.stdout
