@@ -149,7 +149,7 @@ def backward(
     wanted: tuple[bool, ...],
     size: Pictures,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x as x, of the initial state [S, H W C], of the wanted parameters [P, H W C].
+    """Gradients of x as x, of the initial state [S, H W C], of the wanted parameters [P, H W C] in float64.
 
     wanted: whether x, and which parameters; a gradient of x that is not wanted is left undefined.
     """
@@ -161,12 +161,13 @@ def backward(
     parts: dict[int, tuple[Tensor, Tensor]] = {}  # by the tile they begin at, so that they are added in one order
 
     def work(lo: int, hi: int) -> None:
-        parts[lo] = sums = torch.zeros_like(initial), torch.zeros(sum(wanted[1:]), size.numbers, dtype=x.dtype)
+        parts[lo] = sums = torch.zeros_like(initial), torch.zeros(sum(wanted[1:]), size.numbers, dtype=torch.float64)
         trail = scratch("trail", (size.steps, states, count), x.dtype).numpy()
         carry = scratch("carry", (states, count), x.dtype).numpy()
         z, g_z = (scratch(name, (count,), x.dtype) for name in ("z", "g_z"))
         left = scratch("left", (size.channels,), x.dtype).numpy()
-        own = *(s.numpy() for s in sums), trail, carry, z.numpy(), g_z.zero_().numpy(), left
+        g_params = scratch("g_params", tuple(sums[1].shape), x.dtype).zero_().numpy()
+        own = *(s.numpy() for s in sums), g_params, trail, carry, z.numpy(), g_z.zero_().numpy(), left
         numba_backend.timed(rule.name, code.backward_pooled, lo, hi, *size.sizes(), *given, *own)
 
     spread(work, size.batch * size.tiles, 1, size.steps * x.shape[1] >= numba_backend.WORTH)
@@ -175,7 +176,11 @@ def backward(
 
 
 def add_affine(g_x: Tensor, x: Tensor, centre: Tensor, slope: Tensor, offset: Tensor) -> None:
-    """g_x [T, N C] += slope (x - centre) + offset, in place and in one pass; x as g_x, the others [C]."""
+    """g_x [T, N C] += slope (x - centre) + offset, in place and in one pass; x as g_x, the others [C].
+
+    slope and offset are float64, and so is the arithmetic: an error of theirs would be the same in every pixel, and
+    gradients of weights are sums over all pixels.
+    """
     from ranvier.backends import pooled_kernels  # Numba is imported where it is used
 
     channels = len(centre)

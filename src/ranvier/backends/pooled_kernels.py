@@ -107,11 +107,13 @@ def forward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, p
 
 @kernel
 def backward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, params, pooled, g_pooled, g_x,
-                    g_initial, g_params, trail, carry, z, g_z, left):  # fmt: skip
+                    g_initial, totals, g_params, trail, carry, z, g_z, left):  # fmt: skip
     """The same tiles back through time: their states and spikes are computed again, in cache.
 
-    g_x as x, zero for what no window reaches; g_initial [S, picture] and g_params [P, picture] are added to. Scratch:
-    trail [T, S, count], carry [S, count], z and g_z [count] (g_z is zero where no window reaches), left [C].
+    g_x as x, zero for what no window reaches; g_initial [S, picture] and totals [P, picture] are added to. Totals are
+    float64: the steps of one sample are summed in the precision of x, the samples are not. Scratch: g_params
+    [P, picture], zero before and after; trail [T, S, count], carry [S, count], z and g_z [count] (g_z is zero where no
+    window reaches), left [C].
     """
     count, out = WINDOW * width * channels, width // WINDOW * channels
     still = g_x.shape[0] < steps  # one picture for all steps: its gradients add up
@@ -140,6 +142,10 @@ def backward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, 
         for k in range(carry.shape[0]):
             for n in range(count):
                 g_initial[k, at + n] += carry[k, n]
+        for k in range(totals.shape[0]):
+            for n in range(at, at + count):
+                totals[k, n] += g_params[k, n]
+                g_params[k, n] = real(0)
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ranvier.nn.convolution import Conv2d
@@ -57,6 +58,9 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
 
 def samples(x: Tensor) -> Tensor:
     """x [T, B, *features] as samples [T B, *features], with strides that are safe for torch's batch norm."""
+    if torch.compiler.is_exporting():
+        # of this view torch would make the stride a condition on the number of samples
+        return x.flatten(0, 1).clone(memory_format=torch.contiguous_format)
     return safe_strides(x.flatten(0, 1))
 
 

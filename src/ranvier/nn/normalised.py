@@ -64,11 +64,14 @@ class _Normalised(Function):
         if g is None:
             return None, None, None, *nothing
         over, (centre, scale, _) = (0, 2, 3), _affine(mean, rate, weight, None)
-        g_bias, g_weight = g.sum(over), (g * (y - centre)).sum(over) * rate
+        g_bias = g.sum(over, dtype=torch.float64)
+        g_weight = (g * (y - centre)).sum(over, dtype=torch.float64) * rate
         g_y = g * scale
         if ctx.own:
             share = scale.flatten() * (y.shape[1] / y.numel())
-            g_y -= ((share * rate * g_weight).view(-1, 1, 1) * (y - centre)).add_((share * g_bias).view(-1, 1, 1))
+            slope, offset = (v.to(y.dtype).view(-1, 1, 1) for v in (share * rate * g_weight, share * g_bias))
+            g_y -= (slope * (y - centre)).add_(offset)
+        g_weight, g_bias = g_weight.to(y.dtype), g_bias.to(y.dtype)
         return g_y if needs[0] else None, g_weight if needs[1] else None, g_bias if needs[2] else None, *nothing
 
 
@@ -154,6 +157,7 @@ class _OnePass(Function):
             _gathered(next(found), p, size) if want else None
             for p, want in zip((*params, *affine), wanted[1:], strict=True)
         ]
+        gathered[:count] = [None if g is None else g.to(p.dtype) for g, p in zip(gathered[:count], params, strict=True)]
         g_weight = g_bias = None
         if known:
             mean, rate = known
@@ -167,7 +171,8 @@ class _OnePass(Function):
         g_y, g_start = (
             g.view(-1, size.height, size.width, size.channels).permute(0, 3, 1, 2) for g in (g_x, g_initial)
         )
-        g_weight, g_bias = g_weight if weighs else None, g_bias if biases else None
+        g_weight = g_weight.to(x.dtype) if weighs and g_weight is not None else None
+        g_bias = g_bias.to(x.dtype) if biases and g_bias is not None else None
         return g_y if inward else None, g_start, g_weight, g_bias, None, *gathered, *nothing
 
 
@@ -196,5 +201,5 @@ def _spread(p: Tensor, size: Pictures) -> Tensor:
 
 
 def _gathered(row: Tensor, p: Tensor, size: Pictures) -> Tensor:
-    """The gradient [H W C] of a parameter at every place -> that of the parameter."""
-    return row.view(size.height, size.width, size.channels).permute(2, 0, 1).sum_to_size(p.shape).to(p.dtype)
+    """The gradient [H W C] of a parameter at every place -> that of the parameter, in the dtype of the row."""
+    return row.view(size.height, size.width, size.channels).permute(2, 0, 1).sum_to_size(p.shape)

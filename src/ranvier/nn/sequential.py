@@ -19,7 +19,7 @@ __all__ = ["Fold", "Sequential", "fold"]
 
 STAGES = (ConvolutionStage, LinearStage)  # on the CPU; tried in this order
 KINDS: dict[str, tuple[type[Stage], ...]] = {"numba": STAGES, "triton": (GpuConvolutionStage, GpuLinearStage)}
-REFUSALS = TypeError, ValueError, RuntimeError
+REFUSALS = TypeError, ValueError, RuntimeError, IndexError
 
 
 class Sequential(nn.Sequential):
