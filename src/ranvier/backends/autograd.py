@@ -1,7 +1,7 @@
 """The base of all autograd functions of Ranvier.
 
-It reads its saved tensors once, gives first derivatives, and raises an error if second ones are asked for. Outputs are
-never views (see `whole`), so that a user can change them in place like any other tensor.
+It reads its saved tensors once, gives first derivatives, and raises an error when a second derivative is wanted.
+Outputs are never views (see `whole`), so a user can change them in place like any other tensor.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,9 @@ class Function(torch.autograd.Function):
 
     @staticmethod
     def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """The gradient of every input, from what was saved and the gradients of the outputs (None where zero)."""
+        """Return the gradient of every input, computed from the saved tensors and the gradients of the outputs (None
+        where zero).
+        """
         raise NotImplementedError
 
     @staticmethod
@@ -43,7 +45,7 @@ class Function(torch.autograd.Function):
 
 
 class _Once(torch.autograd.Function):
-    """A gradient that depends on its inputs, but raises an error if it is differentiated."""
+    """A gradient that depends on its inputs but cannot be differentiated again: that raises an error."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, *depends: Tensor | None) -> Tensor:
@@ -55,18 +57,21 @@ class _Once(torch.autograd.Function):
 
 
 def refuse(ctx: Any, *grads: Any) -> None:
-    """Raise the error for a second derivative of an operator that has first ones only."""
+    """Raise the error for a second derivative of an operator that has only first derivatives."""
     raise RuntimeError(FIRST_ONLY)
 
 
 def whole(x: Tensor, shape: Sequence[int], stride: Sequence[int] | None = None) -> Tensor:
-    """x in another shape or with other strides, but to torch no view, so that it may be changed in place."""
+    """Return x in another shape or with other strides. torch does not treat the result as a view, so it may be changed
+    in place.
+    """
     if stride is None:
         return torch.ops.aten._unsafe_view(x, shape)
     return x.new_empty(0).set_(x.untyped_storage(), x.storage_offset(), shape, stride)
 
 
 def array(x: Tensor) -> np.ndarray:
-    """A parameter's numbers for a kernel. `Tensor.numpy` would fix the size of its storage for good, and sharding
-    frees that storage between uses."""
+    """Return the numbers of a parameter as an array for a kernel. `Tensor.numpy` would fix the size of the parameter's
+    storage for good, but sharding frees that storage between uses.
+    """
     return np.from_dlpack(x.detach())

@@ -1,8 +1,8 @@
-"""Large results on memory that is used again.
+"""Memory for large results, which is used again after they are freed.
 
 The operating system hands out fresh memory page by page, when a page is first written to; this costs more than the
 kernel that fills the page. Large tensors go back to the system when they are freed, so every training step would pay
-for it. Here the memory of a large tensor is kept when the tensor is freed, and given to the next result of that size.
+for it. Here the memory of a large tensor is kept when the tensor is freed, and serves the next result of that size.
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGE = 4 << 20  # bytes from which a result comes from a buffer; below, the C library reuses memory by itself
+LARGE = 4 << 20  # bytes from which a result uses a buffer; for smaller ones the C library reuses memory by itself
 KEPT = 512 << 20  # most bytes that are kept for later results
 
 _OF_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
@@ -23,11 +23,11 @@ _OF_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: 
 _local = threading.local()
 _lock = threading.Lock()
 _waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> free buffers, oldest size first
-_returned: deque[tuple[int, np.ndarray]] = deque()  # not in _waiting yet: tensors may be freed under the lock
+_returned: deque[tuple[int, np.ndarray]] = deque()  # not in _waiting yet: a tensor may be freed while the lock is held
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """An uninitialised CPU tensor, on a free buffer if there is one of its size."""
+    """Return an uninitialised CPU tensor; it uses a free buffer if there is one of its size."""
     size = math.prod(shape) * dtype.itemsize
     poisoned = torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory  # type: ignore
     if size < LARGE or poisoned:
@@ -43,12 +43,14 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     if dtype in _OF_NUMPY:
         lent = lent.view(_OF_NUMPY[dtype]).reshape(shape)
     weakref.finalize(lent, _take_back, size, buffer).atexit = False  # this array lives as long as the tensor does
-    x = torch.from_numpy(lent)  # to torch it is no view, so it may be changed in place
+    x = torch.from_numpy(lent)  # torch does not see it as a view, so it may be changed in place
     return x if dtype in _OF_NUMPY else torch.ops.aten._unsafe_view(x.view(dtype), shape)
 
 
 def empty_like(x: Tensor) -> Tensor:
-    """An uninitialised tensor like x, its axes in the same order in memory; on a free buffer if x is on the CPU."""
+    """Return an uninitialised tensor like x, with its axes in the same order in memory; a CPU tensor uses a free
+    buffer.
+    """
     if x.device.type != "cpu":
         return torch.empty_like(x)
     order = sorted(range(x.dim()), key=lambda axis: -x.stride(axis))
@@ -56,14 +58,16 @@ def empty_like(x: Tensor) -> Tensor:
 
 
 def contiguous(x: Tensor) -> Tensor:
-    """x in one piece, the last axis fastest; a copy goes to a free buffer if x is on the CPU."""
+    """Return x contiguous; a copy on the CPU uses a free buffer."""
     if x.is_contiguous() or x.device.type != "cpu":
         return x.contiguous()
     return empty(x.shape, x.dtype).copy_(x)
 
 
 def _take_back(size: int, buffer: np.ndarray) -> None:
-    """Take the buffer of a freed tensor. It may be called at any moment, even while this thread holds the lock."""
+    """Take back the buffer of a freed tensor. This may be called at any moment, even while this thread holds
+    the lock.
+    """
     _returned.append((size, buffer))
     if _lock.acquire(blocking=False):
         try:
@@ -73,7 +77,7 @@ def _take_back(size: int, buffer: np.ndarray) -> None:
 
 
 def _sort_in() -> None:
-    """Move returned buffers to `_waiting`, and free the oldest above KEPT bytes."""
+    """Move returned buffers to `_waiting`, and free the oldest ones if together they exceed KEPT bytes."""
     while _returned:
         size, buffer = _returned.popleft()
         _waiting.setdefault(size, []).append(buffer)
@@ -86,7 +90,7 @@ def _sort_in() -> None:
 
 
 def scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor of this thread, valid until the next call with the same name and dtype."""
+    """Return an uninitialised tensor of this thread; it is valid until the next call with the same name and dtype."""
     kept: dict = _local.__dict__
     size = math.prod(shape)
     held = kept.get((name, dtype))

@@ -1,4 +1,4 @@
-"""Which backend runs a rule, and why."""
+"""Choose the backend that runs a rule, and give the reason."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ _here = threading.local()  # the backend forced in this thread
 def backend(name: str) -> Iterator[None]:
     """Force one backend for every neuron within this block: "numba" (CPU), "triton" (GPU) or "reference".
 
-    ValueError with the reason if that backend cannot run a call; it never falls back to another.
+    Raises ValueError with the reason if that backend cannot run a call; it never falls back to another one.
 
     >>> import torch, ranvier
     >>> with ranvier.backend("reference"):
@@ -46,37 +46,42 @@ def backend(name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Choice:
-    """The backend of one call and the reason for it."""
+    """The backend of one call, and the reason for it."""
 
     backend: Backend
     reason: str
 
 
 def transformed() -> bool:
-    """Whether a transform of torch.func (grad, vmap, ...) is active; these can differentiate torch operations only."""
+    """Whether a transform of torch.func (grad, vmap, ...) is active; such a transform can differentiate torch
+    operations only.
+    """
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def fuses(x: Tensor) -> bool:
-    """Whether kernels for events and for single steps may take x: `stages` has a backend, and it has them."""
+    """Whether kernels for events and for single steps may run on x: `stages` finds a backend, and that backend has such
+    kernels.
+    """
     return (found := _kernels(x)) is not None and found.events
 
 
 def stages(x: Tensor) -> str | None:
-    """The backend on which layers in a row may run as one on x; None if they may not."""
+    """Return the name of the backend that may run several layers in a row on x as one; None if no backend may."""
     return None if (found := _kernels(x)) is None else found.name
 
 
 def _kernels(x: Tensor) -> Backend | None:
-    """The backend of x if it has kernels, nothing traces the operations (torch.compile, torch.func, torch.jit,
-    dispatch modes) and autocast is off."""
+    """Return the backend of x if it has kernels, nothing traces the operations (torch.compile, torch.func, torch.jit,
+    dispatch modes) and autocast is off; otherwise None.
+    """
     if op.traced([x]) or (found := chosen(x)) is BACKENDS[Reference.name]:
         return None
     return None if torch.is_autocast_enabled(x.device.type) else found
 
 
 def chosen(like: Tensor) -> Backend:
-    """The backend for tensors on the device of this one."""
+    """Return the backend for tensors on the device of this one."""
     forced, device = getattr(_here, "forced", None), like.device.type
     if forced is None:
         return next(b for b in BACKENDS.values() if b.lacks(device) is None and (b.transforms or not transformed()))
@@ -90,7 +95,7 @@ def chosen(like: Tensor) -> Backend:
 
 
 def choose(like: Tensor) -> Choice:
-    """The backend for tensors like this one, and why."""
+    """Return the backend for tensors like this one, and the reason for it."""
     found, device = chosen(like), like.device.type
     if getattr(_here, "forced", None) is not None:
         return Choice(found, f"asked for by backend({found.name!r})")
@@ -105,6 +110,6 @@ def carry(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params:
     """Run a rule over all steps, on the backend of its tensors.
 
     inputs [T, B, *F] each, state [B, *F] each (float32, or float64 for such inputs), params broadcastable to [*F];
-    gives outputs [T, B, *F] each, in the dtype of the inputs, and the state after the last step.
+    returns outputs [T, B, *F] each, in the dtype of the inputs, and the state after the last step.
     """
     return chosen(inputs[0]).carry(rule, inputs, state, params)

@@ -1,10 +1,10 @@
 """Recurrences without reset, in parallel over time: v[t] = a v[t - 1] + x[t].
 
 Two steps of such a recurrence are one step of another, (a, x) then (b, y) = (b a, b x + y), so log2(T) passes of
-doubling do the work of T steps. That is more arithmetic for less waiting: it pays where there are too few neurons to
-fill the backend (a GPU with some thousands), and never on a CPU, where a tile of neurons walks through time at the
-speed of memory. `worth` decides; `benchmarks/run.py parallel` measures. A backend that has a kernel for it does all in
-one pass; elsewhere a pass of doubling is an operation of torch.
+doubling do the work of T steps. This needs more arithmetic but fewer steps that wait for each other. It is faster when
+the neurons are too few to keep the device busy (some thousands on a GPU), and never on a CPU, where the loop over time
+runs at the speed of memory. `worth` decides; `benchmarks/run.py parallel` measures. A backend with a kernel for it
+computes all steps in one pass; elsewhere each pass of doubling is an operation of torch.
 """
 
 from typing import Any
@@ -15,18 +15,18 @@ from torch import Tensor
 from ranvier.backends import choose, op
 
 FILLS = 1 << 15  # neurons that keep a large GPU busy by themselves (132 processors with some 256 threads each)
-LONG = 64  # steps whose waiting, one for the other, is longer than the scan of a chunk (a guess: never measured)
+LONG = 64  # steps from which waiting for each step costs more than the scan of a chunk (a guess: never measured)
 
 
 def worth(x: Tensor) -> bool:
-    """Whether a sequence x [T, B, *F] is better done in parallel over time."""
+    """Whether a sequence x [T, B, *F] is computed faster in parallel over time."""
     return x.is_cuda and x.shape[0] >= LONG and x[0].numel() < FILLS
 
 
 def scan(decay: Tensor, x: Tensor, initial: Tensor) -> Tensor:
-    """v[t] = decay v[t - 1] + x[t] with v[-1] = initial, real or complex, as often differentiable as you like.
+    """v[t] = decay v[t - 1] + x[t] with v[-1] = initial, real or complex, differentiable any number of times.
 
-    x [T, B, *F]; initial [B, *F]; decay broadcastable to [B, *F], or [T, B, *F] if it changes with time. Gives v of
+    x [T, B, *F]; initial [B, *F]; decay broadcastable to [B, *F], or [T, B, *F] if it changes with time. Returns v in
     the shape of x.
 
     >>> scan(torch.tensor(0.5), torch.ones(3, 1, 1), torch.zeros(1, 1)).flatten()
@@ -40,8 +40,9 @@ def scan(decay: Tensor, x: Tensor, initial: Tensor) -> Tensor:
 
 
 class _Scan(torch.autograd.Function):
-    """v[t] = c[t] v[t - 1] + x[t] from v[-1] = 0; with `back` v[t] = c[t + 1] v[t + 1] + x[t] from v[T] = 0. The
-    derivative of one is the other."""
+    """v[t] = c[t] v[t - 1] + x[t] from v[-1] = 0; with `back` v[t] = c[t + 1] v[t + 1] + x[t] from v[T] = 0. Each of
+    the two is the derivative of the other.
+    """
 
     @staticmethod
     def forward(ctx: Any, c: Tensor, x: Tensor, back: bool) -> Tensor:

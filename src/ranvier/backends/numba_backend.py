@@ -1,7 +1,7 @@
 """The CPU backend: a rule printed as Python functions for Numba, run on tiles of neurons by several threads.
 
-Forward reads 4 bytes and writes 4 per neuron and step. Backward does not save the states of every step; it reads the
-input again and recomputes them (8 bytes read, 4 written). Both should be limited by the speed of memory alone; see
+Forward reads 4 bytes and writes 4 bytes per neuron and step. Backward does not save the states of every step; it reads
+the input again and recomputes them (8 bytes read, 4 written). Both should be limited by the speed of memory alone; see
 `benchmarks/run.py neuron`.
 """
 
@@ -27,10 +27,10 @@ from ranvier.derive.trace import Graph
 
 log = logging.getLogger("ranvier")
 
-TILE = 1024  # neurons per tile in backward: their rows stay in the L1 cache
+TILE = 1024  # neurons per tile in backward: their arrays stay in the L1 cache
 WIDE = 4096  # neurons per tile in forward, which saves no states: longer rows are prefetched better (1.7 times as fast)
-CACHE = 512 * 1024  # most bytes that the states of a tile may take: a usual L2 cache
-WORTH = 200_000  # below this many neurons times steps one thread is faster than two (about 0.3 ms)
+CACHE = 512 * 1024  # most bytes for the states of a tile: the size of a usual L2 cache
+WORTH = 200_000  # below this product of neurons and steps one thread is faster than two (about 0.3 ms)
 
 
 class Rows:
@@ -52,19 +52,22 @@ class Rows:
             self.head.append(f"{name} = {where}")
 
     def write(self, k: int, where: str, add: bool = False) -> None:
-        """Store output k of the graph in `where`, or add it to what is there."""
+        """Store output k of the graph in `where`, or add it to the value there."""
         self.store.append(f"{self._at(where)}[n] {'+' if add else ''}= {operand(self.graph.outputs[k])}")
 
     def _at(self, where: str) -> str:
-        """The variable that holds the row at `where`. There is one per row: with two, the compiler would have to assume
-        that they overlap, and could not vectorise."""
+        """Return the name of the variable for the row at `where`. Each row has only one: with two, the compiler would
+        have to assume that they overlap, and could not vectorise.
+        """
         if where not in self.rows:
             self.rows[where] = f"row{len(self.rows)}"
             self.head.append(f"{self.rows[where]} = {where}")
         return self.rows[where]
 
     def _split(self) -> tuple[list[str], list[str]]:
-        """Operations with one result for all neurons, which go before the loop, and those inside it."""
+        """Split the operations: those with one result for all neurons, which go before the loop, and those inside the
+        loop.
+        """
         vary = {line.partition(" = ")[0] for line in self.load}
         before, each = [], []
         for op, line in zip(self.graph.ops, lines(self.graph), strict=True):
@@ -98,7 +101,7 @@ def printed_row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Seque
 
 
 def forward_row(rule: Rule, wide: Sequence[bool], name: str = "forward_row") -> str:
-    """One step without gradients, as the text of a function."""
+    """Return the text of a function that computes one step without gradients."""
     row = printed_row(rule, name, "inputs, before, params, outputs, after", rule.step, wide)
     for k in range(len(rule.outputs)):
         row.write(k, f"row(outputs[{k}], t, lo, hi)")
@@ -142,10 +145,10 @@ def module(
     wanted: tuple[bool, ...] | None = None,
     more: str = "",
 ) -> ModuleType:
-    """The compiled code of a rule: its forward loop, or, told which gradients are wanted, its backward loop.
+    """Return the compiled code of a rule: its forward loop or, when `wanted` is given, its backward loop.
 
     wide: which parameters are per neuron; wanted: which inputs and parameters need a gradient; more: the text of
-    further loops, to stand at the end.
+    further loops, which is put at the end.
     """
     at = (rule.key, dtype, wide, wanted, more)
     if at not in _modules:
@@ -164,16 +167,16 @@ def _module(name: str, rows: str, dtype: torch.dtype, more: str) -> ModuleType:
 
 
 def composed(name: str, dtype: torch.dtype, *parts: str) -> ModuleType:
-    """The text of the common kernels in one precision followed by `parts`, loaded as a module."""
+    """Load the text of the common kernels in one precision, followed by `parts`, as a module."""
     named = ops(dtype).__name__
     kernels = _text("numba_kernels.py").replace("ranvier.backends.numba_ops", named)
     return load(name, "\n\n".join((kernels, f"from {named} import *", *parts)))
 
 
 def ops(dtype: torch.dtype) -> ModuleType:
-    """The module of the ops of a rule, compiled for one precision.
+    """Return the module with the ops of a rule, compiled for one precision.
 
-    An op that `numba_ops.py` does not define is the function of that name in Python's math module.
+    If `numba_ops.py` does not define an op, it is the function of that name in Python's math module.
     """
     text = _text("numba_ops.py")
     text += "".join(f"\n\n@op\ndef {name}(*a):\n    return real(math.{name}(*a))\n" for name in undefined(text))
@@ -186,9 +189,11 @@ def _text(file: str) -> str:
 
 @cache
 def loops(room: str, file: str) -> str:
-    """The text of a file of further loops from its first ruled line on: the imports above are a module's own.
+    """Return the text of a file of further loops from its first ruled comment line on: the imports above that line are
+    left out.
 
-    It says which edition of the room's kernels it calls, so that compiled code does not outlive them.
+    The text starts with the edition of the room's kernels that it calls, so that cached code is compiled again when
+    they change.
     """
     line = f"# {'-' * 64}"
     texts = {f.name: f.read_text() for f in resources.files(room).iterdir() if f.name.endswith(".py")}
@@ -197,12 +202,12 @@ def loops(room: str, file: str) -> str:
 
 
 def per_neuron(params: Sequence[Tensor]) -> tuple[bool, ...]:
-    """Which parameters differ from neuron to neuron."""
+    """Return which parameters differ from neuron to neuron."""
     return tuple(p.numel() != 1 for p in params)
 
 
 def timed(name: str, function, *arguments) -> None:
-    """Run a kernel; if it had to be compiled and that took long, say so."""
+    """Run a kernel; if it had to be compiled first and that took long, print a message."""
     if function.overloads:
         return function(*arguments)
     start = time.perf_counter()
@@ -216,7 +221,7 @@ def _parameters(params: Sequence[Tensor]) -> tuple:
 
 
 def _arrays(tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple:
-    """The tensors as arrays of the dtype the kernel works in (half and bfloat16 are widened)."""
+    """Return the tensors as arrays of the dtype that the kernel works in (half and bfloat16 are widened)."""
     return tuple(t.to(dtype).numpy() for t in tensors)
 
 
@@ -225,7 +230,7 @@ def forward(
 ) -> tuple[list[Tensor], Tensor]:
     """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N].
 
-    into: where the outputs shall be, if they have a place already.
+    into: tensors for the outputs, if they exist already.
     """
     (steps, neurons), dtype = inputs[0].shape, initial.dtype
     code = module(rule, dtype, per_neuron(params))
@@ -239,7 +244,7 @@ def forward(
         final.numpy(),
     )
 
-    width = max(TILE, min(WIDE, -(-neurons // torch.get_num_threads())))  # each thread its part
+    width = max(TILE, min(WIDE, -(-neurons // torch.get_num_threads())))  # each thread gets its share
 
     def work(lo: int, hi: int) -> None:
         two = scratch("state", (2, len(rule.states), width), dtype).numpy()
@@ -259,10 +264,11 @@ def backward(
     wanted: tuple[bool, ...],
     into: Sequence[Tensor] = (),
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N].
+    """Return the gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P,
+    N].
 
-    g_outputs [T, N] each, or [1, N] if it is the same at every step. into: where the first of these shall be, if they
-    have a place already.
+    g_outputs [T, N] each, or [1, N] if the gradient is the same at every step. into: tensors for the gradients of the
+    first inputs, if they exist already.
     """
     (steps, neurons), dtype = inputs[0].shape, initial.dtype
     code = module(rule, dtype, per_neuron(params), wanted)
@@ -287,7 +293,7 @@ def backward(
 
 
 def plan(steps: int, states: int, size: int) -> tuple[int, int]:
-    """Steps per segment and neurons per tile, such that the states of a segment stay in cache."""
+    """Return steps per segment and neurons per tile, such that the states of a segment stay in cache."""
     rows = max(1, CACHE // (max(1, states) * size))  # neurons times steps that fit
     if steps * (TILE // 4) <= rows:
         return max(1, steps), min(TILE, max(TILE // 4, rows // max(1, steps) // 64 * 64))
@@ -296,7 +302,7 @@ def plan(steps: int, states: int, size: int) -> tuple[int, int]:
 
 
 class Numba(Kernels):
-    """The CPU backend: each thread takes tiles of neurons through all steps."""
+    """The CPU backend: each thread runs tiles of neurons through all steps."""
 
     name, description, events, still = "numba", "Numba, tiles of neurons on CPU threads", True, True
     forward, backward = staticmethod(forward), staticmethod(backward)

@@ -1,36 +1,38 @@
 """The loops over time for CPUs.
 
 The text of this file, followed by the rows printed from one rule (see `numba_backend.py`), makes the module that runs
-that rule. A row is one step of one tile of neurons: neurons are its inner, vectorised loop; time is the loop here.
-Fused multiply-add and reassociation stay off, so spikes equal those of the reference bit for bit.
+that rule. A row is one step of one tile of neurons. Its inner, vectorised loop runs over neurons; the loops of this
+file run over time. Fused multiply-add and reassociation stay off, so spikes equal those of the reference bit for bit.
 
-Axes: T steps, N neurons (batch and features together), S states, P parameters with a gradient, W the tile's width.
+Axes: T steps, N neurons (batch and features together), S states, P parameters with a gradient, W width of a tile.
 """
 
 from numba import njit
 
-from ranvier.backends.numba_ops import kernel, read, write  # in a rule's module: of its precision, and all words
+from ranvier.backends.numba_ops import kernel, read, write  # the module of a rule has all ops
 
-compiled = njit(nogil=True, error_model="numpy", inline="always")  # inlined before types are inferred: compiles sooner
+compiled = njit(nogil=True, error_model="numpy", inline="always")  # inlined before types are inferred: compiles faster
 
 
 # ---------------------------------------------------------------- the rows: printed from the rule
 def forward_row(t, lo, hi, inputs, before, params, outputs, after):
-    """One step: outputs at t, and the states after it from those before it."""
+    """Compute one step: outputs at t, and the states after the step from the states before it."""
 
 
 def advance_row(t, lo, hi, inputs, before, params, after):
-    """The same step without its outputs."""
+    """Compute the same step without its outputs."""
 
 
 def adjoint_row(t, lo, hi, inputs, before, params, g_outputs, carry, g_inputs, g_params):
-    """Its vector-Jacobian product: `carry` [S, W] holds the gradient of the states after, then of those before."""
+    """Compute the vector-Jacobian product of one step: on entry `carry` [S, W] is the gradient of the states after the
+    step, on return that of the states before it.
+    """
 
 
 # ---------------------------------------------------------------- the loops over time
 @kernel
 def forward(lo, hi, width, steps, inputs, initial, params, outputs, final, scratch):
-    """Carry the neurons lo..hi through time, a tile of `width` at once.
+    """Run the neurons lo..hi through all steps, one tile of `width` neurons at a time.
 
     inputs, outputs: tuples of [T, N]; initial, final [S, N]; params: tuple of [1] or [N]; scratch [2, S, width].
     """
@@ -45,19 +47,20 @@ def forward(lo, hi, width, steps, inputs, initial, params, outputs, final, scrat
 @kernel
 def backward(lo, hi, width, steps, segment, inputs, initial, params, g_outputs, g_final, g_inputs, g_initial, g_params,
              marks, trail, carry):  # fmt: skip
-    """Walk the neurons lo..hi back through time: their states are computed again, tile by tile, into cache.
+    """Run backward through time for the neurons lo..hi. Their states are computed again, tile by tile, and stay in
+    cache.
 
     inputs, g_outputs, g_inputs: tuples of [T, N], but [1, N] for a gradient of outputs that is the same at every step;
-    initial, g_final, g_initial [S, N]; g_params [P, N], added to.
-    Scratch: marks [segments, S, width], the states at the start of each but the last; trail [segment or 2, S, width],
-    the states within one segment; carry [S, width].
+    initial, g_final, g_initial [S, N]; g_params [P, N], to which the gradients are added. Scratch: marks [segments, S,
+    width], the states at the start of each segment but the last; trail [segment or 2, S, width], the states within one
+    segment; carry [S, width].
     """
     last, rows = marks.shape[0] - 1, trail.shape[0]
     for a in range(lo, hi, width):
         b = min(a + width, hi)
         read(trail[0], initial, a, b)
         read(carry, g_final, a, b)
-        for k in range(2 * last + 1):  # to the last segment, marking where each begins, and back again
+        for k in range(2 * last + 1):  # to the last segment, saving the states at each start; and back
             m, back = min(k, 2 * last - k), k >= last
             start, end = m * segment, min((m + 1) * segment, steps)
             if k < last:

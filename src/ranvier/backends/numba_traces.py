@@ -1,7 +1,8 @@
 """Traces on the CPU: rows printed from the influence of one step, and loops over tiles of channels.
 
-A neuron's traces stay in the first cache for all steps of a segment, so a chunk of steps costs arithmetic, not memory;
-a single step reads and writes each trace once. Threads share the channels, each of which sums its own weights.
+The traces of a neuron stay in the L1 cache for all steps of a segment, so the time of a segment is arithmetic, not
+memory traffic. A single step reads and writes each trace once. The channels are divided among threads; each channel
+sums the gradients of its own weights.
 """
 
 from collections.abc import Sequence
@@ -19,13 +20,13 @@ from ranvier.derive.source import operand
 from ranvier.derive.trace import Operand
 
 TILE = 64  # neurons whose factors are computed together
-SEGMENT = 32  # steps for which they are kept
-TOGETHER = 4  # steps of a trace in a row
-WORTH = 200_000  # products below which one thread is quicker than two
+SEGMENT = 32  # steps of a segment: their factors are kept
+TOGETHER = 4  # steps that update a trace in one pass
+WORTH = 200_000  # below this number of products one thread is faster than two
 
 
 def _influence_row(learned: Influence, wide: Sequence[bool]) -> str:
-    """The states after a step, and what was found at it."""
+    """Print the function that computes the states after a step and the factors of that step."""
     arguments = "inputs, before, params, grads, after, found"
     row = numba_backend.printed_row(learned.rule, "influence_row", arguments, learned.graph, wide)
     for k in range(len(learned.rule.outputs)):
@@ -38,7 +39,9 @@ def _influence_row(learned: Influence, wide: Sequence[bool]) -> str:
 
 
 class _Trace:
-    """The lines that contract and carry the trace of something, `e0`, `e1`, ..., and that bring its factors."""
+    """The source lines for one trace with the values `e0`, `e1`, ...: its update, its share of the gradient, and its
+    factors.
+    """
 
     def __init__(self, learned: Influence, source: str, times: str = "", prefix: str = ""):
         self.learned, self.prefix, times = learned, prefix, f" * {times}" if times else ""
@@ -60,7 +63,9 @@ class _Trace:
 
 
 def _own_row(learned: Influence) -> str:
-    """The traces of the own arguments of neurons lo..hi, vectorised over them."""
+    """Print the update of the traces of the own arguments for neurons lo..hi, vectorised over
+    neurons.
+    """
     head, body, states = ["w = hi - lo"], [], len(learned.states)
     head += [f"row{j} = row(found, {j}, 0, w)" for j in range(len(learned.found))]
     body += [f"f{j} = row{j}[n]" for j in range(len(learned.found))]
@@ -75,8 +80,9 @@ def _own_row(learned: Influence) -> str:
 
 
 def _weight_row(learned: Influence, steps: int) -> str:
-    """The traces of the weights into neuron n of a tile, m of all, vectorised over them, for some steps in a row: a
-    trace is read and written once for all of them.
+    """Print the update of the traces of the weights into one neuron, vectorised over weights. The neuron is number n in
+    its tile and number m of all. Several steps are done together, so that a trace is read and written once for all of
+    them.
     """
     states, took = range(len(learned.states)), range(steps)
     traces = [_Trace(learned, learned.rule.arguments[0], f"x{u}", f"s{u}_") for u in took]
@@ -99,7 +105,7 @@ def _weight_row(learned: Influence, steps: int) -> str:
 
 
 def _signal_row(learned: Influence, signals: Sequence[str]) -> str:
-    """The gradients of some arguments at step t."""
+    """Print the function that computes the gradients of some arguments at step t."""
     lines = ["w = hi - lo"]
     for j, name in enumerate(signals):
         value = learned.signal.get(name, 0.0)
@@ -121,7 +127,7 @@ _modules: dict[tuple, ModuleType] = {}
 
 
 def compiled(call: Call) -> ModuleType:
-    """The compiled code of such calls."""
+    """Return the compiled code for calls like this one."""
     learned, wide, dtype = call.learned, numba_backend.per_neuron(call.params), call.initial.dtype
     at = (learned.rule.key, learned.own, tuple(learned.partial), tuple(learned.signal), call.signals, wide, dtype)
     if at not in _modules:
@@ -138,7 +144,7 @@ def compiled(call: Call) -> ModuleType:
 
 
 def carry_traces(call: Call, traces: Traces) -> Learned:
-    """The traces through all steps of a call, in place, and the gradients that come out of them."""
+    """Update the traces in place through all steps of a call, and return the gradients."""
     learned, layout, like = call.learned, call.layout, call.initial
     (steps, neurons), width = call.inputs[0].shape, call.came.shape[2]
     weight, own = like.new_zeros(layout.channels, width), like.new_zeros(len(learned.own), neurons)

@@ -1,38 +1,40 @@
-"""The loop over time of traces on CPUs; the rows are printed from one rule, see `numba_traces.py`."""
+"""The loop over time that updates traces on a CPU; its rows are printed from one rule (see `numba_traces.py`)."""
 
 from ranvier.backends.numba_ops import kernel, read, row
 
 
-# the rows: printed from the rule
+# the rows, printed from the rule
 def influence_row(t, lo, hi, inputs, before, params, grads, after, found):
-    """One step: the states after it, and the factors found at it."""
+    """Compute one step: the states after it, and the factors `found` at it."""
 
 
 def own_row(lo, hi, found, own, sums):
-    """The traces of the own arguments of neurons lo..hi, contracted and carried on."""
+    """Update the traces of the own arguments of neurons lo..hi, and add their share of the gradients to `sums`."""
 
 
 def weight_row_4(n, m, neurons, w, t, found, at, stride, came, weight, into):
-    """The same for the w weights of one neuron, n of the tile, m of all: steps t to t + 3 of the segment, whose inputs
-    stand in the rows at, at + stride, ... of came."""
+    """Do the same for the w weights of one neuron, which is number n in the tile and number m of all, at steps t to t +
+    3 of the segment. The inputs of these steps are the rows at, at + stride, ... of `came`.
+    """
 
 
 def weight_row_1(n, m, neurons, w, t, found, at, stride, came, weight, into):
-    """The same for step t alone."""
+    """Do the same for step t alone."""
 
 
 def signal_row(t, lo, hi, found, signals):
-    """The gradients of some arguments at step t."""
+    """Compute the gradients of some arguments at step t."""
 
 
 # ---------------------------------------------------------------- the loop
 @kernel
 def traces(lo, hi, tile, steps, batch, channels, places, inputs, initial, params, grads, came, weight, own, into, sums,
            signals, before, found):  # fmt: skip
-    """Carry the traces of the channels lo..hi through all steps, `tile` channels at once.
+    """Update the traces of the channels lo..hi through all steps, `tile` channels at a time.
 
     inputs, signals: tuples of [T, N]; grads: of [T, N] or [1, N]; initial [S, N]; came [T R, K]; weight [S N, K]; own
-    [Q S, N]; into [channels, K], sums [Q, N]: added to. Scratch: before [2, S, W], found [segment, J, W].
+    [Q S, N]; into [channels, K] and sums [Q, N], to which the gradients are added. Scratch: before [2, S, W], found
+    [segment, J, W].
     """
     segment, neurons, width, stride = found.shape[0], batch * channels * places, came.shape[1], batch * places
     for c in range(lo, hi, tile):

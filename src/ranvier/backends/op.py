@@ -1,8 +1,8 @@
 """The torch operator that runs a rule over all steps by a kernel, and its derivative.
 
 One pair, `ranvier::scan` and `ranvier::scan_backward`, serves every rule; a rule is named by its key, a backend by its
-name. Only the inputs, the initial state and the parameters are saved for backward. Calling a custom operator through
-torch's dispatcher makes a small layer half as slow again, so `carry` does it only while operators are traced.
+name. Only the inputs, the initial state and the parameters are saved for backward. A call of a custom operator through
+torch's dispatcher makes a small layer take 1.5 times as long, so `carry` makes it only while operators are traced.
 """
 
 import math
@@ -36,7 +36,7 @@ def register(rule: Rule) -> str:
 def carry(
     backend: Kernels, rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """`Backend.carry` by kernels: what the operator gives, state by state."""
+    """Run `Backend.carry` by kernels: the outputs of the operator, and its final state split into the single states."""
     like = inputs[0]
     dtype = torch.promote_types(like.dtype, torch.float32)
     initial = torch.stack(list(state)) if state else like.new_empty((0, *like.shape[1:]), dtype=dtype)
@@ -46,8 +46,8 @@ def carry(
 
 
 def _hoisted(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[Rule, Sequence[Tensor]]:
-    """The rule and its parameters after the hoisted operations, if a parameter differs from neuron to neuron; for
-    single numbers the kernel itself computes them before its loop.
+    """Return the rule and its parameters after the hoisted operations, if a parameter differs from neuron to neuron. If
+    all parameters are single numbers, the kernel itself computes these operations before its loop.
     """
     if rule.hoisted is None:
         return rule, params
@@ -61,7 +61,7 @@ def _hoisted(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[
 
 def traced(tensors: Sequence[Tensor]) -> bool:
     """Whether operations on these tensors are being traced (torch.compile, torch.jit, a dispatch mode), or the tensors
-    are of a subclass with its own dispatch. Then the kernel must be called as an operator."""
+    are of a subclass with its own dispatch. In both cases the kernel must be called as an operator."""
     return (
         torch.compiler.is_compiling()
         or bool(torch._C._len_torch_dispatch_stack())  # type: ignore
@@ -78,7 +78,9 @@ def _apply(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: st
 
 
 def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
-    """Parameters as the kernels take them: [1] where one number serves all, else one for each of `shape`, in a row."""
+    """Return the parameters in the form that kernels need: [1] if one number serves all neurons, otherwise one number
+    for each of `shape`, flat.
+    """
     wide = [p.to(dtype) if p.numel() == 1 else p.to(dtype).expand(shape) for p in params]
     return [p.reshape(-1).contiguous() for p in wide]
 
@@ -86,9 +88,10 @@ def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dty
 def _flat(
     inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor], strided: bool
 ) -> tuple[list, Tensor, list]:
-    """[T, B, *F] -> [T, N]; parameters to one number, or one per neuron, in the dtype of the state.
+    """Flatten the features: [T, B, *F] -> [T, N]. Parameters become one number, or one per neuron, in the dtype of the
+    state.
 
-    strided: whether the step axis may have any stride, 0 too; each row itself must be contiguous.
+    strided: whether the step axis may have any stride, also 0; each row itself must be contiguous.
     """
     steps, shape, dtype = inputs[0].shape[0], inputs[0].shape[1:], initial.dtype
     neurons = math.prod(shape)
@@ -104,7 +107,9 @@ def _forward(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: 
 def _forward_marked(
     inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str, wanted: tuple | None
 ) -> tuple[list[Tensor], Tensor | None]:
-    """The same, and the marks that backward of the wanted gradients begins with; None if none are wanted."""
+    """Return the result of `_forward`, and the marks (saved states) that backward of the wanted gradients needs; None
+    if none are wanted.
+    """
     like, carried = inputs[0], kernels[backend]
     if like.numel() == 0:
         new = [torch.empty_like(like, memory_format=torch.contiguous_format) for _ in rules[rule].outputs]
@@ -130,7 +135,7 @@ def _gradients(
     inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: list[bool], rule: str,
     backend: str,
 ) -> list[Tensor]:  # fmt: skip
-    """Gradients of the wanted inputs, of the initial state, of the wanted parameters."""
+    """Return the gradients of the wanted inputs, of the initial state, and of the wanted parameters."""
     return _gradients_marked(inputs, initial, params, grads, wanted, rule, backend, ())
 
 
@@ -138,7 +143,7 @@ def _gradients_marked(
     inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: Sequence[bool], rule: str,
     backend: str, marks: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
-    """The same; marks: those that forward left, if it did."""
+    """Return the same gradients as `_gradients`; marks: the states that forward saved for backward, if it did."""
     like, count, carried = inputs[0], len(inputs), kernels[backend]
     kept = [q for q, want in zip(params, wanted[count:], strict=True) if want]
     if like.numel() == 0:
@@ -146,7 +151,7 @@ def _gradients_marked(
         return [*given, grads[-1].to(initial.dtype).clone(), *map(torch.zeros_like, kept)]
     x, s, p = _flat(inputs, initial, params, carried.strided)
     neurons = x[0].shape[1]
-    still = [carried.still and y.stride(0) == 0 for y in grads[:-1]]  # stride 0: as a mean over time gives it
+    still = [carried.still and y.stride(0) == 0 for y in grads[:-1]]  # stride 0: as the gradient of a mean over time
     g = [contiguous(y[:1] if one else y).view(-1, neurons) for y, one in zip(grads[:-1], still, strict=True)]
     g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
     g_inputs, g_initial, rows = carried.backward(rules[rule], x, s, p, g, g_final, tuple(wanted), *marks)
@@ -182,7 +187,7 @@ def _keep(ctx: Any, rule: str, backend: str, count: int, *tensors: Tensor) -> No
 def _back(
     ctx: Any, saved: Sequence[Tensor], grads: Sequence[Tensor | None], needs: Sequence[bool], gradients: Callable
 ) -> list[Tensor | None]:
-    """Of all tensors that were kept: inputs, initial state, parameters, of which some need one."""
+    """Return the gradients of all saved tensors (inputs, initial state, parameters); None for those that need none."""
     n = ctx.count
     xs, initial, params = list(saved[:n]), saved[n], list(saved[n + 1 :])
     wanted = [*needs[:n], *needs[n + 1 :]]
@@ -193,7 +198,7 @@ def _back(
 
 
 class _Scan(Function):
-    """`scan` without the dispatcher; where gradients will be asked for, forward leaves its marks for backward."""
+    """`scan` without the dispatcher; if gradients may be needed, forward saves its marks for backward."""
 
     saves_inputs = True
 
@@ -212,7 +217,7 @@ class _Scan(Function):
         needs, n = ctx.needs_input_grad[4:], ctx.count
         if not ctx.marked:
             return None, None, None, None, *_back(ctx, saved, grads, needs, _gradients)
-        asked = [*ctx.wanted[:n], True, *ctx.wanted[n:]]  # all that forward knew of: perhaps fewer are asked for now
+        asked = [*ctx.wanted[:n], True, *ctx.wanted[n:]]  # all that forward prepared; fewer may be needed now
         found = _back(ctx, saved[:-1], grads, asked, partial(_gradients_marked, marks=saved[-1:]))
         return None, None, None, None, *(g if need else None for g, need in zip(found, needs, strict=True))
 

@@ -1,7 +1,7 @@
-"""A rule on pictures and the pool after it, on the CPU, in one pass: the spikes of full size are never in memory.
+"""A rule on images and the pooling after it, on the CPU, in one pass: the spikes of full size are never in memory.
 
-Pictures are channels last; `pooled_kernels.py` tells how they are cut into tiles. Backward needs the input and the
-pooled output; states and spikes are computed again.
+Images are channels last; `pooled_kernels.py` describes how they are divided into tiles. Backward needs the input and
+the pooled output; states and spikes are computed again.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,9 @@ from ranvier.derive.trace import Graph
 
 @dataclass(frozen=True)
 class Pictures:
-    """The sizes of a sequence of pictures, and the windows, as high as wide and side by side, pooled by `kind`."""
+    """The sizes of a sequence of images, and of the pooling windows, which are square, do not overlap, and are pooled
+    by `kind`.
+    """
 
     steps: int
     batch: int
@@ -39,21 +41,21 @@ class Pictures:
 
     @property
     def tiles(self) -> int:
-        """Rows of windows in a picture."""
+        """Number of rows of windows in an image."""
         return self.height // self.window
 
     @property
     def count(self) -> int:
-        """Numbers of a tile."""
+        """Number of neurons in a tile."""
         return self.window * self.width * self.channels
 
     @property
     def pooled(self) -> tuple[int, int]:
-        """[T, B H' W' C]"""
+        """Shape [T, B H' W' C] of the pooled output, where H' and W' count the windows."""
         return self.steps, self.batch * self.tiles * (self.width // self.window) * self.channels
 
     def sizes(self) -> tuple[int, ...]:
-        """As the kernels take them."""
+        """Return the sizes in the order in which the kernels need them."""
         return self.steps, self.numbers, self.tiles, self.width, self.channels
 
 
@@ -109,7 +111,9 @@ def module(
     still: bool,
     wanted: tuple[bool, ...] | None = None,
 ) -> ModuleType:
-    """The compiled code of a rule and its pool: forward, or, for the wanted gradients, its backward."""
+    """Return the compiled code of a rule and its pooling: forward or, when `wanted` is given, backward for these
+    gradients.
+    """
     at = (rule.key, dtype, wide, size.kind, size.window, still, wanted)
     if at not in _modules:
         rows = _forward_rows(rule, wide, still) if wanted is None else _backward_rows(rule, wide, wanted, still)
@@ -125,7 +129,9 @@ def _module(name: str, rows: str, dtype: torch.dtype) -> ModuleType:
 
 
 def forward(rule: Rule, x: Tensor, initial: Tensor, params: Sequence[Tensor], size: Pictures) -> Tensor:
-    """x [T or 1, B H W C], initial [S, H W C], params [1] or [H W C] each -> pooled [T, B H' W' C]."""
+    """x [T or 1, B H W C], initial [S, H W C], params [1] or [H W C] each -> pooled [T, B H' W' C], where H' and W'
+    count the windows.
+    """
     code = module(rule, x.dtype, numba_backend.per_neuron(params), size, len(x) < size.steps)
     pooled = empty(size.pooled, x.dtype)
     given = x.numpy(), initial.numpy(), tuple(map(array, params)), pooled.numpy()
@@ -149,16 +155,18 @@ def backward(
     wanted: tuple[bool, ...],
     size: Pictures,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x as x, of the initial state [S, H W C], of the wanted parameters [P, H W C] in float64.
+    """Return the gradients of x in the shape of x, of the initial state [S, H W C], of the wanted parameters [P, H W C]
+    in float64.
 
-    wanted: whether x, and which parameters; a gradient of x that is not wanted is left undefined.
+    wanted: whether x needs a gradient, and which parameters do; a gradient of x that is not wanted is left
+    uninitialised.
     """
     still = len(x) < size.steps
     code = module(rule, x.dtype, numba_backend.per_neuron(params), size, still, wanted)
     g_x = empty(x.shape, x.dtype)
     given = x.numpy(), initial.numpy(), tuple(map(array, params)), pooled.numpy(), g_pooled.numpy(), g_x.numpy()
     states, count = len(rule.states), size.count
-    parts: dict[int, tuple[Tensor, Tensor]] = {}  # by the tile they begin at, so that they are added in one order
+    parts: dict[int, tuple[Tensor, Tensor]] = {}  # by first tile, so that the order of the sums is fixed
 
     def work(lo: int, hi: int) -> None:
         parts[lo] = sums = torch.zeros_like(initial), torch.zeros(sum(wanted[1:]), size.numbers, dtype=torch.float64)
@@ -176,9 +184,10 @@ def backward(
 
 
 def add_affine(g_x: Tensor, x: Tensor, centre: Tensor, slope: Tensor, offset: Tensor) -> None:
-    """g_x [T, N C] += slope (x - centre) + offset, in place and in one pass; x as g_x, the others [C].
+    """g_x [T, N C] += slope (x - centre) + offset, in place and in one pass; x has the shape of g_x, the others are
+    [C].
 
-    slope and offset are float64, and so is the arithmetic: an error of theirs would be the same in every pixel, and
+    slope and offset are float64, and so is the arithmetic: an error in them would be the same in every pixel, and
     gradients of weights are sums over all pixels.
     """
     from ranvier.backends import pooled_kernels  # Numba is imported where it is used
@@ -190,12 +199,14 @@ def add_affine(g_x: Tensor, x: Tensor, centre: Tensor, slope: Tensor, offset: Te
     spread(lambda lo, hi: pooled_kernels.add_affine(lo, hi, channels, *given), len(rows), 256, worth)
 
 
-ROWS = 512  # of a block of `moments`
+ROWS = 512  # rows of a block in `moments`
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance [C] of x [N, C, H, W] over all else, channels last in memory, in float64: torch's own for this
-    layout are sums in the precision of x, whose rounding the gradient of a batch norm makes fifty times larger."""
+    """Return mean and variance [C] of x [N, C, H, W] over all other axes, in float64; x is channels last in memory. For
+    this layout torch sums in the precision of x, and the gradient of a batch norm makes that rounding error fifty times
+    larger.
+    """
     from ranvier.backends import pooled_kernels  # Numba is imported where it is used
 
     channels = x.shape[1]

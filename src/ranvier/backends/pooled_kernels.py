@@ -1,10 +1,11 @@
-"""The loops over time for pictures whose spikes are pooled at once, and the pools.
+"""The loops over time for images whose spikes are pooled at once, and the pooling itself.
 
-Loaded, from the line below on, behind `numba_kernels.py` and before the rows printed from one rule (see `pooled.py`).
+The text of this file, from the line below on, is loaded after `numba_kernels.py` and before the rows printed from one
+rule (see `pooled.py`).
 
-A picture is [H, W, C], channels last; N = B H W C neurons. A tile is as many rows of one picture as a window is high:
-its spikes of one step never leave the cache, only what the pool makes of them is written. Rows and columns that no
-window reaches give nothing and get no gradient.
+An image is [H, W, C], channels last; N = B H W C neurons. A tile is as many rows of one image as a window is high. The
+spikes of a tile at one step stay in the cache; only the pooled values are written to memory. Rows and columns outside
+all windows give no output and get no gradient.
 """
 
 from ranvier.backends.numba_kernels import compiled
@@ -14,28 +15,30 @@ from ranvier.backends.numba_ops import kernel, read, real
 
 
 def tile_forward(t, lo, hi, at, x, before, params, z, after):
-    """One step of the neurons lo..hi: z [W], and the states after it; parameters are read from `at` on."""
+    """Compute one step of the neurons lo..hi: output z [W], and the states after it; their parameters start at `at`."""
 
 
 def tile_output(t, lo, hi, at, x, before, params, z):
-    """The same step without its states."""
+    """Compute the same step without its states."""
 
 
 def tile_advance(t, lo, hi, at, x, before, params, after):
-    """The same step without its output."""
+    """Compute the same step without its output."""
 
 
 def tile_adjoint(t, lo, hi, at, x, before, params, g_z, carry, g_x, g_params):
-    """Its vector-Jacobian product: `carry` [S, W] holds the gradient of the states after, then of those before."""
+    """Compute the vector-Jacobian product of one step: on entry `carry` [S, W] is the gradient of the states after the
+    step, on return that of the states before it.
+    """
 
 
 # ---------------------------------------------------------------- pools: z [WINDOW, W, C] -> y [W / WINDOW, C]
-WINDOW = 2  # the text that is loaded says how large; known when compiled, the loops over a window unroll
+WINDOW = 2  # `pooled.py` sets the size before this is compiled, so that loops over a window are unrolled
 
 
 @compiled
 def pool_max(z, y, width, channels):
-    """The greatest of each window."""
+    """Return the maximum of each window in y."""
     for w in range(width // WINDOW):
         out, first = w * channels, w * WINDOW * channels
         for c in range(channels):
@@ -48,22 +51,22 @@ def pool_max(z, y, width, channels):
 
 @compiled
 def unpool_max(z, y, g, g_z, left, width, channels):
-    """The gradient of each window goes to the first of its greatest; left [C] is scratch."""
+    """Give the gradient of each window to the first of its maxima; left [C] is scratch."""
     for w in range(width // WINDOW):
         out, first = w * channels, w * WINDOW * channels
         for c in range(channels):
             left[c] = g[out + c]
-        for k in range(WINDOW * WINDOW):  # outside: one row written at a time is what vectorises
+        for k in range(WINDOW * WINDOW):  # the outer loop: to write one row at a time vectorises
             place = (k // WINDOW * width + k % WINDOW) * channels + first
             for c in range(channels):
-                given = left[c] * real(z[place + c] == y[out + c])  # a product, not a branch: it is often missed
+                given = left[c] * real(z[place + c] == y[out + c])  # a product: a branch would often be mispredicted
                 g_z[place + c] = given
                 left[c] -= given
 
 
 @compiled
 def pool_mean(z, y, width, channels):
-    """The mean of each window."""
+    """Return the mean of each window in y."""
     for w in range(width // WINDOW):
         out, first = w * channels, w * WINDOW * channels
         for c in range(channels):
@@ -75,7 +78,7 @@ def pool_mean(z, y, width, channels):
 
 @compiled
 def unpool_mean(z, y, g, g_z, left, width, channels):
-    """The gradient of each window, in equal shares."""
+    """Divide the gradient of each window equally among its inputs."""
     for w in range(width // WINDOW):
         out, first = w * channels, w * WINDOW * channels
         for k in range(WINDOW * WINDOW):
@@ -84,16 +87,16 @@ def unpool_mean(z, y, g, g_z, left, width, channels):
                 g_z[place + c] = g[out + c] / real(WINDOW * WINDOW)
 
 
-pool, unpool = pool_max, unpool_max  # the text that is loaded says which
+pool, unpool = pool_max, unpool_max  # `pooled.py` sets the kind when it loads this text
 
 
 # ---------------------------------------------------------------- the loops over time
 @kernel
 def forward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, params, pooled, states, z):
-    """The tiles lo..hi, `tiles` of them in a picture of `picture` numbers.
+    """Run the tiles lo..hi through all steps; an image of `picture` neurons has `tiles` tiles.
 
     x [T or 1, N]; initial [S, picture]; params: tuple of [1] or [picture]; pooled [T, B H' W' C]. Scratch: states
-    [2, S, count], z [count], count the numbers of a tile.
+    [2, S, count], z [count], where count is the number of neurons in a tile.
     """
     count, out = WINDOW * width * channels, width // WINDOW * channels
     for u in range(lo, hi):
@@ -108,15 +111,15 @@ def forward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, p
 @kernel
 def backward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, params, pooled, g_pooled, g_x,
                     g_initial, totals, g_params, trail, carry, z, g_z, left):  # fmt: skip
-    """The same tiles back through time: their states and spikes are computed again, in cache.
+    """Run backward through time for the same tiles: their states and spikes are computed again and stay in cache.
 
-    g_x as x, zero for what no window reaches; g_initial [S, picture] and totals [P, picture] are added to. Totals are
-    float64: the steps of one sample are summed in the precision of x, the samples are not. Scratch: g_params
-    [P, picture], zero before and after; trail [T, S, count], carry [S, count], z and g_z [count] (g_z is zero where no
-    window reaches), left [C].
+    g_x has the shape of x and is zero outside all windows; gradients are added to g_initial [S, picture] and totals
+    [P, picture]. Totals are float64: the steps of one sample are summed in the precision of x, the samples in float64.
+    Scratch: g_params [P, picture], zero before and after; trail [T, S, count], carry [S, count], z and g_z [count] (g_z
+    is zero outside all windows), left [C].
     """
     count, out = WINDOW * width * channels, width // WINDOW * channels
-    still = g_x.shape[0] < steps  # one picture for all steps: its gradients add up
+    still = g_x.shape[0] < steps  # one image for all steps: its gradients are summed
     for u in range(lo, hi):
         at = u % tiles * count
         a = u // tiles * picture + at
@@ -150,7 +153,7 @@ def backward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, 
 
 @kernel
 def add_affine(lo, hi, channels, g_x, x, centre, slope, offset):
-    """g_x [M, C] += slope (x - centre) + offset, the rows lo..hi; x [M, C], the others [C]."""
+    """Add slope (x - centre) + offset to the rows lo..hi of g_x [M, C]; x [M, C], the others [C]."""
     for m in range(lo, hi):
         g, row = g_x[m, :channels], x[m, :channels]
         for c in range(channels):
@@ -159,9 +162,9 @@ def add_affine(lo, hi, channels, g_x, x, centre, slope, offset):
 
 @kernel
 def moments(lo, hi, channels, x, sums):
-    """Sums over the rows of the blocks lo..hi: sums [blocks, 2, C] of x - x[0] and of its square, in float64.
+    """Write sums [blocks, 2, C] of x - x[0] and of its square over the rows of the blocks lo..hi, in float64.
 
-    x [M, C] in blocks of M / blocks rows, so that the sums are the same however the blocks are shared out.
+    x [M, C] is divided into blocks of M / blocks rows, so the sums do not depend on which thread computes which block.
     """
     rows = -(-x.shape[0] // sums.shape[0])
     first = x[0, :channels]

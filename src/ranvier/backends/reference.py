@@ -29,7 +29,9 @@ class Reference(Backend):
 
 
 def scan(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:
-    """inputs [T, B, *F] each, state [B, *F] each, params broadcastable to [*F] -> outputs [T, B, *F] each, state."""
+    """inputs [T, B, *F] each, state [B, *F] each, params broadcastable to [*F] -> outputs [T, B, *F] each, and the
+    final state.
+    """
     steps: list[tuple] = []
     like = inputs[0]
     with spike_derivative(rule.surrogate_at(params), like.dtype):
@@ -43,7 +45,7 @@ def scan(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: 
 
 
 def _tensor(value: Tensor | float, like: Tensor) -> Tensor:
-    """The value that a rule gave, as a tensor of full shape; a rule may give a plain number, or a smaller tensor."""
+    """Return a value of a rule as a tensor of full shape; a rule may return a plain number or a smaller tensor."""
     if isinstance(value, Tensor):
         return value if value.shape == like.shape else value.expand_as(like)
     return torch.full_like(like, value)

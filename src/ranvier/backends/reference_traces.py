@@ -1,4 +1,4 @@
-"""Traces carried by a loop anyone can read, each step differentiated by torch: it judges the others."""
+"""Traces updated by a plain loop in which torch differentiates each step; the kernels are compared with it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def carry_traces(call: Call, traces: Traces) -> Learned:
 
 
 def _neurons(came: Tensor, call: Call) -> Tensor:
-    """[R, K] as every neuron sees it: [N, K]."""
+    """Expand inputs [R, K] to one row for every neuron: [N, K]."""
     batch, channels, places = call.layout
     rows = came.view(batch, 1, places, -1).expand(batch, channels, places, came.shape[1])
     return rows.reshape(call.layout.neurons, came.shape[1])
@@ -52,7 +52,7 @@ def _advance(call: Call, derivatives: "_Step", came: Tensor, traces: Traces) -> 
 
 
 class _Step:
-    """One step of the rule, differentiated."""
+    """One step of the rule, with its derivatives."""
 
     def __init__(self, call: Call, state: Sequence[Tensor], t: int):
         rule, neurons, known = call.learned.rule, call.layout.neurons, call.learned.partial
@@ -82,5 +82,5 @@ class _Step:
         return self.of_outputs[name]
 
     def partial(self, state: int, name: str) -> Tensor:
-        """Zero where the influence is not carried on, or none."""
+        """Return the partial derivative; zero if the influence leaves it out, or if there is none."""
         return self.of_states[state][name] if (state, name) in self.known else torch.zeros_like(self.like)

@@ -1,7 +1,8 @@
-"""What one compiled step of a whole network is made of; see `step.py`.
+"""The functions from which one compiled step of a whole network is made; see `step.py`.
 
-Loaded, from the line below on, behind the ops of a precision and before the step that is printed for a network. Arrays
-come as addresses, since handing an array to compiled code costs more than a small layer takes.
+The text of this file, from the line below on, is loaded after the ops of a precision and before the step that is
+printed for a network. Arrays are passed as addresses, since to pass an array to compiled code takes longer than a small
+layer.
 """
 
 import numpy as np
@@ -20,7 +21,7 @@ ONE_AXIS, TWO_AXES = types.Array(NUMBER, 1, "C"), types.Array(NUMBER, 2, "C")
 
 @intrinsic
 def vector(typing, address, n):
-    """The n numbers that begin at an address."""
+    """Return the n numbers that begin at an address as an array."""
 
     def code(context, build, signature, given):
         address, n = given
@@ -35,7 +36,7 @@ def vector(typing, address, n):
 
 @intrinsic
 def matrix(typing, address, rows, columns):
-    """The same as rows of numbers."""
+    """Return the rows * columns numbers that begin at an address as a matrix."""
 
     def code(context, build, signature, given):
         address, rows, columns = given
@@ -66,7 +67,7 @@ def multiply(x, weight, base, stride, out):
 
 @kernel
 def hold(param, limits, out):
-    """A parameter within its limits: one number, or the same for every sample of the batch."""
+    """Clamp a parameter to its limits: one number, or the same numbers for every sample of the batch."""
     for n in range(out.shape[0]):
         out[n] = min(max(param[n % param.shape[0]], limits[0]), limits[1])
     return out

@@ -1,4 +1,4 @@
-"""Run tiles of neurons on several threads: a pool of threads per process, and the calling thread."""
+"""Run tiles of neurons on several threads: those of a pool that each process has, and the calling thread."""
 
 import itertools
 import os
@@ -30,9 +30,9 @@ def _workers() -> ThreadPoolExecutor:
 
 
 def spread(work: Callable[[int, int], None], total: int, tile: int, worth: bool) -> None:
-    """Run `work(lo, hi)` over 0..total in whole tiles, on as many threads as torch may use.
+    """Run `work(lo, hi)` over 0..total in whole tiles, on as many threads as torch uses.
 
-    With `worth` false (too little work) the calling thread does it alone. The work is cut into several pieces per
+    If `worth` is false (too little work), the calling thread does it alone. The work is cut into several pieces per
     thread, which threads take as they become free, so that one slow thread does not delay the others.
     """
     threads = min(torch.get_num_threads(), -(-total // tile))
@@ -50,5 +50,5 @@ def spread(work: Callable[[int, int], None], total: int, tile: int, worth: bool)
     helpers = [_workers().submit(take) for _ in range(threads - 1)]
     take()
     for helper in helpers:
-        if not helper.cancel():  # it had not begun, and no work is left
+        if not helper.cancel():  # this helper had not begun, and no work is left for it
             helper.result()

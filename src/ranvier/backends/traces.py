@@ -1,13 +1,16 @@
-"""Traces carried forward in time beside the neurons they belong to, and the gradients contracted from them.
+"""Eligibility traces, which are updated forward in time together with their neurons, and the gradients computed from
+them.
 
-What every backend does at each step, for neuron n with states s, own arguments p and inputs a[k] behind a weight:
+At each step every backend computes, for neuron n with states s, own arguments p (such as learned parameters)
+and inputs a[k] that reach it through a weight:
 
     gradient of w[k]  +=  sum_s signal_s weight[s, n, k] + signal_x a[k]
     weight[s, n, k]    =  sum_r partial_sr weight[r, n, k] + partial_sx a[k]
 
-and the same for each p with `own` in place of `weight`. `derive/influence.py` says what the factors are. Neurons lie
-as [batch, channels, places] in a row of N; what comes in lies as [batch, places] in R rows of K numbers, and all
-places of a channel share its weights: of a linear layer places is 1, of a convolution one row is one patch.
+and likewise for each p with `own` in place of `weight`. `derive/influence.py` defines the factors. The N
+neurons of a row are ordered as [batch, channels, places]. The inputs of the weights are R rows of K numbers, ordered
+as [batch, places]. All places of a channel share its weights: a linear layer has one place, and in a convolution one
+row is one patch.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +26,7 @@ from ranvier.derive.influence import Influence
 
 
 class Layout(NamedTuple):
-    """How the neurons lie: N = batch channels places."""
+    """The order of the neurons: N = batch channels places."""
 
     batch: int
     channels: int
@@ -35,7 +38,9 @@ class Layout(NamedTuple):
 
 
 class Traces(NamedTuple):
-    """weight [S, N, K]: of each weight into each neuron; own [Q, S, N]: of each own argument. S: `Influence.states`."""
+    """Eligibility traces: weight [S, N, K] of each weight into each neuron, and own [Q, S, N] of each own argument. S
+    counts `Influence.states`.
+    """
 
     weight: Tensor
     own: Tensor
@@ -45,18 +50,18 @@ class Traces(NamedTuple):
 
     @classmethod
     def zeros(cls, learned: Influence, layout: Layout, width: int, like: Tensor) -> "Traces":
-        """Traces before the first step; like: a tensor of their dtype and device."""
+        """Return traces of zero, as before the first step; like: a tensor of their dtype and device."""
         states, neurons = len(learned.states), layout.neurons
         return cls(like.new_zeros(states, neurons, width), like.new_zeros(len(learned.own), states, neurons))
 
 
 @dataclass(frozen=True)
 class Call:
-    """Some steps of some neurons, all tensors flat and of one dtype.
+    """Some steps of some neurons; all tensors are flat and of one dtype.
 
     inputs [T, N] each, initial [S, N], params [1] or [N] each, grads (of the outputs) [T, N] each, or [1, N] if it is
-    the same at all steps; came [T, R, K]: what came in behind the weights, K = 0 where no weights are learned.
-    signals: the arguments whose gradient at each step is asked for.
+    the same at all steps; came [T, R, K]: the inputs behind the weights, with K = 0 if no weights are learned. signals:
+    the arguments whose gradient at each step is wanted.
     """
 
     learned: Influence
@@ -70,15 +75,16 @@ class Call:
 
 
 class Learned(NamedTuple):
-    """weight [channels, K] and own [Q, N]: gradients, summed over steps (weights also over batch and places); signals:
-    [T, N] each."""
+    """Gradients: weight [channels, K] and own [Q, N] are summed over steps (weight also over batch and places); signals
+    [T, N] each are not summed.
+    """
 
     weight: Tensor
     own: Tensor
     signals: list[Tensor]
 
 
-Carries = Callable[[Call, Traces], Learned]  # the traces are carried on in place
+Carries = Callable[[Call, Traces], Learned]  # updates the traces in place
 KERNELS = {
     "reference": "ranvier.backends.reference_traces",
     "numba": "ranvier.backends.numba_traces",
@@ -87,11 +93,11 @@ KERNELS = {
 
 
 def carry_traces(backend: Backend, call: Call, traces: Traces) -> Learned:
-    """Carry the traces through all steps of a call, in place; the gradients that come out of them."""
+    """Update the traces in place through all steps of a call, and return the gradients."""
     carries: Carries = import_module(KERNELS[backend.name]).carry_traces
     return carries(call, traces)
 
 
 def silent(call: Sequence[Tensor], like: Tensor) -> list[Tensor]:
-    """Gradients of zero for outputs like these: traces are carried on, nothing is learned."""
+    """Return gradients of zero for outputs like these: the traces are updated, but nothing is learned."""
     return [torch.zeros(1, y.shape[1], dtype=like.dtype, device=like.device) for y in call]

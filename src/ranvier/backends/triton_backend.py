@@ -20,12 +20,14 @@ from ranvier.derive.trace import Graph, Operand
 
 @cache
 def processors(device: torch.device) -> int:
-    """How many processors share the programs; one where Triton's interpreter runs them in turn."""
+    """Return how many processors share the programs: 1 in Triton's interpreter, which runs one program after
+    the other.
+    """
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def spread_tuple(operands: Sequence[Operand]) -> str:
-    """A tuple of blocks; what is the same for all neurons is spread over the block."""
+    """Print a tuple of blocks; a value that is the same for all neurons is broadcast to the block."""
     return f"({''.join(f'spread({operand(a)}, inputs[0]), ' for a in operands)})"
 
 
@@ -39,8 +41,9 @@ def _step(
 
 
 def _print(rule: Rule, wanted: Sequence[bool]) -> str:
-    """The three steps of a rule, and which states backward sees again. wanted: which inputs and parameters need a
-    gradient.
+    """Print the functions `step`, `advance` and `adjoint` of a rule, and which states backward computes again.
+
+    wanted: which inputs and parameters need a gradient.
     """
     i, s, o = len(rule.inputs), len(rule.states), len(rule.outputs)
     names = rule.arguments
@@ -63,10 +66,10 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
 
 
 def ops(dtype: torch.dtype) -> str:
-    """The text of the ops of a rule in one precision.
+    """Return the text of the ops of a rule in one precision.
 
-    An op that `triton_ops.py` does not define is libdevice's function of that name; Triton's interpreter has no
-    libdevice, there it is torch's.
+    If `triton_ops.py` does not define an op, it is libdevice's function of that name. Triton's interpreter has no
+    libdevice; there it is torch's function.
     """
     text = (resources.files("ranvier.backends") / "triton_ops.py").read_text()
     from triton import knobs
@@ -82,7 +85,7 @@ _modules: dict[tuple, ModuleType] = {}
 
 
 def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...], more: str = "") -> ModuleType:
-    """The kernels of a rule for these gradients; more: the text of further loops, to stand at the end."""
+    """Return the kernels of a rule for these gradients; more: the text of further loops, which is put at the end."""
     at = (rule.key, dtype, wanted, more)
     if at not in _modules:
         kernels = numba_backend.loops("ranvier.backends", "triton_kernels.py")
@@ -92,22 +95,22 @@ def module(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...], more: str =
 
 
 def launch(kernel: Any, programs: int, like: Tensor, *arguments: Any, **constants: Any) -> None:
-    """Run so many programs of a kernel on the device of `like`: Triton itself takes the current one.
+    """Run `programs` programs of a kernel on the device of `like`; Triton itself would use the current device.
 
-    Fusion is off, and libdevice keeps the smallest numbers: spikes must equal those of the reference, and those of
-    backward those of forward.
+    Fused multiply-add is off, and libdevice keeps subnormal numbers: spikes must equal those of the reference, and the
+    spikes that backward computes again must equal those of forward.
     """
     with torch.cuda.device_of(like):
         kernel[(programs,)](*arguments, enable_fp_fusion=False, enable_reflect_ftz=False, **constants)
 
 
 def _strides(rows: Sequence[Tensor]) -> tuple[int, ...]:
-    """From step to step of some [T, N] tensors, or [1, N] where all steps are the same."""
+    """Return the strides from step to step of some tensors [T, N], or [1, N] where all steps are the same."""
     return tuple(0 if len(x) == 1 else x.stride(0) for x in rows)
 
 
 class _Launch:
-    """A rule on some neurons: the module of its kernels, and what all of them are launched with."""
+    """A rule on some neurons: the module of its kernels, and the constants with which they are launched."""
 
     def __init__(self, rule: Rule, inputs: Sequence[Tensor], like: Tensor, params: Sequence[Tensor], wanted: Any):
         self.code, self.like = module(rule, like.dtype, wanted), like
@@ -128,7 +131,9 @@ class _Launch:
         launch(kernel, programs, self.like, *arguments, self.steps, self.neurons, **self.constants, **constants)
 
     def marks(self) -> Tensor:
-        """Room for the states at the start of each segment, and of each step after the last."""
+        """Allocate the marks: the states at the start of each segment, and at each of the steps after the last
+        segment.
+        """
         count = sum(divmod(self.steps, self.block.SEGMENT))
         return self.like.new_empty(count, self.code.SEEN.value, self.neurons)
 
@@ -138,7 +143,7 @@ def forward(
 ) -> tuple[list[Tensor], Tensor]:
     """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N].
 
-    The rows of an input are in one piece; their stride is free, and 0 where all steps are the same.
+    The rows of an input are contiguous; the stride between them is free, and 0 if all steps are the same.
     """
     wanted = (True,) * len(inputs) + (False,) * len(params)
     outputs, final, _ = _forward(_Launch(rule, inputs, initial, params, wanted), rule, initial, None)
@@ -148,7 +153,9 @@ def forward(
 def forward_marked(
     rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor], wanted: tuple[bool, ...]
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The same, and the marks that `backward` of the wanted gradients would otherwise make itself."""
+    """Return the result of `forward`, and the marks (saved states) that `backward` of the wanted gradients would
+    otherwise compute itself.
+    """
     run = _Launch(rule, inputs, initial, params, wanted)
     return _forward(run, rule, initial, run.marks())
 
@@ -170,10 +177,11 @@ def backward(
     wanted: tuple[bool, ...],
     marks: Tensor | None = None,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P, N].
+    """Return the gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P,
+    N].
 
-    inputs as those of `forward`; g_outputs too, or [1, N] where all steps are the same; marks: those of
-    `forward_marked`, else they are made here.
+    inputs are those of `forward`; g_outputs have the same form, or are [1, N] if all steps are the same. marks are
+    those of `forward_marked`; without them they are computed here.
     """
     run, count = _Launch(rule, inputs, initial, params, wanted), sum(wanted[len(inputs) :])
     if marks is None:
@@ -184,13 +192,13 @@ def backward(
     g_initial, g_params = torch.empty_like(initial), initial.new_empty(count, run.neurons)
     run(
         run.code.backward, *run.given, run.params, tuple(g_outputs), _strides(g_outputs), g_final,
-        tuple(g_inputs), g_initial, g_params, marks, P=count, maxnreg=255,  # else some spill to leave room for others
+        tuple(g_inputs), g_initial, g_params, marks, P=count, maxnreg=255,  # without it some values spill
     )  # fmt: skip
     return g_inputs, g_initial, g_params
 
 
 class Triton(Kernels):
-    """A block of neurons per program, on CUDA tensors; on CPU tensors in Triton's interpreter, for checking."""
+    """The GPU backend: each program runs a block of neurons. CPU tensors run in Triton's interpreter, for tests."""
 
     name, description = "triton", "Triton, one program per block of neurons"
     still = strided = True
@@ -212,7 +220,7 @@ def asked_to_interpret() -> bool:
 
 @cache
 def outdated() -> str | None:
-    """Why Triton's interpreter cannot run here; None if it can."""
+    """Return the reason why Triton's interpreter cannot run here; None if it can."""
     import numpy
     import triton
 

@@ -1,35 +1,36 @@
-"""How much one program of a GPU carries: neurons, and steps at once.
+"""Choose how many neurons a program of a GPU runs, and how many steps it loads at once.
 
-A program waits for memory at each segment, and all programs wait at once. So few neurons are shared by all processors;
-many come as many a thread as fill the largest load, 16 bytes. What is held must fit the registers of a thread: the rows
-and states of a segment, and what the rule itself needs on its way back.
+A program waits for memory at each segment, and all programs wait at the same time. So few neurons are divided among all
+processors; with many neurons, each thread gets as many as fill the largest load, 16 bytes. The registers of a thread
+must have room for the rows and states of a segment, and for the values of the rule's adjoint.
 """
 
 from typing import NamedTuple
 
-REGISTERS = 208  # of a thread's 255
-UNROLLED = 1024  # operations of the rule in a segment: each is compiled as often as there are steps
+REGISTERS = 208  # registers of a thread in use, of 255
+UNROLLED = 1024  # most operations of the rule in a segment: each operation is compiled once per step
 
 
 class Held(NamedTuple):
-    """What backward holds for one neuron."""
+    """The values that backward keeps in registers for one neuron."""
 
-    rows: int  # inputs and gradients of outputs, each step
-    states: int  # each step
-    rest: int  # once: gradients of states and parameters
-    ops: int  # operations of the adjoint: a value in three waits for another, one in two is the same for all neurons
+    rows: int  # inputs and gradients of outputs, at each step
+    states: int  # at each step
+    rest: int  # once per neuron: gradients of states and parameters
+    ops: int  # operations of the adjoint: one value in three is live at a time, one in two is the same for all neurons
 
 
 class Block(NamedTuple):
-    """What one program carries, and how: constants of the kernels."""
+    """The neurons and steps of one program: constants of the kernels."""
 
     BLOCK: int  # neurons
-    SEGMENT: int  # steps whose rows are asked for at once
+    SEGMENT: int  # steps whose rows are loaded at once
     num_warps: int
 
 
 def block(neurons: int, processors: int, held: Held, width: int = 4, real: int = 4) -> Block:
-    """The block for so many neurons, whose inputs take `width` and whose states `real` bytes each.
+    """Return the block for a number of neurons whose inputs take `width` bytes each and whose states take `real` bytes
+    each.
 
     >>> lif = Held(rows=2, states=1, rest=2, ops=18)
     >>> block(4096, 132, lif)
@@ -50,8 +51,8 @@ def block(neurons: int, processors: int, held: Held, width: int = 4, real: int =
 
 
 def segment(steps: int, most: int) -> int:
-    """The steps of a segment, `most` or fewer, that leave the fewest marks: one a segment, and one for each step after
-    the last.
+    """Return the number of steps per segment, at most `most`, that needs the fewest marks. Each segment has one mark,
+    and so has each step after the last whole segment.
 
     >>> [segment(steps, 8) for steps in (1, 4, 6, 8, 15, 16, 100)]
     [8, 4, 4, 8, 4, 8, 8]
@@ -61,13 +62,13 @@ def segment(steps: int, most: int) -> int:
 
 
 def _registers(each: int, steps: int, held: Held, width: int, real: int) -> int:
-    """What a thread needs for so many neurons and steps at once, of 4 bytes each."""
+    """Return the number of 4-byte registers that a thread needs for `each` neurons and `steps` steps at once."""
     held_bytes = steps * (held.rows * width + held.states * real) + (held.rest + held.ops // 3) * real
     return (each * held_bytes + held.ops // 2 * real) // 4
 
 
 def _power(n: int) -> int:
-    """The least power of two not below n.
+    """Return the least power of two that is not below n.
 
     >>> [_power(n) for n in (1, 2, 3, 8, 9)]
     [1, 2, 4, 8, 16]

@@ -1,24 +1,24 @@
 """The loops over time for GPUs.
 
-The words (`triton_ops.py`), the text of this file from its first ruled line on, and the steps printed from one rule
-(see `triton_backend.py`) make the module that runs that rule. A program carries one block of neurons through all steps,
+The ops (`triton_ops.py`), the text of this file from its first ruled line on, and the steps printed from one rule (see
+`triton_backend.py`) make the module that runs that rule. A program runs one block of neurons through all steps, with
 its states in registers. Fused multiply-add is off (`enable_fp_fusion=False` at launch), so spikes equal those of the
 reference bit for bit.
 
-Time is cut into segments of a few steps. The rows of a segment are asked for at once, for a row takes long to come;
-backward holds them and the states between them in registers, so it reads each row once and writes no state. It needs
-the states at the start of each segment, the marks: forward leaves them on its way, or `mark` makes them. The steps
-that fill no segment, at the end, have a mark each.
+Time is cut into segments of a few steps. The rows of a segment are loaded at once, because each load has a long
+latency. Backward keeps these rows and the states between them in registers, so it reads each row once and writes no
+state. It needs the states at the start of each segment, called marks: forward saves them, or `mark` computes them. Each
+of the last steps, which do not fill a segment, has its own mark.
 
 Axes: T steps, N neurons (batch and features together), S states, P parameters with a gradient.
 Memory traffic per neuron and step: forward reads the inputs and writes the outputs; backward reads inputs and output
-gradients and writes input gradients; marks add one state in SEGMENT steps. `mark` reads the inputs once more.
+gradients and writes input gradients; marks add one state per SEGMENT steps. `mark` reads the inputs once more.
 """
 
 import triton
 import triton.language as tl
 
-# In the module of a rule these are its own; what stands above the next line is left out there.
+# The module of a rule defines its own values of these; the lines above the next ruled line are not loaded there.
 from ranvier.backends.triton_ops import INTERPRETED, REAL
 
 # ---------------------------------------------------------------- the steps: printed from the rule
@@ -26,39 +26,39 @@ from ranvier.backends.triton_ops import INTERPRETED, REAL
 
 @triton.jit
 def spread(a, like):
-    """A result over the whole block: one made of parameters alone is smaller."""
+    """Broadcast a result to the whole block: a result that depends on parameters alone is smaller."""
     return tl.broadcast_to(a, like.shape)
 
 
 @triton.jit
 def step(inputs, state, parameters):
-    """One step -> (outputs, states after)."""
+    """Compute one step -> (outputs, states after)."""
 
 
-SEEN = tl.constexpr(0)  # the states that backward sees again: those its adjoint reads, and those they come from
+SEEN = tl.constexpr(0)  # number of states that backward computes again: those that the adjoint needs
 
 
 @triton.jit
 def seen(state):
-    """These among all states."""
+    """Return the states that backward computes again, out of all states."""
 
 
 @triton.jit
 def advance(inputs, state, parameters):
-    """The same step without its outputs, from the states seen again -> these after."""
+    """Compute the same step without its outputs, for the states that backward computes again -> these states after."""
 
 
 @triton.jit
 def adjoint(inputs, state, parameters, g_outputs, carry):
-    """Its vector-Jacobian product at the states seen again -> (gradients of all states before, of the wanted inputs,
-    of the parameters).
+    """Compute the vector-Jacobian product of a step at these states -> (gradients of all states before, of the wanted
+    inputs, of the parameters).
     """
 
 
 # ---------------------------------------------------------------- rows in and out
 @triton.jit
 def read(pointers, at, mask):
-    """One block from each of a tuple of [T, N] tensors."""
+    """Load one block from each of a tuple of [T, N] tensors."""
     row = ()
     for k in tl.static_range(len(pointers)):
         row = row + (tl.load(pointers[k] + at, mask=mask, other=0.0).to(REAL),)
@@ -67,7 +67,7 @@ def read(pointers, at, mask):
 
 @triton.jit
 def real(row):
-    """A row in the dtype of the arithmetic; until it is needed it waits in its own, perhaps half as wide."""
+    """Convert a row to the dtype of the arithmetic; until then it stays in its own dtype, which may be half as wide."""
     wide = ()
     for k in tl.static_range(len(row)):
         wide = wide + (row[k].to(REAL),)
@@ -76,8 +76,9 @@ def real(row):
 
 @triton.jit
 def again(state):
-    """The same states, not known to the compiler as such: else it would keep what `advance` made of them for the
-    adjoint, in registers that it does not have."""
+    """Return the same states, but hide from the compiler that they are the same. Otherwise it would keep intermediate
+    values of `advance` for the adjoint, and run out of registers.
+    """
     if INTERPRETED or REAL == tl.float64:
         return state
     else:
@@ -89,7 +90,9 @@ def again(state):
 
 @triton.jit
 def read_step(pointers, strides, t, offs, mask):
-    """One block of step t from each of some [T, N] tensors; one that is the same at all steps has stride 0."""
+    """Load one block of step t from each of a tuple of [T, N] tensors; a tensor that is the same at all steps has
+    stride 0.
+    """
     row = ()
     for k in tl.static_range(len(pointers)):
         start = tl.cast(t, tl.int64) * tl.cast(strides[k], tl.int64)
@@ -99,7 +102,7 @@ def read_step(pointers, strides, t, offs, mask):
 
 @triton.jit
 def read_segment(pointers, strides, start, offs, mask, SEGMENT: tl.constexpr):
-    """The same for all steps of a segment at once."""
+    """Load the blocks of all steps of a segment at once."""
     rows = ()
     for k in tl.static_range(SEGMENT):
         rows = rows + (read_step(pointers, strides, start + k, offs, mask),)
@@ -108,14 +111,14 @@ def read_segment(pointers, strides, start, offs, mask, SEGMENT: tl.constexpr):
 
 @triton.jit
 def write(pointers, at, mask, row):
-    """One block into each of a tuple of [T, N] tensors."""
+    """Store one block into each of a tuple of [T, N] tensors."""
     for k in tl.static_range(len(pointers)):
         tl.store(pointers[k] + at, row[k], mask=mask)
 
 
 @triton.jit
 def read_stack(pointer, at, mask, N, S: tl.constexpr):
-    """S blocks from one [S, N] tensor."""
+    """Load S blocks from one [S, N] tensor."""
     row = ()
     for k in tl.static_range(S):
         row = row + (tl.load(pointer + k * N + at, mask=mask, other=0.0),)
@@ -124,14 +127,16 @@ def read_stack(pointer, at, mask, N, S: tl.constexpr):
 
 @triton.jit
 def write_stack(pointer, at, mask, N, row, S: tl.constexpr):
-    """S blocks into one [S, N] tensor."""
+    """Store S blocks into one [S, N] tensor."""
     for k in tl.static_range(S):
         tl.store(pointer + k * N + at, row[k], mask=mask)
 
 
 @triton.jit
 def read_params(pointers, offs, mask, wide: tl.constexpr):
-    """Parameters: one number for all, or one per neuron (1 beyond the last: a rule may divide by them)."""
+    """Load parameters: one number for all neurons, or one per neuron (1 beyond the last neuron, since a rule may divide
+    by it).
+    """
     row = ()
     for k in tl.static_range(len(pointers)):
         if wide[k]:
@@ -143,7 +148,7 @@ def read_params(pointers, offs, mask, wide: tl.constexpr):
 
 @triton.jit
 def zeros(like, P: tl.constexpr):
-    """P blocks of zeros."""
+    """Return P blocks of zeros."""
     row = ()
     for _ in tl.static_range(P):
         row = row + (tl.zeros(like.shape, REAL),)
@@ -152,7 +157,7 @@ def zeros(like, P: tl.constexpr):
 
 @triton.jit
 def added(row, more):
-    """The sums of two tuples of blocks."""
+    """Return the sums of two tuples of blocks."""
     sums = ()
     for k in tl.static_range(len(row)):
         sums = sums + (row[k] + more[k],)
@@ -163,10 +168,10 @@ def added(row, more):
 @triton.jit(do_not_specialize=["T"])
 def forward(inputs, strides, initial, parameters, outputs, final, marks, T, N, wide: tl.constexpr, S: tl.constexpr,
             SEGMENT: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """inputs, outputs: tuples of [T, N]; strides: from step to step of each input; initial, final [S, N];
-    parameters: tuple of [1] or [N]; marks [T // SEGMENT + T % SEGMENT, SEEN, N], or None where nobody needs them.
+    """inputs, outputs: tuples of [T, N]; strides: those of the inputs from step to step; initial, final [S, N];
+    parameters: tuple of [1] or [N]; marks [T // SEGMENT + T % SEGMENT, SEEN, N], or None if they are not needed.
     """
-    N = tl.cast(N, tl.int64)  # 1 is a constant to Triton, without methods
+    N = tl.cast(N, tl.int64)  # a 1 arrives as a constant of Triton, which has no methods
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
     p = read_params(parameters, offs, mask, wide)
@@ -191,7 +196,7 @@ def forward(inputs, strides, initial, parameters, outputs, final, marks, T, N, w
 @triton.jit(do_not_specialize=["T"])
 def mark(inputs, strides, initial, parameters, marks, T, N, wide: tl.constexpr, S: tl.constexpr,
          SEGMENT: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """The marks that forward would have left."""
+    """Compute the marks that forward did not save."""
     N = tl.cast(N, tl.int64)
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
@@ -215,8 +220,8 @@ def mark(inputs, strides, initial, parameters, marks, T, N, wide: tl.constexpr, 
 def backward(inputs, strides, parameters, g_outputs, g_strides, g_final, g_inputs, g_initial, g_params, marks, T, N,
              wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, SEGMENT: tl.constexpr,
              BLOCK: tl.constexpr):  # fmt: skip
-    """inputs, g_outputs, g_inputs: tuples of [T, N]; strides, g_strides: from step to step of the first two; g_final,
-    g_initial [S, N]; g_params [P, N]; marks as forward leaves them.
+    """inputs, g_outputs, g_inputs: tuples of [T, N]; strides, g_strides: those of inputs and g_outputs from step to
+    step; g_final, g_initial [S, N]; g_params [P, N]; marks in the form in which forward saves them.
     """
     N = tl.cast(N, tl.int64)
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
-FEW = 2048  # neurons up to which a program takes fewer of them and more steps, so that more programs share the work
+FEW = 2048  # up to this number of neurons, a program runs fewer neurons and more steps
 
 
 def recurrence(c: Tensor, x: Tensor, back: bool) -> Tensor:
-    """v[t] = c[t] v[t - 1] + x[t], or with `back` v[t] = c[t + 1] v[t + 1] + x[t]; nothing comes before the first.
+    """v[t] = c[t] v[t - 1] + x[t], or with `back` v[t] = c[t + 1] v[t + 1] + x[t]; the value before the first step is
+    0.
 
     x [T, B, *F], real or complex in single or double precision; c of the same dtype, [T, B, *F] or broadcastable to
     [B, *F].

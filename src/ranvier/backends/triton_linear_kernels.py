@@ -1,11 +1,11 @@
 """A recurrence without reset on a GPU: v[t] = c[t] v[t - 1] + x[t], or back in time v[t] = c[t + 1] v[t + 1] + x[t].
 
-A program carries a few neurons through chunks of time; within a chunk all steps are done at once, by an associative
-scan: two steps (a, x), then (b, y), are one step (b a, b x + y). What a chunk ends with goes into the first step of the
-next.
+A program runs a few neurons through chunks of time. All steps of a chunk are computed at once, by an associative scan:
+two steps (a, x), then (b, y), are one step (b a, b x + y). The last value of a chunk enters the first step of the next
+chunk.
 
-Axes: T steps, N neurons. Complex numbers lie as pairs, [T, N, 2]. Per neuron and step x is read and v written once, and
-c where it changes with time.
+Axes: T steps, N neurons. Complex numbers are stored as pairs, [T, N, 2]. Per neuron and step x is read once and v
+written once; c is read if it changes with time.
 """
 
 import triton
@@ -14,19 +14,19 @@ import triton.language as tl
 
 @triton.jit
 def both(a, x, b, y):
-    """Two steps as one."""
+    """Combine two steps into one."""
     return b * a, b * x + y
 
 
 @triton.jit
 def both_complex(a, ai, x, xi, b, bi, y, yi):
-    """Two steps as one, of complex numbers: real and imaginary parts."""
+    """Combine two steps of complex numbers, given as real and imaginary parts, into one."""
     return b * a - bi * ai, b * ai + bi * a, b * x - bi * xi + y, b * xi + bi * x + yi
 
 
 @triton.jit
 def part(pointer, at, mask, PART: tl.constexpr, COMPLEX: tl.constexpr):
-    """Real (0) or imaginary (1) parts."""
+    """Load real (0) or imaginary (1) parts."""
     return tl.load(pointer + (at * 2 + PART if COMPLEX else at), mask=mask, other=0.0)
 
 

@@ -1,7 +1,7 @@
 """The ops of a rule for Triton.
 
-On a GPU each is what torch computes there: libdevice's function, or the correctly rounded instruction. Triton's own
-exp, log and division are approximate, and a spike that hangs on them would move. Triton's interpreter has no libdevice.
+On a GPU each op is what torch computes there: libdevice's function, or the correctly rounded instruction. Triton's own
+exp, log and division are approximate, and could move a spike to another step. Triton's interpreter has no libdevice.
 """
 
 import torch
@@ -16,7 +16,7 @@ INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
 
 def by_torch(name):
-    """What torch makes of an op, for the interpreter: its numbers are NumPy's."""
+    """Return torch's version of an op, for the interpreter, whose numbers are NumPy's."""
 
     def function(*arguments):
         from triton.runtime.interpreter import TensorHandle
@@ -91,7 +91,7 @@ def log(a):
 def log1p(a):
     if INTERPRETED:
         b = 1.0 + a
-        return tl.where(b == 1.0, a, tl.log(b) * (a / tl.where(b == 1.0, 1.0, b - 1.0)))  # b - 1 is a, as b has it
+        return tl.where(b == 1.0, a, tl.log(b) * (a / tl.where(b == 1.0, 1.0, b - 1.0)))  # b - 1 is a, rounded as b is
     else:
         return libdevice.log1p(a)
 
@@ -144,7 +144,7 @@ def floor(a):
 
 @triton.jit
 def nearest(a):
-    # adding and taking away 1.5 * 2^(mantissa bits) rounds to the nearest whole number, halves to even
+    # adding and then subtracting 1.5 * 2^(mantissa bits) rounds to the nearest integer, halves to even
     if REAL == tl.float64:
         big: tl.constexpr = 6755399441055744.0
     else:

@@ -1,4 +1,6 @@
-"""Traces on the GPU: a block of neurons and of the weights into each per program, traces in registers."""
+"""Traces on the GPU: each program runs a block of neurons and of the weights into each neuron, with the traces in
+registers.
+"""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -10,12 +12,14 @@ from ranvier.derive.influence import Influence
 from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Operand
 
-NEURONS, WEIGHTS = 16, 64  # of one program
-ALONE = 128  # neurons of a program that carries no weights
+NEURONS, WEIGHTS = 16, 64  # neurons and weights of one program
+ALONE = 128  # neurons of a program without weights
 
 
 def _observed(learned: Influence) -> str:
-    """One step: the states after it (those that nobody sees stay), and what was found at it."""
+    """Print one step: the states after it (states that are not needed stay as they are), and the factors found
+    at it.
+    """
     rule = learned.rule
     i, s = len(rule.inputs), len(rule.states)
     names = rule.arguments
@@ -38,7 +42,7 @@ def _sum(learned: Influence, terms: Sequence[tuple[Operand | None, str]], like: 
 
 
 def _trace(learned: Influence, source: str, trace: Sequence[str], times: str, like: str) -> tuple[str, list[str]]:
-    """What a trace gives at this step, and the trace after it."""
+    """Print what a trace adds to the gradient at this step, and the trace after it."""
     names = [learned.name(s) for s in learned.states]
     through = [(learned.signal.get(n), f" * {e}") for n, e in zip(names, trace, strict=True)]
     each = _sum(learned, [*through, (learned.signal.get(source), times)], like)
@@ -95,7 +99,7 @@ def _module(call: Call) -> ModuleType:
 
 
 def carry_traces(call: Call, traces: Traces) -> Learned:
-    """The traces through all steps of a call, in place, and the gradients that come out of them."""
+    """Update the traces in place through all steps of a call, and return the gradients."""
     learned, layout, like = call.learned, call.layout, call.initial
     (steps, neurons), width = call.inputs[0].shape, call.came.shape[2]
     into, sums = like.new_zeros(neurons, width), like.new_zeros(len(learned.own), neurons)

@@ -1,4 +1,4 @@
-"""The loops over time of traces on GPUs; the steps are printed from one rule, see `triton_traces.py`.
+"""The loops over time that update traces on a GPU; the steps are printed from one rule (see `triton_traces.py`).
 
 Axes: T steps, N neurons, S states, K weights into each neuron, TRACED states with traces, Q own arguments.
 """
@@ -12,22 +12,22 @@ from ranvier.backends.triton_ops import REAL
 
 @triton.jit
 def observed(inputs, state, parameters, grads):
-    """One step -> (states after, what was found at it)."""
+    """Compute one step -> (states after, the factors found at it)."""
 
 
 @triton.jit
 def weight_step(found, came, trace):
-    """came [BLOCK, WIDTH] at one step -> (what it adds to the gradient, the traces after it)."""
+    """Compute came [BLOCK, WIDTH] at one step -> (what it adds to the gradient, the traces after it)."""
 
 
 @triton.jit
 def own_step(found, trace, like):
-    """The same for the own arguments: (Q blocks, Q TRACED blocks)."""
+    """Compute the same for the own arguments: (Q blocks, Q TRACED blocks)."""
 
 
 @triton.jit
 def signal_step(found, like):
-    """The gradients of some arguments at one step."""
+    """Compute the gradients of some arguments at one step."""
 
 
 # ---------------------------------------------------------------- the loops
@@ -35,7 +35,8 @@ def signal_step(found, like):
 def carry_own(inputs, initial, parameters, grads, strides, own, sums, signals, T, N, wide: tl.constexpr,
               S: tl.constexpr, QS: tl.constexpr, Q: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """inputs, signals: tuples of [T, N]; grads: of [T, N], or [1, N] with stride 0; initial [S, N]; own [Q TRACED, N],
-    carried in place; sums [Q, N]."""
+    updated in place; sums [Q, N].
+    """
     N = tl.cast(N, tl.int64)
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
@@ -62,7 +63,7 @@ def carry_own(inputs, initial, parameters, grads, strides, own, sums, signals, T
 
 @triton.jit
 def read_rows(pointers, t, offs, mask, N):
-    """One block of step t from each of some [T, N] tensors in one piece."""
+    """Load one block of step t from each of a tuple of contiguous [T, N] tensors."""
     row = ()
     for k in tl.static_range(len(pointers)):
         row = row + (tl.load(pointers[k] + (tl.cast(t, tl.int64) * N + offs), mask=mask, other=0.0),)
@@ -73,8 +74,9 @@ def read_rows(pointers, t, offs, mask, N):
 def carry_weights(inputs, initial, parameters, grads, strides, came, weight, into, T, N, K, PER_SAMPLE, PLACES, R,
                   blocks, wide: tl.constexpr, S: tl.constexpr, TRACED: tl.constexpr, BLOCK: tl.constexpr,
                   WIDTH: tl.constexpr):  # fmt: skip
-    """The same for weights: came [T, R, K]; weight [TRACED, N, K], carried in place; into [N, K]. PER_SAMPLE neurons
-    have one sample, PLACES of them share a row of weights."""
+    """Do the same for weights: came [T, R, K]; weight [TRACED, N, K], updated in place; into [N, K]. A sample has
+    PER_SAMPLE neurons, of which PLACES share a row of weights.
+    """
     N = tl.cast(N, tl.int64)
     K = tl.cast(K, tl.int64)
     pid = tl.program_id(0)

@@ -9,7 +9,8 @@ from ranvier.derive.trace import CONDITIONS, SPIKES, Graph, Op, Operand, Symbol,
 
 
 def unbounded(graph: Graph, varying: Sequence[str]) -> set[str]:
-    """The values that can be infinite or NaN for finite inputs: results of steep operations, and all that follows.
+    """Return the values that can be infinite or NaN for finite inputs: results of steep operations, and all values that
+    depend on them.
 
     Steep operations on parameters alone do not count: only the inputs in `varying` differ from step to step.
     """
@@ -31,14 +32,14 @@ def adjoint(
     varying: Sequence[str],
     numbers: Sequence[str] = (),
 ) -> Graph:
-    """The graph that gives the gradients of the inputs in `wanted`.
+    """Return the graph that computes the gradients of the inputs in `wanted`.
 
     Its inputs are those of `graph` and one gradient per output, called g0, g1, ... It contains the step itself, so it
-    needs no other value of the forward pass. `surrogate` takes the distance to threshold, then the inputs that
-    `numbers` names. `varying` are the inputs that differ from step to step.
+    needs no other value of the forward pass. The arguments of `surrogate` are the distance to threshold and the inputs
+    named in `numbers`. `varying` are the inputs that differ from step to step.
 
     A zero gradient times an infinite or NaN factor counts as zero. So a branch that `where` did not take, or a state
-    that nobody reads, never adds NaN.
+    that is not used, never adds NaN.
     """
     graph = graph.keeping(graph.outputs).numbered()
     tracer = Tracer(ops=graph.ops)
@@ -57,9 +58,9 @@ def pulled(
     varying: Sequence[str],
     numbers: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The gradients of all values of a graph, recorded by `tracer`, from the gradients `seeds` of some of them.
+    """Return the gradients of all values of a graph, recorded by `tracer`, from the gradients `seeds` of some of them.
 
-    A gradient is a symbol; it may be a plain number if a seed is one.
+    A gradient is a symbol; it may be a plain number if a seed is a plain number.
     """
     steep, gradient = unbounded(graph, varying), dict[str, Any]()
 

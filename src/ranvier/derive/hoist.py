@@ -20,7 +20,7 @@ _INFIX = {
 
 
 def evaluate(operations: Iterable[Op], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Run operations on tensors or symbols; gives the given values and all results, by name."""
+    """Run operations on tensors or symbols; return the given values and all results, by name."""
     known = dict(given)
     for op in operations:
         args = [value(a, known) for a in op.args]
@@ -30,7 +30,7 @@ def evaluate(operations: Iterable[Op], given: Mapping[str, Any]) -> dict[str, An
 
 
 def value(a: Operand, known: Mapping[str, Any]) -> Any:
-    """The value of a name, or the number itself."""
+    """Return the value of a name, or the number itself."""
     return known[a] if isinstance(a, str) else a
 
 
@@ -38,8 +38,8 @@ def value(a: Operand, known: Mapping[str, Any]) -> Any:
 class Hoisted:
     """Operations that run once per call instead of once per step.
 
-    `taken`: the parameters that they read. `given`: what the rest of the rule then takes as its parameters, namely the
-    parameters that it still reads, and the results of these operations.
+    `taken`: the parameters that these operations read. `given`: the parameters of the rest of the rule, namely the
+    parameters that it still reads and the results of these operations.
     """
 
     ops: tuple[Op, ...]
@@ -50,21 +50,22 @@ class Hoisted:
 def hoist(graph: Graph, params: Sequence[str], kept: Sequence[str] = ()) -> tuple[Hoisted, tuple[Op, ...]] | None:
     """Split a graph into the costly operations on parameters (with the operations they depend on) and the rest.
 
-    None if there are no costly ones. The rest takes the parameters in `kept` even if it does not read them. Cheap
-    operations stay in the step: each result moved out would be one more number to read and one more gradient to sum. A
-    spike stays too: hoisted operations are differentiated by torch, which does not know the surrogate derivative.
+    Return None if there are no costly ones. The parameters in `kept` remain parameters of the rest even if it does not
+    read them. Cheap operations stay in the step: each result moved out would be one more number to read and one more
+    gradient to sum. A spike stays too: hoisted operations are differentiated by torch, which does not know the
+    surrogate derivative.
     """
     constant = set(params)
     costly: set[Operand] = set()
     for op in graph.ops:
         if op.name not in SPIKES and all(a in constant for a in op.args if isinstance(a, str)):
             constant.add(op.out)
-            if OPERATIONS[op.name].cost > 1:  # more than reading its result
+            if OPERATIONS[op.name].cost > 1:  # it costs more than to read its result
                 costly.add(op.out)
     first = Graph(graph.inputs, graph.ops, ()).keeping(tuple(costly)).ops
     if not first:
         return None
-    done = {op.out for op in first if op.name not in CONDITIONS}  # a condition is no number, so no parameter
+    done = {op.out for op in first if op.name not in CONDITIONS}  # a condition cannot become a parameter
     rest = Graph(graph.inputs, tuple(op for op in graph.ops if op.out not in done), ()).keeping(graph.outputs).ops
     taken = {a for op in first for a in op.args}
     read = {a for op in rest for a in op.args} | set(graph.outputs) | set(kept)

@@ -1,13 +1,14 @@
-"""What one step does to the derivatives of a neuron's states, as flat operations: what learning forward in time needs.
+"""How one step changes the derivatives of a neuron's states, as flat operations; this is needed for learning forward in
+time.
 
-The influence of a parameter p on the states s of its neuron, e = ds / dp, is carried from step to step,
+The influence of a parameter p on the states s of its neuron, e = ds / dp, is updated from step to step,
 
     e[t] = (ds[t] / ds[t-1]) e[t-1] + ds[t] / dp,
 
-and the gradient of a loss at step t is that of the outputs, g[t], times (dy[t] / ds[t-1]) e[t-1] + dy[t] / dp. All
-factors are derivatives of one step of one neuron, so they are numbers per neuron. A weight acts through the input x:
-ds / dw = ds / dx times what came in. Williams & Zipser, A learning algorithm for continually running fully recurrent
-neural networks, 1989.
+and the gradient of a loss at step t is the gradient of the outputs, g[t], times (dy[t] / ds[t-1]) e[t-1] + dy[t] / dp.
+All factors are derivatives of one step of one neuron, so they are numbers per neuron. A weight acts through the input
+x: ds / dw = ds / dx times the number that the weight multiplies. Williams & Zipser, A learning algorithm for
+continually running fully recurrent neural networks, 1989.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,11 +25,11 @@ from ranvier.derive.trace import Graph, Operand, RuleError, Symbol, Tracer
 class Influence:
     """The derivatives of one step of a rule that are not zero.
 
-    `states` are the states whose traces matter: what is learned reaches them, and they reach an output. `own` are the
-    arguments (names as in `Rule.arguments`) that have traces of their own, one number per state. The graph takes the
-    arguments and the gradients g0, g1, ... of the outputs; it gives the states `seen` after the step, then `found`.
-    `signal` names the gradient of each argument through the outputs of this step, `partial` the derivative of a state
-    after the step by an argument; each is a place in `found`, or a plain number.
+    `states` are the states that have traces: a learned parameter or weight influences them, and they influence an
+    output. `own` are the arguments (names as in `Rule.arguments`) that have traces of their own, one number per state.
+    The inputs of the graph are the arguments and the gradients g0, g1, ... of the outputs; its outputs are the states
+    `seen` after the step, then `found`. `signal` is the gradient of each argument through the outputs of this step, and
+    `partial` the derivative of a state after the step by an argument; each is one of `found`, or a plain number.
     """
 
     rule: Rule
@@ -44,18 +45,18 @@ class Influence:
         return self.graph.outputs[len(self.seen) :]
 
     def name(self, state: int) -> str:
-        """A state as an argument."""
+        """Return the name of a state among the arguments."""
         return self.rule.arguments[len(self.rule.inputs) + state]
 
     def place(self, value: Operand) -> int:
-        """Where in `found` a value stands."""
+        """Return the index of a value in `found`."""
         return self.found.index(value)
 
 
 def influence(rule: Rule, own: Sequence[str], inputs: bool = True, carried: bool = True) -> Influence:
-    """The influence of the arguments in `own` and, if `inputs`, of what comes in through a weight (the first input).
+    """Derive the influence of the arguments in `own` and, if `inputs`, of a weight in front of the first input.
 
-    carried: whether influence on the states is carried on; without, only that of the present step counts.
+    carried: whether influence on the states is carried to the next step; if not, only that of the current step counts.
     """
     graph = rule.step.keeping(rule.step.outputs).numbered()
     outputs, places = graph.outputs[: len(rule.outputs)], len(rule.inputs)
@@ -94,7 +95,7 @@ def _named(gradient: dict[str, Any]) -> dict[str, Operand]:
 
 
 def _between(partial: dict, signal: dict, names: Sequence[str], sources: set[str]) -> tuple[int, ...]:
-    """The states that the sources reach, and that reach an output."""
+    """Return the states that the sources influence and that influence an output."""
 
     def grown(first: set[int], more: Callable[[int, int], bool]) -> set[int]:
         new = first
@@ -109,7 +110,7 @@ def _between(partial: dict, signal: dict, names: Sequence[str], sources: set[str
 
 
 def _simplified(graph: Graph) -> tuple[Graph, Callable[[Operand], Operand]]:
-    """The same function without products by 1 and sums with 0, and what became of each of its values."""
+    """Return the same function without products by 1 and sums with 0, and a map from old to new values."""
     same: dict[str, Operand] = {}
 
     def renamed(a: Operand) -> Operand:
@@ -131,10 +132,11 @@ def _simplified(graph: Graph) -> tuple[Graph, Callable[[Operand], Operand]]:
 
 
 def followed(rule: Rule, readout: Rule) -> Rule:
-    """The same step whose output goes into another rule, whose output is the only one: a neuron and its readout.
+    """Return the rule of a neuron and its readout together: the output of the first rule is the input of the second,
+    whose output is the only output.
 
-    A weight between them that is the same at every step may stand before both or behind both if the readout is linear,
-    so the influence on what it reads can be carried for each neuron by itself.
+    If the readout is linear, a constant weight between the two may be applied before or after it. So the influence on
+    the readout can be computed for each neuron by itself.
     """
 
     def function(*values: Any) -> tuple[tuple, tuple]:
@@ -156,7 +158,7 @@ FLAT = {"sign", "floor", "round", "stop"}  # operations without a derivative
 
 
 def check_reaches(rule: Rule, what: str) -> None:
-    """Refuse a rule through which no gradient comes from its output to its input, with the line that lets none pass."""
+    """Raise an error, which names the line of the rule, if no gradient reaches the input of a rule from its output."""
     learned = influence(rule, ())
     x = rule.arguments[0]
     if x in learned.signal or any(a == x for _, a in learned.partial):
@@ -177,8 +179,9 @@ def constant(learned: Influence) -> bool:
 
 
 def check_constant(learned: Influence, what: str) -> None:
-    """Refuse a rule whose states influence each other by other factors at every step: traces of inputs alone, which
-    all neurons share, cannot follow them."""
+    """Raise an error if the factors by which the states influence each other change from step to step. Traces of inputs
+    alone, which all neurons share, cannot follow such states.
+    """
     if constant(learned):
         return
     rule = learned.rule
@@ -191,7 +194,7 @@ def check_constant(learned: Influence, what: str) -> None:
 
 
 def _depends(graph: Graph, names: Iterable[str]) -> set[Operand]:
-    """All values that depend on these."""
+    """Return all values that depend on these names."""
     vary: set[Operand] = set(names)
     for op in graph.ops:
         if not vary.isdisjoint(op.args):
@@ -200,7 +203,7 @@ def _depends(graph: Graph, names: Iterable[str]) -> set[Operand]:
 
 
 class _Lined(Tracer):
-    """A tracer that remembers the line of each operation."""
+    """A tracer that records the line of each operation."""
 
     def emit(self, name: str, *args: Any) -> Symbol:
         found = super().emit(name, *args)
@@ -209,7 +212,9 @@ class _Lined(Tracer):
 
 
 def _lines(rule: Rule, wanted: Sequence[Operand]) -> Iterable[tuple[str, bool, str]]:
-    """The operations of a rule, whether each is nonlinear in inputs and states and passes a gradient, and its line."""
+    """Yield each operation of a rule, whether it is nonlinear in inputs and states and passes a gradient, and
+    its line.
+    """
     import inspect
 
     tracer = _Lined(getattr(inspect.unwrap(rule.function), "__code__", None))

@@ -1,4 +1,4 @@
-"""What derivation knows of each operation of a rule: how a gradient goes back through it, and what it costs."""
+"""What is known about each operation of a rule: how a gradient goes back through it, and what it costs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class Operation:
     """One operation.
 
     pull: (gradient of the result y, y, operands...) -> gradient of each operand; None means zero.
-    cost: in multiplications; 0 is an addition, or nothing.
-    steep: the operand, by its place, for which a finite value can give an infinite result or NaN.
-    scales: it multiplies the gradient by a factor; the others pass it on or stop it.
+    cost: in multiplications; 0 for an addition or no arithmetic.
+    steep: the index of the operand for which a finite value can give an infinite result or NaN.
+    scales: whether it multiplies the gradient by a factor; other operations pass it on unchanged or stop it.
     """
 
     pull: Callable[..., tuple]
@@ -35,7 +35,9 @@ def _div(g: Any, y: Any, a: Any, b: Any) -> tuple:
 
 
 def _shared(g: Any, tie: Any, not_a: Any, not_b: Any) -> tuple:
-    """The gradients of minimum and maximum: the chosen operand gets it all; equal operands get half each."""
+    """The gradients of minimum and maximum: the chosen operand gets the whole gradient; equal operands get half
+    each.
+    """
     each = ops.where(tie, 0.5 * g, g)
     return ops.where(not_a, 0.0, each), ops.where(not_b, 0.0, each)
 

@@ -1,4 +1,4 @@
-"""A traced rule: its operations as a list, from which every backend makes its code."""
+"""A traced rule: its operations as a list, from which every backend generates its code."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ class Rule:
 
     `function(*inputs, *states, *params)` returns `(outputs, states)`, two tuples. It is called with tensors (the
     reference) and with symbols (to list its operations). `surrogate(u, *numbers)` is the derivative of a spike at
-    distance u to threshold; `numbers` names the parameters that it takes, which only backward reads. Two rules with
+    distance u to threshold; `numbers` names the parameters of the surrogate, which only backward reads. Two rules with
     equal names and operations have equal keys and share their compiled code.
     """
 
@@ -40,8 +40,9 @@ class Rule:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The names of inputs, states and parameters in the graphs. They end with an underscore, as no other name in a
-        kernel does."""
+        """The names of inputs, states and parameters in the graphs. They end with an underscore, unlike all other names
+        in a kernel.
+        """
         return tuple(f"{n}_" for n in self.inputs + self.states + self.params)
 
     @property
@@ -88,7 +89,9 @@ class Rule:
 
     @cached_property
     def hoisted(self) -> "tuple[Hoisted, Rule] | None":
-        """The costly operations on parameters alone, and the rule without them; None if there are none. See `hoist`."""
+        """The costly operations on parameters alone, and the rule without them; None if there are no such operations.
+        See `hoist`.
+        """
         places = len(self.inputs) + len(self.states)
         kept = tuple(f"{n}_" for n in self.numbers)
         found = hoist(self.step, self.arguments[places:], kept)
@@ -104,25 +107,26 @@ class Rule:
         return hoisted, Rule(self.name, rest, self.surrogate, self.inputs, self.states, hoisted.given, kept)
 
     def adjoint(self, wanted: tuple[str, ...]) -> Graph:
-        """The graph: arguments and gradients of outputs and new states -> gradients of the names in `wanted`."""
+        """Return the graph: arguments and gradients of outputs and new states -> gradients of the names in `wanted`."""
         varying = self.arguments[: len(self.inputs) + len(self.states)]
         return adjoint(self.step, wanted, self.surrogate, varying, tuple(f"{n}_" for n in self.numbers))
 
     def surrogate_at(self, params: Sequence[Any]) -> Callable[[Any], Any]:
-        """The derivative of a spike as a function of u alone, for these values of the parameters."""
+        """Return the derivative of a spike as a function of u alone, for these values of the parameters."""
         numbers = [params[self.params.index(n)] for n in self.numbers]
         return lambda u: self.surrogate(u, *numbers)
 
     def backward(self, wanted: Sequence[bool]) -> Graph:
-        """The graph that backward runs at each step. It gives the gradients of all states before the step, then those
-        of the inputs and parameters that `wanted` asks for."""
+        """The graph that backward runs at each step. Its outputs are the gradients of all states before the step, then
+        those of the inputs and parameters in `wanted`.
+        """
         names, first, last = self.arguments, len(self.inputs), len(self.inputs) + len(self.states)
         asked = [n for n, want in zip((*names[:first], *names[last:]), wanted, strict=True) if want]
         return self.adjoint((*names[first:last], *asked))
 
     def retraced(self, adjoint: Graph) -> list[int]:
-        """The indices of the states that backward must recompute: those that the adjoint reads, and those that these
-        depend on. There are none if the rule is linear, as a filter is.
+        """The indices of the states that backward must recompute: those that the adjoint reads, and the states on which
+        those depend. There are none if the rule is linear, as a filter is.
         """
         names = self.arguments[len(self.inputs) : len(self.inputs) + len(self.states)]
         seen, reads = [], adjoint.reads

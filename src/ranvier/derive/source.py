@@ -30,8 +30,9 @@ _RENAMED = {"abs": "absolute", "round": "nearest", "not": "negate", "stop": "sam
 
 
 def operand(a: Operand) -> str:
-    """How an operand is printed: a name unchanged, a number as const(...), which gives it the precision of the kernel
-    (a plain number would be float64)."""
+    """Return an operand as text: a name unchanged, a number as const(...), which gives it the precision of the kernel
+    (a plain number would be float64).
+    """
     return a if isinstance(a, str) else f"const({number(a)})"
 
 
@@ -50,12 +51,14 @@ def expression(op: Op) -> str:
 
 
 def lines(graph: Graph) -> list[str]:
-    """The operations as lines of Python, one assignment each."""
+    """Return the operations as lines of Python, one assignment each."""
     return [f"{op.out} = {expression(op)}" for op in graph.ops]
 
 
 def undefined(text: str) -> list[str]:
-    """The ops, as printed, that this text of a backend does not define: the platform's own mathematics serves them."""
+    """Return the ops that this printed text uses but a backend does not define: the math library of the platform
+    provides them.
+    """
     nodes = list(ast.walk(ast.parse(text)))
     known = {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
     known |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
@@ -64,7 +67,9 @@ def undefined(text: str) -> list[str]:
 
 @cache
 def folder() -> Path:
-    """The folder of printed code: $RANVIER_CACHE or the user's cache folder; a temporary one if that is read-only."""
+    """Return the folder of printed code: $RANVIER_CACHE or the user's cache folder; a temporary one if that is
+    read-only.
+    """
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     chosen = Path(os.environ.get("RANVIER_CACHE") or Path(home) / "ranvier")
     try:
@@ -96,7 +101,7 @@ def _load(name: str, text: str) -> ModuleType:
     if not path.exists() or path.read_text() != text:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
             file.write(text)
-        os.replace(file.name, path)  # atomic: another process never reads half a file
+        os.replace(file.name, path)  # atomic: another process never reads an incomplete file
     spec = importlib.util.spec_from_file_location(unique, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

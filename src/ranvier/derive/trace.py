@@ -37,7 +37,7 @@ class Graph:
             raise ValueError(f"a graph has two values of one name: {sorted(n for n in names if names.count(n) > 1)}")
 
     def keeping(self, outputs: Sequence[Operand]) -> "Graph":
-        """The same graph with these outputs only, without the operations that they do not need."""
+        """Return the same graph with these outputs only, without the operations that they do not need."""
         need, kept = set(outputs), []
         for op in reversed(self.ops):
             if op.out in need:
@@ -46,7 +46,7 @@ class Graph:
         return Graph(self.inputs, tuple(reversed(kept)), tuple(outputs))
 
     def numbered(self) -> "Graph":
-        """The same graph with its operations renamed t0, t1, ... in order."""
+        """Return the same graph with its operations renamed t0, t1, ... in order."""
         name = {op.out: f"t{k}" for k, op in enumerate(self.ops)}
 
         def new(operands: Sequence[Operand]) -> tuple[Operand, ...]:
@@ -57,7 +57,7 @@ class Graph:
 
     @property
     def reads(self) -> set[Operand]:
-        """All names and numbers that its operations and outputs read."""
+        """All names and numbers that the operations and outputs read."""
         return {a for op in self.ops for a in op.args} | set(self.outputs)
 
 
@@ -87,7 +87,7 @@ class Tracer:
         raise RuleError(f"{problem}\n{self._line()}{cure}") from None
 
     def _line(self) -> str:
-        """The line of the rule that is running, for an error message."""
+        """Return the line of the rule that is running, for an error message."""
         frame = sys._getframe()
         while frame and frame.f_code is not self.code:
             frame = frame.f_back
@@ -206,7 +206,8 @@ def _known() -> str:
 def trace(function: Callable, inputs: Sequence[str]) -> tuple[tuple[Operand, ...], tuple[Operand, ...], Graph]:
     """Run `function(*symbols) -> (outputs, states)` once; returns outputs, states, and the graph that computes them.
 
-    Operations that nothing reads are dropped before the rest are numbered, so an unused line does not change the graph.
+    Operations whose results are not used are dropped before the rest are numbered, so an unused line does not change
+    the graph.
     """
     tracer = Tracer(getattr(inspect.unwrap(function), "__code__", None))
     outputs, states = function(*(Symbol(n, tracer) for n in inputs))

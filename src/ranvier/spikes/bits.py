@@ -1,6 +1,6 @@
-"""Spikes as bits: 64 a word, an eighth of a byte each instead of four bytes.
+"""Spikes as bits, 64 in a word: a spike takes one bit instead of four bytes.
 
-Bits are int64 tensors on CPU whose last axis counts words; bit k % 64 of word k / 64 is spike k of its row.
+Bits are int64 tensors on the CPU whose last axis counts words; bit k % 64 of word k / 64 is spike k of its row.
 """
 
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ranvier.backends.threads import spread
 
-WORTH = 1 << 20  # numbers that threads share
+WORTH = 1 << 20  # numbers from which several threads share the work
 
 
 class Packed(NamedTuple):
-    """The bits of a matrix, how many are set, and whether they say all (no number but 0 and 1 was there)."""
+    """The bits of a matrix, how many are set, and whether they are exact (all numbers of the matrix are 0 or 1)."""
 
     bits: Tensor
     events: int
@@ -23,17 +23,19 @@ class Packed(NamedTuple):
 
 
 def words(columns: int) -> int:
-    """How many words hold a row."""
+    """Return the number of words for a row."""
     return -(-columns // 64)
 
 
 def view(bits: Tensor) -> np.ndarray:
-    """Bits as the kernels take them."""
+    """Return bits as the array that kernels read."""
     return bits.numpy().view(np.uint64)
 
 
 def packed(x: Tensor, into: Tensor | None = None) -> Packed:
-    """The bits of a float32 matrix x [M, K], in one pass; written to `into` [M, words] if that is given."""
+    """Return the bits of a float32 matrix x [M, K], computed in one pass; `into` [M, words]: a tensor for the result,
+    if given.
+    """
     from ranvier.spikes import bits_kernels
 
     bits = torch.empty(len(x), words(x.shape[1]), dtype=torch.int64) if into is None else into
@@ -47,7 +49,7 @@ def packed(x: Tensor, into: Tensor | None = None) -> Packed:
 
 
 def pack(x: Tensor) -> Tensor:
-    """Which of x [*, K] are not zero, as bits [*, ceil(K / 64)].
+    """Return as bits [*, ceil(K / 64)] which numbers of x [*, K] are not zero.
 
     >>> import torch
     >>> from ranvier.spikes import bits
@@ -58,7 +60,7 @@ def pack(x: Tensor) -> Tensor:
 
 
 def unpack(bits: Tensor, columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Zeros and ones [*, columns] from bits [*, words].
+    """Return zeros and ones [*, columns] from bits [*, words].
 
     >>> import torch
     >>> from ranvier.spikes import bits
@@ -74,7 +76,7 @@ def unpack(bits: Tensor, columns: int, dtype: torch.dtype = torch.float32) -> Te
 
 
 def transpose(bits: Tensor, columns: int) -> Tensor:
-    """The bits [M, words] of M rows of so many columns, as those of the transposed matrix [columns, ceil(M / 64)]."""
+    """Transpose bits: [M, words] of M rows with `columns` columns -> [columns, ceil(M / 64)]."""
     from ranvier.spikes import bits_kernels
 
     _check(bits, columns)
@@ -84,7 +86,9 @@ def transpose(bits: Tensor, columns: int) -> Tensor:
 
 
 def pixels(bits: Tensor, channels: int, size: int) -> Tensor:
-    """Bits of channels of `size` pixels, [N channels, words(size)], as bits of pixels, [N size, words(channels)]."""
+    """Rearrange bits of channels of `size` pixels, [N channels, words(size)], as bits of pixels, [N size,
+    words(channels)].
+    """
     from ranvier.spikes import bits_kernels
 
     _check(bits, size)
@@ -94,7 +98,7 @@ def pixels(bits: Tensor, channels: int, size: int) -> Tensor:
 
 
 def count(bits: Tensor) -> int:
-    """How many bits are set."""
+    """Return how many bits are set."""
     return int(np.bitwise_count(view(bits.contiguous())).sum())
 
 

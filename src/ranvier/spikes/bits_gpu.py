@@ -1,4 +1,4 @@
-"""Spikes as bits on a GPU, laid out as `bits.py` has them: an eighth of a byte each is kept for backward."""
+"""Spikes as bits on a GPU, in the layout of `bits.py`: backward keeps one bit per spike."""
 
 import torch
 from torch import Tensor
@@ -6,26 +6,26 @@ from torch import Tensor
 from ranvier.backends import triton_backend
 from ranvier.spikes import bits
 
-WORDS = 16  # a program packs: 1,024 numbers
-UNPACKED = 1 << 24  # numbers that are there at once on the way back
+WORDS = 16  # words that a program packs: 1,024 numbers
+UNPACKED = 1 << 24  # numbers that are unpacked at a time in backward
 
 
 def pack(x: Tensor) -> Tensor:
-    """Which of x [M, K] are not zero, as bits [M, ceil(K / 64)]."""
+    """Return as bits [M, ceil(K / 64)] which numbers of x [M, K] are not zero."""
     packed = torch.empty(len(x), bits.words(x.shape[1]), dtype=torch.int64, device=x.device)
     _launch("pack", x.contiguous(), packed)
     return packed
 
 
 def unpack(packed: Tensor, columns: int, dtype: torch.dtype) -> Tensor:
-    """Zeros and ones [M, columns] from bits [M, words]."""
+    """Return zeros and ones [M, columns] from bits [M, words]."""
     x = torch.empty(len(packed), columns, dtype=dtype, device=packed.device)
     _launch("unpack", x, packed.contiguous())
     return x
 
 
 def gradient(packed: Tensor, g: Tensor, columns: int) -> Tensor:
-    """g^T x [N, K] of spikes x, bits of [M, K], and g [M, N], some rows at a time."""
+    """Return g^T x [N, K] for spikes x, given as bits of [M, K], and g [M, N]; some rows are unpacked at a time."""
     step = max(1, UNPACKED // columns)
     total = g.new_zeros(g.shape[1], columns)
     for lo in range(0, len(g), step):

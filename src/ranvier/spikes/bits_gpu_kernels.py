@@ -1,4 +1,4 @@
-"""Spikes as bits on a GPU, 64 a word: packed, and taken out again. A program does some words."""
+"""Pack spikes into bits on a GPU, 64 in a word, and unpack them. Each program handles some words."""
 
 import triton
 import triton.language as tl
@@ -6,7 +6,7 @@ import triton.language as tl
 
 @triton.jit
 def _places(rows, columns, words, WORDS: tl.constexpr):
-    """Which words, whether they are there, where their numbers are, and whether those are there."""
+    """Return which words these are, which of them exist, where their numbers are, and which of those exist."""
     i = tl.program_id(0).to(tl.int64) * WORDS + tl.arange(0, WORDS)
     there, row = i < tl.cast(rows, tl.int64) * words, i // words
     k = (i - row * words)[:, None] * 64 + tl.arange(0, 64)[None, :]
@@ -15,7 +15,7 @@ def _places(rows, columns, words, WORDS: tl.constexpr):
 
 @triton.jit(do_not_specialize=["rows"])
 def pack(x, bits, rows, columns, words, WORDS: tl.constexpr):
-    """x [rows, columns] -> bits [rows, words]: which numbers are not zero."""
+    """x [rows, columns] -> bits [rows, words] that say which numbers are not zero."""
     i, there, at, mask = _places(rows, columns, words, WORDS)
     spikes = (tl.load(x + at, mask=mask, other=0.0) != 0).to(tl.int64)
     tl.store(bits + i, tl.sum(spikes << tl.arange(0, 64)[None, :], 1), mask=there)
@@ -23,7 +23,7 @@ def pack(x, bits, rows, columns, words, WORDS: tl.constexpr):
 
 @triton.jit(do_not_specialize=["rows"])
 def unpack(x, bits, rows, columns, words, WORDS: tl.constexpr):
-    """The same, back: zeros and ones in the dtype of x."""
+    """bits [rows, words] -> x [rows, columns]: zeros and ones in the dtype of x."""
     i, there, at, mask = _places(rows, columns, words, WORDS)
     word = tl.load(bits + i, mask=there, other=0)[:, None]
     tl.store(x + at, ((word >> tl.arange(0, 64)[None, :]) & 1).to(x.dtype.element_ty), mask=mask)

@@ -1,4 +1,4 @@
-"""Packing spikes, 64 a word, and taking them out again: one pass over the numbers, one over the words."""
+"""Pack spikes into bits, 64 in a word, and unpack them: one pass over the numbers, one pass over the words."""
 
 import numpy as np
 from numba import njit
@@ -11,7 +11,9 @@ ONE = np.uint64(1)
 
 @kernel
 def pack(x, bits):
-    """Bit k % 64 of bits[m, k / 64] says that x[m, k] is not zero; how many are not, and whether all of those are 1."""
+    """Set bit k % 64 of bits[m, k / 64] where x[m, k] is not zero. Return how many are not zero, and whether all of
+    those are 1.
+    """
     events, whole = 0, x.shape[1] // 64 * 64
     odd = np.int32(0)
     for m in range(x.shape[0]):
@@ -33,7 +35,7 @@ def pack(x, bits):
 
 @kernel
 def unpack(bits, x):
-    """x [M, K] of zeros and ones, from its bits."""
+    """Write x [M, K], zeros and ones, from its bits."""
     for m in range(x.shape[0]):
         for k in range(x.shape[1]):
             x[m, k] = (bits[m, k // 64] >> np.uint64(k % 64)) & ONE
@@ -41,9 +43,10 @@ def unpack(bits, x):
 
 @kernel
 def transpose(bits, columns, out):
-    """Bit m % 64 of out[k, m / 64] is bit k % 64 of bits[m, k / 64]: squares of 64 by 64, halved six times.
+    """Copy bit k % 64 of bits[m, k / 64] to bit m % 64 of out[k, m / 64], in squares of 64 by 64 bits that are halved
+    six times.
 
-    Each halving swaps the upper right with the lower left quarter of every square of 2 j bits.
+    Each halving swaps the upper right and the lower left quarter of every square of 2 j by 2 j bits.
     """
     square = np.empty(64, np.uint64)
     for w in range(bits.shape[1]):
@@ -66,6 +69,8 @@ def transpose(bits, columns, out):
 
 @kernel
 def pixels(bits, channels, size, out):
-    """Bits of whole channels, [N C, words(H W)], as bits of pixels, [N H W, words(C)]: each picture transposed."""
+    """Rearrange bits of whole channels, [N C, words(H W)], as bits of pixels, [N H W, words(C)]: each image is
+    transposed.
+    """
     for n in range(bits.shape[0] // channels):
         transpose(bits[n * channels : (n + 1) * channels], size, out[n * size : (n + 1) * size])

@@ -1,4 +1,4 @@
-"""Neurons carried through one chunk of steps after the other, there and back."""
+"""Neurons that are run one chunk of steps after another, forward and backward."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from ranvier.spikes import feedback_cpu, product
 
 
 class Neurons:
-    """A rule of one input and one output on `shape` = [B, N] neurons, which begins and ends with its states.
+    """A rule with one input and one output on `shape` = [B, N] neurons; its initial and final values are its states.
 
-    learned: its parameters, broadcastable to [N].
+    learned: the parameters of the rule, broadcastable to [N].
     """
 
     def __init__(
@@ -24,25 +24,26 @@ class Neurons:
         self.params = op.flat_params(learned[: len(rule.params)], shape, dtype)
 
     def begin(self, initial: Sequence[Tensor]) -> Tensor:
-        """States [B, N] each as the kernels take them: [S, B N]."""
+        """Return the initial states [B, N] each in the form that kernels need: [S, B N]."""
         states, numbers = initial[: len(self.rule.states)], self.shape[0] * self.shape[1]
         return torch.stack(list(states)).view(-1, numbers) if states else torch.empty(0, numbers, dtype=self.dtype)
 
     def end(self, state: Tensor) -> list[Tensor]:
-        """The other way round: memory of their own."""
+        """Return the states [S, B N] as tensors [B, N] of their own."""
         return [s.clone().view(self.shape) for s in state]
 
     def kept(self) -> Sequence[Tensor]:
-        """What backward needs beside states, u and spikes."""
+        """Return what backward needs besides states, u and spikes."""
         return ()
 
     def forward(self, u: Tensor, state: Tensor, y: Tensor) -> Tensor:
-        """u [n, B, N], which may change, and state [S, B N] -> y [n, B N], and the state after them."""
+        """u [n, B, N], which may be overwritten, and state [S, B N] -> y [n, B N], and the state after these steps."""
         return numba_backend.forward(self.rule, [u.view(u.shape[0], -1)], state, self.params, into=[y])[1]
 
     def turn(self, wanted: Sequence[bool], g_after: Sequence[Tensor | None], like: Tensor) -> Tensor:
-        """Begin backward: which of `learned` want a gradient, and the gradients of the final states
-        -> that of the state [S, B N]."""
+        """Begin backward. wanted: which of `learned` need a gradient; g_after: the gradients of the final states.
+        Return the gradient of the state [S, B N].
+        """
         self.wanted = wanted
         numbers = sum(wanted[: len(self.params)]), self.shape[0] * self.shape[1]
         self.g_params = torch.zeros(numbers, dtype=self.dtype)
@@ -53,7 +54,9 @@ class Neurons:
         return g_state
 
     def backward(self, span: slice, u: Tensor, state: Tensor, g_y: Tensor, g_state: Tensor, g_u: Tensor) -> Tensor:
-        """u, as `forward` left it, state [S, B N] before it, g_y [n or 1, B N] -> g_u [n, B N], and g_state before."""
+        """u as `forward` left it, state [S, B N] before these steps, g_y [n or 1, B N] -> g_u [n, B N]; return the
+        gradient of the state before these steps.
+        """
         wanted = (True, *self.wanted[: len(self.params)])
         given = self.rule, [u.view(u.shape[0], -1)], state, self.params, [g_y], g_state, wanted
         found = numba_backend.backward(*given, into=[g_u])
@@ -61,11 +64,11 @@ class Neurons:
         return found[1]
 
     def before(self, g_state: Tensor) -> list[Tensor]:
-        """The gradients of what the neurons began with."""
+        """Return the gradients of the initial values."""
         return [g.view(self.shape) for g in g_state]
 
     def gradients(self) -> list[Tensor | None]:
-        """Of `learned`."""
+        """Return the gradients of `learned`."""
         rows = iter(self.g_params)
         return [
             next(rows).view(self.shape).sum_to_size(p.shape).to(p.dtype) if want else None
@@ -74,10 +77,10 @@ class Neurons:
 
 
 class RecurrentNeurons(Neurons):
-    """The same with spikes that return through a weight, z[t - 1] W^T.
+    """Neurons whose spikes return through a weight: z[t - 1] W^T is added to their input.
 
-    `learned` ends with W [N, N]; the neurons begin and end with their states and their last output z. spikes: for the
-    way back, the bits [T B, words] of what the way there gave; kept: z before the first step.
+    `learned` ends with W [N, N]; the initial and final values are the states and the last output z. For backward:
+    spikes are the bits [T B, words] of the outputs of forward; kept is z before the first step.
     """
 
     def __init__(
@@ -123,7 +126,7 @@ class RecurrentNeurons(Neurons):
         self.g_params += more
         self.after = here[0] @ self.weight
         if self.wanted[-1]:
-            first = max(span.start, 1)  # the first step receives z from before the sequence, not one of these spikes
+            first = max(span.start, 1)  # at step 0 the input is z from before the sequence
             before = self.spikes[(first - 1) * batch : (span.stop - 1) * batch]
             self.g_weight.add(before, here[first - span.start :].reshape(-1, width))
             if span.start == 0 and self.first.any():

@@ -2,11 +2,11 @@
 
     u[t] = x[t] W^T (+ b),   (y[t], s[t]) = rule(u[t], s[t - 1])
 
-For each chunk the matrix product writes u, and the neurons read it while it is in cache. Saved for backward: u, the
-states at the start of each chunk, and x (if x is spikes, one bit each). The gradient of u exists for one chunk at a
-time. If spikes are passed on as bits, y as numbers exists for one chunk at a time too. The neurons are in `chunk.py`.
+For each chunk the matrix product writes u, and the neurons read it while it is in cache. Saved for backward are u, the
+states at the start of each chunk, and x (one bit each if x is spikes). Only one chunk of the gradient of u is in memory
+at a time; the same holds for y if spikes are passed on as bits. The neurons are in `chunk.py`.
 
-Memory traffic besides the product's own, per neuron and step: forward writes and reads u (4 bytes each) and writes y
+Memory traffic besides that of the product, per neuron and step: forward writes and reads u (4 bytes each) and writes y
 (4 bytes, or one bit); backward reads u and the gradient of y (8 bytes).
 """
 
@@ -24,9 +24,9 @@ from ranvier.derive.rule import Rule
 from ranvier.spikes import bits, product
 from ranvier.spikes.chunk import Neurons, RecurrentNeurons
 
-CHUNK = 1 << 18  # numbers of u in a chunk: a megabyte, which stays in cache
-SHARED = 1 << 22  # the same with several threads: larger chunks, since the threads wait for each other at every step
-ROWS = 1024  # least rows of a dense product, since each product rearranges the whole weight first
+CHUNK = 1 << 18  # numbers of u in a chunk: one megabyte, which stays in cache
+SHARED = 1 << 22  # the same with several threads: larger chunks, since the threads wait for each other after each chunk
+ROWS = 1024  # fewest rows of a dense product, since each product rearranges the whole weight first
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class Spikes:
 
 @dataclass(frozen=True)
 class Drive:
-    """What is computed: the rule and the class of the neurons, whether the product may skip zeros of its input
-    (`events`), and whether spikes are passed on as bits (`hand`)."""
+    """What to compute: the rule and the class of the neurons, whether the product may skip zeros of its input
+    (`events`), and whether spikes are passed on as bits (`hand`).
+    """
 
     rule: Rule
     kind: type[Neurons]
@@ -72,14 +73,14 @@ def run(
 
 
 def of(x: Tensor | Spikes, events: bool) -> tuple[Tensor, Tensor | None]:
-    """The tensor that receives the gradient of x [T, B, K]; and the bits of x, if it holds nothing but spikes."""
+    """Return the tensor that receives the gradient of x [T, B, K], and the bits of x if all its numbers are 0 or 1."""
     if isinstance(x, Spikes):
         return x.carrier, x.bits
     return x, product.bits_of(x) if events else None
 
 
 def chunks(steps: int, batch: int, neurons: int, dense: bool) -> list[slice]:
-    """The chunks: slices of steps that are computed together."""
+    """Return the chunks: slices of steps that are computed together."""
     most = CHUNK if torch.get_num_threads() == 1 else SHARED
     rows = max(most // max(1, neurons), max(ROWS, neurons // 4) if dense else 1)
     count = max(1, rows // max(1, batch), math.isqrt(steps))  # a state is saved for each chunk, so about sqrt(T) chunks
@@ -87,7 +88,7 @@ def chunks(steps: int, batch: int, neurons: int, dense: bool) -> list[slice]:
 
 
 def drive(x: Tensor | Spikes, weight: Tensor, bias: Tensor | None, events: bool) -> Tensor:
-    """The input u [T, B, N] of the neurons alone, equal bit for bit to what `run` gives them."""
+    """Return the input u [T, B, N] of the neurons, equal bit for bit to the u in `run`."""
     given, known = of(x, events)
     (steps, batch, columns), width = given.shape, weight.shape[0]
     rows = given.detach().reshape(-1, columns) if known is None else known
@@ -98,8 +99,9 @@ def drive(x: Tensor | Spikes, weight: Tensor, bias: Tensor | None, events: bool)
 
 @dataclass(frozen=True)
 class Kept:
-    """What is saved for backward. tensors: x or its bits, the weight, u, and the bits of recurrent spikes; marks: the
-    states at the start of each chunk; others: what the neurons save; spans: the chunks; density: that of x."""
+    """The values saved for backward. tensors: x or its bits, the weight, u, and the bits of recurrent spikes; marks:
+    the states at the start of each chunk; others: values saved by the neurons; spans: the chunks; density: that of x.
+    """
 
     tensors: tuple[Tensor | None, ...]
     marks: Sequence[Tensor]
@@ -112,7 +114,9 @@ def _forward(
     x: Tensor, known: Tensor | None, weight: Tensor, bias: Tensor | None, drive: Drive, initial: Sequence[Tensor],
     learned: Sequence[Tensor], keep: bool,
 ) -> tuple[Tensor, Tensor, list[Tensor], Kept]:  # fmt: skip
-    """-> y (or its carrier), its bits (none, [0], if they are not needed), the final states, and what to save."""
+    """Return y (or its carrier), its bits (empty, [0], if they are not needed), the final states, and the values to
+    save.
+    """
     (steps, batch, columns), width, dtype = x.shape, weight.shape[0], weight.dtype
     rows = x.reshape(-1, columns).contiguous() if known is None else known
     density = product.share(rows, columns) if drive.events else 1.0

@@ -1,9 +1,9 @@
 """A convolution whose cost follows the number of events.
 
-What `product` is for linear maps: where few inputs are not zero, only what they select of the weight is added up;
-elsewhere the convolution is torch's. The density is measured, forward and backward decide separately, and inputs may be
-spikes or any numbers. Of inputs that are spikes only the bits are kept for backward. The gradient of the input, whose
-factors are both dense, stays torch's.
+This file does for convolutions what `product` does for linear maps. If few inputs are not zero, only the weights that
+these inputs reach are added up; otherwise torch computes the convolution. The density is measured, forward and backward
+decide separately, and inputs may be spikes or any numbers. If the inputs are spikes, only their bits are saved for
+backward. The gradient of the input is computed by torch, because both of its factors are dense.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import crossover, product
 
 NARROW = 32  # outputs below which most lanes of a panel would be empty
-SHALLOW = 64  # numbers under a window below which the dense convolution is quick enough
+SHALLOW = 64  # inputs under a window below which the dense convolution is fast enough
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # pixels listed at once: of the output, of the input
 Pair = Sequence[int]
 
 
 class Window(NamedTuple):
-    """What the outputs of a convolution see; all are (height, width)."""
+    """The sizes of a convolution; each is (height, width)."""
 
     inputs: tuple[int, int]
     outputs: tuple[int, int]
@@ -38,19 +38,19 @@ class Window(NamedTuple):
 
     @property
     def before(self) -> tuple[int, int]:
-        """Zeros above and to the left of the outputs in their frame."""
+        """Number of zeros above and to the left of the outputs in their frame."""
         return (self.taps[0] - 1) // self.stride[0], (self.taps[1] - 1) // self.stride[1]
 
     @property
     def frame(self) -> tuple[int, int]:
-        """Size of the frame of a picture, wide enough for every place that a tap reaches from an input."""
+        """Size of the frame of an image: it has room for every output position that a tap reaches from an input."""
         sides = zip(self.inputs, self.outputs, self.stride, self.padding, self.before, strict=True)
         rows, columns = (max((n - 1 + p) // s, m - 1) + 1 + z for n, m, s, p, z in sides)
         return rows, columns
 
 
 def window(x: Pair, weight: Pair, stride: Pair, padding: Pair) -> Window:
-    """What the outputs see, from the shapes of pictures and weight."""
+    """Return the sizes of a convolution from the shapes of images and weight."""
     given = x[2:], weight[2:], stride, padding
     inputs, taps, stride, padding = ((a, b) for a, b in given)
     high, wide = ((n + 2 * p - k) // s + 1 for n, k, s, p in zip(inputs, taps, stride, padding, strict=True))
@@ -58,29 +58,30 @@ def window(x: Pair, weight: Pair, stride: Pair, padding: Pair) -> Window:
 
 
 def last(x: Tensor) -> bool:
-    """Whether pictures have their channels last in memory, and strides that say so."""
+    """Whether images are channels last in memory, with the strides that kernels expect."""
     return x.stride(1) == 1 and x.stride(3) == x.shape[1] and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def pixels(x: Tensor) -> Tensor:
-    """Pictures [N, C, H, W] as pixels [N H W, C], one after the other in memory."""
+    """Return images [N, C, H, W] as pixels [N H W, C], contiguous in memory."""
     return buffers.contiguous(x.permute(0, 2, 3, 1)).view(-1, x.shape[1])
 
 
 def serves(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> bool:
-    """Whether the event-driven path may be taken for pictures x and a weight."""
+    """Whether the event-driven path can be used for images x and a weight."""
     if x.dim() != 4 or x.shape[1] != weight.shape[1] or weight.dtype != x.dtype:
         return False
     if len(weight) < NARROW or weight[0].numel() < SHALLOW or not product.serves(x):
         return False
     sides = zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True)
-    return all(s <= k <= n + 2 * p for n, k, s, p in sides)  # every input is seen, and there are outputs
+    return all(s <= k <= n + 2 * p for n, k, s, p in sides)  # every input is seen by a window, and there are outputs
 
 
 def look(x: Tensor) -> tuple[Tensor, float, bool]:
-    """The bits [N H W, words(C)] of pictures x [N, C, H, W], the share that is not zero, and whether they say all.
+    """Return the bits [N H W, words(C)] of images x [N, C, H, W], the share of x that is not zero, and whether the bits
+    are exact.
 
-    Of pictures that a sample shows to be dense there are none, nor of those that hold anything but 0 and 1.
+    The bits are empty if a sample of x shows that it is dense, or if x has numbers other than 0 and 1.
     """
     _, channels, height, width = x.shape
     flat = x.permute(0, 2, 3, 1) if last(x) else x
@@ -95,7 +96,7 @@ def look(x: Tensor) -> tuple[Tensor, float, bool]:
 
 
 def explain(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> str:
-    """How a convolution with such a weight treats pictures like x, and why."""
+    """Describe how a convolution with such a weight is computed for images like x, and why."""
     if not serves(x, weight, stride, padding):
         least = f"{product.SMALL:,} inputs, {SHALLOW} of them under a window, and {NARROW} outputs"
         return f"dense: events are for float32 on the CPU, {least} or more, and strides that leave no input out"
@@ -114,27 +115,27 @@ def explain(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> str:
 
 
 def few(share: float, weight: Tensor) -> bool:
-    """Whether a share of events is so small that a convolution with such a weight goes by them."""
+    """Whether so few inputs are not zero that the event-driven convolution with such a weight is faster."""
     return share < crossover.MOST and share <= crossover.crossover("convolution", weight[0].numel(), len(weight))
 
 
 def few_of_gradient(share: float, weight: Tensor) -> bool:
-    """The same for the gradient of the weight."""
+    """The same decision for the gradient of the weight."""
     return share < crossover.MOST and share <= crossover.crossover("convolution weight", weight[0].numel(), len(weight))
 
 
 def convolution(
     x: Tensor, bits: Tensor | None, share: float, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair
 ) -> Tensor:
-    """Pictures x [N, C, H, W], of which a share is not zero, and a weight [N', C, kh, kw] -> [N, N', H', W'].
+    """Convolve images x [N, C, H, W] with a weight [N', C, kh, kw] -> [N, N', H', W'].
 
-    Given the bits of x, they are all that is kept of it.
+    share: the share of x that is not zero. bits: the bits of x; if they are given, only they are saved for backward.
     """
     return _Convolution.apply(x, bits, share, weight, bias, stride, padding)
 
 
 class _Convolution(Function):
-    """Keeps the bits of the pictures, or the pictures."""
+    """The convolution for autograd; it saves the bits of the images, or the images."""
 
     @staticmethod
     def forward(
@@ -171,7 +172,7 @@ class _Convolution(Function):
 
 
 def by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The outputs of so many pictures, pixels or their bits x [N H W, C], as pixels [N H' W', N']."""
+    """Return the outputs of `count` images, given as pixels or bits x [N H W, C], as pixels [N H' W', N']."""
     from ranvier.spikes import convolution_kernels
 
     (width, channels), (rows, columns), high = (window.inputs[1], weight.shape[1]), window.outputs, window.taps[0]
@@ -193,7 +194,9 @@ def by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tenso
 def weight_gradient(
     x: Tensor, shape: Sequence[int], g: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
-    """The gradient of the weight [N', C, kh, kw] from g [N, N', H', W'] and pictures of that shape, or their bits."""
+    """Return the gradient of the weight [N', C, kh, kw] from g [N, N', H', W'] and images of that shape, or
+    their bits.
+    """
     from ranvier.spikes import convolution_kernels
 
     seen = window(shape, weight.shape, stride, padding)
@@ -201,7 +204,7 @@ def weight_gradient(
     depth, kinds, rows = weight[0].numel(), seen.stride[0] * seen.stride[1], shape[0] * height
     tile = max(1, BACKWARD_TILE * kinds // width)
     parts = torch.get_num_threads() if g.numel() * depth > 1 << 26 else 1
-    part = max(1, -(-rows // (parts * tile))) * tile  # what each thread takes, to a sum of its own
+    part = max(1, -(-rows // (parts * tile))) * tile  # rows of each thread, which has its own sum
     out = torch.empty(max(1, -(-rows // part)), len(weight), depth)
     inputs = pixels(x) if x.dtype == torch.float32 else x
     given = product.rows(inputs), channels, seen, seen.before, seen.frame, tile, pixels(g).numpy()
@@ -223,7 +226,7 @@ def weight_gradient(
 
 
 def _frame_rows(rows: int, tile: int, window: Window) -> int:
-    """How many rows of the stacked frames a tile of rows of pictures sees at most."""
+    """Return the largest number of rows of the stacked frames that a tile of rows of images needs."""
     first = np.arange(0, rows, tile)
     seen = [
         row // window.inputs[0] * window.frame[0] + (row % window.inputs[0] + window.padding[0]) // window.stride[0]
@@ -233,7 +236,7 @@ def _frame_rows(rows: int, tile: int, window: Window) -> int:
 
 
 def _weight_gradient(ctx: Any, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
-    """By the events of pictures x, or of their bits, or torch's."""
+    """Compute the gradient of the weight, event-driven from images x or their bits, or by torch."""
     if few_of_gradient(ctx.share, weight):
         return weight_gradient(x, ctx.shape, g, weight, *ctx.moves)
     if x.dtype == torch.int64:
@@ -244,7 +247,7 @@ def _weight_gradient(ctx: Any, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
 
 
 def _input_gradient(ctx: Any, g: Tensor, weight: Tensor) -> Tensor:
-    """torch's, which looks at the shape of the input only."""
+    """Compute the gradient of the input by torch, which needs only the shape of the input."""
     like = torch.empty(ctx.shape, memory_format=torch.channels_last if ctx.last else torch.contiguous_format)
     others = None, *ctx.moves, (1, 1), False, (0, 0), 1, (True, False, False)
     return torch.ops.aten.convolution_backward(g, like, weight, *others)[0]

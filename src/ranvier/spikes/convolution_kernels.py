@@ -1,16 +1,18 @@
-"""Convolutions of pictures that are mostly zero, channels last: add up only what an event selects.
+"""Convolutions of images that are mostly zero, channels last: add up only the rows of the weight that an event selects.
 
-Forward, the events that a row of outputs sees are listed once, column by column of the picture and in each from the top
-tap to the bottom one. The window of an output is then one piece of that list, and the next output's the same list, some
-columns on, with the weight moved back by as many: no matrix of windows is made, and an event is listed kh / sh times
-instead of kh kw / (sh sw).
+Forward: the events that a row of outputs can see are listed once, column by column of the image, and within a column
+from the top tap to the bottom tap. The window of an output is then one contiguous part of that list. The window of the
+next output is a part that starts some columns later, and its weight is moved back by as many columns. So no matrix of
+windows is built, and an event is listed kh / sh times instead of kh kw / (sh sw) times (kernel kh by kw, stride sh by
+sw).
 
-Backward, a weight's gradient is the sum of what stands at the outputs that its events reach. Rows of outputs are laid
-into a frame of zeros, so that the outputs a tap reaches from the events of a channel are that channel's list, moved by
-one number; with a stride, events are sorted by their place within it too, since each place meets taps of its own.
+Backward: the gradient of a weight is the sum of the output gradients that its events reach. Rows of outputs are copied
+into a frame of zeros. Then the outputs that a tap reaches from the events of a channel are the list of that channel,
+moved by a constant. With a stride, events are also sorted by their place within the stride, since each place has its
+own taps.
 
-An event takes kh kw / (sh sw) rows of a panel, LANES numbers each, from the second cache, forward and backward; the
-dense convolution does as many multiplications for every input. See `product_kernels` for panels and for the rate.
+An event reads kh kw / (sh sw) rows of a panel, LANES numbers each, from the L2 cache, forward and backward; the dense
+convolution needs as many multiplications for every input. See `product_kernels` for panels and for the speed of reads.
 """
 
 from ranvier.spikes.product_kernels import (
@@ -29,10 +31,10 @@ from ranvier.spikes.vector import load, store
 
 @kernel
 def list_rows(a, b, x, channels, window, listed, amounts, ends):
-    """The events that the rows a..b of outputs see: those of a row's column c end at ends[row - a, c + 1].
+    """List the events that the rows a..b of outputs see: those of column c of a row end at ends[row - a, c + 1].
 
-    Of N pictures there are N H' rows of outputs; x [N H W, C] or its bits. An event of column c, tap k and channel i is
-    listed as (c kh + k) C + i.
+    N images have N H' rows of outputs; x [N H W, C] or its bits. An event of column c, tap k and channel i is listed as
+    (c kh + k) C + i.
     """
     height, width = window.inputs
     taps = window.taps[0]
@@ -54,8 +56,8 @@ def forward(lo, hi, x, channels, window, panels, base, out, listed, amounts, end
     For the outputs p of the rows lo..hi of N H'. x [N H W, C] or its bits, panels of the weight [N', kw kh C], base
     [1, N'], out [N H' W', N']. Scratch: listed, amounts [tile * W kh C + 1]; ends [tile, W + 1]; edge [4, LANES].
 
-    Traffic: x (or bits) kh / sh times, mostly from cache; the panels once a tile; out once. The crossover with the
-    dense convolution lies near a density of a third.
+    Traffic: x (or its bits) is read kh / sh times, mostly from cache; the panels once per tile; out is written once.
+    The crossover with the dense convolution is near a density of one third.
     """
     width, columns, tile = window.inputs[1], window.outputs[1], ends.shape[0]
     column = window.taps[0] * channels  # rows of a panel for each column of taps
@@ -75,14 +77,16 @@ def forward(lo, hi, x, channels, window, panels, base, out, listed, amounts, end
 
 @inner
 def frame_row(row, window, frame):
-    """The first of the stacked frames' rows in which the events of row `row` of N H are seen."""
+    """Return the first row of the stacked frames that sees the events of row `row` of N H."""
     height = window.inputs[0]
     return row // height * frame[0] + (row % height + window.padding[0]) // window.stride[0]
 
 
 @kernel
 def fill_frame(first, last, left, g, window, before, frame, framed):
-    """The rows first..last of the stacked frames, [rows * columns, LANES]: g [N H' W', N'] from `left`, and zeros."""
+    """Write the rows first..last of the stacked frames, [rows * columns, LANES]: g [N H' W', N'] from column `left` on,
+    and zeros.
+    """
     rows, columns = frame
     height, width = window.outputs
     wide = min(LANES, g.shape[1] - left)
@@ -102,8 +106,9 @@ def fill_frame(first, last, left, g, window, before, frame, framed):
 
 @kernel
 def sort_rows(a, b, x, channels, window, frame, places, start, index, values, listed, amounts, ends):
-    """The events of the rows a..b of N H by their place within the stride and their channel: where each is in a frame
-    that begins with the row of a, and its amount. start, index, values as `by_column` gives them."""
+    """Sort the events of the rows a..b of N H by their place within the stride and their channel. index: the position
+    of each in a frame that begins with the row of a; values: its amount. See `by_column` for start, index and values.
+    """
     width, origin = window.inputs[1], frame_row(a, window, frame)
     n, pixel = 0, 0
     for row in range(a, b):
@@ -123,7 +128,9 @@ def sort_rows(a, b, x, channels, window, frame, places, start, index, values, li
 
 @inner
 def add_taps(totals, to, wide, channels, kind, window, before, frame, framed, begin, end, index, values):
-    """Add what the events begin..end, of one channel and one place within the stride, give to each of their taps."""
+    """Add to each tap the share of the events begin..end, which all have the same channel and the same place within the
+    stride.
+    """
     down, across = kind // window.stride[1], kind % window.stride[1]
     for up in range(before[0] + 1):
         i = down + up * window.stride[0]
@@ -142,12 +149,12 @@ def weight_gradient(
 ):  # fmt: skip
     """out[n, j, i, c] = sum over the outputs p of g[p, n] x[the pixel under tap (i, j) of p, c], x of the rows lo..hi.
 
-    x [N H W, C] or its bits has N H rows; g [N H' W', N'], out [N', kw kh C]. Scratch, for tiles of so many rows:
+    x [N H W, C] or its bits has N H rows; g [N H' W', N'], out [N', kw kh C]. Scratch, for tiles of `tile` rows:
     totals [panels * kw kh C, LANES]; framed [rows * columns, LANES]; places, ends [tile * W]; start [sh sw C + 1];
     index, values, listed, amounts [tile * W C + 1].
 
-    Traffic: x (or bits) and g once, g written to the frame and read from there; totals once a tile. The crossover with
-    the dense convolution lies above a density of two fifths.
+    Traffic: x (or its bits) and g are read once, g is written to the frame and read from there; totals once per tile.
+    The crossover with the dense convolution is above a density of two fifths.
     """
     depth = window.taps[0] * window.taps[1] * channels
     totals[:] = 0

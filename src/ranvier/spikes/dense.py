@@ -1,9 +1,9 @@
-"""Dense products at the true speed of the machine: one door for x W^T, g W and g^T x.
+"""Dense products at the full speed of the machine: one function for x W^T, g W and g^T x.
 
-All three are out = a w^T with a and w read along one axis or the other. torch brings several products, and which is
-quickest differs from processor to processor: on some, its usual one runs at less than half of what oneDNN's, inside the
-same torch, gives. So each is timed once per machine, for each of the three (`measured.py`). A wrong answer costs speed
-only: all compute the same sums, in other orders.
+All three are out = a w^T, where a and w are each stored by rows or by columns. torch has several matrix products, and
+which one is fastest depends on the processor: on some, the usual one is less than half as fast as that of oneDNN, which
+is also part of torch. So each product is timed once per machine for each of the three cases (`measured.py`). A wrong
+choice only costs time: all products compute the same sums, in different orders.
 """
 
 import os
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ranvier.spikes.measured import known
 
-WORTH = 1 << 20  # multiplications from which the choice of a product matters more than the cost of a call
-SIZE = 512, 384, 256  # M, K, N of what is measured
-KINDS = {  # how a [M, K] and w [N, K] lie: what is multiplied forward, for the gradient of the input, of the weight
+WORTH = 1 << 20  # multiplications above which the choice of a product matters more than the cost of a call
+SIZE = 512, 384, 256  # M, K, N of the measured products
+KINDS = {  # layouts of a [M, K] and w [N, K]: forward, gradient of the input, gradient of the weight
     "forward": lambda m, k, n: (_ones(m, k), _ones(n, k)),
     "input": lambda m, k, n: (_ones(m, k), _ones(k, n).t()),
     "weight": lambda m, k, n: (_ones(k, m).t(), _ones(k, n).t()),
@@ -43,7 +43,7 @@ _pinned: str | None = os.environ.get("RANVIER_PRODUCTS")
 
 
 def multiply(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
-    """out [M, N] = a [M, K] w [N, K]^T (+ bias [N]), by the quickest product there is."""
+    """Compute out [M, N] = a [M, K] w [N, K]^T (+ bias [N]) by the fastest product."""
     m, k, n = *a.shape, w.shape[0]
     if m * k * n < WORTH or a.dtype != torch.float32 or not out.is_contiguous():
         return _torch(a, w, bias, out)
@@ -53,7 +53,7 @@ def multiply(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
 
 @contextmanager
 def products(name: str | None) -> Iterator[None]:
-    """Pin the product of all dense layers: "torch" (the bits of `torch.mm`), "onednn", or None (the quickest).
+    """Fix the product of all dense layers: "torch" (the same bits as `torch.mm`), "onednn", or None (the fastest).
 
     The environment variable RANVIER_PRODUCTS does the same for a whole program.
 
@@ -75,7 +75,7 @@ def products(name: str | None) -> Iterator[None]:
 
 
 def way(kind: str) -> str:
-    """The quickest product of a kind here, with as many threads as torch uses now."""
+    """Return the fastest product of a kind on this machine, for the number of threads that torch uses now."""
     return _pinned or known("products", torch.get_num_threads(), _measured, _right)[kind]
 
 
@@ -88,7 +88,9 @@ def _right(found: dict[str, str]) -> bool:
 
 
 def _measure(make: Callable[[int, int, int], tuple[Tensor, Tensor]]) -> str:
-    """The quickest way of one kind, by the best of some turns; one that fails, or is not there, is out."""
+    """Measure one kind and return its fastest product, by the best of several runs; a product that fails or does not
+    exist is left out.
+    """
     a, w = make(*SIZE)
     out, best = _ones(SIZE[0], SIZE[2]), {"torch": 0.0}
     for turn in range(5):
@@ -100,6 +102,6 @@ def _measure(make: Callable[[int, int, int], tuple[Tensor, Tensor]]) -> str:
                 best.pop(name, None)
                 continue
             spent = time.perf_counter() - start
-            if turn:  # the first makes ready
+            if turn:  # the first run only warms up
                 best[name] = min(best.get(name) or spent, spent)
     return min(best, key=best.__getitem__)

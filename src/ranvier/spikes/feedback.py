@@ -2,10 +2,10 @@
 
     u[t] = x[t] + z[t - 1] W^T (+ b),   (z[t], s[t]) = rule(u[t], s[t - 1])
 
-One kernel carries the whole sequence, a block of the batch through all steps (`LOOPS`).
-u takes the place of x as what is kept for backward: with u known, backward needs no product to see the states again.
-They are retraced segment by segment, then each step is one product, g_z[t] = g_y[t] + g_u[t + 1] W, and one row of the
-adjoint. The gradient of W is a single product over all steps.
+One kernel runs the whole sequence: each block of the batch goes through all steps (`LOOPS`). For backward u is saved
+instead of x: with u, the states are computed again without a product. Backward does this segment by segment; then each
+step is one product, g_z[t] = g_y[t] + g_u[t + 1] W, and one row of the adjoint. The gradient of W is a single product
+over all steps.
 """
 
 import math
@@ -23,14 +23,15 @@ from ranvier.backends.backend import Backend
 from ranvier.derive.rule import Rule
 from ranvier.spikes import bits, bits_gpu, feedback_cpu, product
 
-SEGMENT = 1 << 18  # numbers that the states of one segment of a tile may take: the second cache, and some more
+SEGMENT = 1 << 18  # numbers for the states of one segment of a tile: somewhat more than the L2 cache
 
 
 @dataclass(frozen=True)
 class Loop:
-    """How a backend carries such a rule: where its kernels are, how many neurons they can join, how spikes become the
-    bits that are kept for backward, and these the gradient of the weight, and whether the weight may be of autocast's
-    dtype."""
+    """How a backend runs such a rule: where its kernels are, how many neurons they support, how spikes become the bits
+    that are saved for backward, how these give the gradient of the weight, and whether the weight may have autocast's
+    dtype.
+    """
 
     kernels: str
     widest: float
@@ -66,7 +67,7 @@ LOOPS = {
 
 
 def loop(backend: Backend) -> Loop | None:
-    """The loop of a backend, if it has one."""
+    """Return the loop of a backend; None if it has none."""
     return LOOPS.get(backend.name)
 
 
@@ -74,7 +75,7 @@ def feedback(
     x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], weight: Tensor, bias: Tensor | None, rule: Rule,
     backend: str,
 ) -> tuple[list[Tensor], Tensor]:  # fmt: skip
-    """x [T, B, N], z [B, N] the output before the first step, initial [S, B, N], weight [N, N], bias [N] or None
+    """x [T, B, N], z [B, N] (the output before the first step), initial [S, B, N], weight [N, N], bias [N] or None
     -> outputs [T, B, N] each, final [S, B, N]."""
     if op.traced((x, z, initial, *params, weight)):
         *outputs, final, _, _, _ = recurrent(x, z, initial, list(params), weight, bias, rule.key, backend)
@@ -84,13 +85,13 @@ def feedback(
 
 
 def _segment(steps: int, states: int, neurons: int) -> int:
-    """Steps whose states are held at once: all if they are few, else about sqrt(T)."""
+    """Return the number of steps whose states are kept at once: all if they are few, otherwise about sqrt(T)."""
     whole = steps * states * neurons * feedback_cpu.together(neurons) <= SEGMENT
     return max(1, steps if whole else math.isqrt(max(steps - 1, 0)) + 1)
 
 
 def _packs(rule: Rule, dtype: torch.dtype) -> bool:
-    """Whether backward keeps the bits of the output instead of the output."""
+    """Whether backward saves the bits of the output instead of the output."""
     return rule.binary and dtype == torch.float32
 
 
@@ -98,8 +99,9 @@ def _forward(
     x: Tensor, z: Tensor, initial: Tensor, params: list[Tensor], weight: Tensor, bias: Tensor | None, rule: str,
     backend: str,
 ) -> list[Tensor]:  # fmt: skip
-    """-> outputs, final, marks [segments, S, B, N], u [T, B, N], and the bits [T B, words] of the first output where
-    backward keeps those (else [0, words])."""
+    """Return outputs, final, marks [segments, S, B, N], u [T, B, N], and the bits [T B, words] of the first output if
+    backward needs them (otherwise [0, words]).
+    """
     known, (steps, batch, neurons) = op.rules[rule], x.shape
     segment = _segment(steps, len(known.states), neurons)
     outputs, final, marks, u = LOOPS[backend].forward(
@@ -132,9 +134,9 @@ def _gradients(
     u: Tensor, y: Tensor, z: Tensor, marks: Tensor, params: list[Tensor], weight: Tensor, grads: list[Tensor],
     wanted: list[bool], rule: str, backend: str,
 ) -> list[Tensor]:  # fmt: skip
-    """Gradients of x, z, the initial state, the weight, and the wanted parameters.
+    """Return the gradients of x, z, the initial state, the weight, and the wanted parameters.
 
-    y: the first output [T, B, N], or its bits [T B, words]. grads: of the outputs [T, B, N] each and of the final
+    y: the first output [T, B, N], or its bits [T B, words]. grads: those of the outputs [T, B, N] each and of the final
     state [S, B, N].
     """
     known, dtype, (steps, batch, neurons) = op.rules[rule], marks.dtype, u.shape
@@ -164,7 +166,7 @@ def _(
 def _keep(ctx: Any, inputs: tuple, output: Sequence[Tensor], rule: str, backend: str) -> None:
     z, params, weight, bias = inputs
     *outputs, _, marks, u, packed = output
-    ctx.set_materialize_grads(False)  # nothing comes back to u, which is as large as the output
+    ctx.set_materialize_grads(False)  # no gradient is allocated for u, which is as large as the output
     ctx.rule, ctx.backend, ctx.biased, ctx.dtype = rule, backend, bias is not None, outputs[0].dtype
     y = packed if _packs(op.rules[rule], u.dtype) else outputs[0]
     ctx.save_for_backward(u, y, z, marks, weight, *params)
@@ -173,7 +175,9 @@ def _keep(ctx: Any, inputs: tuple, output: Sequence[Tensor], rule: str, backend:
 def _back(
     ctx: Any, saved: Sequence[Tensor], grads: Sequence[Tensor | None], wanted: list[bool], gradients: Any
 ) -> tuple:
-    """Of x, z, the initial state, the weight, the bias and each parameter; grads: of the outputs and final state."""
+    """Return the gradients of x, z, the initial state, the weight, the bias and each parameter; grads: those of the
+    outputs and the final state.
+    """
     u, y, z, marks, weight, *params = saved
     *given, final = grads
     given = [torch.zeros_like(u, dtype=ctx.dtype) if g is None else g for g in given]
@@ -204,7 +208,7 @@ recurrent_backward.register_autograd(refuse, setup_context=lambda ctx, inputs, o
 
 
 class _Recurrent(Function):
-    """`recurrent` without the dispatcher; -> outputs and final state."""
+    """`recurrent` without the dispatcher; returns the outputs and the final state."""
 
     @staticmethod
     def forward(
@@ -213,7 +217,7 @@ class _Recurrent(Function):
     ) -> tuple[Tensor, ...]:  # fmt: skip
         found = _forward(x, z, initial, list(params), weight, bias, rule, backend)
         out = found[:-3]
-        if not len(found[-1]):  # backward needs the output itself, which its owner may change
+        if not len(found[-1]):  # backward needs the output itself, which its owner may change in place
             out = [found[0].clone(), *out[1:]]
         _keep(ctx, (z, params, weight, bias), found, rule, backend)
         return tuple(out)

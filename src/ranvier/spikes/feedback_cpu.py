@@ -1,6 +1,6 @@
-"""The recurrent layer on the CPU, by Numba: threads take tiles of the batch through all steps.
+"""The recurrent layer on the CPU, by Numba: threads run tiles of the batch through all steps.
 
-Forward adds up the rows of the weight whose neurons spiked; if many did, it multiplies.
+Forward adds up the rows of the weight whose neurons spiked; if many spiked, it computes the dense product.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
 from ranvier.spikes import crossover, product
 
-WORTH = 1 << 17  # numbers from which threads share the batch
+WORTH = 1 << 17  # numbers from which several threads share the batch
 
 
 def _loops() -> str:
@@ -23,17 +23,19 @@ def _loops() -> str:
 
 
 def together(neurons: int) -> int:
-    """Samples per tile: enough that a row of the weight is used several times, few enough that they stay in cache."""
+    """Return the samples per tile: enough that a row of the weight is used several times, few enough that they stay in
+    cache.
+    """
     return 8 if neurons <= 512 else 16
 
 
 def columns(weight: Tensor) -> Tensor:
-    """A weight [N, K] in the layout that the kernels read: panels in float32, transposed in float64."""
+    """Return a weight [N, K] in the layout that the kernels read: panels in float32, transposed in float64."""
     return product.panels(weight, name="back") if weight.dtype == torch.float32 else weight.t().contiguous()
 
 
 def _flat(sequences: Sequence[Tensor]) -> tuple:
-    """[T, B, N] each as arrays [T, B N]."""
+    """Return sequences [T, B, N] as arrays [T, B N]."""
     return tuple(s.view(len(s), -1).numpy() for s in sequences)
 
 
@@ -41,7 +43,9 @@ def forward(
     rule: Rule, x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], weight: Tensor, bias: Tensor | None,
     segment: int,
 ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:  # fmt: skip
-    """Outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N]; see `ranvier::feedback`."""
+    """Return outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N]; see
+    `ranvier::feedback`.
+    """
     dtype = initial.dtype
     outputs, u = [empty(x.shape, dtype) for _ in rule.outputs], empty(x.shape, dtype)
     marks, final = initial.new_empty(-(-len(x) // segment), *initial.shape), torch.empty_like(initial)
@@ -58,8 +62,9 @@ def carry(
     rule: Rule, x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], columns: Tensor, segment: int,
     outputs: Sequence[Tensor], u: Tensor, final: Tensor, marks: Tensor,
 ) -> None:  # fmt: skip
-    """`forward` that writes its results to given arrays; u may be the array of x. params and columns in
-    the layout of the kernels."""
+    """Do what `forward` does, but write the results to given arrays; u may be the array of x. params and columns have
+    the layout of the kernels.
+    """
     (_, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
     code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), more=_loops())
     few = crossover.crossover("step", neurons, neurons) if dtype == torch.float32 else 0.0
@@ -80,7 +85,7 @@ def backward(
     rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], weight: Tensor, grads: Sequence[Tensor],
     wanted: Sequence[bool], segment: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of u [T, B, N], of the initial state [S, B, N], of the wanted parameters [P, B, N]."""
+    """Return the gradients of u [T, B, N], of the initial state [S, B, N], of the wanted parameters [P, B, N]."""
     (_, batch, neurons), dtype = u.shape, marks.dtype
     *g_outputs, g_final = (g.to(dtype).contiguous() for g in grads)
     g_u, flat, back = empty(u.shape, dtype), op.flat_params(params, u.shape[1:], dtype), columns(weight.to(dtype).t())
@@ -93,8 +98,11 @@ def carry_back(
     rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], columns: Tensor, g_outputs: Sequence[Tensor],
     g_after: Tensor, g_final: Tensor, wanted: Sequence[bool], segment: int, g_u: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`backward` that writes the gradient of u to a given array. g_after [B, N]: a gradient added to that of the last
-    output. -> gradients of the state before the first step [S, B N], of the wanted parameters [P, B N]."""
+    """Do what `backward` does, but write the gradient of u to a given array.
+
+    g_after [B, N]: a gradient that is added to that of the last output. Return the gradients of the state before the
+    first step [S, B N] and of the wanted parameters [P, B N].
+    """
     (_, batch, neurons), states, dtype = u.shape, len(rule.states), marks.dtype
     code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), (True, *wanted), more=_loops())
     g_z = torch.empty(1, batch, neurons, dtype=dtype)

@@ -1,15 +1,17 @@
-"""The loops over time of a rule whose output returns through a weight; they end the module of that rule.
+"""The loops over time of a rule whose output returns through a weight. They are the last part of the module of that
+rule.
 
-A tile of the batch is carried through all steps before the next, so that its states and its row of events stay in
-cache; the weight comes from the second cache each step. Per step, neuron and sample: forward 4 bytes in and 8 out (u
-and the output), and one row of the weight per event; backward 8 in and 4 out, and the whole weight.
+A tile of the batch runs through all steps before the next tile starts, so its states and its list of events stay in
+cache; the weight is read from the L2 cache at each step. Per step, neuron and sample, forward reads 4 bytes and writes
+8 (u and the output), and reads one row of the weight per event. Backward reads 8 bytes and writes 4, and reads the
+whole weight.
 
 Axes: T steps, B samples, N neurons, S states, R samples of a tile.
 """
 
 import numpy as np
 
-# In the module of a rule these are its own; what stands above the next line is left out there.
+# The module of a rule defines its own values of these; the lines above the next ruled line are not loaded there.
 from ranvier.backends.numba_kernels import adjoint_row, advance_row, forward_row
 from ranvier.backends.numba_ops import kernel, read, real, write
 
@@ -19,12 +21,12 @@ if real is np.float32:
 
     @kernel
     def multiply(a, b, x, panels, base, out, listed, amounts, ends, edge):
-        """out[a:b] = base[a:b] + x[a:b] weight, for x [B, N] of any numbers."""
+        """Compute out[a:b] = base[a:b] + x[a:b] weight, for x [B, N] of any numbers."""
         multiply_tile(a, b, x, x.shape[1], panels, base, 1, out, edge)
 
     @kernel
     def add_events(few, a, b, x, panels, base, out, listed, amounts, ends, edge):
-        """The same, by events where fewer than a share of `few` are not zero."""
+        """Compute the same as `multiply`, event-driven if less than a share of `few` is not zero."""
         columns = x.shape[1]
         if list_tile(a, b, x, columns, listed, amounts, ends) <= few * (b - a) * columns:
             sum_tile(a, b, columns, panels, base, 1, out, listed, amounts, ends, edge)
@@ -55,7 +57,7 @@ def feedback_forward(lo, hi, segment, few, x, z, weight, initial, params, ys, y,
 
     x, y, u [T, B, N]; ys: tuple of all outputs [T, B N], of which y views the first; us: tuple of u as [T, B N];
     initial, final [S, B N]; marks [segments, S, B N]: the states at the start of each segment. Scratch: two
-    [2, S, R N], and a tile's (see `ranvier.spikes.product_kernels.forward`).
+    [2, S, R N], and the arrays of a tile (see `ranvier.spikes.product_kernels.forward`).
     """
     steps, _, neurons = x.shape
     tile = ends.shape[0]
@@ -75,12 +77,13 @@ def feedback_forward(lo, hi, segment, few, x, z, weight, initial, params, ys, y,
 @kernel
 def feedback_backward(lo, hi, segment, us, marks, params, weight, g_y, g_after, g_z, g_zs, g_final, g_u, g_us,
                       g_initial, g_params, trail, carry, listed, amounts, ends, edge):  # fmt: skip
-    """Back through time for the samples lo..hi: g_z[t] = g_y[t] + g_u[t + 1] weight, then the adjoint gives g_u[t].
+    """Run backward through time for the samples lo..hi: g_z[t] = g_y[t] + g_u[t + 1] weight, then the adjoint gives
+    g_u[t].
 
-    g_y, g_u [T, B, N]; g_after [B, N] comes back to the output of the last step; g_z [1, B, N], of the step at hand;
-    g_zs: tuple of the gradients of all outputs [T, B N], of which g_z views the first as [1, B N]; g_us: tuple of g_u
-    as [T, B N]; g_final, g_initial [S, B N]; g_params [P, B N], added to. Scratch: trail [segment, S, R N], carry
-    [S, R N], and a tile's.
+    g_y, g_u [T, B, N]; g_after [B, N]: added to the gradient of the last output; g_z [1, B, N]: that of the current
+    step; g_zs: tuple of the gradients of all outputs [T, B N], of which g_z views the first as [1, B N]; g_us: tuple of
+    g_u as [T, B N]; g_final, g_initial [S, B N]; g_params [P, B N], to which the gradients
+    are added. Scratch: trail [segment, S, R N], carry [S, R N], and the arrays of a tile.
     """
     steps, _, neurons = g_u.shape
     tile = ends.shape[0]

@@ -1,4 +1,4 @@
-"""A rule whose output returns through a weight, carried through time by Triton: a block of the batch per program."""
+"""A rule whose output returns through a weight, run through time by Triton: each program runs a block of the batch."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -11,27 +11,28 @@ from torch import Tensor
 from ranvier.backends import numba_backend, op, triton_backend
 from ranvier.derive.rule import Rule
 
-CHUNK_BYTES = 32 << 10  # of the weight; two chunks wait in shared memory, of which small cards have 99 KB
+CHUNK_BYTES = 32 << 10  # of a chunk of the weight; shared memory, 99 KB on small cards, has room for two
 
 
 class Block(NamedTuple):
-    """What one program carries, and how: constants of the kernels."""
+    """What one program runs, and how: constants of the kernels."""
 
     ROWS: int  # samples
     COLUMNS: int  # neurons, filled up to a power of two
-    CHUNK: int  # rows of the weight multiplied at once
-    PRECISION: str  # of a float32 product: "ieee" on ordinary multipliers, "tf32" on tensor cores
-    DEPTH: int  # chunks of the weight on their way at once
+    CHUNK: int  # rows of the weight that are multiplied at once
+    PRECISION: str  # precision of a float32 product: "ieee" on ordinary multipliers, "tf32" on tensor cores
+    DEPTH: int  # chunks of the weight that are loaded ahead
     num_warps: int
 
 
 def block(batch: int, neurons: int, dtype: torch.dtype, processors: int) -> Block:
-    """The block for a batch, a width, and the dtype of the product.
+    """Return the block for a batch, a number of neurons, and the dtype of the product.
 
-    A step takes at least as long as the weight comes from the second cache, some 64 bytes a cycle and processor,
-    however few the samples: so no fewer than feed the multipliers meanwhile (4, or the 16 rows of a tensor core), more
-    when the batch fills all processors, and 4,096 numbers at most: 16 registers for each, which a rule of two states
-    needs backward. Above 512 neurons (`feedback.WIDEST`) the weight comes too slowly for one processor alone.
+    However few the samples, a step takes at least as long as to read the weight from the L2 cache, at about 64 bytes
+    per cycle and processor. So a block has at least as many samples as keep the multipliers busy meanwhile (4, or the
+    16 rows of a tensor core), and more if the batch fills all processors. It has at most 4,096 numbers: then 16
+    registers are free for each, which a rule with two states needs in backward. Above 512 neurons (`feedback.WIDEST`)
+    reading the weight takes too long for one processor.
     """
     short = dtype.itemsize == 2 or _tf32(dtype)
     columns = max(16, _power(neurons))
@@ -43,23 +44,23 @@ def block(batch: int, neurons: int, dtype: torch.dtype, processors: int) -> Bloc
 
 
 def _power(n: int) -> int:
-    """The least power of two not below n."""
+    """Return the least power of two that is not below n."""
     return 1 << (n - 1).bit_length()
 
 
 def _tf32(dtype: torch.dtype) -> bool:
-    """Whether torch is told that float32 may be multiplied on tensor cores, in its shorter form."""
+    """Whether torch allows float32 products on tensor cores, in the shorter format TF32."""
     return dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
 def kernels(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...]) -> ModuleType:
-    """The kernels of a rule, with those of `feedback_gpu_kernels.py`, for these gradients."""
+    """Return the kernels of a rule for these gradients, together with those of `feedback_gpu_kernels.py`."""
     more = numba_backend.loops("ranvier.spikes", "feedback_gpu_kernels.py")
     return triton_backend.module(rule, dtype, wanted, more=more)
 
 
 def _product(weight: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which the product is made: that of the weight if that is the shorter one.
+    """Return the dtype in which the product is computed: that of the weight if it is the shorter one.
 
     Triton's interpreter cannot multiply bfloat16.
     """
@@ -68,7 +69,7 @@ def _product(weight: Tensor, dtype: torch.dtype) -> torch.dtype:
 
 
 def _ready(params: Sequence[Tensor], neurons: int, dtype: torch.dtype) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    """Parameters to one number or one per neuron, and which is which."""
+    """Return the parameters as one number or one per neuron each, and which are per neuron."""
     flat = op.flat_params(params, (neurons,), dtype)
     return tuple(flat), tuple(map(int, numba_backend.per_neuron(flat)))
 
@@ -77,7 +78,9 @@ def forward(
     rule: Rule, x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], weight: Tensor, bias: Tensor | None,
     segment: int,
 ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:  # fmt: skip
-    """Outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N]; see `ranvier::feedback`."""
+    """Return outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N]; see
+    `ranvier::feedback`.
+    """
     (steps, batch, neurons), dtype = x.shape, initial.dtype
     code = kernels(rule, dtype, (True, *(False for _ in params)))
     outputs, u = [torch.empty_like(x) for _ in rule.outputs], torch.empty_like(x, dtype=dtype)
@@ -99,7 +102,7 @@ def backward(
     rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], weight: Tensor, grads: Sequence[Tensor],
     wanted: Sequence[bool], segment: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of u [T, B, N], of the initial state [S, B, N], of the wanted parameters [P, B, N]."""
+    """Return the gradients of u [T, B, N], of the initial state [S, B, N], of the wanted parameters [P, B, N]."""
     (steps, batch, neurons), dtype = u.shape, marks.dtype
     code = kernels(rule, dtype, (True, *wanted))
     g_u, g_initial = torch.empty_like(u), torch.empty_like(marks[0])

@@ -1,20 +1,21 @@
-"""The loops over time of a rule whose output returns through a weight, for GPUs; they end the module of that rule.
+"""The loops over time of a rule whose output returns through a weight, for GPUs. They are the last part of the module
+of that rule.
 
-A program owns all neurons of a block of samples, so what returns at a step was made by the program itself: one kernel
-carries the whole sequence, states in registers, and no program waits for another. What returns passes through a
-scratch of two steps, for every thread needs all neurons of a sample; the weight is read again each step, from the
-caches it stays in. Per step, neuron and sample: forward 4 bytes in and 8 out (u and the output), backward 12 in and 4
-out, and per step and program the whole weight from the second cache.
+A program owns all neurons of a block of samples, so it computes by itself the spikes that return. One kernel runs the
+whole sequence with states in registers, and no program waits for another. The returning spikes go through a scratch
+array of two steps, since every thread needs all neurons of a sample; the weight is read from the caches at each step.
+Per step, neuron and sample, forward reads 4 bytes and writes 8 (u and the output), and backward reads 12 and writes 4;
+per step, each program reads the whole weight from the L2 cache.
 
 Axes: T steps, B samples, N neurons, S states, P parameters with a gradient. A program's block is [ROWS, COLUMNS]: some
 samples, and N filled up to a power of two.
 """
-# ruff: noqa: RUF005 (Triton knows no starred tuples)
+# ruff: noqa: RUF005 (Triton does not support starred tuples)
 
 import triton
 import triton.language as tl
 
-# In the module of a rule these are its own; what stands above the next line is left out there.
+# The module of a rule defines its own values of these; the lines above the next ruled line are not loaded there.
 from ranvier.backends.triton_kernels import (
     SEEN,
     adjoint,
@@ -45,7 +46,7 @@ def returned(x, weight, b, n, B, N, CHUNK: tl.constexpr, PRECISION: tl.constexpr
 
 @triton.jit
 def at_step(sequences, t, size):
-    """Step t of each of a tuple of [T, B, N] tensors."""
+    """Return step t of each of a tuple of [T, B, N] tensors."""
     steps = ()
     for k in tl.static_range(len(sequences)):
         steps = steps + (sequences[k] + t * size,)
@@ -54,7 +55,7 @@ def at_step(sequences, t, size):
 
 @triton.jit
 def keep(step, offs, mask, row):
-    """A block into a tensor of any dtype."""
+    """Store a block into a tensor of any dtype."""
     tl.store(step + offs, row.to(step.dtype.element_ty), mask=mask)
 
 
@@ -67,17 +68,17 @@ def feedback_forward(x, initial, parameters, weight, bias, last, outputs, u, fin
 
     x, u [T, B, N]; outputs: tuple of [T, B, N], y the first; weight [N, N]; bias [N] or None; initial, final
     [S, B, N]; parameters: tuple of [1] or [N]; marks [segments, S, B, N]: the states at the start of each segment.
-    Scratch: last [2, B, N] in the dtype of the weight, its first the output before the first step.
+    Scratch: last [2, B, N] in the dtype of the weight; last[0] is the output before the first step.
     """
     b = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     n = tl.arange(0, COLUMNS)
     mask = (b[:, None] < B) & (n[None, :] < N)
     size = tl.cast(B, tl.int64) * N
-    offs = b[:, None] * N + n[None, :]  # of a step, 32 bits: addresses would fill the registers
+    offs = b[:, None] * N + n[None, :]  # within a step, in 32 bits: full addresses would fill the registers
     p = read_params(parameters, n[None, :], n[None, :] < N, wide)
     state = read_stack(initial, offs, mask, size, S)
     for t in range(T):
-        now = tl.load(x + t * size + offs, mask=mask, other=0.0).to(REAL)  # on its way during the product
+        now = tl.load(x + t * size + offs, mask=mask, other=0.0).to(REAL)  # is loaded during the product
         if bias is not None:
             now += tl.load(bias + n[None, :], mask=n[None, :] < N, other=0.0)
         now += returned(last + (t & 1) * size, weight, b, n, B, N, CHUNK, PRECISION, DEPTH)
@@ -87,7 +88,7 @@ def feedback_forward(x, initial, parameters, weight, bias, last, outputs, u, fin
         keep(u + t * size, offs, mask, now)
         write(at_step(outputs, t, size), offs, mask, y)
         keep(last + (1 - (t & 1)) * size, offs, mask, y[0])
-        tl.debug_barrier()  # the next step's product reads what other threads wrote
+        tl.debug_barrier()  # the product of the next step reads values of other threads
     write_stack(final, offs, mask, size, state, S)
 
 
@@ -96,16 +97,17 @@ def feedback_backward(u, parameters, weight, last, g_outputs, g_final, g_u, g_in
                       segment, segments, wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, ROWS: tl.constexpr,
                       COLUMNS: tl.constexpr, CHUNK: tl.constexpr, PRECISION: tl.constexpr,
                       DEPTH: tl.constexpr):  # fmt: skip
-    """Back through time: g_y[t] + g_u[t + 1] weight is the gradient of the output, then the adjoint gives g_u[t].
+    """Run backward through time: g_y[t] + g_u[t + 1] weight is the gradient of the output, then the adjoint gives
+    g_u[t].
 
-    u, g_u [T, B, N]; g_outputs: tuple of [T, B, N]; g_final, g_initial [S, B, N]; g_params [P, B, N], added to.
-    Scratch: last [2, B, N] of zeros, in the dtype of the weight; trail [segment, SEEN, B, N].
+    u, g_u [T, B, N]; g_outputs: tuple of [T, B, N]; g_final, g_initial [S, B, N]; g_params [P, B, N], to which the
+    gradients are added. Scratch: last [2, B, N] of zeros, in the dtype of the weight; trail [segment, SEEN, B, N].
     """
     b = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     n = tl.arange(0, COLUMNS)
     mask = (b[:, None] < B) & (n[None, :] < N)
     size = tl.cast(B, tl.int64) * N
-    offs = b[:, None] * N + n[None, :]  # of a step, 32 bits: addresses would fill the registers
+    offs = b[:, None] * N + n[None, :]  # within a step, in 32 bits: full addresses would fill the registers
     p = read_params(parameters, n[None, :], n[None, :] < N, wide)
     carry = read_stack(g_final, offs, mask, size, S)
     sums = read_stack(g_params, offs, mask, size, P)
@@ -117,7 +119,7 @@ def feedback_backward(u, parameters, weight, last, g_outputs, g_final, g_u, g_in
         for k in range(length):
             write_stack(trail + k * SEEN * size, offs, mask, size, state, SEEN)
             state = advance(read((u + (start + k) * size,), offs, mask), state, p)
-        tl.debug_barrier()  # what this block wrote it will read
+        tl.debug_barrier()  # this block will read what it wrote
         for i in range(length):
             k = length - 1 - i
             t = start + k

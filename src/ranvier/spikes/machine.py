@@ -1,4 +1,4 @@
-"""What has been found out about this machine."""
+"""A report of what has been measured on this machine."""
 
 import torch
 
@@ -9,9 +9,11 @@ SHAPES |= {f"{kind} weight": SHAPES[kind] for kind in ("linear", "convolution")}
 
 
 def machine_report() -> str:
-    """What is known of this machine and decides how products are computed, in lines to print; measured if need be.
+    """Return the facts about this machine that decide how products are computed, as text to print; what is not known
+    yet is measured.
 
-    Which dense product is taken, and up to which share of spikes products go by events, for an example of each kind.
+    It names the dense product that is used, and the share of spikes up to which products are event-driven, for an
+    example of each kind.
 
     >>> import ranvier
     >>> print(ranvier.machine_report())  # doctest: +ELLIPSIS

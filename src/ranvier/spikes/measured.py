@@ -1,8 +1,10 @@
-"""What is measured once per machine and kept on disk beside the kernels: products, and when to go by events.
+"""Measurements that are made once per machine and kept on disk beside the kernels: which dense product is fastest, and
+when an event-driven product is faster.
 
-An answer belongs to a processor, a torch, a number of threads, and what oneDNN, torch and Numba were told of the
-processor. Processes side by side measure each for itself, and the last one's file stays; where no file can be written,
-each process measures anew. A file that is damaged is measured again, and a wrong answer costs speed only.
+A result holds for a processor, a version of torch, a number of threads, and the settings of oneDNN, torch and Numba
+that concern the processor. Processes that run at the same time each measure for themselves, and the file of the last
+one stays. If no file can be written, each process measures again. A damaged file is measured again, and a wrong result
+only costs time.
 """
 
 import hashlib
@@ -23,16 +25,16 @@ from ranvier.derive.source import folder
 
 TOLD = "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "NUMBA_CPU_NAME"
 
-_locks: dict[tuple[str, int], threading.Lock] = {}  # one for each answer: to measure one may take another
+_locks: dict[tuple[str, int], threading.Lock] = {}  # one for each result, since measuring one may need another
 _found: dict[tuple[str, int], dict[str, Any]] = {}
 
 
 def known(
     what: str, threads: int, measure: Callable[[], dict[str, Any]], right: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
-    """The answer to `what` with so many threads: from memory, from the file, or measured.
+    """Return the result of `what` for a number of threads: from memory, from the file, or measured now.
 
-    right: whether what a file holds is an answer at all.
+    right: whether the content of a file is a valid result.
     """
     at = what, threads
     if at not in _found:
@@ -43,12 +45,12 @@ def known(
 
 
 def processor() -> str:
-    """Its name."""
+    """Return the name of the processor."""
     return _facts().get("model name") or platform.processor() or platform.machine()
 
 
 def machine(threads: int) -> str:
-    """All that an answer depends on."""
+    """Return everything that a result depends on."""
     told = [f"{name}={os.environ[name]}" for name in TOLD if name in os.environ]
     return ", ".join((_processor(), f"torch {torch.__version__}", f"{threads} threads", *told))
 
@@ -71,7 +73,9 @@ def _kept(
 
 
 def _apart(measure: Callable[[], dict[str, Any]], threads: int) -> dict[str, Any]:
-    """Run in a thread of its own: no mode of the caller's reaches it, and no scratch of the caller's is touched."""
+    """Run `measure` in a thread of its own, so that modes of the caller do not affect it and the caller's scratch is
+    not touched.
+    """
     found: list[dict[str, Any]] = []
     before = torch.get_num_threads()
 
@@ -81,7 +85,7 @@ def _apart(measure: Callable[[], dict[str, Any]], threads: int) -> dict[str, Any
         try:
             found.append(measure())
         finally:
-            torch.set_num_threads(before)  # threads begun later take it from here
+            torch.set_num_threads(before)  # threads that start later inherit this number
 
     thread = threading.Thread(target=run, name="ranvier measures")
     thread.start()
@@ -92,7 +96,7 @@ def _apart(measure: Callable[[], dict[str, Any]], threads: int) -> dict[str, Any
 
 
 def _processor() -> str:
-    """All that tells one processor from another."""
+    """Return a text that tells this processor from others."""
     facts = _facts()
     if not facts:
         return f"{platform.machine()} {platform.processor()}"
@@ -101,7 +105,7 @@ def _processor() -> str:
 
 @cache
 def _facts() -> dict[str, str]:
-    """What Linux says of its last processor; nothing elsewhere."""
+    """Return what Linux reports about its last processor; empty on other systems."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}

@@ -1,4 +1,6 @@
-"""The products that `crossover.py` times: one size for each kind, dense, by few events and by many."""
+"""The products that `crossover.py` times: one size of each kind, dense, and event-driven with few and with many
+events.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -47,7 +49,7 @@ def _linear_weight() -> tuple[Size, Ways]:
 
 
 def _pictures() -> tuple[Size, Tensor, Tensor, Tensor, dict[float, Tensor]]:
-    """Pictures of 32 channels, a weight, a gradient, and the bits of spikes by their share."""
+    """Images of 32 channels, a weight, a gradient, and the bits of spikes by their share."""
     count, channels, side, width = 8, 32, 16, 128
     x, g = _numbers(count, side, side, channels).permute(0, 3, 1, 2), _numbers(count, side, side, width)
     weight = _numbers(width, channels, 3, 3)
@@ -71,7 +73,7 @@ def _convolution_weight() -> tuple[Size, Ways]:
 
 
 def _step() -> tuple[Size, Ways]:
-    """A step of a recurrent layer, 8 samples at a time as its kernels take them, 32 times."""
+    """A step of a recurrent layer, in tiles of 8 samples as its kernels use them, 32 times."""
     from ranvier.spikes import product_kernels
 
     rows, width = 256, 256

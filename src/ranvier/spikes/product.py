@@ -1,10 +1,11 @@
 """A linear map whose cost follows the number of events.
 
-The map is torch's, computed either way: where few inputs are not zero only their columns of the weight are added up,
-elsewhere it is the dense product. The density is measured, forward and backward decide separately, and inputs may be
-spikes or any numbers: zeros are what is skipped, so results are those of the dense product but for the order of sums.
-Of inputs that are spikes only the bits are kept for backward. The gradient that comes back is looked at too: where a
-compact surrogate left most of it zero, the input's gradient and the weight's go by its events.
+The map can be computed in two ways. If few inputs are not zero (these are the events), only their columns of the weight
+are added up; otherwise the dense product is computed. The density is measured, and forward and backward decide
+separately. Inputs may be spikes or any numbers: only zeros are skipped, so results equal those of the dense product
+except for the order of the sums. If the inputs are spikes, only their bits are saved for backward. The density of the
+output gradient is measured too: if a compact surrogate left most of it zero, the gradients of input and weight are
+event-driven by its nonzero numbers.
 """
 
 import math
@@ -21,15 +22,15 @@ from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import crossover, dense
 
-SAMPLE = 2048  # numbers looked at to tell dense input, at no cost
-SMALL = 1 << 16  # inputs below which the dense product is done before events are counted
+SAMPLE = 2048  # numbers in the sample that shows whether an input is dense
+SMALL = 1 << 16  # inputs below which the dense product is computed without counting events
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # rows listed at once
-WORTH = 1 << 18  # inputs that threads share
-UNPACKED = 2048  # rows of bits that become numbers at once
+WORTH = 1 << 18  # inputs from which several threads share the work
+UNPACKED = 2048  # rows of bits that are unpacked at once
 
 
 def serves(x: Tensor) -> bool:
-    """Whether the event-driven path may be taken for an input like this one."""
+    """Whether the event-driven path can be used for an input like this one."""
     return x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() >= SMALL
 
 
@@ -45,23 +46,23 @@ def far_from_sparse(x: Tensor) -> bool:
 
 
 def density(x: Tensor) -> float:
-    """The share of x that is not zero; that of dense input is told from a sample."""
+    """The share of x that is not zero; for dense input it is estimated from a sample."""
     return 1.0 if far_from_sparse(x) else spikes_bits.packed(x.reshape(-1, x.shape[-1])).events / max(1, x.numel())
 
 
 def bits_of(x: Tensor) -> Tensor | None:
-    """The bits [M, words] of x [*, K] if it holds spikes, and nothing else."""
+    """Return the bits [M, words] of x [*, K] if x contains only spikes; otherwise None."""
     if not serves(x) or far_from_sparse(x):
         return None
     seen = _sample(x)
-    if not torch.equal(seen, seen.square()):  # graded
+    if not torch.equal(seen, seen.square()):  # graded spikes
         return None
     bits, _, spikes = spikes_bits.packed(x.detach().reshape(-1, x.shape[-1]))
     return bits if spikes else None
 
 
 def explain(x: Tensor, width: int) -> str:
-    """How a layer of so many outputs multiplies inputs like x, and why."""
+    """Describe how a layer with `width` outputs multiplies inputs like x, and why."""
     if not serves(x):
         return f"dense: events are for float32 on the CPU and {SMALL:,} inputs or more"
     share, columns = density(x), x.shape[-1]
@@ -77,28 +78,31 @@ def explain(x: Tensor, width: int) -> str:
 
 
 def few(share: float, columns: int, width: int) -> bool:
-    """Whether a share of events among so many inputs is so small that a product with so many outputs goes by them."""
+    """Whether so few of the inputs are not zero that the event-driven product is faster, for `columns` inputs and
+    `width` outputs.
+    """
     return share < crossover.MOST and share <= crossover.crossover("linear", columns, width)
 
 
 def few_of_gradient(share: float, columns: int, width: int) -> bool:
-    """The same for the gradient of the weight."""
+    """The same decision for the gradient of the weight."""
     return share < crossover.MOST and share <= crossover.crossover("linear weight", columns, width)
 
 
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, bits: Tensor | None = None, events: bool = True, rows: int = 0
 ) -> Tensor:
-    """x [*, K], weight [N, K], bias [N] -> x weight^T + bias [*, N], by events where they are few.
+    """x [*, K], weight [N, K], bias [N] -> x weight^T + bias [*, N], event-driven if events are few.
 
-    bits: those of x if they are known, and are all that is kept of it. events: whether they may be looked at. rows: how
-    many rows are multiplied at once (0: all), since torch's product rounds other numbers of rows in other ways.
+    bits: those of x if they are known; then only they are saved for backward. events: whether the event-driven path is
+    allowed. rows: how many rows are multiplied at once (0: all), since the rounding of torch's product depends on this
+    number.
     """
     return _Linear.apply(x, bits, weight, bias, events, rows)
 
 
 class _Linear(Function):
-    """Keeps the bits of x, or x."""
+    """The linear map for autograd; it saves the bits of x, or x."""
 
     @staticmethod
     def forward(
@@ -123,7 +127,7 @@ class _Linear(Function):
             return (None,) * 6
         columns, rows = weight.shape[1], g.reshape(-1, weight.shape[0]).contiguous()
         given = given.reshape(-1, given.shape[-1]).contiguous()
-        amount = share(rows, weight.shape[0]) if ctx.events else 1.0  # behind a compact surrogate most are zero
+        amount = share(rows, weight.shape[0]) if ctx.events else 1.0  # behind a compact surrogate most of g is zero
         g_x = None
         if inward:
             g_x = empty(ctx.shape, g.dtype)
@@ -135,10 +139,11 @@ class _Linear(Function):
 def multiplier(
     x: Tensor, columns: int, weight: Tensor, bias: Tensor | None = None, known: float | None = None
 ) -> Callable[[Tensor, Tensor], None]:
-    """What puts x weight^T + bias of rows of x, numbers [M, columns] or bits, into memory [M, N].
+    """Return a function that computes x weight^T + bias for rows of x (numbers [M, columns] or bits) and writes it to
+    an array [M, N].
 
-    By events, if few of the whole x are any (known: their share, if it is), else by torch's product. Valid until this
-    thread makes the next one.
+    It is event-driven if few numbers of the whole x are not zero (known: their share, if it is known); otherwise it
+    uses torch's product. It is valid until this thread creates the next one.
     """
     if few(share(x, columns) if known is None else known, columns, weight.shape[0]) and finite(weight):
         packed = panels(weight, slim(weight.shape[0]))
@@ -153,12 +158,14 @@ def multiplier(
 
 
 def finite(weight: Tensor) -> bool:
-    """Whether no weight is NaN or infinite: events would pass over one whose input is zero, and a product does not."""
+    """Whether no weight is NaN or infinite: the event-driven product would skip such a weight if its input is zero, the
+    dense product would not.
+    """
     return math.isfinite(weight.sum().item())
 
 
 def _numbers(rows: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-    """Rows as numbers [M, columns]: of bits there are never more than UNPACKED rows at a time."""
+    """Yield rows as numbers [M, columns]; if they are bits, at most UNPACKED rows at a time."""
     step = UNPACKED if rows.dtype == torch.int64 else max(1, rows.shape[0])
     for lo in range(0, max(1, rows.shape[0]), step):
         of = slice(lo, lo + step)
@@ -166,23 +173,24 @@ def _numbers(rows: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[s
 
 
 def share(x: Tensor, columns: int) -> float:
-    """The share of events among numbers [M, columns], or bits [M, words] of so many columns."""
+    """The share of events among numbers [M, columns], or among bits [M, words] of `columns` columns."""
     if x.dtype == torch.int64:
         return spikes_bits.count(x) / max(1, len(x) * columns)
     return density(x) if serves(x) else 1.0
 
 
 def slim(width: int) -> bool:
-    """Whether so many outputs make one panel that is not full."""
+    """Whether `width` outputs make only one panel that is not full."""
     from ranvier.spikes import product_kernels
 
     return width < product_kernels.SLIM
 
 
 def panels(weight: Tensor, slim: bool = False, name: str = "panels") -> Tensor:
-    """A weight [N, K] as the kernels want it: LANES, or SLIM, of its outputs side by side [N / lanes * K, lanes].
+    """Return a weight [N, K] in the layout of the kernels: LANES (or SLIM) of its outputs side by side, [N / lanes * K,
+    lanes].
 
-    Scratch of this thread: valid until the next call with the same name.
+    The result is scratch of this thread: it is valid until the next call with the same name.
     """
     from ranvier.spikes import product_kernels
 
@@ -193,12 +201,14 @@ def panels(weight: Tensor, slim: bool = False, name: str = "panels") -> Tensor:
 
 
 def rows(x: Tensor) -> np.ndarray:
-    """Numbers [M, K] or bits [M, words] as the kernels take them."""
+    """Return numbers [M, K] or bits [M, words] as the array that kernels read."""
     return spikes_bits.view(x) if x.dtype == torch.int64 else x.numpy()
 
 
 def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tensor) -> None:
-    """out [M, N] = base [M or 1, N] + x weight^T, by the events of x: numbers [M, K] or bits; weight in `panels`."""
+    """Compute out [M, N] = base [M or 1, N] + x weight^T, event-driven; x: numbers [M, K] or bits; panels: the weight
+    in the layout of `panels`.
+    """
     from ranvier.spikes import product_kernels
 
     given = rows(x), columns, panels.numpy(), array(base.contiguous()), int(base.shape[0] != 1), out.numpy()
@@ -212,28 +222,28 @@ def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tenso
 
 
 def tile_scratch(tile: int, columns: int) -> tuple[np.ndarray, ...]:
-    """What a tile of rows needs: listed, amounts, ends, edge."""
+    """Return the scratch arrays for a tile of rows: listed, amounts, ends, edge."""
     return *lists("listed", tile, columns), scratch("ends", (tile,), torch.int32).numpy(), edge()
 
 
 def edge() -> np.ndarray:
-    """Room for the last panel's part of four rows."""
+    """Return the scratch array for four rows of the last panel."""
     from ranvier.spikes import product_kernels
 
     return scratch("edge", (4, product_kernels.LANES), torch.float32).numpy()
 
 
 def lists(name: str, tile: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the events of a tile are, and how much."""
+    """Return scratch arrays for the positions and the amounts of the events of a tile."""
     size = (tile * columns + 1,)
     return scratch(name, size, torch.int32).numpy(), scratch(name, size, torch.float32).numpy()
 
 
 class Gradient:
-    """The gradient g^T x [N, K] of a weight, of which rows of x, numbers [M, K] or bits, and of g [M, N] add up.
+    """The gradient g^T x [N, K] of a weight, summed up from parts: rows of x (numbers [M, K] or bits) and of g [M, N].
 
-    Rows may go by the events of x, by those of g, or by torch's product, as their shares of events, `of_x` and `of_g`,
-    make quicker. A thread makes those of one name one after the other.
+    The products are driven by the events of x, or by those of g, or they are torch's; `of_x` and `of_g`, the shares of
+    events, decide which is faster. A thread may compute only one gradient of each name at a time.
     """
 
     def __init__(self, width: int, columns: int, of_x: float, of_g: float = 1.0, name: str = "sums"):
@@ -262,7 +272,7 @@ class Gradient:
             self.sum += more
 
     def total(self) -> Tensor:
-        """[N, K]."""
+        """Return the sum of all parts, [N, K]."""
         assert self.sum is not None, "nothing was added"
         if not (self.by_x or self.by_g):
             return self.sum
@@ -274,7 +284,7 @@ class Gradient:
 
 
 def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int, name: str) -> Tensor:
-    """The panels of g^T x by the events of x, numbers [M, K] or bits, added to those there are."""
+    """Add g^T x, driven by the events of x (numbers [M, K] or bits), to the panels `sums`, or to new ones."""
     from ranvier.spikes import product_kernels
 
     width = g.shape[1]
@@ -292,13 +302,13 @@ def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int, name: s
         by_column = lists("sorted", tile, columns)
         kernel(lo, hi, *given, packed, start, *by_column, *by_row)
 
-    part = -(-width // side // torch.get_num_threads()) * side  # each thread its own columns of the result
+    part = -(-width // side // torch.get_num_threads()) * side  # each thread has its own columns of the result
     spread(work, width, max(side, part), len(x) * columns > WORTH)
     return sums
 
 
 def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
-    """g^T x [N, K] by the events of x, numbers [M, K] or bits of so many columns, and g [M, N]."""
+    """g^T x [N, K], driven by the events of x (numbers [M, K] or bits of `columns` columns), and g [M, N]."""
     found = Gradient(g.shape[1], x.shape[1] if columns is None else columns, 1.0)
     found.by_x = True
     found.add(x, g)
@@ -306,9 +316,10 @@ def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
 
 
 def gradient(x: Tensor, g: Tensor, columns: int, of_g: float = 1.0) -> Tensor:
-    """g^T x [N, K], by the events of x, numbers or bits, where they are few, or by those of g, whose share is of_g.
+    """Compute g^T x [N, K] for x, numbers or bits: driven by the events of x if they are few, or by those of g, whose
+    share is of_g.
 
-    Elsewhere than on the CPU x are numbers, and the product is torch's.
+    On other devices than the CPU, x must be numbers, and the product is torch's.
     """
     if g.device.type != "cpu":
         return g.t() @ x

@@ -1,4 +1,6 @@
-"""Linear maps and convolutions of spikes on a GPU: torch's own, but of the spikes only bits are kept for backward."""
+"""Linear maps and convolutions of spikes on a GPU: torch computes them, but only the bits of the spikes are saved for
+backward.
+"""
 
 from typing import Any
 
@@ -16,7 +18,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, where: tuple) -> Tensor:
-    """The convolution of spikes x [N, C, H, W]; where: stride, padding, dilation (two numbers each) and groups."""
+    """Return the convolution of spikes x [N, C, H, W]; where: stride, padding, dilation (two numbers each) and
+    groups.
+    """
     return _Convolution.apply(x, weight, bias, where)
 
 

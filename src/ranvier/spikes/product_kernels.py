@@ -1,15 +1,15 @@
 """Products with a matrix that is mostly zero: add up only the rows that an event selects.
 
-A tile of rows is listed once (which columns are not zero), then every row of the result is the sum of the listed rows
-of the other factor, LANES columns at a time: the running sums stay in registers, and the other factor comes from
-*panels*, LANES of its columns packed side by side, one of which fits the second cache. Spikes are listed from their
-bits, which the pass that counts them has packed, 64 a word.
+The events of a tile of rows (the columns that are not zero) are listed once. Then every row of the result is the sum of
+the listed rows of the other factor, LANES columns at a time. The running sums stay in registers. The other factor is
+read from *panels*: LANES of its columns packed side by side, so that one panel fits the L2 cache. Spikes are listed
+from their bits, which were packed, 64 in a word, in the pass that counts them.
 
-Traffic per row: its K inputs once (or K bits), and N numbers of a panel per event instead of per input. A row from the
-second cache comes at a quarter to a half of the multipliers' rate: the crossover lies near a density of 0.3.
+Traffic per row: K inputs (or K bits) once, and N numbers of a panel per event instead of per input. A row is read from
+the L2 cache at a quarter to a half of the speed of the multipliers, so the crossover is near a density of 0.3.
 
-A factor of fewer than SLIM columns is one panel of SLIM, which fits the first cache: nothing is sorted there. Of a last
-panel that is at most half full only the HALF is read.
+A factor with fewer than SLIM columns is one panel of SLIM columns, which fits the L1 cache: its events are not sorted.
+If at most half of the last panel is filled, only its first HALF columns are read.
 """
 
 import numpy as np
@@ -20,17 +20,16 @@ from numba.extending import overload
 from ranvier.spikes.vector import LANES, first, fma, load, nonzero64, splat, store, zeros
 
 kernel = njit(nogil=True, error_model="numpy", cache=True)
-inner = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)  # called a few times per row, or more
+inner = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)  # called at least a few times per row
 ONE = np.uint64(1)
 HALF, QUARTER, SLIM = LANES // 2, LANES // 4, 32
-LINE = 16  # numbers of a cache line
+LINE = 16  # numbers in a cache line
 
 
 def list_events(x, m, columns, left, listed, amounts, n):
-    """Append the columns of row m that are not zero to listed[n:], and what stands there to amounts[n:]; the new n.
+    """Append the columns of row m that are not zero to listed[n:], and their values to amounts[n:]; return the new n.
 
-    x [M, K] holds numbers, or [M, words] bits (64 a word): then what stands there is 1. Columns are listed from `left`
-    on.
+    x [M, K] are numbers, or [M, words] bits (64 in a word) with value 1. Listed columns count from `left`.
     """
     raise NotImplementedError("runs in kernels only")
 
@@ -43,7 +42,7 @@ def _of_its_kind(x, m, columns, left, listed, amounts, n):
 def _list_numbers(x, m, columns, left, listed, amounts, n):
     for k in range(0, columns, 64):
         rest = columns - k
-        if m * columns + k + 64 <= x.size:  # the last word of a row looks into the next one, if there is one
+        if m * columns + k + 64 <= x.size:  # the 64 bits may reach into the next word, if there is one
             word = nonzero64(x, m, k)
             if rest < 64:
                 word &= (ONE << np.uint64(rest)) - ONE
@@ -75,7 +74,7 @@ def _list_bits(x, m, columns, left, listed, amounts, n):
 
 @kernel
 def pack_columns(matrix, panels):
-    """Panels of the rows of a weight [N, K], as a layer keeps it: panels[c K + k, i] = matrix[c lanes + i, k]."""
+    """Write the panels of a weight [N, K] in the layout of a layer: panels[c K + k, i] = matrix[c lanes + i, k]."""
     rows, columns = matrix.shape
     lanes, whole = panels.shape[1], columns // LINE * LINE
     for left in range(0, rows, lanes):
@@ -93,7 +92,7 @@ def pack_columns(matrix, panels):
 
 @kernel
 def unpack_columns(panels, at, left, out):
-    """The panel that begins at row `at`, back in the rows of a matrix: out[left + i, k] = panels[at + k, i]."""
+    """Copy the panel that begins at row `at` back to the rows of a matrix: out[left + i, k] = panels[at + k, i]."""
     rows, columns = out.shape
     wide, whole = min(panels.shape[1], rows - left), columns // LINE * LINE
     for near in range(0, whole, LINE):
@@ -107,7 +106,7 @@ def unpack_columns(panels, at, left, out):
 
 @kernel
 def list_tile(a, b, x, columns, listed, amounts, ends):
-    """The events of the rows a..b, row after row: those of row m end at ends[m - a]; how many there are."""
+    """List the events of the rows a..b, row after row; those of row m end at ends[m - a]. Return their number."""
     n = 0
     for m in range(a, b):
         n = list_events(x, m, columns, 0, listed, amounts, n)
@@ -117,7 +116,9 @@ def list_tile(a, b, x, columns, listed, amounts, ends):
 
 @inner
 def sum_row(m, left, at, begin, end, panels, base, stride, out, listed, amounts, edge):
-    """out[m, left:] = base[m, left:] + the sum of the rows of a panel, which begins at `at`, listed in begin..end."""
+    """Compute out[m, left:] = base[m, left:] + the sum of those rows of the panel at row `at` that are listed in
+    begin..end.
+    """
     wide = out.shape[1] - left
     if wide >= LANES:
         store(out, m, left, _sum(load(LANES, base, m * stride, left), at, begin, end, panels, listed, amounts))
@@ -150,7 +151,7 @@ def _sum_half(total, at, begin, end, panels, listed, amounts):
 
 @kernel
 def sum_tile(a, b, columns, panels, base, stride, out, listed, amounts, ends, edge):
-    """out[m] = base[m] + the sum of the panels' rows that are listed for m, for m in a..b."""
+    """Compute out[m] = base[m] + the sum of the panel rows that are listed for m, for m in a..b."""
     for left in range(0, out.shape[1], LANES):
         begin = 0
         for m in range(a, b):
@@ -161,7 +162,9 @@ def sum_tile(a, b, columns, panels, base, stride, out, listed, amounts, ends, ed
 
 @kernel
 def multiply_tile(a, b, x, columns, panels, base, stride, out, edge):
-    """out[m] = base[m] + x[m] weight, m in a..b, whatever is zero: four rows by a quarter panel stay in registers."""
+    """Compute out[m] = base[m] + x[m] weight for m in a..b, zeros included; four rows by a quarter of a panel stay in
+    registers.
+    """
     width = out.shape[1]
     for left in range(0, width, LANES):
         at, wide = left // LANES * columns, min(LANES, width - left)
@@ -186,7 +189,8 @@ def multiply_tile(a, b, x, columns, panels, base, stride, out, edge):
 
 @kernel
 def forward(lo, hi, x, columns, panels, base, stride, out, listed, amounts, ends, edge):
-    """out[m] = base[m] + x[m] weight, m in lo..hi: x [M, K] numbers or bits, panels of the weight [K, N], out [M, N].
+    """Compute out[m] = base[m] + x[m] weight for m in lo..hi: x [M, K] numbers or bits, panels of the weight [K, N],
+    out [M, N].
 
     base [M, N], or [1, N] with stride 0. Scratch: listed, amounts [tile * K + 1]; ends [tile]; edge [4, LANES].
     """
@@ -198,7 +202,7 @@ def forward(lo, hi, x, columns, panels, base, stride, out, listed, amounts, ends
 
 @kernel
 def forward_slim(lo, hi, x, columns, panel, base, stride, out, listed, amounts, ends, edge):
-    """`forward` for one panel [K, SLIM] that is not full."""
+    """Do what `forward` does for one panel [K, SLIM] that is not full."""
     for a in range(lo, hi, ends.shape[0]):
         b = min(a + ends.shape[0], hi)
         list_tile(a, b, x, columns, listed, amounts, ends)
@@ -215,8 +219,9 @@ def forward_slim(lo, hi, x, columns, panel, base, stride, out, listed, amounts, 
 
 @kernel
 def by_column(rows, columns, start, index, values, listed, amounts, ends):
-    """The events listed for so many rows, sorted by column: those of column k end at start[k] of index (the row) and
-    values."""
+    """Sort the listed events of `rows` rows by column: those of column k end at start[k] of index (their row) and
+    values.
+    """
     start[:] = 0
     for j in range(ends[rows - 1]):
         start[listed[j] + 1] += 1
@@ -234,8 +239,9 @@ def by_column(rows, columns, start, index, values, listed, amounts, ends):
 
 @inner
 def add_to(totals, k, packed, shift, wide, begin, end, index, values):
-    """totals[k] += the rows of packed that index lists in begin..end, so many rows further on, times values; of both
-    only the first `wide` numbers count."""
+    """Add to totals[k] the sum of rows of packed times values: index lists these rows in begin..end, and `shift` is
+    added to each. Only the first `wide` numbers of a row count.
+    """
     if wide > HALF:
         total = load(LANES, totals, k, 0)
         for j in range(begin, end):
@@ -250,11 +256,12 @@ def add_to(totals, k, packed, shift, wide, begin, end, index, values):
 
 @kernel
 def add_gradient(lo, hi, x, columns, g, totals, packed, start, index, values, listed, amounts, ends):
-    """totals += the panels of x^T g for the columns lo..hi of g, lo a multiple of LANES: x as in `forward`, g [M, N].
+    """Add to totals the panels of x^T g for the columns lo..hi of g, where lo is a multiple of LANES: x as in
+    `forward`, g [M, N].
 
-    Rows are taken in tiles: their events are sorted by column, so that a row of the result is summed in one go.
-    totals [panels * K, LANES]. Scratch: packed [tile, LANES]; start [K + 1]; index, values, listed, amounts
-    [tile * K + 1]; ends [tile].
+    Rows are processed in tiles: their events are sorted by column, so that each row of the result is summed at once.
+    totals [panels * K, LANES]. Scratch: packed [tile, LANES]; start [K + 1]; index, values, listed, amounts [tile * K +
+    1]; ends [tile].
     """
     tile = ends.shape[0]
     for a in range(0, g.shape[0], tile):
@@ -275,7 +282,7 @@ def add_gradient(lo, hi, x, columns, g, totals, packed, start, index, values, li
 
 @kernel
 def add_gradient_slim(lo, hi, x, columns, g, totals, packed, start, index, values, listed, amounts, ends):
-    """`add_gradient` for one panel [K, SLIM] that is not full: lo is 0, hi its width."""
+    """Do what `add_gradient` does for one panel [K, SLIM] that is not full: lo is 0, hi its width."""
     tile = ends.shape[0]
     for a in range(0, g.shape[0], tile):
         b = min(a + tile, g.shape[0])
@@ -292,7 +299,7 @@ def add_gradient_slim(lo, hi, x, columns, g, totals, packed, start, index, value
 
 @kernel
 def unpack_panels(panels, out):
-    """All panels, back in the rows of a matrix [N, K]."""
+    """Copy all panels back to the rows of a matrix [N, K]."""
     rows, columns = out.shape
     for left in range(0, rows, panels.shape[1]):
         unpack_columns(panels, left // panels.shape[1] * columns, left, out)

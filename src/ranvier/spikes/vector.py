@@ -1,4 +1,5 @@
-"""Vectors of float32 inside Numba kernels: values that LLVM keeps in registers, however wide the machine's are.
+"""Vectors of float32 inside Numba kernels: values that LLVM keeps in registers, whatever the width of the machine's
+registers.
 
     total = zeros(LANES)                                    LANES numbers, none of them in memory
     total = fma(splat(LANES, a), load(LANES, A, i, j), total)     a * A[i, j:j+LANES] + total
@@ -6,8 +7,9 @@
     word = nonzero64(A, i, j)                               64 numbers -> the 64 bits of which are not zero
     first(word), count(word)                                its lowest set bit, and how many are set
 
-Arrays are C-contiguous with two axes; nothing is checked: kernels stay within their arrays by their own loops. A loop
-that Numba vectorises by itself keeps its sums in memory; sums over rows chosen by an index need them in registers.
+Arrays are C-contiguous with two axes. Bounds are not checked: the loops of the kernels must stay within their arrays.
+These vectors exist because a loop that Numba vectorises by itself keeps its sums in memory, but sums over rows chosen
+by an index must stay in registers to be fast.
 """
 
 from typing import Any
@@ -21,7 +23,7 @@ FLOAT, WORD = ir.FloatType(), ir.IntType(64)
 
 
 def _lanes() -> int:
-    """Lanes for which eight registers hold the running sums: as many as hide the latency of an addition."""
+    """Number of lanes for which eight registers store the running sums: enough to hide the latency of an addition."""
     named = config.CPU_NAME  # type: ignore[attr-defined]  # NUMBA_CPU_NAME, to compile for another machine
     wide = not named and llvm.get_host_cpu_features().get("avx512f", False)
     return 128 if wide else 64
@@ -31,7 +33,7 @@ LANES = _lanes()
 
 
 class Vector(types.Type):
-    """Numba's type of a vector of so many float32."""
+    """Numba's type of a vector of `lanes` float32 numbers."""
 
     def __init__(self, lanes: int):
         self.lanes = lanes
@@ -45,7 +47,7 @@ class VectorModel(models.PrimitiveModel):
 
 
 def _place(context: Any, build: Any, kind: Any, given: tuple, to: Any) -> Any:
-    """The address of array[row, column], as that of a value of type `to`."""
+    """Return the address of array[row, column], as the address of a value of type `to`."""
     array, row, column = given[:3]
     array = context.make_array(kind)(context, build, value=array)
     width = cgutils.unpack_tuple(build, array.shape)[1]
@@ -81,7 +83,7 @@ def store(typing: Any, array: Any, row: Any, column: Any, value: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def splat(typing: Any, lanes: Any, number: Any) -> Any:
-    """The same number in every lane."""
+    """Put the same number in every lane."""
     vector = Vector(lanes.literal_value)
 
     def code(context: Any, build: Any, signature: Any, given: tuple) -> Any:
