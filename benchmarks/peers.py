@@ -19,6 +19,7 @@ PEERS: dict[str, list[str]] = {
     "rockpool": ["--no-deps", "rockpool"],
     "bindsnet": ["--no-deps", "bindsnet", "scipy"],
     "pytorch_spiking": ["--no-deps", "pytorch-spiking"],
+    "pysnn": ["--no-deps", "pysnn"],
     "spyx": ["spyx"],  # on JAX: it brings all it needs
     "jaxpike": ["jaxpike"],  # the same
 }

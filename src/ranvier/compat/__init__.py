@@ -8,6 +8,7 @@ import types
 PACKAGES = {
     "spikingjelly": "spikingjelly",
     "hxtorch": "hxtorch",
+    "dlens_vx_v3": "dlens_vx_v3",
     "pytorch_spiking": "pytorch_spiking",
     "spyx": "spyx",
     "pysnn": "pysnn",

@@ -153,6 +153,15 @@ def test_eventprop_with_the_shipped_adjoint(dtype):
     close(y.grad, case["grad_when_only_membrane_and_current_have_upstream"], dtype)
 
 
+def test_eventprop_and_superspike_are_autograd_functions_of_a_single_step_too():
+    assert all(issubclass(f, torch.autograd.Function) for f in (F.SuperSpike, F.EventPropLIFFunction))
+    x = torch.rand(2, 1, 2, 3, requires_grad=True)
+    z, v, i = F.EventPropLIFFunction.apply(x, 0.0, 0.0, 1.0, 6e-6, 6e-6)
+    assert z.shape == v.shape == i.shape == (1, 2, 3) and not z.any()
+    z.sum().backward()
+    assert not x.grad.any()
+
+
 def test_eventprop_hands_hardware_records_on():
     x = torch.rand(2, 9, 1, 3, requires_grad=True)
     hw = SimpleNamespace(spikes=(torch.rand(9, 1, 3) > 0.5).float(), voltage=SimpleNamespace(cadc=torch.rand(9, 1, 3)))

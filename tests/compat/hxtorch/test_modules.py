@@ -145,6 +145,7 @@ def test_d12_inputs_of_other_batches_are_refused():
 def test_handles():
     with pytest.raises(ValueError, match="ambiguous"):
         hx.Handle("a", b=1)
+    assert isinstance(hx.Handle("tensor"), hx.TensorHandle) and isinstance(hx.LIFObservables(), hx.Handle)
     a, b = hx.Handle(y=torch.ones(2), x=None), hx.Handle("x", "y")
     assert type(a) is type(b) and not b.holds("y")
     b.clone(a)
@@ -178,6 +179,8 @@ def test_post_process():
     raw = hx.HardwareObservables(spikes=torch.zeros(4, 1, 1), cadc=torch.tensor([80.0, 82, 84, 90]).reshape(4, 1, 1))
     done = lif.post_process(raw, None)
     assert done.voltage.cadc.flatten().tolist() == [1.0, 2.0, 5.0, 5.0] and done.spikes is raw.spikes
+    whole = lif.post_process(hx.HardwareObservables(spikes=torch.ones(4, 1, 1, dtype=torch.bool)), None)
+    assert whole.spikes.dtype == torch.get_default_dtype()  # as the model's
     lif.cadc_time_shift, lif.shift_cadc_to_first = -1, True
     assert lif.post_process(raw, 3e-6).voltage.cadc.flatten().tolist() == [0.0, 0.0, 1.0, 2.0]
 

@@ -1,6 +1,6 @@
 """hxtorch.spiking's names, as far as they run without the vendor's software."""
 
-from ranvier.compat.hxtorch.spiking import functional, transforms
+from ranvier.compat.hxtorch.spiking import datasets, functional, modules, morphology, observables, transforms, utils
 from ranvier.compat.hxtorch.spiking.experiment import Experiment, HXModule, HXModuleWrapper, run
 from ranvier.compat.hxtorch.spiking.handle import (
     AnalogObservable,
@@ -53,7 +53,12 @@ __all__ = [
     "Synapse",
     "SynapseHandle",
     "TensorHandle",
+    "datasets",
     "functional",
+    "modules",
+    "morphology",
+    "observables",
     "run",
     "transforms",
+    "utils",
 ]

@@ -1,17 +1,39 @@
 """Handles: named places for tensors that a run fills."""
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 
-class _Handle:
-    """Fields by name; `holds(name)` tells whether one is filled. Always true, even when empty."""
+class _Kinds(type):
+    """`Handle(...)` makes an instance of the class that has just these fields; there is one for each set of names."""
 
+    def __call__(cls, *values: Any, **fields: Any) -> Any:
+        if cls is not Handle:
+            return super().__call__(*values, **fields)
+        if values and fields and set(values) != set(fields):
+            raise ValueError(f"Handle: ambiguous, names {sorted(values)} and fields {sorted(fields)} differ")
+        names = tuple(sorted({*values, *fields}))
+        kind = Handle.kinds.get(names) or type("Handle", (Handle,), {"_fields": names})
+        return kind(**fields)
+
+
+class Handle(metaclass=_Kinds):
+    """Fields by name, sorted: filled, `Handle(a=x)`, or empty, `Handle("a", "b")`. Always true, even when empty.
+
+    >>> from ranvier.compat.hxtorch import spiking as hx
+    >>> handle = hx.Handle("spikes", "current")
+    >>> isinstance(handle, hx.Handle), handle.holds("spikes")
+    (True, False)
+    """
+
+    kinds: ClassVar[dict[tuple[str, ...], Any]] = {}
     _fields: tuple[str, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        Handle.kinds.setdefault(cls._fields, cls)
 
     def __init__(self, *values: Any, **given: Any):
         if unknown := given.keys() - set(self._fields):
@@ -25,7 +47,7 @@ class _Handle:
         """Whether the field is there and filled."""
         return getattr(self, name, None) is not None
 
-    def clone(self, other: "_Handle") -> None:
+    def clone(self, other: "Handle") -> None:
         """Take over another handle's fields, which must have the same names."""
         if self._fields != other._fields:
             raise ValueError(f"clone: fields differ, {list(self._fields)} and {list(other._fields)}")
@@ -36,7 +58,7 @@ class _Handle:
         return True
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Handle) or self._fields != other._fields:
+        if not isinstance(other, Handle) or self._fields != other._fields:
             return False
         return all(_same(getattr(self, n), getattr(other, n)) for n in self._fields)
 
@@ -50,37 +72,25 @@ def _same(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a is b or a == b
 
 
-@cache
-def _kind(fields: tuple[str, ...]) -> type[_Handle]:
-    return type("Handle", (_Handle,), {"_fields": fields})
-
-
-def Handle(*names: str, **fields: Any) -> Any:
-    """A handle with these fields (sorted by name): filled, `Handle(a=x)`, or empty, `Handle("a", "b")`."""
-    if names and fields and set(names) != set(fields):
-        raise ValueError(f"Handle: ambiguous, names {sorted(names)} and fields {sorted(fields)} differ")
-    return _kind(tuple(sorted({*names, *fields})))(**fields)
-
-
-class TensorHandle(_Handle):
+class TensorHandle(Handle):
     """tensor."""
 
     _fields = ("tensor",)
 
 
-class SynapseHandle(_Handle):
+class SynapseHandle(Handle):
     """graded_spikes."""
 
     _fields = ("graded_spikes",)
 
 
-class LIObservables(_Handle):
+class LIObservables(Handle):
     """current, membrane_cadc, membrane_madc."""
 
     _fields = ("current", "membrane_cadc", "membrane_madc")
 
 
-class LIFObservables(_Handle):
+class LIFObservables(Handle):
     """current, membrane_cadc, membrane_madc, spikes. Fill it by name."""
 
     _fields = ("current", "membrane_cadc", "membrane_madc", "spikes")

@@ -121,6 +121,8 @@ class AELIF(HXModule):
             return record.to_dense(runtime, self.experiment.dt, self.interpolation)
 
         spikes, cadc = dense(hw_spikes.spikes), dense(hw_spikes.cadc)
+        if spikes is not None and not spikes.is_floating_point():
+            spikes = spikes.to(torch.get_default_dtype())  # as the model's spikes
         if cadc is not None:
             cadc = post_process(
                 cadc[:rows] if rows else cadc, shift=self.cadc_time_shift, offset=self.trace_offset,
@@ -157,7 +159,7 @@ class EventPropLIF(LIF):
         names = ("leak", "reset", "threshold", "tau_syn", "tau_mem")
         constants: list[Any] = [getattr(self, n).model_value for n in names]
         given = (inputs[0].graded_spikes, *constants)
-        z, v, i = F.EventPropLIFFunction.apply(*given, hw_data=hw_data, dt=self.experiment.dt)
+        z, v, i = F.EventPropLIFFunction.apply(*given, hw_data, self.experiment.dt)
         return LIFObservables(spikes=z, membrane_cadc=v, current=i)
 
 

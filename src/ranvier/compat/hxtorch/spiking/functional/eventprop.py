@@ -27,7 +27,7 @@ class EventPropSynapseFunction(torch.autograd.Function):
         return to_spikes @ weight, to_weights.flatten(0, 1).T @ spikes.flatten(0, 1), None
 
 
-class EventPropLIFFunction:
+class EventPropLIFFunction(torch.autograd.Function):
     """`EventPropLIFFunction.apply(input, leak, reset, threshold, tau_syn, tau_mem, hw_data=None, dt=1e-6)`.
 
     input [2, T, B, N] of `EventPropSynapseFunction` -> (spikes, membrane, current), row 0 the state before any input.
@@ -35,16 +35,10 @@ class EventPropLIFFunction:
     """
 
     @staticmethod
-    def apply(
-        input: Tensor,
-        leak: Any,
-        reset: Any,
-        threshold: Any,
-        tau_syn: Any,
-        tau_mem: Any,
-        hw_data: Any = None,
-        dt: float = 1e-6,
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def forward(  # type: ignore[override]
+        ctx: Any, input: Tensor, leak: Any, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any,
+        hw_data: Any = None, dt: float = 1e-6,
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
         if input.dim() != 4 or input.shape[0] != 2:
             raise ValueError(
                 f"input must be [2, T, B, N] as EventPropSynapseFunction gives it, got {tuple(input.shape)}"
@@ -54,7 +48,11 @@ class EventPropLIFFunction:
         recorded = None
         if hw_data is not None:
             recorded = getattr(hw_data, "spikes", None), getattr(getattr(hw_data, "voltage", None), "cadc", None)
-        return GridEventProp.apply(input, params, dt, recorded)  # type: ignore[return-value]
+        return GridEventProp.forward(ctx, input, params, dt, recorded)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+        return GridEventProp.backward(ctx, *grads)[0], *[None] * 7
 
 
 EventPropNeuronFunction = EventPropLIFFunction

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ranvier import surrogate
@@ -26,10 +27,18 @@ def superspike_func(input: Tensor, alpha: float | Tensor) -> Tensor:
     return threshold(input, "superspike", alpha)
 
 
-class SuperSpike:
-    """`SuperSpike.apply(x, alpha)`: 1 where x > 0; derivative 1 / (alpha |x| + 1)^2."""
+class SuperSpike(torch.autograd.Function):
+    """`SuperSpike.apply(x, alpha)`: 1 where x > 0; derivative 1 / (alpha |x| + 1)^2, none for alpha."""
 
-    apply = staticmethod(superspike_func)
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, alpha: float | Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(input)
+        ctx.alpha = alpha
+        return threshold(input, "superspike", alpha)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * slope("superspike", ctx.alpha)(ctx.saved_tensors[0]), None
 
 
 class Unterjubel:

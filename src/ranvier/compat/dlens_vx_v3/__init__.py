@@ -1,0 +1,5 @@
+"""Coordinates on a BrainScaleS-2 chip, by the names that programs for hxtorch import."""
+
+from ranvier.compat.dlens_vx_v3 import halco
+
+__all__ = ["halco"]

@@ -1,0 +1,34 @@
+"""halco's coordinates of neurons. No chip is here: they are kept, compared and not used."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class NeuronRowOnDLS:
+    """A row of neuron circuits, 0 or 1."""
+
+    value: int = 0
+
+
+@dataclass(frozen=True)
+class NeuronColumnOnDLS:
+    """A column of neuron circuits, 0 to 255."""
+
+    value: int = 0
+
+
+@dataclass(frozen=True)
+class AtomicNeuronOnDLS:
+    """One circuit, by row and column."""
+
+    row: NeuronRowOnDLS
+    column: NeuronColumnOnDLS
+
+
+@dataclass(frozen=True)
+class LogicalNeuronOnDLS:
+    """A neuron's compartments and the circuit it begins at."""
+
+    compartments: Any
+    anchor: AtomicNeuronOnDLS

@@ -1,0 +1,7 @@
+"""hxtorch.spiking.functional.spike_source."""
+
+from ranvier.compat.hxtorch.spiking.functional.linear import input_neuron
+
+__all__ = [
+    "input_neuron",
+]

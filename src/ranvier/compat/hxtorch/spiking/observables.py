@@ -1,0 +1,8 @@
+"""hxtorch.spiking.observables."""
+
+from ranvier.compat.hxtorch.spiking.handle import AnalogObservable, HardwareObservables
+
+__all__ = [
+    "AnalogObservable",
+    "HardwareObservables",
+]
