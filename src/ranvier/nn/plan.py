@@ -40,6 +40,11 @@ class Stage:
         """The output alone, from the initial state."""
         return self.run(x)[0]
 
+    def several(self, x: Any) -> tuple[Tensor, int] | None:
+        """This stage and those behind it that can be run at once with it, and how many these are; None if there is no
+        quicker way for x than one stage after the other."""
+        return None
+
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         """As `Temporal.run`. The output is equal bit for bit whether or not states or records are asked for."""
         raise NotImplementedError

@@ -47,9 +47,14 @@ class Sequential(nn.Sequential):
 
     def forward(self, x: Any) -> Any:  # type: ignore[override]
         parts, at, constant = self._parts(x), 0, still(x)
+        alone, done = getattr(here, "book", None) is None and getattr(here, "watch", nullcontext) is nullcontext, 0
         for part in parts:
             layers = part.layers if isinstance(part, Stage) else (part,)
-            if isinstance(part, Stage) and part.serves(x) and not (constant and part.folds):
+            if done:  # with an earlier stage
+                done -= 1
+            elif isinstance(part, Stage) and alone and not constant and (found := part.several(x)):
+                x, done = found[0], found[1] - 1
+            elif isinstance(part, Stage) and part.serves(x) and not (constant and part.folds):
                 x, constant = _through(part, x, at), False
             else:
                 for k, layer in enumerate(layers):

@@ -11,11 +11,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ranvier.backends import choose
 from ranvier.nn.linear import Linear
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.plan import Stage, plain_neuron
 from ranvier.nn.recurrent import Recurrent
-from ranvier.spikes import bits, chunked, product
+from ranvier.spikes import bits, chunked, product, short
 from ranvier.spikes.chunk import Neurons, RecurrentNeurons
 from ranvier.spikes.chunked import Drive, Spikes
 
@@ -30,6 +31,9 @@ class LinearStage(Stage):
         self.recurrent = isinstance(temporal, Recurrent)
         self.neuron: Neuron = temporal.neuron if isinstance(temporal, Recurrent) else temporal
         self.events = type(linear) is Linear
+        first = [s.initial for s in self.neuron.states.values()]
+        plain = type(self.neuron).values is Neuron.values and not any(isinstance(v, str) for v in first)
+        self.initial = tuple(float(v) for v in first if not isinstance(v, str)) if plain else None
 
     @classmethod
     def begin(cls, layers: Sequence[nn.Module]) -> Self | None:
@@ -45,11 +49,13 @@ class LinearStage(Stage):
             return None
         return cls(linear, temporal)  # type: ignore[arg-type]
 
-    @property
-    def hands(self) -> bool:
-        """Whether the output is passed on as bits: it is spikes, and the next stage can take bits."""
+    def hands(self, numbers: int) -> bool:
+        """Whether an output of so many numbers is passed on as bits: it is spikes, not too few to look for events, and
+        the next stage can take bits."""
         after, weight = self.after, self.linear.weight
         if not isinstance(after, LinearStage) or not after.events or weight.dtype != torch.float32:
+            return False
+        if numbers < product.SMALL:
             return False
         return after.fits(weight.shape[0], weight.dtype) and self.neuron.bound(()).binary
 
@@ -71,15 +77,48 @@ class LinearStage(Stage):
         back = self.temporal.feedback.weight  # type: ignore[union-attr]
         return back.shape == (shape[0], shape[0]) and back.dtype == dtype == torch.float32
 
+    def several(self, x: Any) -> tuple[Tensor, int] | None:
+        if type(x) not in choose.PLAIN or x.dim() != 3 or x.dtype not in DTYPES:
+            return None
+        (steps, batch, width), pieces, stage = x.shape, [], self
+        if not short.fits(steps, batch, width):
+            return None
+        while isinstance(stage, LinearStage) and (piece := stage.piece(steps, batch, width, x.dtype)):
+            pieces.append(piece)
+            width, stage = piece.link.neurons, stage.after
+        return (short.run(x.contiguous(), pieces), len(pieces)) if pieces else None
+
+    def piece(self, steps: int, batch: int, width: int, dtype: torch.dtype) -> short.Piece | None:
+        """This stage for a short sequence; None if such an input is not short, or its tensors are not plain ones that
+        fit it."""
+        own, neuron = self.linear._parameters, self.neuron
+        weight, bias = own.get("weight"), own.get("bias")
+        if weight is None or not self.fits(width, dtype) or not short.fits(steps, batch, neurons := len(weight)):
+            return None
+        params: list[Tensor] = [neuron.value(k) for k in neuron.params]
+        wide = [p.numel() != 1 for p in params]
+        if self.initial is None or any(p.dim() > 1 or (w and len(p) != neurons) for p, w in zip(params, wide)):  # noqa: B905
+            return None
+        if self.recurrent:
+            params.append(self.temporal.feedback.weight)  # type: ignore[union-attr]
+            wide.append(True)
+        if not all(type(t) in choose.PLAIN and t.is_cpu for t in (weight, *params)):
+            return None
+        rule, size = neuron.bound(()), short.Size(steps, batch, neurons, dtype)
+        numbers = [neuron.settings[k] for k in rule.params[len(neuron.params) :] if k in neuron.settings]
+        numbers += neuron.surrogate.varying.values() if rule.numbers else ()
+        link = short.link(rule, size, tuple(wide), tuple(numbers), self.initial, self.recurrent)
+        return short.Piece(link, weight, bias, params)
+
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         """x [T, B, K], as numbers or as bits -> [T, B, N]."""
         linear = self.linear
-        if isinstance(x, Tensor) and isinstance(self.before, LinearStage) and self.before.hands:
+        if isinstance(x, Tensor) and isinstance(self.before, LinearStage) and self.before.hands(x.numel()):
             x = as_bits(x)  # the same kind of product, and so the same rounding, as when bits are passed on
         if names:
             u = chunked.drive(x, linear.weight, linear.bias, self.events)
             return self.temporal.run(u, state, names)
-        neuron, batch, width = self.neuron, as_numbers(x).shape[1], linear.weight.shape[0]
+        neuron, (steps, batch, _), width = self.neuron, as_numbers(x).shape, linear.weight.shape[0]
         like, inner = linear.weight.detach().new_zeros(1).expand(1, batch, width), state
         if isinstance(self.temporal, Recurrent):
             z, inner = self.temporal.begin(like, state)
@@ -88,7 +127,7 @@ class LinearStage(Stage):
         if isinstance(self.temporal, Recurrent):
             initial, learned = [*initial, z], [*learned, self.temporal.feedback.weight]
         kind = RecurrentNeurons if self.recurrent else Neurons
-        drive = Drive(neuron.bound(()), kind, self.events, self.hands)
+        drive = Drive(neuron.bound(()), kind, self.events, self.hands(steps * like.numel()))
         y, after = chunked.run(x, linear.weight, linear.bias, initial, learned, drive)
         return y, dict(zip((*begin, "z"), after, strict=False)), {}
 

@@ -18,7 +18,8 @@ from ranvier.spikes import crossover, product
 WORTH = 1 << 17  # numbers from which several threads share the batch
 
 
-def _loops() -> str:
+def loops() -> str:
+    """The text of the loops of recurrent layers, which ends the module of a rule."""
     return numba_backend.loops("ranvier.spikes", "feedback_cpu_kernels.py")
 
 
@@ -66,7 +67,7 @@ def carry(
     the layout of the kernels.
     """
     (_, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
-    code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), more=_loops())
+    code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), more=loops())
     few = crossover.crossover("step", neurons, neurons) if dtype == torch.float32 else 0.0
     arrays = (few, x.numpy(), z.numpy(), array(columns), initial.view(states, -1).numpy(),
               tuple(map(array, params)), _flat(outputs), outputs[0].numpy(), u.numpy(), _flat([u]),
@@ -104,7 +105,7 @@ def carry_back(
     first step [S, B N] and of the wanted parameters [P, B N].
     """
     (_, batch, neurons), states, dtype = u.shape, len(rule.states), marks.dtype
-    code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), (True, *wanted), more=_loops())
+    code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), (True, *wanted), more=loops())
     g_z = torch.empty(1, batch, neurons, dtype=dtype)
     g_initial = torch.empty(states, batch * neurons, dtype=dtype)
     g_params = torch.zeros(sum(wanted), batch * neurons, dtype=dtype)
