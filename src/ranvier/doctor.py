@@ -79,7 +79,8 @@ CHECKS = (
           "(train.loss.temporal_crossentropy)"),
     Check("gradient explodes through time", lambda v: _has(v.through_time, lambda g: g > 1e3),
           "early steps get {through_time:.0e} times the gradient of late ones",
-          "detach_reset=True, smaller feedback weights, a lower surrogate, truncated backpropagation, clipped norms"),
+          "detach_reset=True, in recurrent layers Recurrent(..., detach_feedback=True): these hold for a whole run; "
+          "smaller feedback weights, surrogate.damped, truncated backpropagation and clipped norms put it off"),
     Check("gradient vanishes with depth", lambda v: _has(v.depth, lambda g: 0 < g < 1e-3),
           "it gets {depth:.0e} of the gradient of the last spiking layer",
           "normalise between layers, use a wider surrogate, skip connections"),

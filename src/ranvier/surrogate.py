@@ -39,6 +39,8 @@ class Surrogate:
         return self.derivative(u, *self.varying.values())
 
     def __reduce__(self) -> Any:  # a closure cannot be pickled, what it was made from can
+        if isinstance(self.derivative, _Damped):
+            return damped, (self.derivative.surrogate, self.numbers[-1][1])
         if self.name in SURROGATES:
             return SURROGATES[self.name], tuple(v for _, v in self.numbers)
         return _again, (self.derivative, self.name, self.numbers)
@@ -323,6 +325,37 @@ def custom(derivative: Callable[..., Any], name: str = "custom", **numbers: floa
             f"surrogate.custom: derivative must be a function of u written in ranvier.ops, got {derivative!r}"
         )
     return _surrogate(name, derivative, (), **numbers)
+
+
+@dataclass(frozen=True)
+class _Damped:
+    """The derivative of a surrogate times a number, which comes last."""
+
+    surrogate: Surrogate
+
+    def __call__(self, u: Any, *numbers: Any) -> Any:
+        *own, damping = numbers
+        return damping * self.surrogate.derivative(u, *own)
+
+
+def damped(surrogate: Surrogate, damping: float = 0.3) -> Surrogate:
+    """Any surrogate times a number: damping g(u). Below 1 it holds down gradients that pass many spikes, as in
+    recurrent layers over long sequences. Bellec et al., Long short-term memory in networks of spiking neurons, 2018,
+    take 0.3.
+
+    >>> import torch, ranvier
+    >>> g = ranvier.surrogate.damped(ranvier.surrogate.triangular(1.0), 0.3)
+    >>> g, g(torch.tensor([0.0, 0.5]))
+    (damped_triangular(k=1, damping=0.3), tensor([0.3000, 0.1500]))
+    """
+    if not isinstance(surrogate, Surrogate):
+        raise TypeError(f"surrogate.damped: wanted a surrogate, such as surrogate.atan(2.0), got {surrogate!r}")
+    if isinstance(surrogate.derivative, _Damped):
+        raise ValueError(f"surrogate.damped: {surrogate!r} is damped already; damp the one within it once")
+    if isinstance(damping, bool) or not isinstance(damping, (int, float)) or not 0 < damping < math.inf:
+        raise ValueError(f"surrogate.damped: damping must be a finite number above 0, got {damping!r}")
+    numbers = (*surrogate.numbers, ("damping", damping))
+    return Surrogate(f"damped_{surrogate.name}", numbers, _Damped(surrogate), surrogate.fixed)
 
 
 SURROGATES: dict[str, Callable[..., Surrogate]] = {

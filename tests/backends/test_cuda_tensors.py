@@ -36,12 +36,14 @@ def test_a_scan_stays_on_its_device(cuda, dtype):
     assert out[0].dtype == found[0].dtype == dtype
 
 
-def test_a_recurrent_layer_stays_on_its_device(cuda):
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_recurrent_layer_stays_on_its_device(cuda, detached):
     rule = rv.ALIF().bound(())
     x, z, initial = (torch.empty(s, device=cuda) for s in ((9, 4, 33), (4, 33), (2, 4, 33)))
     params, weight = [torch.empty((), device=cuda) for _ in rule.params], torch.empty(33, 33, device=cuda)
-    y, final, marks, u, _ = feedback._forward(x, z, initial, params, weight, None, rule.key, "triton")
-    found = feedback._gradients(u, y, z, marks, params, weight, [x, final], [True] * len(params), rule.key, "triton")
+    y, final, marks, u, _ = feedback._forward(x, z, initial, params, weight, None, rule.key, "triton", detached)
+    wanted = [True] * len(params)
+    found = feedback._gradients(u, y, z, marks, params, weight, [x, final], wanted, rule.key, "triton", detached)
     assert {t.device.type for t in found} == {"meta"} and found[3].shape == weight.shape
 
 

@@ -4,6 +4,7 @@ test is the derived one, the list of operations that every backend's kernel is p
 
 import inspect
 import math
+import pickle
 
 import pytest
 import torch
@@ -164,9 +165,36 @@ def test_the_smooth_twin_of_every_surrogate(name):
     check(rv.ALIF(surrogate=rv.surrogate.SURROGATES[name]()))
 
 
+@pytest.mark.parametrize("within", [rv.surrogate.atan(2.0), rv.surrogate.fourier(3), rv.surrogate.straight_through()])
+def test_a_damped_surrogate_is_a_number_times_another(within):
+    damped = rv.surrogate.damped(within, 0.25)
+    u = torch.linspace(-2.0, 2.0, 9)
+    again = pickle.loads(pickle.dumps(damped))
+    torch.testing.assert_close(torch.as_tensor(damped(u)), 0.25 * torch.as_tensor(within(u)))
+    torch.testing.assert_close(again(u), damped(u))
+    assert repr(again) == repr(damped) and "damping=0.25" in repr(damped)
+    x, slopes = (0.6 * torch.rand(5, 2, 3)).requires_grad_(), []
+    for surrogate, backend in ((damped, "numba"), (again, "reference"), (rv.surrogate.damped(within, 0.5), "numba")):
+        neuron = rv.LIF(surrogate=surrogate, detach_reset=True)
+        with rv.backend(backend):
+            slopes.append(torch.autograd.grad(neuron(x).sum(), x)[0])
+    torch.testing.assert_close(slopes[0], slopes[1])
+    torch.testing.assert_close(2 * slopes[0], slopes[2])
+
+
+def test_what_cannot_be_damped_is_refused():
+    with pytest.raises(TypeError, match="wanted a surrogate"):
+        rv.surrogate.damped(0.3)
+    with pytest.raises(ValueError, match="damped already"):
+        rv.surrogate.damped(rv.surrogate.damped(rv.surrogate.atan()))
+    for damping in (0.0, -1.0, float("nan"), float("inf"), True):
+        with pytest.raises(ValueError, match="above 0"):
+            rv.surrogate.damped(rv.surrogate.atan(), damping)
+
+
 def test_every_surrogate_is_listed_by_its_name():
     made = {k for k, f in vars(rv.surrogate).items() if inspect.isfunction(f) and f.__module__ == rv.surrogate.__name__}
-    assert {k for k in made if not k.startswith("_")} - {"custom"} == set(rv.surrogate.SURROGATES)
+    assert {k for k in made if not k.startswith("_")} - {"custom", "damped"} == set(rv.surrogate.SURROGATES)
     assert all(make().name == name for name, make in rv.surrogate.SURROGATES.items())
 
 

@@ -195,6 +195,15 @@ def test_a_calibrated_deep_net_is_alive():
     assert net[0].weight.grad.abs().max() > 0
 
 
+def test_calibration_drives_recurrent_neurons_too():
+    torch.manual_seed(0)
+    net = rv.Sequential(nn.Linear(10, 30), rv.Recurrent(rv.LIF(), 30), nn.Linear(30, 20), rv.LIF(), nn.Linear(20, 3))
+    back = net[1].feedback.weight.clone()
+    rates = rv.init.calibrate_(net, 0.1 * sequence(20, 8, 10))
+    assert list(rates) == ["1", "3"] and all(0.02 < r < 0.9 for r in rates.values())
+    assert torch.equal(net[1].feedback.weight, back)
+
+
 @pytest.mark.parametrize("kind", ["conv", "attention"])
 def test_recipe_net_under_compile(kind):
     from ranvier.recipes import RECIPES, named, override

@@ -95,12 +95,12 @@ def test_a_rule_without_state():
     assert torch.equal(layer(x), true)
 
 
-@pytest.mark.parametrize("backend", ["numba", "triton"])
-def test_the_operators(backend):
+@pytest.mark.parametrize("backend, detached", [("numba", False), ("triton", False), ("numba", True)])
+def test_the_operators(backend, detached):
     layer = rv.Recurrent(rv.LIF(learn="beta"), 3)
     key, params = layer.neuron.bound(()).key, [layer.neuron.beta, *layer.neuron.values(torch.rand(1))[1:]]
     x, z, initial = torch.rand(5, 2, 3, requires_grad=True), torch.zeros(2, 3), torch.zeros(1, 2, 3)
-    arguments = x, z, initial, params, layer.feedback.weight, None, key, backend
+    arguments = x, z, initial, params, layer.feedback.weight, None, key, backend, detached
     torch.library.opcheck(torch.ops.ranvier.recurrent.default, arguments)
 
 
@@ -111,3 +111,39 @@ def test_explain():
         assert "up to 512 neurons" in str(rv.explain(rv.Recurrent(rv.LIF(), 513), torch.rand(1, 1, 513)))
     convolution = rv.Recurrent(rv.LIF(), nn.Conv2d(2, 2, 3, padding=1))
     assert "step by step" in str(rv.explain(convolution, torch.rand(2, 2, 2, 4, 4)))
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("backend", ["numba", "triton"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("steps, batch, width, bias", [(1, 1, 1, False), (13, 5, 33, True)])
+def test_no_gradient_flows_through_detached_feedback(steps, batch, width, bias, dtype, backend):
+    neuron = rv.ALIF(learn=("beta", "kappa"), beta=torch.rand(width) * 0.5 + 0.4)
+    layer = rv.Recurrent(neuron, nn.Linear(width, width, bias=bias), detach_feedback=True).to(dtype)
+    compare(layer, backend, steps, batch, width, dtype, tolerance=1e-5 if dtype == torch.float32 else 1e-10)
+
+
+def test_detached_feedback_gives_the_same_spikes_and_bounded_gradients():
+    """A loop that multiplies by 1.5 a step: the gradient is finite only where it does not go around."""
+    x = torch.rand(500, 2, 8).requires_grad_()
+    neuron = rv.LIF(surrogate=rv.surrogate.straight_through())
+    layer, full = (rv.Recurrent(neuron, 8, detach_feedback=d) for d in (True, False))
+    with torch.no_grad():
+        layer.feedback.weight.copy_(1.5 * torch.eye(8).roll(1, 0))
+    full.load_state_dict(layer.state_dict())
+    assert torch.equal(layer(x), full(x)) and "detach_feedback=True" in repr(layer)
+    norms = [torch.autograd.grad(r(x)[-1].sum(), x)[0].norm() for r in (layer, full)]
+    assert norms[0] < 10 and not norms[1] < 1e30
+
+
+def test_detached_feedback_behind_a_linear_layer_and_compiled():
+    torch.manual_seed(0)
+    net = rv.Sequential(rv.Linear(6, 5), rv.Recurrent(rv.LIF(), 5, detach_feedback=True), nn.Linear(5, 2), rv.LI())
+    x, found = torch.rand(7, 3, 6), []
+    for run in ("numba", "reference"):
+        with rv.backend(run):
+            found.append(torch.autograd.grad(net(x).square().sum(), list(net.parameters())))
+    found.append(torch.autograd.grad(torch.compile(net, backend="aot_eager")(x).square().sum(), list(net.parameters())))
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            torch.testing.assert_close(a, b)

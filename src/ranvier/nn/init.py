@@ -12,7 +12,68 @@ from torch import Tensor, nn
 
 from ranvier.nn import verbs
 from ranvier.nn.neuron import Neuron
+from ranvier.nn.recurrent import Recurrent
 from ranvier.surrogate import Surrogate
+
+# Decays that `recurrent` spreads: how many times as long as the membrane's.
+SPREAD = {"beta": 1.0, "rho": 3.0}
+
+
+def spread(neurons: int, shortest: float, longest: float, generator: torch.Generator | None = None) -> Tensor:
+    """Decays per step [neurons] of time constants from shortest to longest steps, even on a logarithmic scale.
+
+    >>> import torch, ranvier
+    >>> beta = ranvier.init.spread(100, 5.0, 200.0)
+    >>> bool((-1 / beta.log() >= 5 * 0.999).all() and (-1 / beta.log() <= 200 * 1.001).all())
+    True
+    """
+    if not 0 < shortest <= longest < math.inf:
+        raise ValueError(f"spread: wanted 0 < shortest <= longest in steps, got {shortest!r} and {longest!r}")
+    return torch.exp(-1.0 / (shortest * (longest / shortest) ** torch.rand(neurons, generator=generator)))
+
+
+def recurrent(
+    kind: type[Neuron], neurons: int, *, shortest: float = 5.0, longest: float = 200.0, detach_feedback: bool = True,
+    generator: torch.Generator | None = None, **given: Any,
+) -> Recurrent:  # fmt: skip
+    """A recurrent layer that can be trained over thousands of steps: each of its neurons has a time of its own, and no
+    gradient goes around a loop that makes it grow.
+
+    kind: the class of the neurons. One that has `published` (SEAdLIF, SiLIF, BRF, BHRF) draws its parameters so; LIF,
+    ALIF and others with a decay per step `beta` get membranes of `shortest` to `longest` steps, even on a logarithmic
+    scale, and adaptations (`rho`) of three times that. given: further arguments of the neuron, such as
+    learn=("beta",); what is given is not drawn.
+    The feedback is orthogonal; a row is multiplied by 1 - beta, so that a neuron that adds up many steps takes little
+    of each. detach_feedback: no gradient through the spikes that return (see `Recurrent`); where the neuron has a
+    `detach_reset`, that is on, too. The page on long sequences shows what each of these is for.
+
+    >>> import torch, ranvier
+    >>> layer = ranvier.init.recurrent(ranvier.ALIF, 16, longest=500.0)
+    >>> layer(torch.rand(10, 2, 16)).shape
+    torch.Size([10, 2, 16])
+    """
+    draws = getattr(kind, "published", None)
+    decays = {k: times for k, times in SPREAD.items() if k in getattr(kind, "params", {})}
+    if not (isinstance(kind, type) and issubclass(kind, Neuron)) or not (draws or "beta" in decays):
+        raise TypeError(
+            f"init.recurrent: kind must be a class of neurons with a decay per step `beta` or with `published`, such "
+            f"as LIF, ALIF, SEAdLIF or BRF, got {kind!r}; for another, build the neuron and pass it to Recurrent"
+        )
+    own = {"detach_reset": True} if "detach_reset" in kind.options else {}
+    if draws:
+        neuron = draws(neurons, generator=generator, **{**own, **given})
+    else:
+        drawn = {
+            k: spread(neurons, times * shortest, times * longest, generator)
+            for k, times in decays.items() if k not in given
+        }  # fmt: skip
+        neuron = kind(**{"shape": neurons, **own, **drawn, **given})
+    layer = Recurrent(neuron, neurons, detach_feedback=detach_feedback)
+    leak = 1.0 if draws else 1.0 - torch.as_tensor(neuron.beta).detach().expand(neurons).unsqueeze(1)
+    with torch.no_grad():
+        nn.init.orthogonal_(layer.feedback.weight, generator=generator)  # type: ignore[arg-type]
+        layer.feedback.weight.mul_(leak)  # type: ignore[operator]
+    return layer
 
 
 def fluctuation_driven_(
@@ -73,9 +134,9 @@ def surrogate_aware_(weight: Tensor, surrogate: Surrogate, *, deviation: float =
 def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> dict[str, float]:
     """Scale the weights of a net, layer after layer, until its neurons are neither silent nor saturated on x; in place.
 
-    Before every spiking neuron the last layer with a weight is scaled such that the input of the neuron has a deviation
-    of threshold / xi. x: a batch as the net takes it. Gives the share of steps with a spike, layer by layer. After
-    Mishkin & Matas, All you need is a good init, ICLR 2016.
+    Before every spiking neuron, recurrent or not, the last layer with a weight is scaled such that the input of the
+    neuron has a deviation of threshold / xi. x: a batch as the net takes it. Gives the share of steps with a spike,
+    layer by layer. After Mishkin & Matas, All you need is a good init, ICLR 2016.
 
     >>> import torch, ranvier
     >>> from torch import nn
@@ -84,6 +145,9 @@ def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> d
     >>> all(0.0 < rate < 1.0 for rate in rates.values())
     True
     """
+    inside = {
+        m for r in net.modules() if isinstance(r, Recurrent) for m in (*r.neuron.modules(), *r.feedback.modules())
+    }
     seen: dict[nn.Module, float] = {}
     order: list[nn.Module] = []
 
@@ -95,7 +159,8 @@ def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> d
     def weighted(module: nn.Module) -> bool:
         return isinstance(getattr(module, "weight", None), nn.Parameter)
 
-    hooks = [m.register_forward_pre_hook(watch) for m in net.modules() if isinstance(m, Neuron) or weighted(m)]
+    asked = [m for m in net.modules() if m not in inside and (_within(m) or weighted(m))]
+    hooks = [m.register_forward_pre_hook(watch) for m in asked]
     was_training = net.training
     try:
         with torch.no_grad():
@@ -103,13 +168,13 @@ def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> d
             while True:  # one more neuron in each turn, the first first
                 order.clear()
                 net(x)
-                neurons = [k for k, m in enumerate(order) if isinstance(m, Neuron) and m.spiking]
+                neurons = [k for k, m in enumerate(order) if (n := _within(m)) and n.spiking]
                 if done == len(neurons):
                     break
                 _scale(net, x, order, seen, neurons[done], xi, rounds)
                 done += 1
             spikes = verbs.record(net, x, "z")
-        firing = {p for p, m in net.named_modules() if isinstance(m, Neuron) and m.spiking}
+        firing = {p for p, m in net.named_modules() if m not in inside and (n := _within(m)) and n.spiking}
         return {path: float((z > 0).float().mean()) for path, z in spikes.items() if path in firing}
     finally:
         net.train(was_training)
@@ -117,12 +182,18 @@ def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> d
             hook.remove()
 
 
+def _within(layer: nn.Module) -> Neuron | None:
+    """The neuron of a layer: itself, or that of a recurrent one."""
+    found = layer.neuron if isinstance(layer, Recurrent) else layer
+    return found if isinstance(found, Neuron) else None
+
+
 def _scale(net: nn.Module, x: Any, order: list, seen: dict, at: int, xi: float, rounds: int) -> None:
     neuron = order[at]
-    before = [m for m in order[:at] if not isinstance(m, Neuron)]
+    before = [m for m in order[:at] if not _within(m)]
     if not before:
         return
-    threshold = float(torch.as_tensor(getattr(neuron, "threshold", 1.0)).mean())
+    threshold = float(torch.as_tensor(getattr(_within(neuron), "threshold", 1.0)).mean())
     for _ in range(rounds):
         net(x)
         if not seen[neuron] > 0:

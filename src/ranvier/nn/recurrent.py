@@ -19,19 +19,25 @@ class Recurrent(Temporal):
 
     neuron: a `Neuron` with one input. feedback: the number of neurons (a linear map without bias between them is
     made), or any module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape.
+    detach_feedback: no gradient flows through the outputs that return (the feedback itself still learns): gradients
+    stay bounded however long the sequence and however large the feedback.
 
     >>> import torch, ranvier
     >>> ranvier.Recurrent(ranvier.ALIF(), 16)(torch.rand(10, 2, 16)).shape
     torch.Size([10, 2, 16])
     """
 
-    def __init__(self, neuron: Neuron, feedback: int | nn.Module):
+    detach_feedback = False  # of layers that were pickled without it
+
+    def __init__(self, neuron: Neuron, feedback: int | nn.Module, *, detach_feedback: bool = False):
         super().__init__()
         if not isinstance(neuron, Neuron) or len(neuron.inputs) != 1:
             raise TypeError(f"Recurrent: the first argument must be a Neuron with one input, got {neuron!r}")
         if isinstance(feedback, bool) or not isinstance(feedback, (int, nn.Module)):
             raise TypeError(f"Recurrent: feedback must be the number of neurons or a module, got {feedback!r}")
-        self.neuron = neuron
+        if not isinstance(detach_feedback, bool):
+            raise TypeError(f"Recurrent: detach_feedback must be True or False, got {detach_feedback!r}")
+        self.neuron, self.detach_feedback = neuron, detach_feedback
         self.feedback = nn.Linear(feedback, feedback, bias=False) if isinstance(feedback, int) else feedback
         self.records = neuron.records
 
@@ -92,7 +98,8 @@ class Recurrent(Temporal):
         if found.autocasts and torch.is_autocast_enabled(device):
             weight = weight.to(torch.get_autocast_dtype(device))
         initial = torch.stack(list(states.values()))
-        outputs, final = feedback(xs[0], z, initial, params, weight, back.bias, rule, choose.chosen(x).name)
+        given = xs[0], z, initial, params, weight, back.bias, rule, choose.chosen(x).name
+        outputs, final = feedback(*given, self.detach_feedback)
         after = {k: final[at] for at, k in enumerate(states)}
         y, traced = outputs[0], outputs[len(outputs) - len(names) :]
         return y, {"z": y[-1].clone(), **after}, dict(zip(names, traced, strict=True))
@@ -102,7 +109,7 @@ class Recurrent(Temporal):
     ) -> tuple[Any, Any, dict[str, Tensor]]:
         steps, traces = [], []
         for x_t in x.unbind(0):
-            back = self.feedback(z)
+            back = self.feedback(z.detach() if self.detach_feedback else z)
             if back.shape != x_t.shape:
                 raise ValueError(
                     f"Recurrent: feedback gives {tuple(back.shape)} but the input of a step is {tuple(x_t.shape)}"
@@ -114,6 +121,9 @@ class Recurrent(Temporal):
         after = self.neuron.initial(z) if inner is None else inner
         y = torch.cat(steps) if steps else x
         return y, {"z": z, **after}, {n: torch.cat([t[n] for t in traces]) if traces else x for n in names}
+
+    def extra_repr(self) -> str:
+        return "detach_feedback=True" if self.detach_feedback else ""
 
     def explain(self, x: Any) -> str:
         chosen = choose.chosen(x)

@@ -74,6 +74,8 @@ class LinearStage(Stage):
             return False
         if not self.recurrent:
             return True
+        if self.temporal.detach_feedback:  # type: ignore[union-attr]
+            return False
         back = self.temporal.feedback.weight  # type: ignore[union-attr]
         return back.shape == (shape[0], shape[0]) and back.dtype == dtype == torch.float32
 

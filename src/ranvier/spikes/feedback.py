@@ -5,7 +5,7 @@
 One kernel runs the whole sequence: each block of the batch goes through all steps (`LOOPS`). For backward u is saved
 instead of x: with u, the states are computed again without a product. Backward does this segment by segment; then each
 step is one product, g_z[t] = g_y[t] + g_u[t + 1] W, and one row of the adjoint. The gradient of W is a single product
-over all steps.
+over all steps. If the returning spikes are detached, g_z = g_y, and backward is that of the rule alone.
 """
 
 import math
@@ -73,14 +73,14 @@ def loop(backend: Backend) -> Loop | None:
 
 def feedback(
     x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], weight: Tensor, bias: Tensor | None, rule: Rule,
-    backend: str,
+    backend: str, detached: bool = False,
 ) -> tuple[list[Tensor], Tensor]:  # fmt: skip
     """x [T, B, N], z [B, N] (the output before the first step), initial [S, B, N], weight [N, N], bias [N] or None
-    -> outputs [T, B, N] each, final [S, B, N]."""
+    -> outputs [T, B, N] each, final [S, B, N]. detached: no gradient flows through the outputs that return."""
     if op.traced((x, z, initial, *params, weight)):
-        *outputs, final, _, _, _ = recurrent(x, z, initial, list(params), weight, bias, rule.key, backend)
+        *outputs, final, _, _, _ = recurrent(x, z, initial, list(params), weight, bias, rule.key, backend, detached)
     else:
-        *outputs, final = _Recurrent.apply(x, z, initial, weight, bias, rule.key, backend, *params)
+        *outputs, final = _Recurrent.apply(x, z, initial, weight, bias, rule.key, backend, detached, *params)
     return outputs, final
 
 
@@ -97,7 +97,7 @@ def _packs(rule: Rule, dtype: torch.dtype) -> bool:
 
 def _forward(
     x: Tensor, z: Tensor, initial: Tensor, params: list[Tensor], weight: Tensor, bias: Tensor | None, rule: str,
-    backend: str,
+    backend: str, detached: bool,
 ) -> list[Tensor]:  # fmt: skip
     """Return outputs, final, marks [segments, S, B, N], u [T, B, N], and the bits [T B, words] of the first output if
     backward needs them (otherwise [0, words]).
@@ -119,7 +119,7 @@ recurrent = torch.library.custom_op("ranvier::recurrent", _forward, mutates_args
 @recurrent.register_fake
 def _(
     x: Tensor, z: Tensor, initial: Tensor, params: list[Tensor], weight: Tensor, bias: Tensor | None, rule: str,
-    backend: str,
+    backend: str, detached: bool,
 ) -> list[Tensor]:  # fmt: skip
     known = op.rules[rule]
     segment = _segment(x.shape[0], len(known.states), x.shape[2])
@@ -132,7 +132,7 @@ def _(
 
 def _gradients(
     u: Tensor, y: Tensor, z: Tensor, marks: Tensor, params: list[Tensor], weight: Tensor, grads: list[Tensor],
-    wanted: list[bool], rule: str, backend: str,
+    wanted: list[bool], rule: str, backend: str, detached: bool = False,
 ) -> list[Tensor]:  # fmt: skip
     """Return the gradients of x, z, the initial state, the weight, and the wanted parameters.
 
@@ -140,14 +140,19 @@ def _gradients(
     state [S, B, N].
     """
     known, dtype, (steps, batch, neurons) = op.rules[rule], marks.dtype, u.shape
-    segment = _segment(steps, len(known.states), neurons)
-    g_u, g_initial, rows = LOOPS[backend].backward(known, u, marks, params, weight, grads, wanted, segment)
+    if detached:
+        g_u, g_initial, *found = op._gradients([u], marks[0], params, grads, [True, *wanted], rule, backend)
+        g_z = torch.zeros_like(z)
+    else:
+        segment = _segment(steps, len(known.states), neurons)
+        g_u, g_initial, rows = LOOPS[backend].backward(known, u, marks, params, weight, grads, wanted, segment)
+        kept = [p for p, want in zip(params, wanted, strict=True) if want]
+        found = [r.sum_to_size(p.shape).to(p.dtype) for r, p in zip(rows, kept, strict=True)]
+        g_z = (g_u[0] @ weight.to(dtype)).to(z.dtype)
     before = y[: (steps - 1) * batch] if y.dim() == 2 else y[:-1].reshape(-1, neurons).to(dtype)
-    found = LOOPS[backend].gradient if y.dim() == 2 else product.gradient
-    g_weight = found(before, g_u[1:].reshape(-1, neurons), neurons) + g_u[0].t() @ z.to(dtype)
-    kept = [p for p, want in zip(params, wanted, strict=True) if want]
-    found = [r.sum_to_size(p.shape).to(p.dtype) for r, p in zip(rows, kept, strict=True)]
-    return [g_u.to(grads[0].dtype), (g_u[0] @ weight.to(dtype)).to(z.dtype), g_initial, g_weight, *found]
+    sums = LOOPS[backend].gradient if y.dim() == 2 else product.gradient
+    g_weight = sums(before, g_u[1:].reshape(-1, neurons), neurons) + g_u[0].t() @ z.to(dtype)
+    return [g_u.to(grads[0].dtype), g_z, g_initial, g_weight, *found]
 
 
 recurrent_backward = torch.library.custom_op("ranvier::recurrent_backward", _gradients, mutates_args=())
@@ -156,18 +161,19 @@ recurrent_backward = torch.library.custom_op("ranvier::recurrent_backward", _gra
 @recurrent_backward.register_fake
 def _(
     u: Tensor, y: Tensor, z: Tensor, marks: Tensor, params: list[Tensor], weight: Tensor, grads: list[Tensor],
-    wanted: list[bool], rule: str, backend: str,
+    wanted: list[bool], rule: str, backend: str, detached: bool = False,
 ) -> list[Tensor]:  # fmt: skip
     found = [p.new_empty(p.shape) for p, want in zip(params, wanted, strict=True) if want]
     like = marks.new_empty(weight.shape)
     return [grads[0].new_empty(u.shape), z.new_empty(z.shape), marks.new_empty(marks.shape[1:]), like, *found]
 
 
-def _keep(ctx: Any, inputs: tuple, output: Sequence[Tensor], rule: str, backend: str) -> None:
+def _keep(ctx: Any, inputs: tuple, output: Sequence[Tensor], rule: str, backend: str, detached: bool) -> None:
     z, params, weight, bias = inputs
     *outputs, _, marks, u, packed = output
     ctx.set_materialize_grads(False)  # no gradient is allocated for u, which is as large as the output
-    ctx.rule, ctx.backend, ctx.biased, ctx.dtype = rule, backend, bias is not None, outputs[0].dtype
+    ctx.rule, ctx.backend, ctx.detached = rule, backend, detached
+    ctx.biased, ctx.dtype = bias is not None, outputs[0].dtype
     y = packed if _packs(op.rules[rule], u.dtype) else outputs[0]
     ctx.save_for_backward(u, y, z, marks, weight, *params)
 
@@ -182,7 +188,7 @@ def _back(
     *given, final = grads
     given = [torch.zeros_like(u, dtype=ctx.dtype) if g is None else g for g in given]
     final = torch.zeros_like(marks[0]) if final is None else final
-    asked = u, y, z, marks, params, weight, [*given, final], wanted, ctx.rule, ctx.backend
+    asked = u, y, z, marks, params, weight, [*given, final], wanted, ctx.rule, ctx.backend, ctx.detached
     g_x, g_z, g_initial, g_weight, *found = gradients(*asked)
     each = iter(found)
     g_params = [next(each) if want else None for want in wanted]
@@ -190,8 +196,8 @@ def _back(
 
 
 def _remember(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
-    _, z, _, params, weight, bias, rule, backend = inputs
-    _keep(ctx, (z, params, weight, bias), output, rule, backend)
+    _, z, _, params, weight, bias, rule, backend, detached = inputs
+    _keep(ctx, (z, params, weight, bias), output, rule, backend, detached)
 
 
 def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
@@ -200,7 +206,7 @@ def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple:
     g_x, g_z, g_initial, g_weight, g_bias, g_params = _back(
         ctx, ctx.saved_tensors, [*given, final], wanted, recurrent_backward
     )
-    return g_x, g_z, g_initial, g_params, g_weight, g_bias, None, None
+    return g_x, g_z, g_initial, g_params, g_weight, g_bias, None, None, None
 
 
 recurrent.register_autograd(_backward, setup_context=_remember)
@@ -213,17 +219,17 @@ class _Recurrent(Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, z: Tensor, initial: Tensor, weight: Tensor, bias: Tensor | None, rule: str, backend: str,
-        *params: Tensor,
+        detached: bool, *params: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        found = _forward(x, z, initial, list(params), weight, bias, rule, backend)
+        found = _forward(x, z, initial, list(params), weight, bias, rule, backend, detached)
         out = found[:-3]
         if not len(found[-1]):  # backward needs the output itself, which its owner may change in place
             out = [found[0].clone(), *out[1:]]
-        _keep(ctx, (z, params, weight, bias), found, rule, backend)
+        _keep(ctx, (z, params, weight, bias), found, rule, backend, detached)
         return tuple(out)
 
     @staticmethod
     def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        wanted = list(ctx.needs_input_grad[7:])
+        wanted = list(ctx.needs_input_grad[8:])
         g_x, g_z, g_initial, g_weight, g_bias, g_params = _back(ctx, saved, grads, wanted, _gradients)
-        return g_x, g_z, g_initial, g_weight, g_bias, None, None, *g_params
+        return g_x, g_z, g_initial, g_weight, g_bias, None, None, None, *g_params

@@ -21,6 +21,13 @@ def decays(features: int, low: float, high: float, generator: Generator | None =
     return torch.exp(-1.0 / drawn(features, low, high, generator))
 
 
+# Where parameters drawn as published stay while they learn: time constants of 5 to 25 and of 60 to 300 steps.
+RANGES = {
+    "alpha": (math.exp(-1 / 5), math.exp(-1 / 25)), "beta": (math.exp(-1 / 60), math.exp(-1 / 300)),
+    "a": (1e-3, 1.0), "b": (1e-3, 2.0),
+}  # fmt: skip
+
+
 class SEAdLIF(Neuron):
     """Adaptive leaky integrate-and-fire, stepped by the symplectic Euler method: the adaptation reads the membrane of
     this step, not of the last, which keeps its swing as stable as the equations' own.
@@ -59,16 +66,22 @@ class SEAdLIF(Neuron):
         return z, (u, beta * w + (1.0 - beta) * (q * (a * u + b * z)))
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """A learned decay stays below 1, where nothing would be taken in, and a learned adaptation above 0."""
+        """A learned decay stays below 1, where nothing would be taken in, and a learned adaptation above 0; drawn as
+        published, they stay in the ranges they were drawn from."""
         low, high = super().bounds(name)
-        return {"alpha": (low, 0.999), "beta": (low, 0.999), "a": (1e-3, high), "b": (1e-3, high)}.get(
-            name, (low, high)
-        )
+        inside = {
+            "alpha": (low, 0.999),
+            "beta": (low, 0.999),
+            "a": (1e-3, high),
+            "b": (1e-3, high),
+        } | self.__dict__.get("_ranges", {})
+        return inside.get(name, (low, high))
 
     @classmethod
     def published(cls, features: int, generator: Generator | None = None, **given) -> Self:
         """Parameters of its own for each neuron, learned and drawn as published: time constants of 5 to 25 steps
-        (membrane) and 60 to 300 (adaptation), a from 0 to 1, b from 0 to 2; no gradient through the reset.
+        (membrane) and 60 to 300 (adaptation), a from 0 to 1, b from 0 to 2; no gradient through the reset. While they
+        learn, they stay in these ranges: beyond them the neuron's own loop of membrane and adaptation can be unstable.
 
         >>> import ranvier
         >>> sorted(name for name, _ in ranvier.SEAdLIF.published(8).named_parameters())
@@ -78,7 +91,9 @@ class SEAdLIF(Neuron):
             "alpha": decays(features, 5, 25, generator), "beta": decays(features, 60, 300, generator),
             "a": drawn(features, 0, 1, generator), "b": drawn(features, 0, 2, generator),
         }  # fmt: skip
-        return cls(**{"learn": tuple(own), "shape": features, "detach_reset": True, **own, **given})
+        neuron = cls(**{"learn": tuple(own), "shape": features, "detach_reset": True, **own, **given})
+        neuron.__dict__["_ranges"] = {name: RANGES[name] for name in own if name not in given}
+        return neuron
 
 
 class SiLIF(Neuron):
