@@ -7,7 +7,8 @@ from contextlib import contextmanager
 EXTRAS = {
     "typer": "train", "rich": "train", "lightning": "train", "torchmetrics": "train", "sklearn": "train",
     "safetensors": "train", "tomlkit": "train", "jinja2": "train", "matplotlib": "plot", "cycler": "plot",
-    "nir": "nir", "h5py": "events", "tensorboard": "tensorboard", "wandb": "wandb",
+    "nir": "nir", "onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx",
+    "h5py": "events", "tensorboard": "tensorboard", "wandb": "wandb",
     "optuna": "sweep",
 }  # fmt: skip
 

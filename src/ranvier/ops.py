@@ -113,7 +113,7 @@ def _tensor_where(condition: Any, a: Any, b: Any) -> Tensor:
     if not isinstance(condition, Tensor) or condition.dtype != torch.bool:
         raise TypeError(f"where: the condition must be a comparison, got {condition!r}; write where(z > 0, a, b)")
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-        a = torch.tensor(a, dtype=_current()[1], device=condition.device)
+        a = torch.full((), a, dtype=_current()[1], device=condition.device)
     return torch.where(condition, a, b)
 
 
@@ -144,7 +144,7 @@ EAGER: dict[str, Callable] = {
     "round": torch.round,
     "minimum": _tensor_pair(torch.minimum),
     "maximum": _tensor_pair(torch.maximum),
-    "clamp": torch.clamp,
+    "clamp": lambda a, low, high: torch.clamp(a, float(low), float(high)),
 }
 
 

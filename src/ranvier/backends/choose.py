@@ -36,8 +36,15 @@ def backend(name: str) -> Iterator[None]:
     """
     if name not in BACKENDS:
         raise ValueError(f"backend: there is no backend {name!r}; there are {', '.join(map(repr, BACKENDS))}")
+    with forced(BACKENDS[name]):
+        yield
+
+
+@contextmanager
+def forced(backend: Backend) -> Iterator[None]:
+    """The same, with a backend that stands in no table."""
     outer = getattr(_here, "forced", None)
-    _here.forced = BACKENDS[name]
+    _here.forced = backend
     try:
         yield
     finally:
@@ -82,16 +89,16 @@ def _kernels(x: Tensor) -> Backend | None:
 
 def chosen(like: Tensor) -> Backend:
     """Return the backend for tensors on the device of this one."""
-    forced, device = getattr(_here, "forced", None), like.device.type
-    if forced is None:
+    asked, device = getattr(_here, "forced", None), like.device.type
+    if asked is None:
         return next(b for b in BACKENDS.values() if b.lacks(device) is None and (b.transforms or not transformed()))
-    if reason := forced.lacks(device):
-        raise ValueError(f"backend({forced.name!r}) {reason}; move it, or leave out `with backend({forced.name!r})`")
-    if transformed() and not forced.transforms:
+    if reason := asked.lacks(device):
+        raise ValueError(f"backend({asked.name!r}) {reason}; move it, or leave out `with backend({asked.name!r})`")
+    if transformed() and not asked.transforms:
         raise ValueError(
-            f"backend({forced.name!r}) does not serve torch.func, which sees through torch operations only"
+            f"backend({asked.name!r}) does not serve torch.func, which sees through torch operations only"
         )
-    return forced
+    return asked
 
 
 def choose(like: Tensor) -> Choice:

@@ -6,7 +6,22 @@ makes a copy to train that computes with those integers; `compile_and_run` compi
 
 from ranvier.export.aware import FewBits, fixed_point, quantised
 from ranvier.export.compiled import compile_and_run
+from ranvier.export.onnx_file import Onnx, onnx
 from ranvier.export.program import Program, c
 from ranvier.export.report import Report, report
+from ranvier.export.traced import Traced, pt2
 
-__all__ = ["FewBits", "Program", "Report", "c", "compile_and_run", "fixed_point", "quantised", "report"]
+__all__ = [
+    "FewBits",
+    "Onnx",
+    "Program",
+    "Report",
+    "Traced",
+    "c",
+    "compile_and_run",
+    "fixed_point",
+    "onnx",
+    "pt2",
+    "quantised",
+    "report",
+]

@@ -77,7 +77,7 @@ def bounded(value: Tensor, low: Edge, high: Edge) -> Tensor:
 
     low, high = edge(low), edge(high)
     if torch.compiler.is_compiling():
-        return _compiled(value, low, high)
+        return _compiled(value, low, high) if value.requires_grad else torch.clamp(value, low, high)
     if type(value) is nn.Parameter and not choose.transformed():
         value.data.clamp_(low, high)
     return _Bounded.apply(value, low, high)  # type: ignore[return-value]

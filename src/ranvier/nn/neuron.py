@@ -170,7 +170,7 @@ class Neuron(Declared):
     def prepare(self, x: Any, state: Any) -> tuple[tuple[Tensor, ...], dict[str, Tensor], list[Tensor]]:
         """Inputs, state before the first step and parameters, checked and ready for a backend."""
         xs = self._inputs(x)
-        first = xs[0][0] if len(xs[0]) else xs[0].sum(0)
+        first = xs[0][0] if xs[0].shape[0] else xs[0].sum(0)
         state = self.initial(first) if state is None else self._state(xs[0], state)
         return xs, state, self.values(first)
 

@@ -34,6 +34,8 @@ class _Returning(Temporal):
         for x_t in x.unbind(0):
             y, inner = verbs.step(self.module, self.join(y, x_t), inner)
             steps.append(y)
+        if not steps and inner is None:
+            inner = verbs.scan(self.module, self.join(y, torch.zeros_like(x.sum(0))).unsqueeze(0)[:0])[1]
         out = torch.stack(steps) if steps else x.new_empty(0, *y.shape)
         return out, {"y": y, "module": inner}, {n: out for n in names}
 

@@ -257,9 +257,9 @@ class AssociativeResonate(Temporal):
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         check_sequence(self, x)
         zeros = torch.zeros_like(x.sum(0), dtype=promoted(x.dtype))
-        before = {"re": zeros, "im": zeros} if state is None else state
+        before = {k: zeros if state is None else state[k] for k in ("re", "im")}
         pole, inner = self.pole, tuple(n for n in names if n != "z")
-        if len(x) and (linear.worth(x) if self.parallel is None else self.parallel):
+        if x.shape[0] and (linear.worth(x) if self.parallel is None else self.parallel):
             s = linear.scan(pole, torch.complex(x.to(zeros.dtype), zeros.expand_as(x)), torch.complex(*before.values()))
             with spike_derivative(self.neuron.surrogate, zeros.dtype):
                 z = spike(s.real - _of(self.neuron, "threshold", zeros.dtype), strict=True).to(x.dtype)

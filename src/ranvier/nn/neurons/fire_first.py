@@ -219,7 +219,7 @@ class FireFirstRecurrent(Temporal):
         ahead, after, traces = self.loop.run(x, {"z": first, **inner}, names)
 
         def delayed(z: Tensor) -> Tensor:
-            return torch.cat([first.unsqueeze(0), z])[: len(x)]
+            return torch.cat([first.unsqueeze(0), z])[: x.shape[0]]
 
         traces = {n: delayed(t) if n == "z" else t for n, t in traces.items()}
         return delayed(ahead), {k: v for k, v in after.items() if k != "z"}, traces

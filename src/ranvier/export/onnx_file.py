@@ -1,0 +1,70 @@
+"""A network as an ONNX file."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.export.traced import Traced, pt2
+from ranvier.extras import needed
+
+
+@dataclass(frozen=True)
+class Onnx:
+    """A network as ONNX: `model` is torch's `ONNXProgram`, `traced` the program that it was made of."""
+
+    model: torch.onnx.ONNXProgram
+    traced: Traced
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of its inputs, in order."""
+        return self.traced.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs, in order."""
+        return self.traced.outputs
+
+    @property
+    def steps(self) -> int | None:
+        """The number of steps that it takes; None if any, or if it is of a single step."""
+        return self.traced.steps
+
+    def initial(self, batch: int) -> dict[str, Tensor]:
+        """The state before the first step, by its names among the inputs."""
+        return self.traced.initial(batch)
+
+    def save(self, path: str | Path) -> None:
+        """Write the file."""
+        self.model.save(str(path))
+
+
+def onnx(net: nn.Module, sample: Any, *, step: bool = False) -> Onnx:
+    """A network as ONNX, for whole sequences, or for one step with the state as inputs and outputs.
+
+    Arguments and errors are those of `pt2`. The file takes any number of samples, and of steps where no layer says how
+    many there are; time is ONNX's operator Scan. It needs the extra `onnx`; onnxruntime and others run it.
+
+    >>> import torch, ranvier, onnxruntime
+    >>> net, x = ranvier.Sequential(torch.nn.Linear(3, 4), ranvier.LIF()), torch.rand(10, 2, 3)
+    >>> one = ranvier.export.onnx(net, x, step=True)
+    >>> one.save("step.onnx")
+    >>> run = onnxruntime.InferenceSession("step.onnx")
+    >>> state = {name: s.numpy() for name, s in one.initial(batch=2).items()}
+    >>> y, v = run.run(None, {"x": x[0].numpy(), **state})
+    >>> [i.name for i in run.get_inputs()], [o.name for o in run.get_outputs()]
+    (['x', 'before.1.v'], ['y', 'after.1.v'])
+    """
+    with needed("export.onnx"):
+        import onnxscript  # noqa: F401
+    traced = pt2(net, sample, step=step)
+    names = {"input_names": list(traced.inputs), "output_names": list(traced.outputs)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.onnx.export(traced.program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
+    assert model is not None
+    return Onnx(model, traced)

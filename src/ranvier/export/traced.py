@@ -1,0 +1,208 @@
+"""A network as a program of torch operations alone: what `pt2` gives, and `onnx` translates."""
+
+import copy
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.utils import _pytree as tree
+
+from ranvier.backends import choose
+from ranvier.export.scanned import STEPPED, Scanned, looped
+from ranvier.nn.length import Whole
+from ranvier.nn.verbs import scan
+
+
+class _Sequence(nn.Module):
+    """A network for whole sequences: inputs [T, B, *features] -> outputs."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, *xs: Tensor) -> tuple[Tensor, ...]:
+        return _outputs(self.net(_input(xs)))
+
+
+class _Step(nn.Module):
+    """A network for one step: inputs [B, *features] and the state before it -> outputs and the state after it."""
+
+    def __init__(self, net: nn.Module, inputs: int, shape: tree.TreeSpec):
+        super().__init__()
+        self.net, self.inputs, self.shape = net, inputs, shape
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        xs = tuple(x.unsqueeze(0) for x in given[: self.inputs])
+        state = tree.tree_unflatten(list(given[self.inputs :]), self.shape)
+        y, after = scan(self.net, _input(xs), state)
+        return (*(v[0] for v in _outputs(y)), *(s.clone() for s in tree.tree_leaves(after)))
+
+
+def _input(xs: Sequence[Tensor]) -> Any:
+    """What the network takes: a tensor, or a tuple of several."""
+    return tuple(xs) if len(xs) > 1 else xs[0]
+
+
+def _outputs(y: Any) -> tuple[Tensor, ...]:
+    found = tuple(y) if isinstance(y, (tuple, list)) else (y,)
+    if not all(isinstance(v, Tensor) for v in found):
+        raise TypeError(f"export: the network must give a tensor or a tuple of tensors, got {type(y).__name__}")
+    return found
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A network as a program of torch operations alone.
+
+    program: torch's `ExportedProgram`; inputs, outputs: their names in order. A program of whole sequences takes
+    x [T, B, *features] and gives y. One of a single step takes x [B, *features] and its state, "before.PATH.NAME" each,
+    and gives y and the state after it, "after.PATH.NAME" each.
+    """
+
+    program: torch.export.ExportedProgram
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    state: dict[str, Tensor]  # before the first step, of one sample
+
+    @property
+    def steps(self) -> int | None:
+        """The number of steps that it takes; None if any, or if it is of a single step."""
+        return None if self.state else _fixed(self.program, 0)
+
+    def initial(self, batch: int) -> dict[str, Tensor]:
+        """The state before the first step, by its names among the inputs."""
+        return {k: v.expand(batch, *v.shape[1:]).clone() for k, v in self.state.items()}
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, which `torch.export.load` reads where Ranvier is not installed."""
+        torch.export.save(self.program, path, extra_files={"names.txt": "\n".join((*self.inputs, *self.outputs))})
+
+
+def pt2(net: nn.Module, sample: Any, *, step: bool = False) -> Traced:
+    """A network as a program of torch operations, for a file that plain torch loads.
+
+    net: any module that calls temporal layers; it is exported as in evaluation (`net.eval()`). sample: an input
+    [T, B, *features], or a tuple of them, of which shape and dtype matter. The program takes any number of samples, and
+    of steps where no layer says how many there are. step: for one step, with the state as inputs and outputs.
+
+    ValueError if a layer cannot be exported, with its path and the reason.
+
+    >>> import torch, ranvier
+    >>> net, x = ranvier.Sequential(torch.nn.Linear(3, 4), ranvier.LIF()), torch.rand(10, 2, 3)
+    >>> whole = ranvier.export.pt2(net, x)
+    >>> bool((whole.program.module()(x)[0] == net(x)).all())
+    True
+    >>> one = ranvier.export.pt2(net, x, step=True)
+    >>> one.inputs, one.outputs
+    (('x', 'before.1.v'), ('y', 'after.1.v'))
+    >>> y, v = one.program.module()(x[0], *one.initial(2).values())
+    """
+    many = isinstance(sample, (tuple, list))
+    xs = [_enough(x) for x in (sample if many else (sample,))]
+    net = copy.deepcopy(net).eval().requires_grad_(False)
+    _prepare(net, step)
+    module: nn.Module = _Sequence(net)
+    state: dict[str, Tensor] = {}
+    with torch.no_grad(), choose.forced(Scanned()):
+        if step:
+            before = _before(net, xs)
+            state, shape = _named(before), tree.tree_structure(before)
+            module, xs = _Step(net, len(xs), shape), [x[0] for x in xs]
+        count = len(xs)
+        given = (*xs, *state.values())
+        many_outputs = len(module(*given)) - len(state)
+        axes = (0,) if step else (1,) if _counting(net, xs) else (0, 1)
+        free = [dict.fromkeys(axes, torch.export.Dim.AUTO) for _ in given]
+        program = _exported(module, given, free)
+    found = Traced(
+        program,
+        (*_numbered("x", count), *(f"before.{k}" for k in state)),
+        (*_numbered("y", many_outputs), *(f"after.{k}" for k in state)),
+        {f"before.{k}": v[:1] for k, v in state.items()},
+    )
+    if (samples := _fixed(program, 0 if step else 1)) is not None:
+        raise ValueError(f"export: the network takes {samples} samples only; a layer or a module reads their number")
+    return found
+
+
+def _enough(x: Any) -> Tensor:
+    """A sample of two steps and two samples at least: of one, torch takes the number for a constant."""
+    if not isinstance(x, Tensor) or x.dim() < 3 or not x.numel():
+        got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"export: sample must be an input [T, B, *features], or a tuple of them, got {got}")
+    for axis in (0, 1):
+        x = x if x.shape[axis] > 1 else torch.cat([x, x], axis)
+    return x
+
+
+def _prepare(net: nn.Module, step: bool) -> None:
+    """Make loops of layers that go step by step, and refuse those that one step cannot serve."""
+    for path, layer in net.named_modules():
+        if step and isinstance(layer, Whole):
+            raise ValueError(_refusal(path, layer, "sees all steps of a sequence at once"))
+        if isinstance(layer, STEPPED):
+            layer.run = partial(looped, layer)  # type: ignore[method-assign]
+
+
+def _before(net: nn.Module, xs: list[Tensor]) -> Any:
+    """The state of a network before the first step."""
+    for path in _counting(net, xs):
+        layer = net.get_submodule(path)
+        raise ValueError(_refusal(path, layer, "has a parameter for each step, so it must know which step it is"))
+    state = scan(net, _input([x[:0] for x in xs]))[1]
+    return tree.tree_map(torch.clone, state)  # torch takes a tensor that is given twice for one input
+
+
+def _counting(net: nn.Module, xs: list[Tensor]) -> list[str]:
+    """The layers that count steps, since they have a parameter for each."""
+    state = scan(net, _input(xs))[1]
+    return [path for path, inner in state.items() if isinstance(inner, dict) and "step" in inner]
+
+
+def _refusal(path: str, layer: nn.Module, reason: str) -> str:
+    name = f"layer {path!r} ({type(layer).__name__})" if path else type(layer).__name__
+    return f"export: {name} {reason}; export whole sequences, with step=False"
+
+
+def _named(state: Any) -> dict[str, Tensor]:
+    """The tensors of a state by their paths: "1.v"."""
+    found = {}
+    for path, value in tree.tree_flatten_with_path(state)[0]:
+        keys = [part.key for part in path]  # type: ignore[attr-defined]
+        found[".".join(k for k in keys if k)] = value
+    return found
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name}.{k}" for k in range(count)]
+
+
+def _exported(module: nn.Module, given: tuple[Tensor, ...], free: list[dict]) -> torch.export.ExportedProgram:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.export(module, given, dynamic_shapes=(tuple(free),))
+        except GuardOnDataDependentSymNode as problem:
+            said = "export: a layer reads the value of a tensor and goes on by it, which a file cannot; see the cause"
+            raise ValueError(said) from problem
+    program.graph.eliminate_dead_code()  # such as the look at the initial state; torch could not load it
+    modules = [m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)]
+    targets = {str(n.target) for m in modules for n in m.graph.nodes}
+    own = {t for t in targets if t.startswith("ranvier")}
+    if own:
+        raise ValueError(f"export: {', '.join(sorted(own))} is an operator of Ranvier, which plain torch does not know")
+    return program
+
+
+def _fixed(program: torch.export.ExportedProgram, axis: int) -> int | None:
+    """The size of an axis of the first input, if the program takes no other."""
+    (first, *_) = program.graph_signature.user_inputs
+    node = next(n for n in program.graph.nodes if n.name == first)
+    size: Any = node.meta["val"].shape[axis]
+    return size if type(size) is int else size.node.maybe_as_int()
