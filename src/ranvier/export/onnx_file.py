@@ -52,8 +52,7 @@ def onnx(net: nn.Module, sample: Any, *, step: bool = False) -> Onnx:
     >>> import torch, ranvier, onnxruntime
     >>> net, x = ranvier.Sequential(torch.nn.Linear(3, 4), ranvier.LIF()), torch.rand(10, 2, 3)
     >>> one = ranvier.export.onnx(net, x, step=True)
-    >>> one.save("step.onnx")
-    >>> run = onnxruntime.InferenceSession("step.onnx")
+    >>> run = onnxruntime.InferenceSession(one.model.model_proto.SerializeToString())  # or one.save("step.onnx")
     >>> state = {name: s.numpy() for name, s in one.initial(batch=2).items()}
     >>> y, v = run.run(None, {"x": x[0].numpy(), **state})
     >>> [i.name for i in run.get_inputs()], [o.name for o in run.get_outputs()]
