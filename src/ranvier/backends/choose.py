@@ -95,9 +95,7 @@ def chosen(like: Tensor) -> Backend:
     if reason := asked.lacks(device):
         raise ValueError(f"backend({asked.name!r}) {reason}; move it, or leave out `with backend({asked.name!r})`")
     if transformed() and not asked.transforms:
-        raise ValueError(
-            f"backend({asked.name!r}) does not serve torch.func, which sees through torch operations only"
-        )
+        raise ValueError(f"backend({asked.name!r}) does not serve torch.func, which sees through torch operations only")
     return asked
 
 
