@@ -1,6 +1,8 @@
 """The C file and the integer reference give the same bits; both are near the network they were made of."""
 
+import copy
 import math
+import pickle
 import random
 import subprocess
 import sys
@@ -220,10 +222,11 @@ def test_weights_trained_as_integers_are_exported_as_they_are():
     optimiser.step()
     with torch.no_grad():
         y = aware.eval()(x)
-    program = export.c(aware, x, bits=4)
+    with pytest.warns(UserWarning, match="layer '4': .*saturate|saturate.*layer '4'"):
+        program = export.c(aware, x, bits=4)  # the step was large: its fixed points are those from before
     first = program.parts[0]
     assert torch.equal(torch.from_numpy(first.q).sign().float(), aware[0].weight.detach().sign())
-    apart = (program(x) - y).abs().mean() / y.abs().mean()
+    apart = (program.decode(program.run(program.encode(x))) - y).abs().mean() / y.abs().mean()
     plain = (export.c(net, x, bits=4)(x) - net(x).detach()).abs().mean() / y.abs().mean()
     assert apart < 0.05 and apart < plain  # what was trained is what runs
     with pytest.raises(ValueError, match="trained with weights of 4 bits; export it with bits=4"):
@@ -241,6 +244,43 @@ def test_states_are_rounded_and_held_on_every_backend():
     assert held.item() == 31 / 8
     with pytest.raises(ValueError, match=r"fractions must name the states \['v'\]"):
         export.fixed_point(rv.LIF(), {"a": 3})
+
+
+def test_what_saturates_is_said():
+    """Input and states beyond the sample, and beyond their width whatever the sample, with the layer and the cure."""
+    net, few, all_on = rv.Sequential(nn.Linear(4, 3), rv.LI(beta=0.9)), torch.zeros(20, 2, 4), torch.ones(20, 2, 4)
+    net[0].weight.data.fill_(1.0)
+    few[::7] = 1.0
+    program = export.c(net, few)
+    assert not program.saturated(few).count and program(few).shape == (20, 2, 3)
+    with pytest.warns(UserWarning, match=r"layer '1': \d+ numbers.*give export\.c one that reaches as far"):
+        program(all_on)
+    assert program.saturated(all_on).times["1"] > 1
+    assert "saturates: layer '1'" in str(program.report(all_on)) and "saturates" not in str(program.report(few))
+    assert not export.c(net, all_on).saturated(all_on).count
+    x = torch.rand(20, 2, 4)
+    with pytest.warns(UserWarning, match="input: 160 numbers"):
+        export.c(net, x)(x + 50)
+    large = torch.full((20, 1, 1), 4e4)  # beyond 16 bits, whatever the fixed point
+    with pytest.warns(UserWarning, match="state_bits=32"):
+        export.c(rv.LI(beta=1.0), large)
+    assert not export.c(rv.LI(beta=1.0), large, state_bits=32).saturated(large).count
+
+
+def test_neurons_with_fixed_points_are_copied_pickled_and_loaded():
+    net, x = built("dense")
+    fixed = export.fixed_point(net[1], {"v": 5})
+    for again in (copy.deepcopy(fixed), pickle.loads(pickle.dumps(fixed))):
+        assert type(again) is type(fixed) and again.fractions == {"v": 5}
+        assert torch.equal(rv.scan(again, x)[1][""]["v"], rv.scan(fixed, x)[1][""]["v"])
+    other = export.fixed_point(net[1], {"v": 2}, bits=8)
+    other.load_state_dict(fixed.state_dict())
+    assert other.fractions == {"v": 5} and other.state_bits == 16
+    assert torch.equal(rv.scan(other, x)[1][""]["v"], rv.scan(fixed, x)[1][""]["v"])
+    aware = export.quantised(net, x, bits=4)
+    fresh = export.quantised(net, 100 * x, bits=4)  # other fixed points
+    fresh.load_state_dict(aware.state_dict())
+    assert torch.equal(fresh.eval()(x), copy.deepcopy(aware).eval()(x))
 
 
 SAMPLE = torch.rand(3, 2, 4)

@@ -78,6 +78,19 @@ class _Fixed:
     state_bits: int
     states: dict[str, Any]
 
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        kind = type(self).__bases__[1]  # this class is made when it is wanted, so pickle finds it by that of the neuron
+        return _empty, (kind,), self.__getstate__()  # type: ignore[attr-defined]
+
+    def get_extra_state(self) -> Tensor:
+        """The fixed points, which belong to what was trained: bits of the states, then the places of each."""
+        return torch.tensor([self.state_bits, *(self.fractions[k] for k in self.states)])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        bits, *places = (int(n) for n in state)
+        self.__dict__["fractions"], self.__dict__["state_bits"] = dict(zip(self.states, places, strict=True)), bits
+        self._rules.clear()  # type: ignore[attr-defined]
+
     def plain_rule(self) -> Rule:
         """The rule without the rounding, which integers do by themselves."""
         return super()._bind(())  # type: ignore[misc]
@@ -102,6 +115,10 @@ class _Fixed:
 @cache
 def _fixed(kind: type) -> type:
     return type(f"Fixed{kind.__name__}", (_Fixed, kind), {})
+
+
+def _empty(kind: type) -> Any:
+    return object.__new__(_fixed(kind))
 
 
 def quantised(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16) -> nn.Module:

@@ -6,7 +6,9 @@ result. Whatever is exact is left exact; a result that needs a shorter fraction 
 within the width of a state.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -63,6 +65,55 @@ def word(bound: int) -> str:
     return "int32_t" if bound < 2**31 else "int64_t"
 
 
+@dataclass
+class Saturations:
+    """Numbers that did not fit: how many, and how many times the largest that fits they were: by the path of the
+    layer, and of the "input"."""
+
+    count: dict[str, int] = field(default_factory=dict)
+    times: dict[str, float] = field(default_factory=dict)
+    layer: str = "input"  # whose numbers are seen now
+
+    def see(self, a: Any, low: int, high: int) -> None:
+        """Numbers that are to lie between low and high."""
+        if wrong := int(np.count_nonzero((a < low) | (a > high))):
+            times = float(np.abs(a).max() / max(1, abs(low), abs(high)))
+            self.count[self.layer] = self.count.get(self.layer, 0) + wrong
+            self.times[self.layer] = max(self.times.get(self.layer, 1.0), times)
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"{path if path == 'input' else f'layer {path!r}'}: {n:,} numbers, "
+            f"up to {self.times[path]:.2g} times what its fixed point holds"
+            for path, n in self.count.items()
+        )
+
+
+_here = threading.local()  # .seen: the saturations that are counted in this thread
+
+
+@contextmanager
+def saturations() -> Iterator[Saturations]:
+    """Within this block the integer reference counts what saturates."""
+    outer, _here.seen = getattr(_here, "seen", None), Saturations()
+    try:
+        yield _here.seen
+    finally:
+        _here.seen = outer
+
+
+def about(layer: str) -> None:
+    """The numbers that follow are those of this layer."""
+    if (seen := getattr(_here, "seen", None)) is not None:
+        seen.layer = layer
+
+
+def see(a: Any, low: int, high: int) -> None:
+    """Count the numbers that do not lie between low and high, if somebody asked."""
+    if (seen := getattr(_here, "seen", None)) is not None:
+        seen.see(np.asarray(a), low, high)
+
+
 PYTHON: dict[str, Callable] = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b,
     ">": lambda a, b: a > b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b,
@@ -87,6 +138,7 @@ class Numpy:
         return q
 
     def fit(self, a: Any, high: int, bound: int) -> Any:
+        see(a, -high, high)
         return np.clip(a, -high, high)
 
     def select(self, condition: Any, a: Any, b: Any) -> Any:
@@ -99,6 +151,7 @@ class Numpy:
 
     def table(self, table: Table, a: Any) -> Any:
         entries = np.array(table.entries, np.int64)
+        see(a, table.low, table.low + (256 << table.step))
         inside = np.clip(np.asarray(a) - table.low, 0, (256 << table.step) - 1)
         at, rest = inside >> table.step, inside & ((1 << table.step) - 1)
         rise = (entries[at + 1] - entries[at]) * rest

@@ -1,6 +1,7 @@
 """A network as whole numbers: its C file, the same in Python bit for bit, and what it takes."""
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.export.chain import Builder
-from ranvier.export.integers import HELPERS, Width
+from ranvier.export.integers import HELPERS, Saturations, Width, about, saturations, see
 from ranvier.export.parts import Array, Constant, Field, Part, Wire
 from ranvier.nn.temporal import check_sequence
+
+SATURATED = (
+    "{name}: numbers saturate, which changes the output ({seen}); fixed points are chosen on `sample`: give export.c "
+    "one that reaches as far, or state_bits=32 (what `quantised` made keeps those of its own sample: make it again)"
+)
 
 
 def c(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16, name: str = "net") -> "Program":
@@ -23,8 +29,9 @@ def c(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16, name:
     what flows on it. bits: of weights, 8, 4, or 2 (ternary: -1, 0, 1 times a scale for each output). state_bits: 16 or
     32, of states and of what flows. name: begins every name of the file.
 
-    Numbers are integers with a fixed point; what does not fit saturates; halves are rounded up. Functions such as exp
-    are read from tables. ValueError names a layer that has no integer form.
+    Numbers are integers with a fixed point; halves are rounded up. What does not fit saturates: the twin in Python
+    counts that, warns (`c` too, if it happens on the sample), and `saturated(x)` gives the numbers. Functions such as
+    exp are read from tables. ValueError names a layer that has no integer form.
 
     >>> import torch, ranvier as rv
     >>> net = rv.Sequential(torch.nn.Linear(4, 8), rv.LIF(), torch.nn.Linear(8, 2), rv.LI())
@@ -51,7 +58,10 @@ def c(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16, name:
         net.train(training)
     if not built.parts:
         raise ValueError("export.c: the network has no layers")
-    return Program(name, tuple(built.parts), built.first, built.wire, bits, state_bits)
+    program = Program(name, tuple(built.parts), built.first, built.wire, bits, state_bits)
+    if (seen := program.saturated(sample)).count:
+        warnings.warn(SATURATED.format(name=name, seen=seen), stacklevel=2)
+    return program
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ class Program:
         if self.before.bound == 1 and not bool(((x == 0) | (x == 1)).all()):
             raise ValueError(f"{self.name} was made for spikes; its sample held nothing but 0 and 1, this input does")
         whole = np.rint(x.detach().cpu().double().numpy() * 2.0**self.before.frac)
+        see(whole, -self.before.bound, self.before.bound)
         return np.clip(whole, -self.before.bound, self.before.bound).astype(np.int64)
 
     def decode(self, y: Array) -> Tensor:
@@ -88,6 +99,7 @@ class Program:
         """One step on integers: x [B, *features] and the state before it -> output and the state after it."""
         after = []
         for part, before in zip(self.parts, state, strict=True):
+            about(part.path)
             x, kept = part.step(x.reshape(len(x), *part.before.shape), before)
             after.append(kept)
         return x, after
@@ -100,8 +112,18 @@ class Program:
             found.append(y)
         return np.stack(found)
 
+    def saturated(self, x: Tensor) -> Saturations:
+        """What does not fit on x [T, B, *features]."""
+        with saturations() as seen:
+            self.run(self.encode(x))
+        return seen
+
     def __call__(self, x: Tensor) -> Tensor:
-        return self.decode(self.run(self.encode(x)))
+        with saturations() as seen:
+            y = self.run(self.encode(x))
+        if seen.count:
+            warnings.warn(SATURATED.format(name=self.name, seen=seen), stacklevel=2)
+        return self.decode(y)
 
     @property
     def constants(self) -> list[Constant]:

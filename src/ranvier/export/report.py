@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ranvier.derive.operations import OPERATIONS
 from ranvier.export.compiled import compile_and_run, compiler
+from ranvier.export.integers import Saturations, about, saturations
 from ranvier.export.parts import Array
 from ranvier.export.program import Program
 from ranvier.export.weights import Weighted
@@ -15,10 +16,11 @@ from ranvier.train.energy import access, addition, product
 
 @dataclass(frozen=True)
 class Report:
-    """flash: bytes of constants (of code too, where gcc and `size` are there to tell: `code`); ram: bytes of the state;
-    products: weights that a step reads where no input is zero; met: those it read, a mean over the samples and steps;
-    updates: states written in a step; operations: on states in a step, by kind; nanojoule: of a step, after the 45 nm
-    figures of `ranvier.train.energy`; cycles: of this machine's processor for a step. None: not known here.
+    """flash: bytes of constants (of code too, where gcc and `size` are there to tell: `code`); ram: bytes of the
+    state; products: weights that a step reads where no input is zero; met: those it read, a mean over the samples
+    and steps; updates: states written in a step; operations: on states in a step, by kind; nanojoule: of a step,
+    after the 45 nm figures of `ranvier.train.energy`; saturated: what did not fit; cycles: of this machine's
+    processor for a step. None: not known here.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Report:
     operations: dict[str, int]
     nanojoule: float | None
     cycles: float | None
+    saturated: Saturations | None = None
 
     def __str__(self) -> str:
         told = ", ".join(f"{n:,} {kind}" for kind, n in sorted(self.operations.items()))
@@ -46,6 +49,8 @@ class Report:
             lines.append(f"about {self.nanojoule:,.3f} nJ a step (45 nm, Horowitz 2014)")
         if self.cycles is not None:
             lines.append(f"{self.cycles:,.0f} cycles a step on this machine's processor")
+        if self.saturated is not None and self.saturated.count:
+            lines.append(f"saturates: {self.saturated}")
         return "\n".join(lines)
 
 
@@ -62,17 +67,18 @@ def report(program: Program, x: Tensor | None = None) -> Report:
     for part in program.parts:
         for kind, count in part.operations().items():
             operations[kind] = operations.get(kind, 0) + count
-    met = energy = code = cycles = None
+    met = energy = code = cycles = seen = None
     if x is not None:
-        given = program.encode(x)
-        met, energy = _counted(program, given)
+        with saturations() as seen:
+            given = program.encode(x)
+            met, energy = _counted(program, given)
         if compiler():
             measured = compile_and_run(program, given)
             code, cycles = measured.flash, measured.cycles
     return Report(
         program.name, sum(a.bytes for a in program.constants), code, sum(f.bytes for f in program.fields),
         sum(part.products() for part in program.parts), met, sum(part.updates() for part in program.parts),
-        operations, energy, cycles,
+        operations, energy, cycles, seen,
     )  # fmt: skip
 
 
@@ -85,6 +91,7 @@ def _counted(program: Program, x: Array) -> tuple[float, float]:
             count = part.met(x_t, state[k])
             met += count
             picojoule += count * _meeting(program, part)
+            about(part.path)
             x_t, state[k] = part.step(x_t, state[k])
     seen = x.shape[0] * x.shape[1]
     fixed = sum(_updating(program, part) for part in program.parts)
