@@ -96,16 +96,34 @@ def init(
     console.print(f"{path}: look into it, then: ranvier train {path}:{kind}", soft_wrap=True)
 
 
-def evaluate(run: Run, data: OwnData = None) -> None:
-    """Test a trained run's weights again on its test set."""
-    from ranvier.train import evaluate as evaluation
-    from ranvier.train.folder import Folder
-    from ranvier.train.running import prepare, read_config
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN|FILE.nir", help="The folder of a run, or a NIR graph.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="FOLDER|SET", help="Where the data set lies; of a graph: the set or recipe.")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Test a trained run's weights again on its test set, or a NIR graph on a set that is shown as a recipe shows it.
 
-    folder = Folder.open(run)
-    plan, _, known = read_config(folder)
-    splits, net = prepare(plan, Path(data) if data else known)
-    folder.read_weights(net)
+    Example: ranvier eval net.nir --data digits --set steps=16
+    """
+    from ranvier.recipes import Recipe, override
+    from ranvier.train import evaluate as evaluation
+
+    if run.suffix == ".nir":
+        from ranvier.convert.nir import from_nir, load
+        from ranvier.recipes import RECIPES
+        from ranvier.train.running import three
+
+        if data is None:
+            raise ValueError(f"{run} is a graph: name the data it is tested on, --data SET, such as --data digits")
+        plan = RECIPES[data]() if data in RECIPES else Recipe(data=data)
+        plan = override(plan, _pairs(settings))
+        splits, net = three(plan.splits()), from_nir(load(run))
+    elif settings:
+        raise ValueError("--set is for a NIR graph; a run is tested as it was trained")
+    else:
+        plan, splits, net = _trained(run, data)
     answers = evaluation.evaluate(plan, net, splits[2])
     for layer, rates in answers.rates.items():
         console.print(f"{layer}: {rates.mean():.3f} spikes per step, {len(rates):,} neurons", style="dim")
@@ -263,6 +281,30 @@ def convert(
         typer.echo(f"weights and report: {out}")
 
 
+def export(
+    run: Run,
+    to: Annotated[str, typer.Option(metavar="nir|onnx|pt2|c", help="What kind of file.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write; else net.KIND.")] = None,
+    bits: Annotated[int, typer.Option(help="Of the weights of C: 8, 4 or 2.")] = 8,
+    step: Annotated[bool, typer.Option("--step", help="ONNX and pt2: one step, with its state.")] = False,
+    dt: Annotated[float, typer.Option(help="NIR: seconds of a step.")] = 1e-4,
+    approximate: Annotated[bool, typer.Option("--approximate", help="NIR: the nearest where it has no word.")] = False,
+    data: OwnData = None,
+) -> None:
+    """Write a trained run as a file that runs elsewhere, and check the file against the network.
+
+    Fixed points of C are chosen on training samples. Example: ranvier export runs/digits --to c --out digits.c
+    """
+    from ranvier.export import command
+    from ranvier.train.running import shown
+
+    plan, splits, net = _trained(run, data)
+    x, *_ = shown(plan, splits[0])
+    path, said = command.write(net, x, to, out, command.Wish(bits, step, dt, approximate))
+    typer.echo(said)
+    typer.echo(f"written: {path}")
+
+
 # A new command is a line here.
 COMMANDS = {
     "train": train,
@@ -271,6 +313,7 @@ COMMANDS = {
     "sweep": sweep,
     "eval": evaluate,
     "convert": convert,
+    "export": export,
     "explain": explain,
     "doctor": doctor,
     "recipes": recipes,
@@ -305,6 +348,18 @@ def _set_environment() -> None:
     os.environ.update(missing)
     if missing and "torch" in sys.modules and os.name == "posix":
         os.execv(sys.executable, sys.orig_argv)
+
+
+def _trained(run: Path, data: str | None) -> tuple[Recipe, Any, Any]:
+    """A run's recipe, the parts of its data set, and its net with its weights."""
+    from ranvier.train.folder import Folder
+    from ranvier.train.running import prepare, read_config
+
+    folder = Folder.open(run)
+    plan, _, known = read_config(folder)
+    splits, net = prepare(plan, Path(data) if data else known)
+    folder.read_weights(net)
+    return plan, splits, net
 
 
 def _recipe(name: str | None, changes: dict[str, Any]) -> Recipe:

@@ -1,6 +1,9 @@
 """A network as an ONNX file."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,19 @@ class Onnx:
         self.model.save(str(path))
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says while it writes, such as that torchvision is missing."""
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+    outer, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = outer
+
+
 def onnx(net: nn.Module, sample: Any, *, step: bool = False) -> Onnx:
     """A network as ONNX, for whole sequences, or for one step with the state as inputs and outputs.
 
@@ -62,8 +78,7 @@ def onnx(net: nn.Module, sample: Any, *, step: bool = False) -> Onnx:
         import onnxscript  # noqa: F401
     traced = pt2(net, sample, step=step)
     names = {"input_names": list(traced.inputs), "output_names": list(traced.outputs)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         model = torch.onnx.export(traced.program, dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
     assert model is not None
     return Onnx(model, traced)

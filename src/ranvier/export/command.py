@@ -1,0 +1,99 @@
+"""What `ranvier export` does: the file, and whether it does what the network does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ranvier.convert.nir import check, save, to_nir
+from ranvier.export.onnx_file import onnx
+from ranvier.export.program import c
+from ranvier.export.traced import pt2
+from ranvier.extras import needed
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a network is written. bits: of the weights of C; step: one step of ONNX or pt2; dt, approximate: of NIR."""
+
+    bits: int = 8
+    step: bool = False
+    dt: float = 1e-4
+    approximate: bool = False
+
+
+def write(net: nn.Module, sample: Tensor, to: str, path: Path | None, wish: Wish) -> tuple[Path, str]:
+    """Write a trained network as `to`, one of WRITERS. Gives the file's path, and what came of a check on `sample`
+    [T, B, *features]."""
+    if to not in WRITERS:
+        raise ValueError(f"--to takes {', '.join(WRITERS)}, got {to!r}")
+    path = Path(f"net.{to}") if path is None else path
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
+    return path, WRITERS[to](net.eval(), sample, path, wish)
+
+
+def _nir(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
+    graph = to_nir(net, sample, wish.dt, approximate=wish.approximate)
+    save(path, graph)
+    told = (getattr(graph, "metadata", None) or {}).get("approximations")
+    notes = "".join(f"\nchanged: {note}" for note in str(told).splitlines()) if told else ""
+    return f"{check(net, str(path), sample)}{notes}"
+
+
+def _onnx(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
+    made = onnx(net, sample, step=wish.step)
+    made.save(path)
+    with needed("a check of the file"):
+        import onnxruntime
+    session = onnxruntime.InferenceSession(str(path))
+
+    def run(*given: Tensor) -> tuple[Tensor, ...]:
+        inputs = dict(zip(made.inputs, (v.numpy() for v in given), strict=True))
+        return tuple(map(torch.from_numpy, session.run(None, inputs)))
+
+    return _compared(net, sample, run, made.initial(sample.shape[1]), wish.step)
+
+
+def _pt2(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
+    made = pt2(net, sample, step=wish.step)
+    made.save(path)
+    run = torch.export.load(path).module()
+    return _compared(net, sample, run, made.initial(sample.shape[1]), wish.step)
+
+
+def _compared(
+    net: nn.Module, x: Tensor, run: Callable[..., tuple[Tensor, ...]], state: dict[str, Tensor], step: bool
+) -> str:
+    """What a file gives, beside what the network gives."""
+    with torch.no_grad():
+        wanted = net(x)
+        if not step:
+            (found,) = run(x)
+        else:
+            held, rows = tuple(state.values()), []
+            for x_t in x:
+                y, *held = run(x_t, *held)
+                rows.append(y)
+            found = torch.stack(rows)
+    apart = float((found - wanted).abs().max())
+    return f"{len(x)} steps of {x.shape[1]} samples: the file's output is within {apart:.2g} of the network's"
+
+
+def _c(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
+    program = c(net, sample, bits=wish.bits, name=path.stem.replace("-", "_").replace(".", "_"))
+    program.save(path)
+    with torch.no_grad():
+        wanted = net(sample).sum(0)
+    same = (program(sample).sum(0).argmax(-1) == wanted.argmax(-1)).float().mean()
+    return f"{program.report(sample)}\nlargest output as in floating point: {float(same):.1%} of {len(wanted)} samples"
+
+
+WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, Wish], str]] = {
+    "nir": _nir,
+    "onnx": _onnx,
+    "pt2": _pt2,
+    "c": _c,
+}
