@@ -1,5 +1,7 @@
 """Against what pytorch-spiking 0.1.0 gave (tests/golden), and where it is mended on purpose."""
 
+import importlib
+import inspect
 import json
 from pathlib import Path
 
@@ -151,3 +153,41 @@ def test_lowpass_errors_and_passing_through():
 def test_pool():
     x = torch.rand(2, 4, 3)
     assert torch.equal(ps.TemporalAvgPool()(x), x.mean(1)) and torch.equal(ps.TemporalAvgPool(-1)(x), x.mean(-1))
+
+
+def test_modules_and_functional_are_modules():
+    functional = importlib.import_module("ranvier.compat.pytorch_spiking.functional")
+    modules = importlib.import_module("ranvier.compat.pytorch_spiking.modules")
+    assert functional is ps.functional and modules.Lowpass is ps.Lowpass
+    taken = list(inspect.signature(functional.SpikingActivation.forward).parameters)
+    assert taken[:3] == ["ctx", "inputs", "activation"] and taken[-1] == "training"
+
+
+def test_a_function_of_ones_own_may_call_forward_and_backward():
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * ps.functional.SpikingActivation.forward(ctx, x, torch.relu, 0.5, torch.zeros(2, 3), True, True)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return ps.functional.SpikingActivation.backward(ctx, 2 * grad)[0]
+
+    x = torch.rand(2, 5, 3, requires_grad=True)
+    y = Doubled.apply(x)
+    y.sum().backward()
+    assert torch.equal(y, 2 * ps.functional.spiking_activation(x, torch.relu, 0.5, torch.zeros(2, 3), True, True))
+    assert torch.equal(x.grad, torch.full_like(x, 2.0))
+
+
+def test_levels_may_differ_within_a_batch():
+    levels, x = torch.rand(4, 3), torch.rand(4, 6, 3)
+    layer = ps.Lowpass(0.1, 3, dt=0.05, initial_level=levels)
+    single = [ps.Lowpass(0.1, 3, dt=0.05, initial_level=levels[b : b + 1]) for b in range(4)]
+    y = layer(x)
+    torch.testing.assert_close(y, torch.cat([one(x[b : b + 1]) for b, one in enumerate(single)]))
+    y.square().sum().backward()
+    for b, one in enumerate(single):
+        one(x[b : b + 1]).square().sum().backward()
+        torch.testing.assert_close(layer.level_var.grad[b], one.level_var.grad[0])
+    torch.testing.assert_close(layer.smoothing_var.grad, sum(one.smoothing_var.grad for one in single))

@@ -1,26 +1,13 @@
-"""The names, signatures and axis order of pytorch-spiking 0.1: x [B, T, N], batch first.
-
-    import ranvier.compat.pytorch_spiking as pytorch_spiking
-
-What differs, and why: a given `initial_state` is never written to (the original ran on from where the last call had
-left it), may be of any shape broadcastable to [B, N], and moves with the module; without one, it is drawn on the
-device of the input; parameters of the activation are trained; second derivatives exist; the output has the dtype of
-the input; an empty sequence is answered, dt <= 0 refused. The computation is that of `ranvier.SpikingActivation` and
-`ranvier.Lowpass`.
-"""
+"""pytorch-spiking's layers."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from ranvier.compat.rows import lend
 from ranvier.convert import rate
 from ranvier.nn import filter
-
-__version__ = "0.1.0"  # the release whose behaviour this follows
 
 
 def _last(x: Tensor) -> Tensor:
@@ -79,7 +66,8 @@ class Lowpass(nn.Module):
     """`ranvier.Lowpass` with the signature of pytorch-spiking, always trained. x [B, T, units] -> [B, T, units].
 
     tau, dt: seconds; changing them afterwards does nothing. units: size of the last axis. apply_during_training:
-    False gives back x as it is in train mode. initial_level: output before the first step, [1, units], a parameter.
+    False gives back x as it is in train mode. initial_level: output before the first step, broadcastable to
+    [B, units], a parameter.
     return_sequences: False gives the last step only, [B, units].
 
     Parameters, as published: `level_var` and `smoothing_var`, the logit of exp(-dt / tau), both [1, units].
@@ -113,8 +101,9 @@ class Lowpass(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         if self.training and not self.apply_during_training:
             return inputs if self.return_sequences else _last(inputs.transpose(0, 1))
-        parameters = {"smoothing": self.smoothing_var[0], "level": self.level_var[0]}
-        y = functional_call(self._filter[0], parameters, (inputs.transpose(0, 1),))
+        level = self.level_var.expand(len(inputs), self.units)
+        with lend(self._filter[0], {"smoothing": self.smoothing_var[0]}) as core:
+            y, _ = core.scan(inputs.transpose(0, 1), {"y": level})
         return y.transpose(0, 1) if self.return_sequences else _last(y)
 
     def extra_repr(self) -> str:
@@ -130,24 +119,3 @@ class TemporalAvgPool(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return torch.mean(inputs, dim=self.dim)
-
-
-def spiking_activation(
-    inputs: Tensor,
-    activation: Callable[[Tensor], Tensor],
-    dt: float = 0.001,
-    initial_state: Tensor | None = None,
-    spiking_aware_training: bool = True,
-    return_sequences: bool = False,
-    training: bool = False,
-) -> Tensor:
-    """`SpikingActivation` as a function; `return_sequences` is False by default, as published."""
-    layer: Any = SpikingActivation(activation, dt, initial_state, spiking_aware_training, return_sequences)
-    layer.training = training  # of the layer alone: the activation keeps its own mode
-    return layer(inputs)
-
-
-modules = SimpleNamespace(SpikingActivation=SpikingActivation, Lowpass=Lowpass, TemporalAvgPool=TemporalAvgPool)
-functional = SimpleNamespace(
-    SpikingActivation=SimpleNamespace(apply=spiking_activation), spiking_activation=spiking_activation
-)
