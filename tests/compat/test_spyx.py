@@ -1,5 +1,6 @@
 """Spyx's names give Spyx's numbers (version 1.0.0), but for what is documented to differ."""
 
+import copy
 import inspect
 import json
 from pathlib import Path
@@ -46,8 +47,8 @@ def build(case):
 def test_neurons(case, how):
     neuron = build(case)
     if how == "by hand" and case["neuron"] not in ("LI", "PSU_LIF"):
-        activation = neuron.activation
-        neuron.activation = lambda x: activation(x)  # a function of the user's: nothing is known of it
+        activation = neuron.spike
+        neuron.spike = lambda x: activation(x)  # a function of the user's: nothing is known of it
     x = torch.tensor(case["x"], requires_grad=True)
     state = neuron.initial_state(x.shape[1])
     assert list(state.shape) == case["initial_state_shape"] and state.dtype == torch.float32
@@ -118,7 +119,7 @@ def test_initial_parameters(case):
 
 
 def test_a_number_is_learned_and_none_is_per_neuron():
-    assert nn.LIF((4,), beta=0.5).beta.shape == (1,) and nn.LIF((4,), beta=0.5).beta.requires_grad
+    assert nn.LIF((4,), beta=0.5).beta.shape == () and nn.LIF((4,), beta=0.5).beta.requires_grad
     assert nn.LIF((2, 4)).beta.shape == (2, 4)
     assert nn.LIF((4,), beta=0.0).beta.item() == 0.0  # 0 is a number, not None
 
@@ -300,14 +301,14 @@ def test_one_hot_targets_are_refused():
 
 
 SIGNATURES = {
-    nn.IF: "hidden_shape threshold activation rngs name",
-    nn.LIF: "hidden_shape beta threshold activation rngs name",
-    nn.LI: "layer_shape beta rngs name",
-    nn.ALIF: "hidden_shape beta gamma threshold activation rngs name",
-    nn.CuBaLIF: "hidden_shape alpha beta threshold activation rngs name",
-    nn.RIF: "hidden_shape threshold activation rngs name",
-    nn.RLIF: "hidden_shape beta threshold activation rngs name",
-    nn.RCuBaLIF: "hidden_shape alpha beta threshold activation rngs name",
+    nn.IF: "hidden_shape threshold activation name rngs",
+    nn.LIF: "hidden_shape beta threshold activation name rngs",
+    nn.LI: "layer_shape beta name rngs",
+    nn.ALIF: "hidden_shape beta gamma threshold activation name rngs",
+    nn.CuBaLIF: "hidden_shape alpha beta threshold activation name rngs",
+    nn.RIF: "hidden_shape threshold activation name rngs",
+    nn.RLIF: "hidden_shape beta threshold activation name rngs",
+    nn.RCuBaLIF: "hidden_shape alpha beta threshold activation name rngs",
     nn.sum_pool: "value window_shape strides padding channel_axis",
     nn.SumPool: "window_shape strides padding channel_axis",
     nn.PopulationCode: "num_classes",
@@ -350,3 +351,34 @@ def test_sequential_runs_as_its_steps():
     assert_close(y, torch.stack(steps))
     assert_close(states[1], state[1])
     assert_close(nn.run(model, x.transpose(0, 1), batch_major=True)[0], y.transpose(0, 1))
+
+
+@pytest.mark.parametrize("kind", [nn.IF, nn.LIF, nn.LI, nn.ALIF, nn.CuBaLIF, nn.RIF, nn.RLIF, nn.RCuBaLIF])
+def test_attributes_act_and_parameters_have_the_published_names(kind):
+    torch.manual_seed(0)
+    neuron, x = kind((4,)), torch.rand(12, 2, 4) * 2
+    kept = {"IF": "", "LI": "beta", "LIF": "beta", "ALIF": "beta gamma", "CuBaLIF": "alpha beta"}
+    looped = kind.__name__.startswith("R")
+    wanted = {*kept[kind.__name__[looped:]].split(), *(["recurrent_w"] if looped else [])}
+    assert neuron.state_dict().keys() == wanted
+    before = nn.run(neuron, x)[0]
+    for name in wanted:
+        old = getattr(neuron, name)
+        setattr(neuron, name, torch.nn.Parameter(old.detach() * 0.0))
+        assert not torch.equal(nn.run(neuron, x)[0], before), name
+        setattr(neuron, name, old)
+    if kind is not nn.LI:
+        neuron.threshold = 2.5
+        assert not torch.equal(nn.run(neuron, x)[0], before)
+        neuron.threshold, neuron.spike = 1, torch.sigmoid
+        assert not torch.equal(nn.run(neuron, x)[0], before)
+        neuron.spike = axn.superspike()
+    assert torch.equal(nn.run(copy.deepcopy(neuron), x)[0], before)
+
+
+def test_published_keywords():
+    x, zeros = torch.ones(1, 2), torch.zeros(1, 4)
+    assert nn.LI((2,), None, "readout")(x, Vin=zeros[:, :2])[0].shape == (1, 2)
+    assert nn.ALIF((2,), 0.5, 0.5, 1, axn.tanh(), "hidden")(x, VT=zeros)[0].shape == (1, 2)
+    assert nn.RCuBaLIF((2,))(x, VI=zeros)[1].shape == (1, 4)
+    assert experimental.PSU_LIF is nn.PSU_LIF and experimental.ResonateFire is phasor.ResonateFire

@@ -8,10 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 
-def signature(takes: dict[str, Any]) -> inspect.Signature:
-    """A signature from {argument: default}, in order; `...` stands for no default."""
-    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
-    return inspect.Signature([inspect.Parameter(k, kind, default=empty if v is ... else v) for k, v in takes.items()])
+def signature(takes: dict[str, Any], named: dict[str, Any] | None = None) -> inspect.Signature:
+    """A signature from {argument: default}, in order; `...` stands for no default. named: by name only."""
+    empty, kinds = inspect.Parameter.empty, (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    rows = [(k, v, kind) for table, kind in zip((takes, named or {}), kinds, strict=True) for k, v in table.items()]
+    return inspect.Signature([inspect.Parameter(k, kind, default=empty if v is ... else v) for k, v, kind in rows])
 
 
 def bound(cls: type, args: tuple, kwargs: dict) -> dict[str, Any]:

@@ -1,31 +1,28 @@
 """Spyx's experimental neurons."""
 
 from copy import copy
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
-from ranvier.compat.spyx.axn import superspike
-from ranvier.compat.spyx.keys import Key
-from ranvier.compat.spyx.neurons import Decay, StatefulLayer, _decay, _settings, _shape
+from ranvier.compat.rows import lend
+from ranvier.compat.spyx.neurons import LIF, PSU_LIF, AssociativeLIF
+from ranvier.compat.spyx.phasor import ResonateFire
 from ranvier.nn.neurons.associative import ParallelLIF
 
+__all__ = ["PSU_LIF", "AssociativeLIF", "ParallelResetLIF", "ResonateFire"]
 
-class ParallelResetLIF(StatefulLayer):
+
+class ParallelResetLIF(LIF):
     """The step of LIF, and `parallel`, which finds the same spikes for all steps at once."""
 
-    learned: ClassVar = {"beta": "beta"}
-
-    def __init__(
-        self, hidden_shape: Any, beta: Decay = None, threshold: Any = 1.0, activation: Any = None, *, rngs: Key = None
-    ):
-        activation = activation or superspike()
-        core = ParallelLIF(**_settings(activation, threshold, beta=_decay(beta, _shape(hidden_shape), rngs)))
-        super().__init__(hidden_shape, core, activation)
+    kind = ParallelLIF
 
     def parallel(self, x: Tensor, K: int = 3) -> Tensor:
         """Spikes of x [T, B, *shape] from rest, after at most K rounds in parallel; what has not settled by then is
         carried step by step, so that, unlike in Spyx, the spikes are right for every K."""
-        core: Any = copy(self.core)  # the same parameters
+        core: Any = copy(self._core(x))
+        core._parameters, core._buffers = dict(core._parameters), dict(core._buffers)
         core.parallel, core.rounds = True, K
-        return core.scan(x, {"v": self.initial_state(x.shape[1]).to(x)})[0]
+        with lend(core, self._numbers(x)):
+            return core.scan(x, {"v": self.initial_state(x.shape[1]).to(x)})[0]

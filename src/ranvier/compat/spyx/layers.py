@@ -21,8 +21,8 @@ class ActivityRegularization(torch_nn.Module):
     def initial_state(self, batch_size: int) -> Tensor:
         return torch.zeros(batch_size, *self.hidden_shape, dtype=self.dtype)
 
-    def forward(self, spikes: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        return spikes, count + spikes
+    def forward(self, spikes: Tensor, spike_count: Tensor) -> tuple[Tensor, Tensor]:
+        return spikes, spike_count + spikes
 
     def scan(self, spikes: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         return spikes, count + spikes.sum(0)
@@ -64,10 +64,10 @@ class SumPool(torch_nn.Module):
 
     def __init__(self, window_shape: Any, strides: Any, padding: str, channel_axis: int | None = -1):
         super().__init__()
-        self.settings = window_shape, strides, padding, channel_axis
+        self.window_shape, self.strides, self.padding, self.channel_axis = window_shape, strides, padding, channel_axis
 
     def forward(self, value: Tensor) -> Tensor:
-        return sum_pool(value, *self.settings)
+        return sum_pool(value, self.window_shape, self.strides, self.padding, self.channel_axis)
 
 
 class Flatten(torch_nn.Module):

@@ -1,8 +1,9 @@
-"""Spyx's neurons, called `(x [B, *shape], V) -> (spikes, V)`.
+"""Spyx's neurons, called `(x [B, *shape], V) -> (spikes, V)`, each described by one row.
 
 States of several parts (ALIF, CuBaLIF, RCuBaLIF) stand side by side on the last axis, as in Spyx, and so work for
 `hidden_shape` of any rank. A number given as a decay is still learned. Recurrent weights begin normal with deviation
-1 / sqrt(neurons), cut off at two deviations (Spyx: 0.01; before 1.0: 1).
+1 / sqrt(neurons), cut off at two deviations (Spyx: 0.01; before 1.0: 1). Decays are held in [0, 1] and may be learned
+back from its ends.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 from torch import nn as torch_nn
 
+from ranvier.compat.rows import bound, lend, signature
 from ranvier.compat.spyx.axn import superspike
 from ranvier.compat.spyx.keys import Key, generator
-from ranvier.nn.neuron import Neuron
+from ranvier.nn.bounds import bounded
 from ranvier.nn.neurons.associative import AssociativeLIF as _AssociativeLIF
 from ranvier.nn.neurons.fire_first import (
     ClampedLI,
@@ -24,70 +26,122 @@ from ranvier.nn.neurons.fire_first import (
     FireFirstLIF,
     FireFirstRecurrent,
 )
-from ranvier.nn.temporal import Temporal
 from ranvier.ops import EAGER
 
-Decay = float | Tensor | None
 
-
-def _shape(hidden_shape: Any) -> tuple[int, ...]:
+def _shape(hidden_shape: Sequence[int] | int) -> tuple[int, ...]:
     return (hidden_shape,) if isinstance(hidden_shape, int) else tuple(hidden_shape)
 
 
-def _decay(value: Decay, shape: tuple[int, ...], key: Key) -> Tensor:
-    """None: drawn for every neuron around 0.5, within [0, 1]; a number: that, held in [0, 1]."""
+def _decay(value: Any, shape: tuple[int, ...], key: Key) -> torch_nn.Parameter:
+    """None: drawn for every neuron around 0.5, within [0, 1]; a number: that, held in [0, 1]. Learned either way."""
     if value is not None:
-        return torch.as_tensor(value, dtype=torch.get_default_dtype()).clamp(0.0, 1.0)
-    drawn = torch.empty(shape)
-    return torch_nn.init.trunc_normal_(drawn, 0.5, 0.25, 0.0, 1.0, generator=generator(key))
+        return torch_nn.Parameter(torch.as_tensor(value, dtype=torch.get_default_dtype()).clamp(0.0, 1.0))
+    drawn = torch_nn.init.trunc_normal_(torch.empty(shape), 0.5, 0.25, 0.0, 1.0, generator=generator(key))
+    return torch_nn.Parameter(drawn)
+
+
+def _feedback(shape: tuple[int, ...], key: Key) -> torch_nn.Parameter:
+    """Weights [from, to]."""
+    if len(shape) != 1:
+        raise ValueError(f"recurrent neurons take a hidden_shape of one axis, got {shape}; flatten before them")
+    weight, deviation = torch.empty(shape * 2), shape[0] ** -0.5
+    torch_nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator(key))
+    return torch_nn.Parameter(weight)
 
 
 class StatefulLayer(torch_nn.Module):
-    """A layer whose state is passed in and out: `initial_state(batch)`, `(x, V) -> (y, V)`."""
+    """A layer whose state is passed in and out: `initial_state(batch)`, `(x, V) -> (y, V)`.
 
+    kind: what the kernels carry. takes: published arguments and defaults, in order, the shape first. parts: the parts
+    of the state. looped: its spikes come back through `recurrent_w`. All attributes may be set at any time.
+    """
+
+    kind: ClassVar[Any]
+    takes: ClassVar[dict[str, Any]]
     parts: ClassVar[tuple[str, ...]] = ("v",)
-    learned: ClassVar[dict[str, str]] = {}  # Spyx's names of parameters -> where they are in `core`
+    looped: ClassVar[bool] = False
+    threshold: Any = None
+    spike: Any = None
+    recurrent_w: torch_nn.Parameter
+    _made: dict[str, Any]
 
-    def __init__(self, hidden_shape: Sequence[int] | int, core: Temporal, activation: Any = None):
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "takes" in vars(cls):
+            cls.__signature__ = signature(cls.takes, {"rngs": None})
+
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
-        self.hidden_shape = (hidden_shape,) if isinstance(hidden_shape, int) else tuple(hidden_shape)
-        self.core, self.activation = core, activation
+        given = bound(type(self), args, kwargs)
+        key, shape = generator(given["rngs"]), _shape(given[next(iter(self.takes))])
+        self.hidden_shape, self.name = shape, given["name"]
+        if "threshold" in given:
+            self.threshold, self.spike = given["threshold"], given["activation"] or superspike()
+        self._draw(given, key)
+        if self.looped:
+            self.recurrent_w = _feedback(shape, key)
+        self.__dict__["_made"] = {}
+        self._core(torch.zeros(()))  # what is out of range is refused here
+
+    def _draw(self, given: dict[str, Any], key: Key) -> None:
+        for name in ("alpha", "beta", "gamma"):
+            if name in given:
+                setattr(self, name, _decay(given[name], self.hidden_shape, key))
+
+    @property
+    def w(self) -> Tensor:
+        """`recurrent_w`, by the name it had before 1.0."""
+        return self.recurrent_w
 
     def initial_state(self, batch_size: int) -> Tensor:
         """Zeros for a batch, on the device of the layer."""
         *others, last = self.hidden_shape
-        where = next((p.device for p in (*self.parameters(), *self.buffers())), None)
+        where = next((p.device for p in self.parameters()), None)
         return torch.zeros(batch_size, *others, last * len(self.parts), device=where)
 
     def forward(self, x: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+        return self._step(x, V)
+
+    def _step(self, x: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
         y, V = self.scan(x.unsqueeze(0), V)
         return y[0], V
 
     def scan(self, x: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
         """x [T, B, *shape] and the state before it -> outputs and the state after it."""
         state = dict(zip(self.parts, V.chunk(len(self.parts), -1), strict=True))
-        if self.activation is None or getattr(self.activation, "surrogate", None) is not None:
-            y, state = self.core.scan(x, state)
-        else:
-            y, state = _by_hand(self.core, self.activation, x, state)
+        with lend(self._core(x), self._numbers(x)) as core:
+            if self.spike is None or self._slope() is not None:
+                y, state = core.scan(x, state)
+            else:
+                y, state = _by_hand(core, self.spike, x, state)
         return y, torch.cat([state[p] for p in self.parts], -1)
 
-    def _place(self, name: str) -> tuple[torch_nn.Module, str]:
-        path, _, leaf = self.learned[name].rpartition(".")
-        return self.core.get_submodule(path), leaf
+    def _slope(self) -> Any:
+        return getattr(self.spike, "surrogate", None)
 
-    def __getattr__(self, name: str) -> Any:
-        if name in type(self).learned and "core" in self._modules:
-            owner, leaf = self._place(name)
-            return getattr(owner, leaf)
-        return super().__getattr__(name)
+    def _core(self, x: Tensor) -> Any:
+        """The layer that the kernels carry, made anew when the slope or the device is another."""
+        slope = self._slope()
+        key = (x.device, None if slope is None else (slope.name, slope.numbers))
+        if self._made.get("key") != key:
+            how = {} if slope is None else {"surrogate": slope}
+            core = self.kind(emit="after", **how) if self.looped else self.kind(**how)
+            core = FireFirstRecurrent(core, self.hidden_shape[0]) if self.looped else core
+            self._made.update(key=key, core=core.to(x.device))
+        return self._made["core"]
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in type(self).learned and "core" in self._modules:
-            owner, leaf = self._place(name)
-            setattr(owner, leaf, value)
-        else:
-            super().__setattr__(name, value)
+    def _numbers(self, x: Tensor) -> dict[str, Tensor]:
+        """What the core is lent: threshold, decays, weights."""
+        found = {n: bounded(p, 0.0, 1.0) for n, p in self._parameters.items() if p is not None and n != "recurrent_w"}
+        if self.threshold is not None:
+            found["threshold"] = torch.as_tensor(self.threshold)
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        found = {n: v.to(x.device, dtype).reshape(v.shape or (1,)) for n, v in found.items()}
+        if self.looped:
+            found = {f"loop.neuron.{n}": v for n, v in found.items()}
+            found["loop.feedback.weight"] = self.recurrent_w.T
+        return found
 
 
 def _by_hand(core: Any, activation: Any, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -115,172 +169,76 @@ def _by_hand(core: Any, activation: Any, x: Tensor, state: dict[str, Tensor]) ->
     return torch.stack(steps), state
 
 
-def _settings(activation: Any, threshold: Any, **decays: Tensor) -> dict[str, Any]:
-    """Arguments of a core neuron."""
-    return {
-        "threshold": threshold,
-        "surrogate": getattr(activation, "surrogate", None),
-        "learn": tuple(decays),
-        **decays,
-    }
-
-
-class _Feedback(torch_nn.Module):
-    """z -> z @ weight, with weight [from, to]."""
-
-    def __init__(self, neurons: int, key: Key):
-        super().__init__()
-        weight, deviation = torch.empty(neurons, neurons), neurons**-0.5
-        torch_nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator(key))
-        self.weight = torch_nn.Parameter(weight)
-
-    def forward(self, z: Tensor) -> Tensor:
-        return z @ self.weight
-
-
-def _recurrent(kind: type[Neuron], shape: Any, activation: Any, threshold: Any, key: Key, **decays: Tensor) -> Temporal:
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if len(shape) != 1:
-        raise ValueError(f"recurrent neurons take a hidden_shape of one axis, got {shape}; flatten before them")
-    neuron = kind(emit="after", **_settings(activation, threshold, **decays))
-    return FireFirstRecurrent(neuron, _Feedback(shape[0], key))
-
-
-_LOOP = {"recurrent_w": "loop.feedback.weight", "w": "loop.feedback.weight"}
+SPIKING: dict[str, Any] = {"activation": None, "name": None}
 
 
 class IF(StatefulLayer):
     """s = S(V - threshold); V' = V + x - s threshold."""
 
-    def __init__(
-        self,
-        hidden_shape: Any,
-        threshold: Any = 1,
-        activation: Any = None,
-        *,
-        rngs: Key = None,
-        name: str | None = None,
-    ):
-        activation = activation or superspike()
-        super().__init__(hidden_shape, FireFirstIF(**_settings(activation, threshold)), activation)
+    kind, takes = FireFirstIF, {"hidden_shape": ..., "threshold": 1, **SPIKING}
 
 
 class LIF(StatefulLayer):
     """s = S(V - threshold); V' = clip(beta) V + x - s threshold."""
 
-    learned: ClassVar = {"beta": "beta"}
-
-    def __init__(
-        self, hidden_shape: Any, beta: Decay = None, threshold: Any = 1.0, activation: Any = None, *, rngs: Key = None,
-        name: str | None = None,
-    ):  # fmt: skip
-        activation = activation or superspike()
-        core = FireFirstLIF(**_settings(activation, threshold, beta=_decay(beta, _shape(hidden_shape), rngs)))
-        super().__init__(hidden_shape, core, activation)
+    kind, takes = FireFirstLIF, {"hidden_shape": ..., "beta": None, "threshold": 1.0, **SPIKING}
 
 
 class LI(StatefulLayer):
     """V' = clip(beta) V + x, given out as well: a readout. beta is 0.8 for every unit unless given."""
 
-    learned: ClassVar = {"beta": "beta"}
+    kind, takes = ClampedLI, {"layer_shape": ..., "beta": None, "name": None}
 
-    def __init__(self, layer_shape: Any, beta: Decay = None, *, rngs: Key = None, name: str | None = None):
-        start = torch.full(_shape(layer_shape), 0.8) if beta is None else _decay(beta, (), rngs)
-        super().__init__(layer_shape, ClampedLI(beta=start, learn=("beta",)))
+    def _draw(self, given: dict[str, Any], key: Key) -> None:
         self.layer_shape = self.hidden_shape
+        self.beta = _decay(torch.full(self.layer_shape, 0.8) if given["beta"] is None else given["beta"], (), key)
+
+    def forward(self, x: Tensor, Vin: Tensor) -> tuple[Tensor, Tensor]:
+        return self._step(x, Vin)
 
 
 class ALIF(StatefulLayer):
     """th = threshold + A; s = S(V - th); V' = clip(beta) V + x - s th; A' = clip(gamma) A + (1 - clip(gamma)) s."""
 
-    parts: ClassVar = ("v", "a")
-    learned: ClassVar = {"beta": "beta", "gamma": "gamma"}
+    kind, takes = FireFirstALIF, {"hidden_shape": ..., "beta": None, "gamma": None, "threshold": 1, **SPIKING}
+    parts = ("v", "a")
 
-    def __init__(
-        self, hidden_shape: Any, beta: Decay = None, gamma: Decay = None, threshold: Any = 1, activation: Any = None, *,
-        rngs: Key = None, name: str | None = None,
-    ):  # fmt: skip
-        activation, shape, key = activation or superspike(), _shape(hidden_shape), generator(rngs)
-        decays = {"beta": _decay(beta, shape, key), "gamma": _decay(gamma, shape, key)}
-        super().__init__(hidden_shape, FireFirstALIF(**_settings(activation, threshold, **decays)), activation)
+    def forward(self, x: Tensor, VT: Tensor) -> tuple[Tensor, Tensor]:
+        return self._step(x, VT)
 
 
 class CuBaLIF(StatefulLayer):
     """s = S(V - threshold); I' = clip(alpha) I + x; V' = clip(beta) (V - s threshold) + I'."""
 
-    parts: ClassVar = ("v", "i")
-    learned: ClassVar = {"alpha": "alpha", "beta": "beta"}
+    kind, takes = FireFirstCubaLIF, {"hidden_shape": ..., "alpha": None, "beta": None, "threshold": 1, **SPIKING}
+    parts = ("v", "i")
 
-    def __init__(
-        self, hidden_shape: Any, alpha: Decay = None, beta: Decay = None, threshold: Any = 1, activation: Any = None, *,
-        rngs: Key = None, name: str | None = None,
-    ):  # fmt: skip
-        activation, shape, key = activation or superspike(), _shape(hidden_shape), generator(rngs)
-        decays = {"alpha": _decay(alpha, shape, key), "beta": _decay(beta, shape, key)}
-        super().__init__(hidden_shape, FireFirstCubaLIF(**_settings(activation, threshold, **decays)), activation)
+    def forward(self, x: Tensor, VI: Tensor) -> tuple[Tensor, Tensor]:
+        return self._step(x, VI)
 
 
-class RIF(StatefulLayer):
+class RIF(IF):
     """s = S(V - threshold); V' = V + x + s @ w - s threshold."""
 
-    learned: ClassVar = _LOOP
-
-    def __init__(
-        self,
-        hidden_shape: Any,
-        threshold: Any = 1,
-        activation: Any = None,
-        *,
-        rngs: Key = None,
-        name: str | None = None,
-    ):
-        activation = activation or superspike()
-        super().__init__(hidden_shape, _recurrent(FireFirstIF, hidden_shape, activation, threshold, rngs), activation)
+    looped = True
 
 
-class RLIF(StatefulLayer):
+class RLIF(LIF):
     """s = S(V - threshold); V' = clip(beta) V + x + s @ w - s threshold."""
 
-    learned: ClassVar = {"beta": "loop.neuron.beta", **_LOOP}
-
-    def __init__(
-        self, hidden_shape: Any, beta: Decay = None, threshold: Any = 1, activation: Any = None, *, rngs: Key = None,
-        name: str | None = None,
-    ):  # fmt: skip
-        activation, key = activation or superspike(), generator(rngs)
-        beta = _decay(beta, _shape(hidden_shape), key)
-        core = _recurrent(FireFirstLIF, hidden_shape, activation, threshold, key, beta=beta)
-        super().__init__(hidden_shape, core, activation)
+    takes, looped = {"hidden_shape": ..., "beta": None, "threshold": 1, **SPIKING}, True
 
 
-class RCuBaLIF(StatefulLayer):
+class RCuBaLIF(CuBaLIF):
     """s = S(V - threshold); I' = clip(alpha) I + x + s @ w; V' = clip(beta) (V - s threshold) + I'."""
 
-    parts: ClassVar = ("v", "i")
-    learned: ClassVar = {"alpha": "loop.neuron.alpha", "beta": "loop.neuron.beta", **_LOOP}
-
-    def __init__(
-        self, hidden_shape: Any, alpha: Decay = None, beta: Decay = None, threshold: Any = 1, activation: Any = None, *,
-        rngs: Key = None, name: str | None = None,
-    ):  # fmt: skip
-        activation, shape, key = activation or superspike(), _shape(hidden_shape), generator(rngs)
-        decays = {"alpha": _decay(alpha, shape, key), "beta": _decay(beta, shape, key)}
-        core = _recurrent(FireFirstCubaLIF, hidden_shape, activation, threshold, key, **decays)
-        super().__init__(hidden_shape, core, activation)
+    looped = True
 
 
-class PSU_LIF(StatefulLayer):
+class PSU_LIF(LIF):
     """V' = clip(beta) V + x; s = S(V' - threshold), without reset."""
 
-    learned: ClassVar = {"beta": "beta"}
-
-    def __init__(
-        self, hidden_shape: Any, beta: Decay = None, threshold: Any = 1.0, activation: Any = None, *, rngs: Key = None,
-        name: str | None = None,
-    ):  # fmt: skip
-        activation = activation or superspike()
-        core = _AssociativeLIF(**_settings(activation, threshold, beta=_decay(beta, _shape(hidden_shape), rngs)))
-        super().__init__(hidden_shape, core, activation)
+    kind = _AssociativeLIF
 
     def parallel(self, x: Tensor) -> Tensor:
         """Spikes of a whole sequence x [T, B, *shape] from rest."""
