@@ -1,10 +1,12 @@
 """PySNN's names: every sample case of the original, and every defect that is mended, by its number."""
 
+import copy
 import json
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -304,8 +306,91 @@ def test_every_name_is_there():
         "learning": "LearningRule MSTDPET FedeSTDP",
         "network": "SNNNetwork",
         "encoding": "poisson_encoding PoissonEncoder",
+        "datasets": "Boolean XOR AND OR DiscretizeFloat BooleanNoise Intensity NeuromorphicDataset train_test "
+        "ncaltech_train_test nmnist_train_test ncars_train_test",
+        "file_io": "Events spike_array_to_events read_1d_spikes encode_1d_spikes read_2d_spikes encode_2d_spikes "
+        "read_3d_spikes encode_3d_spikes read_1d_num_spikes encode_1d_num_spikes",
         "utils": "conv2d_output_shape interspike_time tensor_clamp",
     }
     for module, line in names.items():
         for name in line.split():
             assert hasattr(getattr(pysnn, module), name), f"{module}.{name}"
+
+
+KEYS = ["weight", "delay_init", "dt", "trace", "delay", "spikes"]
+
+
+def test_delays_are_kept_by_their_published_names():
+    delay = torch.tensor([[2, 3], [1, 0]])
+    layer = connection.Linear(2, 2, 1, 1.0, delay)
+    assert sorted(layer.state_dict()) == sorted(KEYS) and torch.equal(layer.delay_init[0], delay + 1.0)
+    assert sorted(connection.Linear(2, 2, 1, 1.0, 0).state_dict()) == sorted(set(KEYS) - {"delay_init"})
+    ones, none = torch.ones(1, 1, 2), torch.zeros(1, 1, 2)
+    layer(ones, none)
+    assert torch.equal(layer.delay[0], torch.tensor([[3.0, 4.0], [2.0, 0.0]]))  # as the original counts a lone spike
+    for before in ([none], [ones, none, ones]):  # one spike under way, then several
+        for x in before:
+            layer(x, none)
+        other = connection.Linear(2, 2, 1, 1.0, delay)
+        other.load_state_dict(layer.state_dict())
+        kept = copy.deepcopy(layer)
+        for x in (none, ones, none, none):
+            assert torch.equal(kept(x, none)[0], other(x, none)[0])
+
+
+def test_activation_potential_is_the_first_half_of_a_step():
+    layer, x = connection.Conv2d(1, 2, 3, (5, 5), 2, 1.0, 1), torch.ones(2, 1, 5, 5)
+    twin = copy.deepcopy(layer)
+    for _ in range(3):
+        assert torch.equal(layer(x, x)[0], twin.activation_potential(x))
+
+
+def test_a_bare_learning_rule_may_be_empty():
+    rule = learning.LearningRule(OrderedDict(), {})
+    pre, post = torch.ones(2, 4, 50, 1024, dtype=torch.bool), torch.ones(2, 4, 32, 32)
+    assert torch.equal(rule.pre_mult_post(pre, post, "conv2d"), torch.ones(2, 4, 50, 1024))
+    assert torch.equal(rule.reduce_connections(torch.ones(2, 1, 4), "linear"), torch.ones(1, 4))
+
+
+@pytest.mark.parametrize("form, high", [("1d", (60_000, 0, 1)), ("2d", (255, 255, 1)), ("3d", (4095, 4095, 255))])
+def test_event_files_there_and_back(tmp_path, form, high):
+    random = np.random.RandomState(0)
+    x, y, p = (random.randint(0, h + 1, 50) for h in high)
+    p[0], t = 0, np.sort(random.randint(0, 8_000_000, 50)) / 1000
+    events = pysnn.file_io.Events(x, None if form == "1d" else y, p, t)
+    getattr(pysnn.file_io, f"encode_{form}_spikes")(tmp_path / "a.bin", events)
+    again = getattr(pysnn.file_io, f"read_{form}_spikes")(tmp_path / "a.bin")
+    for name in ("x", "p", "t") if form == "1d" else ("x", "y", "p", "t"):
+        assert np.allclose(getattr(again, name), getattr(events, name), atol=1e-9), name
+    with pytest.raises(ValueError, match="dimensions"):
+        wrong = pysnn.file_io.Events(x, y if form == "1d" else None, p, t)
+        getattr(pysnn.file_io, f"encode_{form}_spikes")(tmp_path / "b.bin", wrong)
+    (tmp_path / "a.bin").write_bytes(b"123")
+    with pytest.raises(ValueError, match="records"):
+        getattr(pysnn.file_io, f"read_{form}_spikes")(tmp_path / "a.bin")
+
+
+def test_a_file_of_the_published_layout_becomes_frames_of_its_own(tmp_path):
+    for part in ("Train", "Test"):
+        for digit in "01":
+            (tmp_path / part / digit).mkdir(parents=True)
+            # x 3, y 4, polarity 1, 2 ms: then x 5, y 6, polarity 0, 4 ms
+            record = bytes([3, 4, 0x80, 2000 >> 8, 2000 & 255, 5, 6, 0, 4000 >> 8, 4000 & 255])
+            (tmp_path / part / digit / "a.bin").write_bytes(record)
+    train, test = pysnn.datasets.nmnist_train_test(tmp_path, sampling_time=2, sample_length=20)
+    sample, label = train[1]
+    assert len(train) == len(test) == 2 and label == 1 and sample.shape == (2, 34, 34, 10)
+    assert sample.nonzero().tolist() == [[0, 6, 5, 2], [1, 4, 3, 1]] and sample.max() == 0.5
+    array = pysnn.file_io.read_2d_spikes(train.data[0][0]).to_spike_array()
+    assert array.shape == (2, 7, 6, 5) and pysnn.file_io.spike_array_to_events(array).t.tolist() == [4, 2]
+
+
+def test_boolean_sets_and_their_transforms():
+    noisy = pysnn.datasets.AND(data_transform=pysnn.datasets.BooleanNoise(0.2, 0.8), repeats=2)
+    sample, label = noisy[1]
+    assert sample.shape == (1, 4) and (sample[0, :2] >= 0.8).all() and (sample[0, 2:] < 0.2).all() and label == 0
+    assert torch.equal(noisy.data[1], torch.tensor([1.0, 1, 0, 0]))
+    assert [pysnn.datasets.OR()[k][1].item() for k in range(4)] == [0, 1, 1, 1]
+    assert pysnn.datasets.DiscretizeFloat()(torch.tensor([1.7])).item() == 1
+    with pytest.raises(ValueError, match="XOR"):
+        pysnn.datasets.Boolean()[0]

@@ -6,6 +6,6 @@ while refractory (P9), and an encoder that is not Poisson (P16). The threshold o
 it does there (P3); `ranvier.TracedALIF` relaxes to the resting threshold.
 """
 
-from ranvier.compat.pysnn import connection, encoding, functional, learning, network, neuron, utils
+from ranvier.compat.pysnn import connection, datasets, encoding, file_io, functional, learning, network, neuron, utils
 
-__all__ = ["connection", "encoding", "functional", "learning", "network", "neuron", "utils"]
+__all__ = ["connection", "datasets", "encoding", "file_io", "functional", "learning", "network", "neuron", "utils"]

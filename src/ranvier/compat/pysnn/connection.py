@@ -18,12 +18,15 @@ class Connection(nn.Module):
     """What connections share. shape: (B, outputs, inputs), or (B, channels, K, L) for convolutions.
 
     delay: whole steps, for all synapses or a tensor broadcastable to the shape. Spikes wait in a queue, so none is
-    lost however dense they come; traces are not delayed. State: trace, spikes, past (the spikes under way).
+    lost however dense they come; traces are not delayed. State: trace, spikes, past (the spikes under way), and delay:
+    the steps until the next of them arrives, plus one, as published; `delay_init` likewise is the delay plus one.
+    A checkpoint has the published keys, and `past` beside them if more than one spike is under way in a synapse.
     """
 
     trace: Tensor
     spikes: Tensor
     past: Tensor
+    delay: Tensor
     dt: Tensor
     delay_init: Tensor | None
 
@@ -35,11 +38,37 @@ class Connection(nn.Module):
         if bool((steps < 0).any()) or bool((steps != steps.round()).any()):
             raise ValueError(f"delay must be whole steps >= 0, got {delay!r}")
         longest = int(steps.max())
-        self.register_buffer("delay_init", steps.expand(*shape).clone() if longest else None)
+        self.register_buffer("delay_init", (steps + 1).expand(*shape).clone() if longest else None)
         self.register_buffer("dt", torch.tensor(float(dt)))
         self.register_buffer("trace", torch.zeros(*shape))
+        self.register_buffer("delay", torch.zeros(*shape))
         self.register_buffer("spikes", torch.zeros(*shape, dtype=torch.bool))
-        self.register_buffer("past", torch.zeros(longest, *shape))
+        self.register_buffer("past", torch.zeros(longest, *shape), persistent=False)
+
+    def _remaining(self) -> Tensor:
+        """Steps until each place of `past` [longest, *shape] is read; below 1: it has been."""
+        assert self.delay_init is not None
+        ages = torch.arange(len(self.past), 0, -1).to(self.delay_init).view(-1, *[1] * self.trace.dim())
+        return self.delay_init - ages
+
+    def _next(self) -> Tensor:
+        """The published counter of what is under way."""
+        waiting = torch.where((self.past != 0) & (self._remaining() >= 1), self._remaining() + 1, torch.inf)
+        return torch.where((first := waiting.min(0).values).isinf(), 0.0, first)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.delay_init is not None:
+            waiting = (self.past * (self._remaining() >= 1)).abs()
+            if bool((waiting.sum(0) != (self.delay > 0)).any()):
+                destination[prefix + "past"] = self.past if keep_vars else self.past.detach()
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        past = state_dict.pop(prefix + "past", None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if self.delay_init is not None:
+            alone = (self._remaining() + 1 == self.delay) & (self.delay > 1)
+            self.past.copy_(alone if past is None else past)
 
     def convert_spikes(self, x: Tensor) -> Tensor:
         """Spikes in the dtype of the weight."""
@@ -47,7 +76,7 @@ class Connection(nn.Module):
 
     def reset_state(self) -> None:
         """Traces, spikes and what is under way to 0; the weights stay."""
-        for state in (self.trace, self.spikes, self.past):
+        for state in (self.trace, self.spikes, self.past, self.delay):
             state.zero_()
 
     def reset_weights(self, distribution: str = "uniform", gain: float = 1.0, a: float = 0.0, b: float = 1.0) -> None:
@@ -74,8 +103,9 @@ class Connection(nn.Module):
         """What reaches every synapse at this step, float, of the shape of this connection."""
         x = x.expand(self.trace.shape)
         if self.delay_init is not None:
-            x, past = arrivals(x, self.past, self.delay_init.long())
+            x, past = arrivals(x, self.past, self.delay_init.long() - 1)
             self.past.copy_(past)
+            self.delay.copy_(self._next())
         self.spikes.copy_(x.bool())
         return x
 
@@ -94,8 +124,12 @@ class Linear(Connection):
     @torch.no_grad()
     def forward(self, x: Tensor, trace_in: Tensor) -> tuple[Tensor, Tensor]:
         self.trace.copy_(trace_in.expand(self.trace.shape))
-        potential = self.propagate_spike(self.convert_spikes(x)) * self.weight
-        return potential.unsqueeze(1), self.trace.unsqueeze(1).clone()
+        return self.activation_potential(x), self.trace.unsqueeze(1).clone()
+
+    @torch.no_grad()
+    def activation_potential(self, x: Tensor) -> Tensor:
+        """What spikes x [B, 1, in] bring to every synapse at this step, [B, 1, out, in]."""
+        return (self.propagate_spike(self.convert_spikes(x)) * self.weight).unsqueeze(1)
 
 
 class Conv2d(Connection):
@@ -129,8 +163,12 @@ class Conv2d(Connection):
     @torch.no_grad()
     def forward(self, x: Tensor, trace_in: Tensor) -> tuple[Tensor, Tensor]:
         self.trace.copy_(self.unfold(trace_in).expand(self.trace.shape))
-        potential = self.propagate_spike(self.unfold(x)) * self.weight.flatten(1).unsqueeze(-1)
-        return self._by_place(potential), self._by_place(self.trace).clone()
+        return self.activation_potential(x), self._by_place(self.trace).clone()
+
+    @torch.no_grad()
+    def activation_potential(self, x: Tensor) -> Tensor:
+        """What spikes x [B, in, H, W] bring to every synapse at this step, [B, out, H', W', K]."""
+        return self._by_place(self.propagate_spike(self.unfold(x)) * self.weight.flatten(1).unsqueeze(-1))
 
 
 class _Pool(nn.Module):

@@ -24,12 +24,17 @@ class LearningRule:
             raise TypeError(
                 f"layers must be an OrderedDict, as layer_state_dict() gives it, got {type(layers).__name__}"
             )
+        if type(self) is not LearningRule:  # a bare one has nothing to learn, and may be empty
+            self.check_layers(layers)
+        self.layers, self.defaults = OrderedDict((k, dict(v)) for k, v in layers.items()), dict(defaults)
+
+    def check_layers(self, layers: OrderedDict) -> None:
+        """ValueError for no layers, TypeError for what is no layer."""
         if not layers:
             raise ValueError("layers is empty: add_layer(...) to the network first")
         for name, layer in layers.items():
             if not isinstance(layer, dict) or not {"connection", "neuron", "type"} <= layer.keys():
                 raise TypeError(f"layers[{name!r}] must be a dict with connection, neuron and type, got {layer!r}")
-        self.layers, self.defaults = OrderedDict((k, dict(v)) for k, v in layers.items()), dict(defaults)
 
     def update_state(self) -> None:
         raise NotImplementedError(f"{type(self).__name__} must define update_state()")
