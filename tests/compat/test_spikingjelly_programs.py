@@ -397,3 +397,20 @@ def test_a_converted_network_is_reset_like_the_others():
 def test_old_arguments_that_are_refused(make):
     with pytest.raises(ValueError):
         make()
+
+
+def test_set_monitor_of_early_releases():
+    node = neuron.LIFNode()
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), node)
+    functional.set_monitor(net, True)
+    spikes = [net(torch.ones(1, 2) * k) for k in range(4)]
+    assert len(node.monitor["v"]) == 4 and (node.monitor["s"][3] == spikes[3].detach().numpy()).all()
+    assert (node.monitor["v"][3] == node.v.detach().numpy()).all()
+    functional.set_monitor(net, False)
+    net(torch.ones(1, 2))
+    assert node.monitor is False
+    functional.set_step_mode(net, "m")
+    functional.reset_net(net)
+    functional.set_monitor(net, True)
+    with pytest.raises(ValueError, match="OutputMonitor"):
+        node(torch.ones(2, 1, 3))

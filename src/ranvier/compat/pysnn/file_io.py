@@ -127,3 +127,8 @@ def encode_1d_num_spikes(filename: str | Path, n_id: Any, t_start: Any, t_end: A
     """Write what `read_1d_num_spikes` reads."""
     starts, ends = np.asarray(t_start) * 1000, np.asarray(t_end) * 1000
     _write(filename, "counts", {"n_id": n_id, "t_start": starts, "t_end": ends, "n_spikes": n_spikes})
+
+
+def show_td(TD: Events, frame_rate: float = 24, pre_compute_frames: bool = True, repeat: bool = False) -> None:
+    """ValueError: films of events are not here."""
+    raise ValueError("show_td: no film here; plot TD.t against TD.x, or frames of TD.to_spike_array()")

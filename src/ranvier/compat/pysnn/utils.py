@@ -7,22 +7,22 @@ from torch import Tensor
 
 
 def conv2d_output_shape(
-    h: int, w: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1
+    h_in: int, w_in: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1
 ) -> tuple[int, int]:
     """Height and width after a convolution, as torch's Conv2d truncates them."""
     kernel, strides, pads, gaps = (
         a if isinstance(a, (tuple, list)) else (a, a) for a in (kernel_size, stride, padding, dilation)
     )
-    axes = zip((h, w), kernel, strides, pads, gaps, strict=True)
+    axes = zip((h_in, w_in), kernel, strides, pads, gaps, strict=True)
     high, wide = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
     return high, wide
 
 
-def interspike_time(x: Tensor) -> list[int]:
+def interspike_time(spike_array: Tensor) -> list[int]:
     """Steps between consecutive spikes of one train [T]."""
-    return torch.nonzero(x).flatten().diff().tolist()
+    return torch.nonzero(spike_array).flatten().diff().tolist()
 
 
-def tensor_clamp(t: Tensor, min: Any, max: Any) -> Tensor:
-    """min(t, max), then max(., min), with tensors or numbers as bounds."""
-    return torch.maximum(torch.minimum(t, torch.as_tensor(max)), torch.as_tensor(min))
+def tensor_clamp(tensor: Tensor, min: Any, max: Any) -> Tensor:
+    """min(tensor, max), then max(., min), with tensors or numbers as bounds."""
+    return torch.maximum(torch.minimum(tensor, torch.as_tensor(max)), torch.as_tensor(min))

@@ -138,9 +138,14 @@ def phase_to_spikes(theta: Tensor, T: int) -> Tensor:
     return encode.phase(theta, T)
 
 
-def spikes_to_phase(spikes: Tensor) -> Tensor:
-    """[T, ...] -> angles; 0 where nothing fired, as Spyx's text promises (its code gives -pi)."""
-    return encode.phase_of(spikes)
+def spikes_to_phase(spike_train: Tensor, T: int | None = None) -> Tensor:
+    """[steps, ...] -> angles of a cycle of T steps (all, unless given); 0 where nothing fired, as Spyx's text promises
+    (its code gives -pi)."""
+    angle = encode.phase_of(spike_train)
+    if T is None or T == len(spike_train):
+        return angle
+    scaled = (angle + math.pi) * len(spike_train) / T - math.pi
+    return torch.where(spike_train.sum(0) > 0, scaled, 0.0)
 
 
 class ResonateFire(nn.Module):

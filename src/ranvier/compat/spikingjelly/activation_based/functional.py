@@ -149,6 +149,26 @@ def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, a=5**0.5)
 
 
+def set_monitor(net: nn.Module, monitor_state: bool = True) -> None:
+    """Let every neuron of `net` keep its membrane and spikes: `node.monitor` is {"v": [...], "s": [...]}, a NumPy array
+    for each single step from here on; False stops and forgets. A name of early releases: see `monitor`.
+    """
+    for module in net.modules():
+        if isinstance(module, MemoryModule) and hasattr(module, "v"):
+            if (watch := module.__dict__.pop("_watch", None)) is not None:
+                watch.remove()
+            module.monitor = {"v": [], "s": []} if monitor_state else False  # type: ignore[assignment]
+            if monitor_state:
+                module.__dict__["_watch"] = module.register_forward_hook(_watched)
+
+
+def _watched(node: Any, inputs: Any, spikes: Tensor) -> None:
+    if node.step_mode != "s":
+        raise ValueError("set_monitor watches single steps; for sequences take monitor.OutputMonitor, or store_v_seq")
+    node.monitor["v"].append(node.v.detach().cpu().numpy().copy())
+    node.monitor["s"].append(spikes.detach().cpu().numpy().copy())
+
+
 def set_threshold_margin(
     output_layer: nn.Module,
     label_one_hot: Tensor,
