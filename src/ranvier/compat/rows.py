@@ -1,8 +1,9 @@
 """What descriptions of classes share: signatures from tables, and a core layer that borrows published tensors."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,6 +14,19 @@ def signature(takes: dict[str, Any], named: dict[str, Any] | None = None) -> ins
     empty, kinds = inspect.Parameter.empty, (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     rows = [(k, v, kind) for table, kind in zip((takes, named or {}), kinds, strict=True) for k, v in table.items()]
     return inspect.Signature([inspect.Parameter(k, kind, default=empty if v is ... else v) for k, v, kind in rows])
+
+
+def also(**names: str) -> Callable[[Callable], Callable]:
+    """Let a function take some arguments by another name too: {other name: its own}."""
+
+    def known(function: Callable) -> Callable:
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **{names.get(k, k): v for k, v in kwargs.items()})
+
+        return call
+
+    return known
 
 
 def bound(cls: type, args: tuple, kwargs: dict) -> dict[str, Any]:

@@ -5,7 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.compat.rows import also
 
+
+@also(h="h_in", w="w_in")
 def conv2d_output_shape(
     h_in: int, w_in: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1
 ) -> tuple[int, int]:
@@ -18,11 +21,13 @@ def conv2d_output_shape(
     return high, wide
 
 
+@also(x="spike_array")
 def interspike_time(spike_array: Tensor) -> list[int]:
     """Steps between consecutive spikes of one train [T]."""
     return torch.nonzero(spike_array).flatten().diff().tolist()
 
 
+@also(t="tensor")
 def tensor_clamp(tensor: Tensor, min: Any, max: Any) -> Tensor:
     """min(tensor, max), then max(., min), with tensors or numbers as bounds."""
     return torch.maximum(torch.minimum(tensor, torch.as_tensor(max)), torch.as_tensor(min))
