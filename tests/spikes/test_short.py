@@ -1,7 +1,9 @@
 """Short sequences go through all their layers at once, and come out as chunk by chunk."""
 
 import copy
+import sys
 import threading
+from itertools import pairwise
 
 import pytest
 import torch
@@ -118,3 +120,14 @@ def test_a_parameter_of_the_wrong_shape_is_refused_with_the_name_of_its_layer(ru
     net = rv.Sequential(nn.Linear(6, 5), rv.LIF(), nn.Linear(5, 4), rv.LIF(shape=3))
     with pytest.raises(ValueError, match=r"layers 2 to 3 .*'beta' has shape \(3,\)"):
         net(torch.rand(7, 2, 6))
+
+
+def test_a_forward_pass_of_a_small_network_changes_files_seldom():
+    net, x, files = NETS["two layers"](), torch.rand(10, 8, 6), []
+    net(x)
+    sys.setprofile(lambda frame, event, _: files.append(frame.f_code.co_filename) if event == "call" else None)
+    try:
+        net(x)
+    finally:
+        sys.setprofile(None)
+    assert sum(a != b for a, b in pairwise(files)) < 80

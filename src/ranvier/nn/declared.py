@@ -218,6 +218,11 @@ class Declared(Declares, Temporal):
 
     def value(self, name: str) -> Tensor:
         """A parameter as the rule sees it: within its bounds."""
-        value, (low, high) = getattr(self, name), self.bounds(name)
+        value = self._buffers.get(name)
+        if value is None:
+            value = getattr(self, name)
+        if not value.requires_grad:
+            return value
+        low, high = self.bounds(name)
         unbounded = isinstance(low, float) and isinstance(high, float) and math.isinf(low) and math.isinf(high)
-        return value if unbounded or not value.requires_grad else bounded(value, low, high)
+        return value if unbounded else bounded(value, low, high)

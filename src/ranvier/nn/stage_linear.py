@@ -95,17 +95,22 @@ class LinearStage(Stage):
         fit it."""
         own, neuron = self.linear._parameters, self.neuron
         weight, bias = own.get("weight"), own.get("bias")
-        if weight is None or not self.fits(width, dtype) or not short.fits(steps, batch, neurons := len(weight)):
+        if weight is None or self.initial is None or not self.fits(width, dtype):
             return None
-        params: list[Tensor] = [neuron.value(k) for k in neuron.params]
-        wide = [p.numel() != 1 for p in params]
-        if self.initial is None or any(p.dim() > 1 or (w and len(p) != neurons) for p, w in zip(params, wide)):  # noqa: B905
+        neurons, params, wide = weight.shape[0], [], []
+        if not short.fits(steps, batch, neurons):
             return None
+        for k in neuron.params:
+            params.append(p := neuron.value(k))
+            wide.append(p.numel() != 1)
+            if p.dim() > 1 or (wide[-1] and p.shape[0] != neurons):
+                return None
         if self.recurrent:
             params.append(self.temporal.feedback.weight)  # type: ignore[union-attr]
             wide.append(True)
-        if not all(type(t) in choose.PLAIN and t.is_cpu for t in (weight, *params)):
-            return None
+        for t in (weight, *params):
+            if type(t) not in choose.PLAIN or not t.is_cpu:
+                return None
         rule, size = neuron.bound(()), short.Size(steps, batch, neurons, dtype)
         numbers = [neuron.settings[k] for k in rule.params[len(neuron.params) :] if k in neuron.settings]
         numbers += neuron.surrogate.varying.values() if rule.numbers else ()
