@@ -9,6 +9,7 @@ from torch.nn.grad import conv2d_weight
 from torch.nn.parameter import UninitializedParameter
 
 from ranvier.backends.traces import Layout
+from ranvier.spikes.dense import multiply
 
 
 class Wire:
@@ -58,7 +59,9 @@ class Wire:
     def product(self, g: Tensor, a: Tensor) -> Tensor:
         """The gradient of the weight, of outputs with gradient g [T, B, *features']."""
         if not self.convolution:
-            return g.flatten(0, -2).t() @ a.flatten(0, -2)
+            rows, into = a.flatten(0, -2), g.new_empty(g.shape[-1], a.shape[-1])
+            multiply(g.flatten(0, -2).t(), rows.t(), None, into)
+            return into
         m = self.module
         return conv2d_weight(
             a.flatten(0, 1), m.weight.shape, g.flatten(0, 1).contiguous(), m.stride, m.padding, m.dilation, m.groups
