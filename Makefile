@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # Huge pages for large tensors: page faults cost as much as the kernels.
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test test-slow test-long lint docs notebooks guard mutants bench clean
+.PHONY: demo test test-slow test-long lint docs notebooks results guard mutants bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,10 @@ docs: $(VENV)/.dev
 # Runs the notebooks of the course again and keeps their outputs.
 notebooks: $(VENV)/.dev
 	$(BIN)/python docs/notebooks.py
+
+# Trains every entry of docs/results.md with three seeds, an hour and more; ONLY="digits spoken-digits" for some.
+results: $(VENV)/.dev
+	$(BIN)/python docs/results.py $(if $(ONLY),--only $(ONLY))
 
 # A minute of the benchmarks: an error where a kernel is many times slower than the memory it moves.
 guard: $(VENV)/.dev

