@@ -49,6 +49,15 @@ def test_what_is_shown_in_training():
     torch.testing.assert_close(shown[5, 0, 12:], x[0, 5] - x[0, 4])
 
 
+def test_a_watch_is_turned_without_changing_lengths_of_vectors():
+    x = torch.randn(5, 40, 6, generator=torch.Generator().manual_seed(0))
+    still = {"noise": 0.0, "stretch": 0.0}
+    torch.testing.assert_close(override(Smartwatch(), still | {"turn": 0.0}).augment(x, torch.Generator()), x)
+    turned = override(Smartwatch(), still | {"turn": 0.5}).augment(x, torch.Generator().manual_seed(0))
+    assert (turned - x).abs().amax((1, 2)).min() > 0.1
+    torch.testing.assert_close(turned.unflatten(2, (2, 3)).norm(dim=3), x.unflatten(2, (2, 3)).norm(dim=3))
+
+
 def test_settings():
     beta = spread(1000, 2.0, 200.0)
     tau = -1 / beta.log()

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ranvier.nn.dropout import Dropout
+from ranvier.nn.init import spread
 from ranvier.nn.linear import Linear
 from ranvier.nn.neurons.adaptive import ALIF
 from ranvier.nn.neurons.adlif import SiLIF
@@ -26,11 +27,6 @@ class OfOwnLength:
 
     def __call__(self, traces: Tensor, labels: Tensor, lengths: Tensor | None = None) -> Any:
         return self.score(traces, labels, lengths_of(traces) if lengths is None else lengths)
-
-
-def spread(count: int, low: float, high: float) -> Tensor:
-    """Decays per step of `count` time constants, drawn evenly on a logarithmic scale from low to high steps."""
-    return torch.exp(-1.0 / (low * (high / low) ** torch.rand(count)))
 
 
 def lif(hidden: int, longest: float) -> nn.Module:
