@@ -1,0 +1,33 @@
+"""The page of results shows the figures that were measured, and nothing else."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+from ranvier.recipes import RECIPES, named, override
+
+PAGE = Path(__file__).parents[2] / "docs" / "results.py"
+
+
+def book():
+    spec = importlib.util.spec_from_file_location("results_book", PAGE)
+    sys.modules["results_book"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_made_of_the_figures():
+    results = book()
+    known = json.loads(results.FIGURES.read_text())
+    lines = [results.line(entry, known[name]) for name, entry in results.ENTRIES.items() if name in known]
+    assert set(known) <= set(results.ENTRIES)
+    assert results.PAGE.read_text() == results.HEAD + "\n".join(lines) + "\n"
+
+
+def test_every_command_names_a_recipe_and_its_settings():
+    for entry in book().ENTRIES.values():
+        name, *words = entry.command.split()
+        changes = dict(w.split("=") for w in words if w != "--set")
+        for value in entry.values:
+            override(named(RECIPES, name), changes | ({entry.over: value} if entry.over else {}))
