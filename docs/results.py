@@ -71,11 +71,13 @@ def run(entry: Entry, seed: int, folder: Path) -> dict:
 def cost(folder: Path) -> dict:
     """Spikes of the hidden layers and estimated energy of one sample, a mean over up to 64 test samples of a run.
 
-    The dense network beside it has the same layers and weights of 8 bits, see `ranvier.train.energy`.
+    The dense network beside it has the same layers and weights of 8 bits, see `ranvier.train.energy`; it reads a
+    picture once, and a recording step by step as the spiking one does.
     """
     import torch
 
     from ranvier.nn.padded import lengths_of, only, within
+    from ranvier.recipes.signal import Signal
     from ranvier.train.batches import batches
     from ranvier.train.energy import energy
     from ranvier.train.evaluate import spikes_of
@@ -97,7 +99,8 @@ def cost(folder: Path) -> dict:
             spikes = {path: only(there, z) for path, z in spikes.items()}
         fired = sum(float(z.sum()) for z in spikes.values()) / x.shape[1]
         found = energy(net, x)
-    return {"spikes": round(fired), "spiking_nj": found.spiking_pj / 1e3, "dense_nj": found.dense_pj / 1e3}
+    times = len(x) if plan.time_first or isinstance(plan, Signal) else 1
+    return {"spikes": round(fired), "spiking_nj": found.spiking_pj / 1e3, "dense_nj": times * found.dense_pj / 1e3}
 
 
 def versions() -> str:
@@ -125,7 +128,8 @@ HEAD = """# Results
 What `docs/results.py` has measured, and nothing else: accuracy on the test set, mean and deviation over the seeds
 named. Settings were chosen by the validation parts. Spikes: of the hidden layers, per sample. Energy: an
 [estimate](../src/ranvier/train/energy.py) per sample, beside that of a dense network with the same layers and weights
-of 8 bits. Seconds: a whole run on two shared cores. `make results ONLY=NAME` measures a line again.
+of 8 bits, which reads a picture once and a recording step by step. Seconds: a whole run on two shared cores. `make
+results ONLY=NAME` measures a line again.
 [Where the recordings come from](../src/ranvier/data/signals.py): packages of PyPI, known by their hash; the error of a
 missing set gives the command that fetches it.
 

@@ -55,11 +55,12 @@ class Smartwatch(Signal):
     data: str = "smartwatch"
     steps: int = 200
     epochs: int = 12
+    lr: float = 5e-3
     noise: float = 0.2
     stretch: float = 0.2
     turn: float = 0.3
     fold: int = 0
-    net: Net = field(default_factory=lambda: Net(longest=100.0, dropout=0.3))
+    net: Net = field(default_factory=lambda: Net(longest=30.0, dropout=0.3))
 
     def splits(self, folder: str | Path | None = None) -> Splits:
         return smartwatch(folder, self.fold)
