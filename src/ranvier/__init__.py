@@ -2,23 +2,23 @@
 
 Write a neuron once, as its equation. Run it fused, forward and backward, on every backend.
 
-| group | what it holds |
+| group | content |
 |---|---|
-| `rv.nn` | neurons (`rv.neurons`) and layers (`rv.layers`), as torch.nn has them; what a neuron is declared with |
-| `rv.verbs` | how a net is run: `scan`, `step`, `record`, `Stream`, ... |
-| `rv.tools` | look and choose: `explain`, `saved_memory`, `backend`, ... |
-| `rv.ops`, `rv.surrogate` | what a rule is written in; derivatives for its spike |
+| `rv.nn` | neurons (`rv.neurons`) and layers (`rv.layers`), as in torch.nn; names to declare a neuron |
+| `rv.verbs` | functions that run a network: `scan`, `step`, `record`, `Stream`, ... |
+| `rv.tools` | inspect a network, choose a backend: `explain`, `saved_memory`, `backend`, ... |
+| `rv.ops`, `rv.surrogate` | the functions of a rule; derivatives of its spike |
 | `rv.loss`, `rv.metric`, `rv.train` | losses, metrics, training |
 | `rv.data` | data sets, readers and encoders |
-| `rv.convert` | trained networks to spiking ones; NIR |
+| `rv.convert` | trained networks to spiking networks; NIR |
 | `rv.export` | a network as integers in C |
-| `rv.hardware` | what chips do to numbers |
+| `rv.hardware` | effects of neuromorphic chips; chips in the loop |
 | `rv.online` | learning forward in time, at constant memory |
 | `rv.plasticity` | learning without backward |
-| `rv.plot`, `rv.doctor`, `rv.recipes` | pictures; what ails a net; whole training runs |
+| `rv.plot`, `rv.doctor`, `rv.recipes` | pictures; problems of a network; whole training runs |
 | `rv.compat` | the names of other libraries |
 
-Every name of `rv.nn`, `rv.verbs` and `rv.tools` can be had from `rv` itself too: `rv.LIF`, `rv.scan`.
+Every name of `rv.nn`, `rv.verbs` and `rv.tools` is also in `rv` itself: `rv.LIF`, `rv.scan`.
 """
 
 from importlib import import_module
@@ -48,7 +48,7 @@ __all__ += neurons.__all__
 __all__ += tools.__all__
 __all__ += verbs.__all__
 
-LATER = ("compat", "doctor", "export", "plasticity", "plot", "recipes")  # imported when they are first used
+LATER = ("compat", "doctor", "export", "plasticity", "plot", "recipes")  # imported at the first use
 SHORT = (
     "ALIF", "Conv2d", "CubaLIF", "IF", "LI", "LIF", "Linear", "Neuron", "Option", "Param", "Recurrent", "Sequential",
     "State", "Stream", "backend", "decay", "detach", "explain", "record", "scan", "step",
@@ -56,7 +56,7 @@ SHORT = (
 """What nearly everybody uses: `dir(ranvier)` shows these and the groups; the rest is found in its group."""
 
 
-if not TYPE_CHECKING:  # with it, type checkers would believe any name
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
         if name in LATER:

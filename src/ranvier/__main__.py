@@ -1,11 +1,11 @@
-"""The `ranvier` command, and `python -m ranvier`: what must work before anything else is there."""
+"""The `ranvier` command, and `python -m ranvier`: the parts that need no optional package."""
 
 import os
 import sys
 
 
 def main() -> None:
-    """Run the command line; `--version` needs no extra, the rest the extra `train`."""
+    """Run the command line; `--version` needs no extra, other commands need the extra `train`."""
     if sys.argv[1:] == ["--version"]:
         print(f"ranvier {version()}")
         return
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def version() -> str:
-    """The version of the package that is installed."""
+    """Return the version of the installed package."""
     from importlib import metadata
 
     return metadata.version("ranvier")

@@ -1,4 +1,4 @@
-"""Runs side by side: what was asked of each, and what came of it."""
+"""Several runs in comparison: their settings and their results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ranvier.train.folder import Folder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# What is told of a finished run: its name, and how it is written.
+# The results of a finished run that are listed: their names, and how they are formatted.
 FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "accuracy": ("test accuracy", "{:.2%}".format),
     "loss": ("test loss", "{:.4g}".format),
@@ -26,10 +26,11 @@ CURVES = ("train_loss", "validation_loss", "validation_accuracy")
 
 @dataclass(frozen=True)
 class Beside:
-    """Runs side by side; print it, or `page()` is a page of HTML.
+    """Several runs in comparison; print it, or call `page()` for a page of HTML.
 
-    names: of their folders. settings: those that differ, and figures: what came of each, as rows [what, a value a run];
-    history: {what: a row of figures an epoch, a list a run}.
+    names: the names of their folders.
+    settings: those that differ, and figures: the results, both as rows [name, one value per run];
+    history: {name: one list per run, with one figure per epoch}.
     """
 
     names: list[str]
@@ -42,7 +43,7 @@ class Beside:
         return self.figures + self.settings
 
     def page(self) -> str:
-        """One page: the curves of all runs, and the tables."""
+        """Return one page of HTML: the curves of all runs, and the tables."""
         from ranvier.report import svg, template
 
         figures = []
@@ -69,9 +70,9 @@ def words(what: str) -> str:
 
 
 def beside(runs: Sequence[str | Path]) -> Beside:
-    """The runs in these folders side by side; a run that has not ended is told as far as it went.
+    """Compare the runs in these folders; of a run that has not ended, the epochs so far are included.
 
-    FileNotFoundError for what is no run, ValueError for fewer than two.
+    A folder without a run raises a FileNotFoundError, fewer than two folders a ValueError.
     """
     if len(runs) < 2:
         raise ValueError(f"show sets runs side by side; name two or more, got {len(runs)}")

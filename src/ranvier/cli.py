@@ -15,8 +15,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from ranvier.recipes import Recipe
 
-# Read once, when torch is loaded: huge pages halve the cost of fresh memory, and idle OpenMP threads that sleep
-# instead of spinning leave the cores to the kernels.
+# Torch reads these once, when it is loaded: huge pages halve the cost of fresh memory, and OpenMP threads that sleep
+# while idle, instead of spinning, leave the cores to the kernels.
 ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "passive"}
 
 console, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -61,8 +61,8 @@ def train(
     """Train a network, test it, and write a report of it.
 
     RECIPE is a name, or file.py:Class for one of your own (`ranvier init` writes one to start from). The run's folder
-    holds config.toml, weights.safetensors, metrics.csv, result.json and report.html. Stopped by Ctrl-C or otherwise, it
-    goes on from its checkpoint to the same end: ranvier train --resume RUN.
+    holds config.toml, weights.safetensors, metrics.csv, result.json and report.html. A run that was stopped, by Ctrl-C
+    or otherwise, continues from its checkpoint with the same result: ranvier train --resume RUN.
 
     Examples: ranvier train digits, or ranvier train mine.py:Recipe --data mine.py:splits --epochs 5 --out runs/mine
     """
@@ -89,7 +89,7 @@ def train(
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the recipe; the file is NAME.py.")],
 ) -> None:
-    """Write a recipe to start from: a commented file with a net, its data and its settings, ready to train."""
+    """Write a recipe to start from: a commented file with a network, its data and its settings, ready to train."""
     from ranvier.recipes.start import write_start
 
     path, kind = write_start(name)
@@ -137,7 +137,7 @@ def show(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Folders of two runs or more.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a page of it, with curves.")] = None,
 ) -> None:
-    """Set runs side by side: what came of each, and the settings in which they differ."""
+    """Compare runs: their results, and the settings in which they differ."""
     from ranvier.beside import beside
     from ranvier.train.folder import write
 
@@ -162,9 +162,9 @@ def sweep(
     data: OwnData = None,
     seed: Annotated[int, typer.Option(help="The same seed tries the same settings.")] = 0,
 ) -> None:
-    """Search the best settings of a recipe: many short runs, those that fall behind given up early.
+    """Search the best settings of a recipe: many short runs, of which bad ones are stopped early.
 
-    Chosen by the validation set. Begun again with the same --out, it goes on where it was.
+    The best settings are chosen by the validation set. If it is started again with the same --out, it continues.
 
     Example: ranvier sweep digits lr=1e-3..1e-2:log net.hidden=64,128 --trials 20 --set epochs=5
     """
@@ -183,7 +183,7 @@ def sweep(
 
 
 def explain(recipe: RecipeName, settings: Settings = None, data: Data = None) -> None:
-    """Tell, layer by layer, which backend would run a recipe's net here, and why."""
+    """Report, layer by layer, which backend would run a recipe's network on this machine, and why."""
     from ranvier.nn.verbs import explain as explain_net
     from ranvier.train.running import prepare, shown
 
@@ -194,7 +194,7 @@ def explain(recipe: RecipeName, settings: Settings = None, data: Data = None) ->
 
 
 def recipes(recipe: MaybeRecipe = None) -> None:
-    """List the recipes, or all fields of one: what --set can change."""
+    """List the recipes, or all fields of one recipe, which can be changed by --set."""
     from ranvier.recipes import RECIPES, named, settings
 
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -212,9 +212,9 @@ def doctor(
     settings: Settings = None,
     data: Data = None,
 ) -> None:
-    """Look for dead and saturated layers, vanishing gradients and drifting rates; tell what to do, and the energy.
+    """Look for dead and saturated layers, vanishing gradients and drifting rates; print advice, and the energy.
 
-    A recipe is looked at with the weights it starts from, a run with those it ended with.
+    A recipe is examined with its initial weights, a run with its final weights.
     """
     from ranvier.doctor import diagnose
     from ranvier.nn.padded import masked
@@ -229,7 +229,7 @@ def doctor(
         folder.read_weights(net)
     if not any(weight.requires_grad for weight in net.parameters()):
         raise ValueError(f"doctor looks at gradients, and {plan.name} learns without them; its report tells what fires")
-    net.train(folder is None)  # fresh weights are normalised by the batch, as their training would begin
+    net.train(folder is None)  # initial weights are examined with batch statistics, as at the start of training
     x, labels, *lengths = shown(plan, splits[1])
     loss = plan.loss()
     with masked(net, x, *(lengths or [None])) as x:
@@ -253,9 +253,9 @@ def convert(
     percentile: Annotated[float, typer.Option(help="Which percentile.")] = 99.9,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write weights and report there.")] = None,
 ) -> None:
-    """Make a trained torch network a spiking one, and tell what that costs.
+    """Convert a trained torch network to a spiking one, and report the loss of accuracy.
 
-    Every ReLU becomes a neuron; accuracy is told against the number of steps, and the error of each layer.
+    Every ReLU becomes a neuron; the report has the accuracy for several numbers of steps, and the error of each layer.
 
     Example: ranvier convert net.py:build --weights net.safetensors --data digits --out converted
     """
@@ -330,7 +330,9 @@ for name, command in COMMANDS.items():
 
 
 def main() -> None:
-    """Run the command line. What a user can mend is told in a sentence; RANVIER_TRACE=1 shows where it happened."""
+    """Run the command line. Errors that a user can correct are printed as one sentence; with RANVIER_TRACE=1 as a
+    traceback.
+    """
     try:
         app()
     except KeyboardInterrupt:
@@ -339,11 +341,13 @@ def main() -> None:
         if os.environ.get("RANVIER_TRACE"):
             raise
         err.print(f"[red]error:[/] {_escape(' '.join(str(error).split()))}", soft_wrap=True)
-        sys.exit(1 if isinstance(error, ArithmeticError) else 2)  # 1: the run went wrong, 2: it was asked for wrongly
+        sys.exit(1 if isinstance(error, ArithmeticError) else 2)  # 1: the run failed, 2: the command was wrong
 
 
 def _set_environment() -> None:
-    """For the commands that compute. Torch may be loaded by now, and reads its environment once: then begin again."""
+    """Set environment variables for the commands that compute. If torch is loaded already, which reads them only once,
+    start again.
+    """
     missing = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     os.environ.update(missing)
     if missing and "torch" in sys.modules and os.name == "posix":

@@ -1,6 +1,6 @@
 """Find what is wrong with a spiking network: statistics of every layer in one forward and backward pass, with advice.
 
-`diagnose` measures, CHECKS judge the measurements and say what to do. A new check is a line there.
+`diagnose` measures; CHECKS evaluate the measurements and give advice. To add a check, add a line there.
 """
 
 import math
@@ -14,17 +14,18 @@ from torch import Tensor, nn
 from ranvier.notebook import table
 from ranvier.train.regularise import spiking_layers
 
-ALWAYS = 0.9  # spikes per step from which a neuron says nothing any more
+ALWAYS = 0.9  # spikes per step above which a neuron carries no information
 
 
 @dataclass(frozen=True)
 class Vitals:
     """One spiking layer over one batch.
 
-    rate: spikes per neuron and step; silent: share of neurons without a spike in the whole batch; saturated: share that
-    fires in more than 90 % of all steps; drift: rate in the last third of the steps over that in the first; gradient:
-    norm of the loss's gradient at the layer's input; through_time: that norm per step in the first third over the last
-    (None without a loss); depth: `gradient` over that of the last spiking layer; finite: no NaN or inf in it.
+    rate: spikes per neuron and step; silent: share of neurons without a spike in the whole batch; saturated: share of
+    neurons that fire in more than 90 % of all steps; drift: rate in the last third of the steps divided by that in the
+    first third; gradient: norm of the loss's gradient at the layer's input; through_time: that norm per step in the
+    first third divided by that in the last third (None without a loss); depth: `gradient` divided by that of the last
+    spiking layer; finite: whether the gradient has no NaN or inf.
     """
 
     path: str
@@ -41,7 +42,7 @@ class Vitals:
 
 
 class Check(NamedTuple):
-    """Something that can be unwell with a layer: whether it is, what is seen, what to do."""
+    """A possible problem of a layer: when it exists, what is observed, and advice."""
 
     name: str
     unwell: Callable[[Vitals], bool]
@@ -91,7 +92,7 @@ CHECKS = (
 
 
 class Finding(NamedTuple):
-    """What is unwell where."""
+    """A problem and the layer that has it."""
 
     path: str
     name: str
@@ -101,7 +102,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Vitals of every spiking layer, and what CHECKS found; print it."""
+    """Vitals of every spiking layer, and the problems found by CHECKS; print it."""
 
     layers: tuple[Vitals, ...]
     findings: tuple[Finding, ...]
@@ -144,9 +145,9 @@ class Diagnosis:
 
 
 def diagnose(net: nn.Module, x: Tensor, labels: Tensor | None = None, loss: Any = None) -> Diagnosis:
-    """Look at a network during one pass over x [T, B, *features]; with labels and a loss also at its gradients.
+    """Measure a network during one pass over x [T, B, *features]; with labels and a loss also its gradients.
 
-    loss(net(x), labels) -> scalar. The network's weights, gradients and mode are left as they were.
+    loss(net(x), labels) -> scalar. The network's weights, gradients and mode are not changed.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF(threshold=99.0))
@@ -175,7 +176,9 @@ def diagnose(net: nn.Module, x: Tensor, labels: Tensor | None = None, loss: Any 
 def _watched(
     net: nn.Module, layers: dict[str, Any], x: Tensor, labels: Any, loss: Any
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], float | None]:
-    """Inputs (with their gradients) and spikes of every spiking layer in the order in which they ran, and the loss."""
+    """Return the inputs (with their gradients) and spikes of every spiking layer in the order in which they ran, and
+    the loss.
+    """
     currents: dict[str, Tensor] = {}
     spikes: dict[str, Tensor] = {}
 
@@ -217,7 +220,7 @@ def _watched(
 
 
 def _per_step(grad: Tensor | None) -> Tensor:
-    """Norm of a gradient [T, ...] at each step [T]."""
+    """Return the norm of a gradient [T, ...] at each step [T]."""
     return torch.zeros(1) if grad is None else grad.detach().flatten(1).norm(dim=1)
 
 

@@ -1,9 +1,9 @@
-"""Packages that only some parts need, and the extra that brings each: `pip install "ranvier[train]"`."""
+"""Packages that only some parts need, and the extra that installs each: `pip install "ranvier[train]"`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# A new optional package is a line here; pyproject.toml says what an extra brings.
+# To add an optional package, add a line here; pyproject.toml lists the packages of an extra.
 EXTRAS = {
     "typer": "train", "rich": "train", "lightning": "train", "torchmetrics": "train", "sklearn": "train",
     "safetensors": "train", "tomlkit": "train", "jinja2": "train", "matplotlib": "plot", "cycler": "plot",
@@ -15,7 +15,7 @@ EXTRAS = {
 
 @contextmanager
 def needed(what: str) -> Iterator[None]:
-    """Imports inside this block belong to an extra: where its package is missing, the error says how to get it.
+    """Imports inside this block need an extra: if its package is missing, the error explains how to install it.
 
     >>> with needed("the report"):
     ...     import json

@@ -8,10 +8,10 @@ from typing import Any
 
 
 def lookup(name: str, what: str) -> Any:
-    """The object called `name`; `what` is how errors call it (MODEL, --data, ...).
+    """Return the object called `name`; `what` is its name in errors (MODEL, --data, ...).
 
-    Its file is run, as Python runs a script: name none that you would not run. FileNotFoundError if there is no file,
-    ModuleNotFoundError if there is no module, ValueError if there is no such name in it.
+    Its file is run like a Python script, so only use files that you trust. Raises FileNotFoundError if there is no
+    file, ModuleNotFoundError if there is no module, ValueError if it does not contain the name.
 
     >>> lookup("math:pi", "NUMBER")
     3.141592653589793
@@ -34,15 +34,15 @@ def _from_file(path: Path) -> Any:
     if known is not None and getattr(known, "__file__", None) == str(path):
         return known
     if known is not None or importlib.util.find_spec(path.stem) is not None:
-        key = f"ranvier_file_{path.stem}"  # a file called torch.py must not hide torch
+        key = f"ranvier_file_{path.stem}"  # so a file called torch.py does not replace torch
     else:
         key = path.stem
     if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # it may import the files beside it
+        sys.path.append(str(path.parent))  # it may import files in its folder
     spec = importlib.util.spec_from_file_location(key, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[key] = module  # where pickle and dataclasses look for its classes
+    sys.modules[key] = module  # pickle and dataclasses look for its classes there
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:

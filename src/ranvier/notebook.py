@@ -1,11 +1,11 @@
-"""How results show themselves in a notebook: a table of HTML, in the notebook's own colours."""
+"""Display of results in a notebook: HTML tables in the notebook's own colours."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], after: str = "") -> str:
-    """Rows under a head, with a sentence after it; everything is escaped.
+    """Return rows under a header as an HTML table, with a sentence after it; everything is escaped.
 
     >>> table(["why"], [["a < b"]])
     '<table><thead><tr><th>why</th></tr></thead><tbody><tr><td>a &lt; b</td></tr></tbody></table>'

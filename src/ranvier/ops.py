@@ -1,14 +1,14 @@
 """The ops of a rule: the functions that the equation of a neuron may call.
 
-A rule is made of Python arithmetic, comparisons, and the functions of this file. On tensors an op is a torch operation.
-On an object with a method `__op__(name, *arguments)` it calls that method: `ranvier.derive` traces a rule that way, and
-generates the code of every backend from the trace.
+A rule consists of Python arithmetic, comparisons, and the functions of this file. On tensors an op is a torch
+operation. On an object with a method `__op__(name, *arguments)` it calls that method: `ranvier.derive` traces a rule
+that way, and generates the code of every backend from the trace.
 
-An op that can be written with the others is one function here, and nothing else. One that cannot also needs what it
-does on tensors (`EAGER`, below) and its derivative (`derive/operations.py`). Kernels take it from the mathematics of
-their platform, by its name: Python's `math` for Numba and for integers, libdevice for Triton. Where that lacks it, or
-is slow, a function in `backends/numba_ops.py` or `triton_ops.py`, or a row in `export/lowered.py`, goes before. Both
-kinds are found and tested by themselves.
+A new op that can be written with the others is only one function here. Any other op also needs its operation on tensors
+(`EAGER`, below) and its derivative (`derive/operations.py`). Kernels use the function of the same name in the math
+library of their platform: Python's `math` for Numba and for integers, libdevice for Triton. If that library lacks it or
+is slow, add a function in `backends/numba_ops.py` or `triton_ops.py`, or a row in `export/lowered.py`, which is then
+used instead. The tests find both kinds of op automatically.
 
     >>> import torch
     >>> from ranvier.ops import spike
@@ -29,12 +29,12 @@ __all__ = [
     "spike", "sqrt", "stop", "tanh", "where",
 ]  # fmt: skip
 
-_here = threading.local()  # what `spike_derivative` and `gated` set in this thread
+_here = threading.local()  # values set by `spike_derivative` and `gated` in this thread
 
 
 @contextmanager
 def spike_derivative(derivative: Callable[[Tensor], Tensor], dtype: torch.dtype = torch.float32) -> Iterator[None]:
-    """Within this block the derivative of `spike` on tensors is `derivative`, and plain numbers have this dtype."""
+    """Within this block, the derivative of `spike` on tensors is `derivative`, and plain numbers have this dtype."""
     outer = _current()
     _here.now = derivative, dtype
     try:
@@ -49,7 +49,7 @@ def _current() -> tuple[Callable[[Tensor], Tensor] | None, torch.dtype]:
 
 @contextmanager
 def gated(gate: Callable[[Any], Any]) -> Iterator[None]:
-    """Within this block every `spike` returns gate(spike): a layer around a neuron can silence it there."""
+    """Within this block, every `spike` returns gate(spike): so a layer around a neuron can silence it."""
     outer = getattr(_here, "gate", None)
     _here.gate = gate
     try:
@@ -59,7 +59,7 @@ def gated(gate: Callable[[Any], Any]) -> Iterator[None]:
 
 
 class _Spike(torch.autograd.Function):
-    """The step function; its derivative is the surrogate that was set when it ran."""
+    """The step function; its derivative is the surrogate that was set when forward ran."""
 
     generate_vmap_rule = True
 
@@ -88,7 +88,7 @@ class _Spike(torch.autograd.Function):
 
 
 class _Inject(torch.autograd.Function):
-    """Forward one tensor, backward another."""
+    """Return one tensor forward, and pass the gradient to another one backward."""
 
     generate_vmap_rule = True
 
@@ -125,7 +125,7 @@ def _tensor_pair(function: Callable) -> Callable:
     return paired
 
 
-# What each op does on tensors.
+# The operation of each op on tensors.
 EAGER: dict[str, Callable] = {
     "spike": lambda u: _Spike.apply(u, u >= 0, _current()[0]),
     "spike_strict": lambda u: _Spike.apply(u, u > 0, _current()[0]),
@@ -149,7 +149,7 @@ EAGER: dict[str, Callable] = {
 
 
 def apply(op: str, *arguments: Any) -> Any:
-    """An op by its name: recorded by the first symbol among its arguments, else computed by torch."""
+    """Run an op by its name: the first symbol among its arguments records it; without symbols torch computes it."""
     for a in arguments:
         if hasattr(a, "__op__"):
             return a.__op__(op, *arguments)
@@ -167,19 +167,21 @@ def spike(u: Any, *, strict: bool = False) -> Any:
 
 
 def stop(a: Any) -> Any:
-    """The value of a, but no gradient flows back through it."""
+    """Return the value of a, but no gradient flows back through it."""
     return apply("stop", a)
 
 
 def inject(model: Any, measured: Any) -> Any:
-    """Forward `measured`, backward `model`: a value measured on hardware gets the derivative of its model."""
+    """Return `measured` forward, and pass the gradient to `model` backward: a value measured on hardware gets the
+    derivative of its model.
+    """
     return apply("inject", model, measured)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
     """a where the condition (a comparison) holds, b elsewhere.
 
-    The branch that is not taken may be infinite or NaN; compiled backends give it no gradient there. The reference
+    The other branch may be infinite or NaN; compiled backends give it no gradient there. The reference
     backend differentiates as torch does, which gives NaN.
     """
     return apply("where", condition, a, b)
@@ -221,32 +223,32 @@ def abs(a: Any) -> Any:
 
 
 def sign(a: Any) -> Any:
-    """-1, 0 or 1; no derivative."""
+    """-1, 0 or 1; its derivative is 0."""
     return apply("sign", a)
 
 
 def floor(a: Any) -> Any:
-    """Largest whole number not above a; no derivative."""
+    """Largest whole number not above a; its derivative is 0."""
     return apply("floor", a)
 
 
 def round(a: Any) -> Any:
-    """Nearest whole number, halves to even; no derivative."""
+    """Nearest whole number, halves to even; its derivative is 0."""
     return apply("round", a)
 
 
 def minimum(a: Any, b: Any) -> Any:
-    """The smaller of two; where they are equal, each gets half of the gradient."""
+    """The smaller of two numbers; if they are equal, each gets half of the gradient."""
     return apply("minimum", a, b)
 
 
 def maximum(a: Any, b: Any) -> Any:
-    """The larger of two; where they are equal, each gets half of the gradient."""
+    """The larger of two numbers; if they are equal, each gets half of the gradient."""
     return apply("maximum", a, b)
 
 
 def clamp(a: Any, low: float, high: float) -> Any:
-    """a, held between two plain numbers; the gradient is 1 inside and on the bounds, 0 outside."""
+    """a, clamped to two plain numbers; the gradient is 1 inside and on the bounds, 0 outside."""
     if hasattr(low, "__op__") or hasattr(high, "__op__"):
         raise TypeError("clamp: the bounds must be plain numbers; write minimum(maximum(a, low), high) instead")
     return apply("clamp", a, low, high)

@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained page that tells what was trained, how well, and how it works inside."""
+"""The report of a run: one self-contained page about the task, the results, and the activity inside the network."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ if TYPE_CHECKING:
 
     from ranvier.train.evaluate import Evaluation, Watched
 
-# What matplotlib draws in these colours, the page draws in its own: light or dark, as the reader's system is.
+# Colours that matplotlib uses, which the page replaces by its own light or dark colours.
 INK, LINE, FIRST, SECOND, SOFT = "#010101", "#020202", "#030303", "#040404", "#999999"
 THEME = {INK: "var(--ink)", LINE: "var(--line)", FIRST: "var(--first)", SECOND: "var(--second)", SOFT: "var(--soft)"}
-MOST_WRONG = 24  # so many misread samples are shown
-ROWS = 40  # so many neurons of a layer are drawn in a raster
+MOST_WRONG = 24  # most samples with wrong answers that are displayed
+ROWS = 40  # most neurons of a layer in a raster
 
 
 @dataclass(frozen=True)
 class Story:
-    """All that a report tells; arrays and plain values only.
+    """The content of a report, as arrays and plain values.
 
-    config: the recipe, nested. result: as in result.json. history: a row of figures an epoch.
-    evaluation: answers and firing rates on the test set. watched: one sample on its way.
-    wrong: (x `[*features]`, right class, answer) of misread samples.
-    fields: what each neuron of a layer that learned without backward has learned, `[N, H, W]`; or None.
+    config: the recipe, nested. result: as in result.json.
+    history: a row of figures per epoch.
+    evaluation: answers and firing rates on the test set. watched: the activity for one sample.
+    wrong: (x `[*features]`, right class, answer) of samples with a wrong answer.
+    fields: for a layer that learned without backward, what each neuron has learned, `[N, H, W]`; otherwise None.
     """
 
     config: Mapping[str, Any]
@@ -51,7 +52,7 @@ class Story:
 
 
 def page(story: Story) -> str:
-    """The report as one page of HTML: pictures inline, nothing loaded from elsewhere."""
+    """Return the report as one page of HTML: pictures are inline, nothing is loaded from elsewhere."""
     with needed("the report"):
         import matplotlib  # noqa: F401
 
@@ -74,7 +75,7 @@ def page(story: Story) -> str:
 
 
 def template(name: str) -> Any:
-    """A page to fill in; what is put into it is escaped."""
+    """Return a template of a page; inserted text is escaped."""
     with needed("the report"):
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -85,7 +86,7 @@ def template(name: str) -> Any:
 
 
 def picture(x: torch.Tensor) -> str:
-    """An image `[1, H, W]` or `[H, W]` in [0, 1] as a data URI, ink on nothing; "" for what is no image."""
+    """Return an image `[1, H, W]` or `[H, W]` in [0, 1] as a data URI without background; "" if it is not an image."""
     if x.ndim not in (2, 3) or (x.ndim == 3 and len(x) != 1):
         return ""
     from matplotlib.image import imsave
@@ -97,7 +98,7 @@ def picture(x: torch.Tensor) -> str:
 
 
 def mosaic(fields: torch.Tensor) -> torch.Tensor:
-    """Pictures `[N, H, W]`, each scaled to its own maximum, side by side with a gap of one pixel: `[H', W']`."""
+    """Return images `[N, H, W]`, each scaled to its own maximum, side by side with a gap of one pixel: `[H', W']`."""
     count, height, width = fields.shape
     across = math.ceil(math.sqrt(1.5 * count))
     down = -(-count // across)
@@ -107,7 +108,7 @@ def mosaic(fields: torch.Tensor) -> torch.Tensor:
 
 
 def _learning(story: Story, figure: Figure) -> None:
-    # what learns without backward has no loss
+    # learning without backward has no loss
     scales = {k: scale for k, scale in (("loss", 1.0), ("accuracy", 100.0)) if f"train_{k}" in story.history[0]}
     rows = list(figure.subplots(len(scales), 1, sharex=True, squeeze=False).flat)
     for axes, (what, scale) in zip(rows, scales.items(), strict=True):
@@ -119,7 +120,7 @@ def _learning(story: Story, figure: Figure) -> None:
 
 
 def _activity_of(story: Story) -> dict[str, list[float]]:
-    """{layer: its spikes per neuron and step, epoch by epoch}."""
+    """Return {layer: its spikes per neuron and step, epoch by epoch}."""
     layers = [name for name in story.history[0] if name.startswith("rate ")]
     return {name.removeprefix("rate "): [row[name] for row in story.history] for name in layers}
 
@@ -207,8 +208,9 @@ def _beside_in_words(story: Story) -> str:
 
 
 class Drawing(NamedTuple):
-    """How to draw a figure, what it says to those who cannot see it, its width in inches, its height (a part that is
-    fixed and one for each layer), and when it is drawn."""
+    """How to draw a figure, its description in words, its width in inches, its height (a fixed part and a part per
+    layer), and when it is drawn.
+    """
 
     draw: Callable[[Story, Figure], None]
     says: Callable[[Story], str]
@@ -229,17 +231,19 @@ FIGURES = {
     ),
     "confused": Drawing(_confused, _confused_in_words, 3.6, 3.6, when=lambda story: story.evaluation.judged),
 }
-BESIDE = Drawing(_beside, _beside_in_words, 4.2, 1.7)  # where there is something to compare with
+BESIDE = Drawing(_beside, _beside_in_words, 4.2, 1.7)  # if there are results to compare with
 
 
 def _svg(name: str, drawing: Drawing, story: Story) -> str:
-    """One figure as an `<svg>` element that takes its colours and letters from the page."""
+    """Return one figure as an `<svg>` element that uses the colours and fonts of the page."""
     size = drawing.width, drawing.height + drawing.per_layer * len(story.evaluation.rates)
     return svg(name, lambda figure: drawing.draw(story, figure), drawing.says(story), size)
 
 
 def svg(name: str, draw: Callable[[Figure], None], says: str, size: tuple[float, float]) -> str:
-    """What `draw` draws on a figure of `size` inches, as an `<svg>` in the page's colours; `says` is read aloud."""
+    """Return the drawing of `draw` on a figure of `size` inches, as an `<svg>` in the page's colours; screen readers
+    read `says`.
+    """
     from matplotlib.figure import Figure
 
     with _style(name):
@@ -286,12 +290,12 @@ def _rows(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def write_report(folder: Any, plan: Any, net: Any, evaluation: Evaluation, result: Any, rows: Any) -> None:
-    """Writes report.html into a run's folder, from the trained net and what it answered."""
+    """Write report.html into a run's folder, from the trained network and its evaluation."""
     from ranvier.recipes import to_config
     from ranvier.train.folder import write
 
     shown = evaluation.shown
-    assert shown is not None  # a test set has samples
+    assert shown is not None  # a test set has at least one sample
     write(
         folder.report, page(Story(to_config(plan), result, rows, evaluation, shown, evaluation.wrong, plan.fields(net)))
     )

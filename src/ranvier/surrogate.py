@@ -1,7 +1,8 @@
-"""Surrogate derivatives: what stands in for the derivative of a spike, which is a step and has none.
+"""Surrogate derivatives, which replace the derivative of a spike: a spike is a step function and has no useful
+derivative.
 
-Each function here takes a few numbers and returns a `Surrogate`, a function g of the distance to threshold,
-u = v - threshold. It is written in `ranvier.ops`, so it becomes part of the backward pass of every backend.
+Each function here takes a few numbers and returns a `Surrogate`, a function g of the distance to threshold, u = v -
+threshold. It is written in `ranvier.ops`, so it becomes part of the backward pass of every backend.
 
     >>> import torch, ranvier
     >>> g = ranvier.surrogate.superspike(10.0)
@@ -19,10 +20,11 @@ from ranvier import ops
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A surrogate derivative g(u), with the name and the numbers it was made from.
+    """A surrogate derivative g(u), with its name and its numbers.
 
-    `derivative` takes u, then the numbers in `varying`. Those are run-time values: a neuron may get a sharper surrogate
-    every epoch and is compiled once. The other numbers (how many terms a series has) are part of the compiled code.
+    The arguments of `derivative` are u and the numbers in `varying`. These are run-time values: a neuron may get a
+    sharper surrogate every epoch, but is compiled only once. The other numbers (how many terms a series has) are part
+    of the compiled code.
     """
 
     name: str
@@ -32,7 +34,7 @@ class Surrogate:
 
     @property
     def varying(self) -> dict[str, float]:
-        """The numbers that `derivative` takes after u, by name."""
+        """The numbers that are arguments of `derivative` after u, by name."""
         return {k: v for k, v in self.numbers if k not in self.fixed}
 
     def __call__(self, u: Any) -> Any:
@@ -67,7 +69,7 @@ def _positive(name: str, **numbers: float) -> None:
 
 
 def _everywhere(number: Any, u: Any) -> Any:
-    """The number for every u, infinite ones too, in the precision of u."""
+    """Return the number for every u, also infinite u, in the precision of u."""
     return number + 0.0 * ops.sign(u)
 
 
@@ -83,7 +85,7 @@ def superspike(k: float = 25.0) -> Surrogate:
 
 
 def atan(alpha: float = 2.0) -> Surrogate:
-    """g(u) = (alpha / 2) / (1 + (pi alpha u / 2)^2), as SpikingJelly scales it. Fang et al., ICCV 2021."""
+    """g(u) = (alpha / 2) / (1 + (pi alpha u / 2)^2), with the scale of SpikingJelly. Fang et al., ICCV 2021."""
     _positive("atan", alpha=alpha)
 
     def derivative(u: Any, alpha: Any) -> Any:
@@ -94,7 +96,7 @@ def atan(alpha: float = 2.0) -> Surrogate:
 
 
 def arctan(k: float = 2.0) -> Surrogate:
-    """g(u) = 1 / (pi (1 + (pi k u)^2)), as Spyx scales it; its peak is 1/pi."""
+    """g(u) = 1 / (pi (1 + (pi k u)^2)), with the scale of Spyx; its peak is 1/pi."""
     _positive("arctan", k=k)
 
     def derivative(u: Any, k: Any) -> Any:
@@ -122,7 +124,7 @@ def triangular(k: float = 2.0) -> Surrogate:
 
 
 def tanh(k: float = 1.0) -> Surrogate:
-    """g(u) = 1 - tanh(k u)^2, peak 1 whatever k, as Spyx has it."""
+    """g(u) = 1 - tanh(k u)^2, as in Spyx; its peak is 1 for every k."""
     _positive("tanh", k=k)
 
     def derivative(u: Any, k: Any) -> Any:
@@ -195,7 +197,7 @@ def multi_gaussian(h: float = 0.15, s: float = 6.0, sigma: float = 0.5, scale: f
     """Three Gaussians, the outer two negative. Yin, Corradi & Bohte, Nature Machine Intelligence 3, 2021.
 
     g(u) = scale ((1 + h) N(u; 0, sigma) - h N(u; sigma, s sigma) - h N(u; -sigma, s sigma)),
-    where N(u; m, d) is the normal density with mean m and deviation d.
+    where N(u; m, d) is the normal density with mean m and standard deviation d.
     """
     _positive("multi_gaussian", s=s, sigma=sigma)
 
@@ -228,10 +230,10 @@ def piecewise_leaky_relu(width: float = 1.0, leak: float = 0.01) -> Surrogate:
 
 
 def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
-    """g(u) = 4 / period sum over i = 1 ... terms of cos((2 i - 1) 2 pi u / period): a square wave's first terms.
+    """g(u) = 4 / period sum over i = 1 ... terms of cos((2 i - 1) 2 pi u / period): the first terms of a square wave.
 
-    Cosines of multiple angles follow from the first by Chebyshev's recurrence; the first is a series around the
-    nearest whole period.
+    Cosines of multiple angles are computed from the first by Chebyshev's recurrence; the first is computed by a series
+    around the nearest whole period.
     """
     _positive("fourier", terms=terms, period=period)
 
@@ -251,7 +253,10 @@ def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
 
 
 def _cosine(turns: Any) -> Any:
-    """cos(2 pi t) for |t| <= 1/2: 1 - 2 sin(pi t)^2, the sine by its series, which is short up to pi / 2."""
+    """cos(2 pi t) for
+    t
+    <= 1/2: 1 - 2 sin(pi t)^2, where the sine is computed by its series, which is short up to pi / 2.
+    """
     a = math.pi * turns
     square = a * a
     sine = 1.0
@@ -300,7 +305,7 @@ def log_tailed_relu(alpha: float = 0.0) -> Surrogate:
 
 
 def scaled_superspike(alpha: float = 1.0) -> Surrogate:
-    """g(u) = alpha / (1 + |u|)^2, which SpikingJelly calls SuperSpike: alpha is a height, no sharpness."""
+    """g(u) = alpha / (1 + |u|)^2, which SpikingJelly calls SuperSpike: alpha is the height, not the sharpness."""
     _positive("scaled_superspike", alpha=alpha)
 
     def derivative(u: Any, alpha: Any) -> Any:
@@ -311,8 +316,8 @@ def scaled_superspike(alpha: float = 1.0) -> Surrogate:
 
 
 def custom(derivative: Callable[..., Any], name: str = "custom", **numbers: float) -> Surrogate:
-    """Your own surrogate derivative: a function of u, written in `ranvier.ops`. It takes its `numbers` by position
-    after u. They are run-time values: a new number does not compile again.
+    """Your own surrogate derivative: a function of u, written in `ranvier.ops`. `numbers` are its further arguments, by
+    position after u. They are run-time values: a new number does not cause a new compilation.
 
     >>> from ranvier import surrogate, ops
     >>> surrogate.custom(lambda u: ops.exp(-ops.abs(u)))

@@ -1,4 +1,4 @@
-"""`ranvier sweep`: the best settings of a recipe, searched by Optuna; trials that promise little are given up early."""
+"""`ranvier sweep`: search the best settings of a recipe with Optuna; bad trials are stopped early."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AIMS: dict[str, Any] = {"validation_accuracy": "maximize", "validation_loss": "m
 
 @dataclass(frozen=True)
 class Range:
-    """Where a setting is looked for: `low..high` (whole numbers stay whole), `low..high:log`, or `a,b,c`.
+    """The range in which a setting is searched: `low..high` (integers stay integers), `low..high:log`, or `a,b,c`.
 
     >>> Range.read("lr", "1e-4..1e-1:log")
     Range(name='lr', low=0.0001, high=0.1, log=True, choices=())
@@ -42,7 +42,7 @@ class Range:
 
     @classmethod
     def read(cls, name: str, text: str) -> Range:
-        """ValueError in a sentence for what is no range."""
+        """Parse a range; text that is not a range raises a ValueError of one sentence."""
         if ".." not in text:
             return cls(name, choices=tuple(text.split(",")))
         ends, colon, log = text.partition(":")
@@ -55,7 +55,7 @@ class Range:
         return cls(name, low, high, bool(colon))
 
     def suggest(self, trial: Any, now: Any) -> Any:
-        """A value for one trial; `now`: what the recipe has, a whole number or not."""
+        """Return a value for one trial; `now`: the value in the recipe, an integer or not."""
         if self.choices:
             return trial.suggest_categorical(self.name, self.choices)
         if isinstance(now, int):
@@ -65,7 +65,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A search that ended: its folder, what was aimed at, the best settings, and a row a trial."""
+    """A finished search: its folder, its goal, the best settings, and a row per trial."""
 
     folder: Path
     aim: str
@@ -79,7 +79,7 @@ class Sweep:
 
 
 class Watch(Callback):
-    """Tells the trial how each epoch went, and ends a run that Optuna gives up."""
+    """Reports every epoch to the trial, and ends a run that Optuna stops."""
 
     def __init__(self, trial: Any, aim: str):
         self.trial, self.aim = trial, aim
@@ -103,19 +103,20 @@ def sweep(
     say: Callable[[str], None] = lambda sentence: None,
     **fixed: Any,
 ) -> Sweep:
-    """Trains a recipe `trials` times with settings out of `ranges` and finds the best on the validation set.
+    """Train a recipe `trials` times with settings from `ranges` and find the best settings on the validation set.
 
-    ranges: {field: `low..high`, `low..high:log` or `a,b,c`}; fixed: fields and settings of `train.run` for all.
-    Each trial is a run in `folder/N`; those that fall behind the median of the others at the same epoch end early. The
-    test set has no part in the choice. Needs Optuna: Akiba et al., KDD 2019. Begun again with the same folder, it goes
-    on with the trials that are missing. ValueError, before a folder is made, for a range that is none.
+    ranges: {field: `low..high`, `low..high:log` or `a,b,c`}; fixed: fields and settings of `train.run` that are the
+    same for all trials. Each trial is a run in `folder/N`; a trial that is worse than the median of the others at the
+    same epoch ends early. The test set does not influence the choice. Needs Optuna: Akiba et al., KDD 2019. Started
+    again with the same folder, the search continues with the missing trials. An invalid range raises a ValueError
+    before a folder is created.
     """
     plan = named(RECIPES, recipe) if isinstance(recipe, str) else recipe
     known = settings(override(plan, {k: v for k, v in fixed.items() if k in settings(plan)}))
     found = [Range.read(name, text) for name, text in ranges.items()]
     if not found or trials < 1:
         raise ValueError("a sweep needs a range, as lr=1e-4..1e-1:log, and at least one trial")
-    for each in found:  # a setting that is not there, or an end that cannot be, is told now
+    for each in found:  # unknown settings and invalid bounds raise an error here
         for value in each.choices or (each.low, each.high):
             whole = isinstance(known.get(each.name), int) and not each.choices
             override(plan, {each.name: round(float(value)) if whole else value})
@@ -160,7 +161,7 @@ STATES = {
 
 
 def page(name: str, sweep: Sweep) -> str:
-    """The results as one page: the best, how it was found, and every trial."""
+    """Return the results as one page: the best settings, how they were found, and every trial."""
     from ranvier.report import svg, template
 
     done = [(row["trial"], row[sweep.aim]) for row in sweep.trials if row["state"] == "trained"]

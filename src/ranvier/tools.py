@@ -1,14 +1,14 @@
-"""Tools: look at a net, and choose how it is computed.
+"""Tools: inspect a network, and choose how it is computed.
 
 | tool | what it does |
 |---|---|
-| `explain` | says which backend carries each layer, and why |
-| `saved_memory` | what a net keeps from its forward to its backward pass |
-| `compare_gradients` | all ways to differentiate a net beside each other, layer by layer |
-| `backend` | takes one backend: "numba", "triton" or "reference" |
-| `graphed` | a net on a GPU as CUDA graphs |
-| `products` | pins how matrix products are computed |
-| `machine_report` | what was measured of this machine, and what follows |
+| `explain` | reports which backend runs each layer, and why |
+| `saved_memory` | the memory that a network saves between its forward and its backward pass |
+| `compare_gradients` | compares all ways to differentiate a network, layer by layer |
+| `backend` | forces one backend: "numba", "triton" or "reference" |
+| `graphed` | runs a network on a GPU as CUDA graphs |
+| `products` | fixes how matrix products are computed |
+| `machine_report` | what was measured on this machine, and what is chosen from it |
 | `decay` | the decay per step of a time constant |
 """
 

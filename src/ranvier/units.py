@@ -1,4 +1,4 @@
-"""Time constants in seconds as decays per step."""
+"""Convert time constants in seconds to decays per step."""
 
 import math
 from typing import overload
@@ -12,7 +12,7 @@ def decay(tau: float, dt: float) -> float: ...
 @overload
 def decay(tau: Tensor, dt: float) -> Tensor: ...
 def decay(tau: float | Tensor, dt: float) -> float | Tensor:
-    """exp(-dt / tau): what is left after one step of dt seconds of what decays with time constant tau seconds.
+    """exp(-dt / tau): the factor by which a value with time constant tau (seconds) decays in one step of dt seconds.
 
     >>> import ranvier
     >>> round(ranvier.decay(tau=20e-3, dt=1e-3), 4)

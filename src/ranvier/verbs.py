@@ -1,13 +1,14 @@
-"""Verbs: how a net is run. The verb decides where its state lives.
+"""Verbs: functions that run a network. They differ in how they handle its state.
 
 | verb | what it does |
 |---|---|
-| `scan`, `step` | a sequence, or one step, with the state in and out |
-| `Stream` | one step at a time; remembers the state |
-| `record` | runs a sequence, gives the course of membranes, spikes, ... |
-| `detach` | cuts a state off from what made it, for truncated backpropagation |
-| `checkpoint` | runs a part, and runs it again in backward instead of keeping its memory |
-| `padded`, `lengths_of`, `first_spike`, `encode_times` | sequences of different length; times of spikes, and back |
+| `scan`, `step` | run a sequence, or one step; the state is an argument and is returned |
+| `Stream` | runs one step at a time; stores the state |
+| `record` | runs a sequence, returns membranes, spikes, ... over time |
+| `detach` | detaches a state from the autograd graph, for truncated backpropagation |
+| `checkpoint` | runs some layers, and runs them again in backward to save memory |
+| `padded`, `lengths_of`, `first_spike`, `encode_times` | handle sequences of different lengths; convert spikes to
+times, and back |
 """
 
 from ranvier.nn.padded import lengths_of, padded

@@ -1,4 +1,4 @@
-"""Between worlds: rates and spikes, trained networks and spiking ones."""
+"""Conversion between rates and spikes, and between trained networks and spiking networks."""
 
 from ranvier.convert.ann import Spiking, convert, quantised
 from ranvier.convert.rate import MeanOverTime, SpikingActivation, rate_penalty, steps_of, sweep

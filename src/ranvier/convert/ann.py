@@ -1,4 +1,4 @@
-"""A trained network becomes a spiking one."""
+"""Convert a trained network to a spiking one."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -16,17 +16,17 @@ Data = Tensor | Iterable[Any]
 
 
 def batches(data: Data, size: int = 128) -> Iterator[Tensor]:
-    """The pictures in batches [B, *features]."""
+    """Yield the images in batches [B, *features]."""
     for batch in data.split(size) if isinstance(data, Tensor) else data:
         yield batch[0] if isinstance(batch, (tuple, list)) else batch
 
 
 def _peaks(values: Tensor, share: float, per_channel: bool) -> Tensor:
-    """The value below which this share of [B, C, ...] lies: one number, or [C, 1, ...] for every channel."""
+    """Return the value below which this share of [B, C, ...] lies: one number, or [C, 1, ...] for every channel."""
     rows = values.transpose(0, 1).flatten(1) if per_channel else values.reshape(1, -1)
     k = max(1, math.ceil(share * rows.shape[1]))
     peaks = rows.kthvalue(k, dim=1).values
-    # a channel that is rarely active: the percentile would silence it, and its few spikes may matter
+    # a channel that is rarely active: the percentile could be 0 and silence it
     peaks = torch.where(peaks > 0, peaks, rows.max(1).values)
     return peaks.reshape(-1, *(1,) * (values.dim() - 2)) if per_channel else peaks[0]
 
@@ -35,7 +35,9 @@ def _peaks(values: Tensor, share: float, per_channel: bool) -> Tensor:
 def thresholds(
     net: fx.GraphModule, data: Data, names: set[str], balance: str, percentile: float, per_channel: bool
 ) -> dict[str, Tensor]:
-    """What each rectifier gives at most: over the data the highest ("max"), or the mean of the batches' percentiles."""
+    """Return the largest output of each rectifier over the data: the maximum ("max"), or the mean of the percentiles of
+    the batches.
+    """
     share = 1.0 if balance == "max" else percentile / 100.0
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
     watch = Watch(net, names, lambda name, value: seen[name].append(_peaks(value, share, per_channel)))
@@ -52,7 +54,7 @@ def thresholds(
 
 
 class Unfold(nn.Module):
-    """A temporal layer within a graph whose tensors have time folded into the batch."""
+    """A temporal layer within a graph in whose tensors time is part of the batch."""
 
     def __init__(self, layer: nn.Module):
         super().__init__()
@@ -63,19 +65,21 @@ class Unfold(nn.Module):
 
 
 class Spread(nn.Module):
-    """What is the same at every step, [B, *features], given to all of them: [times B, *features]."""
+    """Repeat a tensor that is the same at every step for all steps: [B, *features] -> [times B, *features]."""
 
     def forward(self, x: Any, times: int) -> Any:
         return x if times == 1 or not isinstance(x, Tensor) else x.expand(times, *x.shape).flatten(0, 1)
 
 
 class Spiking(nn.Module):
-    """A converted network: x [T, B, *features] -> [T, B, *outputs]; the mean over T tends to the trained network's.
+    """A converted network: x [T, B, *features] -> [T, B, *outputs]; the mean over T approaches the output of the
+    trained network.
 
-    A picture is shown as `x.expand(T, *x.shape)`; what comes before the first neuron is then computed once. It is an
+    Present an image as `x.expand(T, *x.shape)`; the layers before the first neuron are then computed once. It is an
     ordinary network of Ranvier: `scan`, `step`, `record`, `Stream` and fine-tuning by surrogate gradients work.
 
-    left: what could not be converted, {name: reason}. once: whether what comes before the neurons may run once.
+    left: the layers that could not be converted, {name: reason}. once: whether the layers before the neurons may run
+    once.
     """
 
     def __init__(self, graph: fx.GraphModule, left: dict[str, str], once: bool = True):
@@ -91,7 +95,7 @@ class Spiking(nn.Module):
         return y.unflatten(0, (steps, -1))
 
     def neurons(self) -> dict[str, RateIF]:
-        """The spiking neurons, by the name of the rectifier each stands for."""
+        """The spiking neurons, by the name of the rectifier that each replaces."""
         known = {n.removeprefix("neurons."): m for n, m in self.graph.named_modules() if isinstance(m, Unfold)}
         return {name: m.layer for name, m in known.items() if isinstance(m.layer, RateIF)}
 
@@ -99,16 +103,18 @@ class Spiking(nn.Module):
 def convert(
     model: nn.Module, data: Data, *, balance: str = "percentile", percentile: float = 99.9, per_channel: bool = True
 ) -> Spiking:
-    """A trained network as a spiking one: every ReLU becomes a neuron whose firing rate is what the ReLU gave.
+    """Convert a trained network to a spiking one: every ReLU becomes a neuron whose firing rate is the output of the
+    ReLU.
 
     Batch normalisation is folded into the layers before it; max pooling becomes `MaxOfRates`; additions, averages and
-    other linear maps stay as they are, since spikes bear their threshold as height. What cannot be converted stays in
-    place, sees every step by itself, and is named with the reason in `.left`.
+    other linear maps are not changed, since the height of a spike is its threshold. Layers that cannot be converted
+    stay in place, run on every step separately, and are listed with the reason in `.left`.
 
     model: any module [B, *features] -> [B, *outputs] that torch.fx can follow; it is copied. data: some hundred
-    training samples [N, *features] (or batches of them) that show how strong each ReLU gets. balance: "max" or
-    "percentile", what of them becomes the threshold, per channel or per layer; a lower percentile answers sooner and
-    clips more. ReLUs that level off, and trained `QCFS` thresholds, keep their own. Rueckauer et al. 2017.
+    training samples [N, *features] (or batches of them) from which the largest output of each ReLU is measured.
+    balance: "max" or "percentile", which of the outputs becomes the threshold, per channel or per layer; with a lower
+    percentile the network needs fewer steps, but clips more. ReLUs with an upper limit, and `QCFS` layers with trained
+    thresholds, keep their values. Rueckauer et al. 2017.
 
     >>> import torch, ranvier
     >>> from torch import nn
@@ -133,9 +139,10 @@ def convert(
 def quantised(
     model: nn.Module, data: Data, *, levels: int = 8, balance: str = "percentile", percentile: float = 99.9
 ) -> fx.GraphModule:
-    """The network with every ReLU a `QCFS` of so many levels: train it a little more, and `convert` it.
+    """Replace every ReLU of a network by a `QCFS` with `levels` levels: train the result a little more, then `convert`
+    it.
 
-    Arguments as for `convert`; the thresholds begin where the data puts them, one per layer, and are trained.
+    Arguments as for `convert`; the initial thresholds are measured on the data, one per layer, and they can be trained.
 
     >>> import torch, ranvier
     >>> from torch import nn
@@ -162,7 +169,7 @@ def _node(net: fx.GraphModule, name: str) -> fx.Node:
 
 
 def _spiking(net: fx.GraphModule, neurons: dict[str, RateIF]) -> Spiking:
-    """The graph with neurons in place of rectifiers, and time carried through it."""
+    """Return the graph with neurons in place of rectifiers, with time added."""
     weave = _Weave(net)
     left: dict[str, str] = {}
     for node in list(net.graph.nodes):
@@ -185,7 +192,7 @@ def _spiking(net: fx.GraphModule, neurons: dict[str, RateIF]) -> Spiking:
 
 
 class _Weave:
-    """Puts time into a graph. `static` nodes are the same at every step if the input is, `flowing` ones are not."""
+    """Adds time to a graph. `static` nodes are the same at every step if the input is, `flowing` ones are not."""
 
     def __init__(self, net: fx.GraphModule):
         self.net, self.graph, self.once = net, net.graph, True
@@ -204,7 +211,7 @@ class _Weave:
             self.steps = self.graph.placeholder("ranvier_steps")
 
     def place(self, node: fx.Node, layer: nn.Module) -> None:
-        """A temporal layer instead of the node."""
+        """Replace a node by a temporal layer."""
         self.spread_inputs(node)
         path = f"neurons.{node.name}"
         self.net.add_submodule(path, Unfold(layer))
@@ -215,10 +222,10 @@ class _Weave:
         self.flowing.add(new)
 
     def spread_inputs(self, node: fx.Node) -> None:
-        """Whatever goes into the node and is the same at every step is given to every step."""
+        """Repeat every input of the node that is the same at all steps."""
         for a in node.all_input_nodes:
             if a in self.shapes and any(b not in self.flowing for b in a.all_input_nodes):
-                self.once = False  # a number read off the input's shape, which would not be that of all steps
+                self.once = False  # a number computed from the input's shape would be wrong for all steps together
             elif a in self.static and a not in self.flowing:
                 with self.graph.inserting_before(node):
                     node.replace_input_with(a, self.graph.call_module("spread", (a, self.times)))

@@ -1,4 +1,4 @@
-"""What `ranvier convert` needs from outside: a model by its name, its weights, and a place for what comes out."""
+"""Inputs and outputs of `ranvier convert`: a model by its name, its weights, and the folder of the results."""
 
 import json
 from dataclasses import asdict
@@ -13,7 +13,9 @@ from ranvier.lookup import lookup
 
 
 def find(name: str) -> nn.Module:
-    """The model that `file.py:name` or `package.module:name` stands for: a module, or a function that makes one."""
+    """Return the model named by `file.py:name` or `package.module:name`: a module, or the result of a function without
+    arguments.
+    """
     found = lookup(name, "MODEL")
     model = found() if callable(found) and not isinstance(found, nn.Module) else found
     if not isinstance(model, nn.Module):
@@ -22,7 +24,7 @@ def find(name: str) -> nn.Module:
 
 
 def read_weights(model: nn.Module, path: Path) -> None:
-    """Weights from a safetensors file into a model whose lazy layers have their shapes; nothing is unpickled."""
+    """Load weights from a safetensors file into a model whose lazy layers have their shapes; nothing is unpickled."""
     with needed("a file of weights"):
         from safetensors.torch import load_file
 
@@ -30,7 +32,7 @@ def read_weights(model: nn.Module, path: Path) -> None:
         raise FileNotFoundError(f"there is no file {path}")
     try:
         model.load_state_dict(load_file(path))
-    except Exception as problem:  # a file that is no safetensors, or the weights of another model
+    except Exception as problem:  # not a safetensors file, or the weights of another model
         raise ValueError(
             f"{path} does not hold the weights of this model: {problem}. Write them with "
             f"safetensors.torch.save_file(model.state_dict(), {str(path)!r})"
@@ -38,11 +40,13 @@ def read_weights(model: nn.Module, path: Path) -> None:
 
 
 def check_fits(model: nn.Module, name: str, x: Tensor) -> None:
-    """That the model takes pictures like x and gives scores; else an error that tells what it was shown."""
+    """Check that the model accepts images like x and returns scores; otherwise raise an error that describes its
+    input.
+    """
     try:
         with torch.no_grad():
             scores = model.eval()(x)
-    except Exception as problem:  # whatever its layers say of input of the wrong size
+    except Exception as problem:  # any error of its layers about input of the wrong size
         raise ValueError(f"the model does not take the pictures of {name}, {_shape(x)}: {problem}") from problem
     if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != len(x):
         got = _shape(scores) if isinstance(scores, Tensor) else type(scores).__name__
@@ -54,7 +58,7 @@ def _shape(x: Tensor) -> str:
 
 
 def points(steps: str) -> list[int]:
-    """Numbers of steps, from "8,16,32"."""
+    """Return numbers of steps from text such as "8,16,32"."""
     try:
         return [int(t) for t in steps.split(",")]
     except ValueError:
@@ -62,7 +66,7 @@ def points(steps: str) -> list[int]:
 
 
 def write(folder: Path, spiking: nn.Module, found: Report) -> None:
-    """weights.safetensors (thresholds with them) and report.json."""
+    """Write weights.safetensors (with the thresholds) and report.json."""
     with needed("a file of weights"):
         from safetensors.torch import save_file
 

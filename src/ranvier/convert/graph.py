@@ -1,4 +1,4 @@
-"""A trained network as a graph of calls: where it is linear, where it rectifies, where it takes a maximum."""
+"""A trained network as a graph of calls: which of them are linear, rectifiers, or maxima."""
 
 import copy
 import math
@@ -24,11 +24,11 @@ _FUSE: dict[type, Callable[..., nn.Module]] = {
 
 
 def _clamped(x: Any = None, min: Any = None, max: Any = None) -> float:
-    """Where clamp(x, 0, max) levels off; NaN if it is no rectifier."""
+    """Return the upper limit of clamp(x, 0, max); NaN if it is not a rectifier."""
     return math.nan if min != 0 else math.inf if max is None else float(max)
 
 
-# What rectifies: (module or None, arguments, keywords of the call) -> where it levels off.
+# Rectifiers: (module or None, arguments, keywords of the call) -> their upper limit.
 RECTIFIERS: dict[Any, Callable[[Any, tuple, dict], float]] = {
     **dict.fromkeys((nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), lambda m, a, k: math.inf),
     **dict.fromkeys((nn.ReLU6, F.relu6), lambda m, a, k: 6.0),
@@ -39,14 +39,14 @@ RECTIFIERS: dict[Any, Callable[[Any, tuple, dict], float]] = {
 
 
 def _pool(module: type[nn.Module], *names: str) -> Callable[[Any, tuple, dict], nn.Module]:
-    """The module of a pooling function whose arguments, after the input, have these names."""
+    """Return the module of a pooling function whose arguments, after the input, have these names."""
     return lambda m, a, k: module(**dict(zip(names, a, strict=False)), **k)
 
 
 _WINDOW = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _SIZE = ("output_size", "return_indices")
 
-# What takes a maximum: how to make its module from (module or None, arguments, keywords of the call).
+# Maxima: how to make the module from (module or None, arguments, keywords of the call).
 MAXIMA: dict[Any, Callable[[Any, tuple, dict], nn.Module]] = {
     **dict.fromkeys(
         (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
@@ -60,7 +60,7 @@ MAXIMA: dict[Any, Callable[[Any, tuple, dict], nn.Module]] = {
     F.adaptive_max_pool3d: _pool(nn.AdaptiveMaxPool3d, *_SIZE),
 }
 
-# Affine in the values that flow through, so the mean over time of what they give is what they give of the mean.
+# Affine in their inputs, so the mean over time of their output is their output for the mean.
 LINEAR = {
     nn.Linear, Linear, *_CONVS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Bilinear, *_NORMS,
     nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
@@ -75,7 +75,7 @@ LINEAR = {
     "transpose", "contiguous", "squeeze", "unsqueeze", "chunk", "split", "expand", "unflatten",
 }  # fmt: skip
 
-# Linear as long as at most one operand flows.
+# Linear if at most one operand changes from step to step.
 SCALED = {
     torch.mul, torch.div, operator.mul, operator.imul, operator.truediv, operator.itruediv,
     "mul", "mul_", "div", "div_",
@@ -110,11 +110,13 @@ class _Tracer(fx.Tracer):
 
 
 def traced(model: nn.Module) -> fx.GraphModule:
-    """A copy of the model in eval mode as a graph of calls, batch normalisation folded into the layers before it."""
+    """Return a copy of the model in eval mode as a graph of calls, with batch normalisation folded into the layers
+    before it.
+    """
     copied = copy.deepcopy(model).eval()
     try:
         net = fx.GraphModule(copied, _Tracer().trace(copied), type(model).__name__)
-    except Exception as problem:  # whatever its forward raises on symbols
+    except Exception as problem:  # any error of its forward on symbols
         raise ValueError(
             f"convert: torch.fx cannot follow {type(model).__name__}.forward: {problem}. It must call the same layers "
             f"whatever the input; move what depends on values out of the model"
@@ -147,7 +149,9 @@ def module_of(net: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def kind_of(net: fx.GraphModule, node: fx.Node) -> Any:
-    """The type of module, the function, or the name of the method that a node calls; None if it calls nothing."""
+    """Return the type of module, the function, or the name of the method that a node calls; None if it calls
+    nothing.
+    """
     if not node.op.startswith("call"):
         return None
     module = module_of(net, node)
@@ -155,7 +159,7 @@ def kind_of(net: fx.GraphModule, node: fx.Node) -> Any:
 
 
 def ceiling(net: fx.GraphModule, node: fx.Node) -> float | None:
-    """Where a rectifier levels off (inf for a ReLU); None if the node does not rectify."""
+    """Return the upper limit of a rectifier (inf for a ReLU); None if the node does not rectify."""
     kind = kind_of(net, node)
     if kind not in RECTIFIERS:
         return None
@@ -164,7 +168,7 @@ def ceiling(net: fx.GraphModule, node: fx.Node) -> float | None:
 
 
 def maximum(net: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    """The pool that a node calls; None if it takes no maximum."""
+    """Return the pool that a node calls; None if it is not a maximum."""
     make = MAXIMA.get(kind_of(net, node))
     pool = make and make(module_of(net, node), node.args[1:], node.kwargs)
     if getattr(pool, "return_indices", False):
@@ -173,7 +177,7 @@ def maximum(net: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def reason_left(net: fx.GraphModule, node: fx.Node, flowing: set[fx.Node]) -> str | None:
-    """Why a call cannot be carried by spikes; None if every step by itself is right."""
+    """Return the reason why spikes cannot pass through a call; None if it is correct on every step separately."""
     kind = kind_of(net, node)
     module = module_of(net, node)
     if isinstance(module, _NORMS) and module.running_mean is None:
@@ -188,7 +192,7 @@ def reason_left(net: fx.GraphModule, node: fx.Node, flowing: set[fx.Node]) -> st
 
 
 class Watch(fx.Interpreter):
-    """Runs a graph and hands the output of the named nodes to `see(name, value)`."""
+    """Runs a graph and passes the output of the named nodes to `see(name, value)`."""
 
     def __init__(self, net: fx.GraphModule, names: set[str], see: Callable[[str, Tensor], None]):
         super().__init__(net)

@@ -1,4 +1,4 @@
-"""Spiking forms of ordinary activations: spikes whose mean over time is what the activation gives."""
+"""Spiking forms of ordinary activations: the mean of the spikes over time is the output of the activation."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from ranvier.surrogate import atan
 
 
 def _rule(rectify: bool, traced: bool) -> Rule:
-    """One step. Its input is a rate, or (rectify) the input of a relu, which is then computed inside the kernel."""
+    """Return the rule of one step. Its input is a rate, or (rectify) the input of a relu, which the kernel computes."""
 
     def step(x: Any, v: Any, dt: Any) -> tuple[tuple, tuple]:
         rate = where(x <= 0.0, 0.0, x) if rectify else x  # in this form NaN stays NaN, as in torch
@@ -59,35 +59,35 @@ class _Rectified(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         relu = torch.ops.aten.threshold_backward
-        if torch.is_grad_enabled():  # a second derivative is asked for
+        if torch.is_grad_enabled():  # a second derivative is wanted
             return relu(grads[0], x, 0.0), None
         return relu.grad_input(grads[0], x, 0.0, grad_input=empty_like(x)), None
 
 
 def _is_relu(activation: Any) -> bool:
-    """Whether relu can be said within the rule: it is relu, and nobody listens to its output."""
+    """Whether the rule can compute the activation: it is relu, and no hook needs its output."""
     if type(activation) is nn.ReLU:
         return not (activation._forward_hooks or activation._forward_pre_hooks)
     return any(activation is f for f in (torch.relu, F.relu))
 
 
 class SpikingActivation(Temporal):
-    """An activation whose output, read as a firing rate in Hz, is given out as spikes.
+    """An activation whose output is interpreted as a firing rate in Hz and returned as spikes.
 
-    v = v + f(x) dt;  n = floor(v);  v = v - n;  gives n / dt.
+    v = v + f(x) dt;  n = floor(v);  v = v - n;  returns n / dt.
 
-    Spikes are of height 1 / dt, several in a step if the rate is above 1 / dt, and negative ones for negative rates.
-    Their sum times dt is within one of the sum of the rates times dt, for every neuron and every input: spikes and
-    rates have the same mean over time, the better the longer.
+    A spike has the height 1 / dt. There are several in a step if the rate is above 1 / dt, and negative ones for
+    negative rates. Their sum times dt is within one of the sum of the rates times dt, for every neuron and every input:
+    the longer the sequence, the better the mean of the spikes over time agrees with that of the rates.
 
-    The derivative is that of f, as if rates had gone through (spiking-aware training): it reaches x and the
-    parameters within f, as often as you differentiate. No gradient runs through v.
+    The derivative is that of f, as if the output were the rates (spiking-aware training): x and the parameters of f get
+    gradients, also higher ones. No gradient goes through v.
 
-    activation: any callable or module that gives a tensor of the shape of its input. dt: seconds of a step, above 0;
-    it may be changed at any time. start: the voltage v before the first step, a number or a tensor broadcastable to
-    [B, *features] with values in [0, 1); None draws it anew, uniformly, for every sequence, which makes the mean of
-    every step the rate. aware: False trains on rates and swaps: `train()` gives f(x), `eval()` spikes. generator: where
-    the draws come from, to make them repeatable.
+    activation: any callable or module that returns a tensor in the shape of its input. dt: seconds of a step, above 0;
+    it may be changed at any time. start: the voltage v before the first step, a number or a tensor broadcastable to [B,
+    *features] with values in [0, 1); None draws it uniformly for every sequence, so the expected output of every step
+    is the rate. aware=False trains on rates: after `train()` the output is f(x), after `eval()` it is spikes.
+    generator: the torch generator of these draws, to make them repeatable.
 
     x [T, B, *features] -> [T, B, *features], in the dtype of x. Hunsberger & Eliasmith, Training spiking deep
     networks for neuromorphic hardware, 2016; voltages and spikes as published for pytorch-spiking.
@@ -118,7 +118,7 @@ class SpikingActivation(Temporal):
 
     @property
     def dt(self) -> float:
-        """Seconds of a step."""
+        """Length of a step in seconds."""
         return self._dt
 
     @dt.setter
@@ -158,7 +158,7 @@ class SpikingActivation(Temporal):
         return rates
 
     def _begin(self, x: Tensor) -> Tensor:
-        """The voltage before the first step [B, *features], never the tensor that was given."""
+        """Return the voltage before the first step [B, *features]; it is never the given tensor itself."""
         shape, dtype = x.shape[1:], promoted(x.dtype)
         if self.start is None:
             return torch.rand(shape, dtype=dtype, device=x.device, generator=self.generator)
@@ -184,7 +184,7 @@ class SpikingActivation(Temporal):
 
 
 def voltage(given: Tensor | float) -> Tensor:
-    """Voltages before the first step as a tensor of their own, checked."""
+    """Return the voltages before the first step as a new tensor, checked."""
     start = torch.as_tensor(given)
     if not start.is_floating_point():
         start = start.to(torch.get_default_dtype())
@@ -207,7 +207,8 @@ class MeanOverTime(nn.Module):
 
 
 def rate_penalty(z: Tensor, target: float) -> Tensor:
-    """How far neurons fire from a rate: the mean over the batch of the sum over neurons of (rate - target)^2.
+    """Return how far the rates of neurons are from a target: the mean over the batch of the sum over neurons of (rate -
+    target)^2.
 
     z [T, B, *features] output of a `SpikingActivation`; target in Hz. Add it, times a small weight, to the loss.
 
@@ -244,7 +245,7 @@ def steps_of(net: nn.Module, dt: float) -> Iterator[nn.Module]:
 
 
 def sweep(net: nn.Module, dts: Sequence[float], score: Callable[[nn.Module], Any]) -> dict[float, Any]:
-    """score(net) for each dt in seconds: {dt: score}. The network is left as it was.
+    """score(net) for each dt in seconds: {dt: score}. The network is not changed.
 
     >>> import torch, ranvier
     >>> layer, x = ranvier.SpikingActivation(torch.relu, start=0.5), torch.full((10, 1, 1), 3.7)

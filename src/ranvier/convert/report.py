@@ -1,4 +1,6 @@
-"""How well a converted network does what the trained one did: layer by layer, and against the number of steps."""
+"""How well a converted network agrees with the trained one: layer by layer, and as a function of the number of
+steps.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +18,10 @@ from ranvier.nn.verbs import scan
 class Layer:
     """One layer of neurons after the last step.
 
-    rate_error: mean |rate - ReLU| over mean ReLU; dead: share of neurons that never fired; saturated: share of
-    neurons, over all samples, that fired at every step; spikes: per neuron and step.
+    rate_error: mean
+    rate - ReLU
+    over mean ReLU; dead: share of neurons that never fired; saturated: share of neurons, over all samples, that fired
+    at every step; spikes: number per neuron and step.
     """
 
     name: str
@@ -29,7 +33,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Report:
-    """Accuracies in [0, 1]: of the trained network, and {steps: of the converted one}; its layers; what was left."""
+    """Accuracies in [0, 1] of the trained network, and {steps: accuracy} of the converted one; its layers; and the
+    layers that were not converted.
+    """
 
     trained: float
     accuracy: dict[int, float]
@@ -53,7 +59,7 @@ class _Tally:
     """Sums over all samples for one layer of neurons."""
 
     def __init__(self):
-        self.total: Any = 0.0  # of the batch under way: the sum of the spikes' heights
+        self.total: Any = 0.0  # sum of the spikes' heights in the current batch
         self.height: Any = 1.0
         self.ever: Any = False
         self.off = self.rate = self.full = self.spikes = self.count = 0.0
@@ -63,7 +69,7 @@ class _Tally:
         self.total, self.height = self.total + z.sum(0), height
 
     def close(self, steps: int, wanted: Tensor) -> None:
-        """End a batch whose ReLU in the trained network gave `wanted` [B, *features]."""
+        """End a batch for which the ReLU of the trained network returned `wanted` [B, *features]."""
         fired = (self.total / self.height).round()
         self.off += (self.total / steps - wanted).abs().sum().item()
         self.rate += wanted.abs().sum().item()
@@ -89,9 +95,10 @@ def report(
     batch: int = 100,
     seen: Callable[[int], object] = lambda count: None,
 ) -> Report:
-    """Show pictures x [N, *features] to both networks and compare; labels [N]; steps: where the spikes are counted.
+    """Run both networks on images x [N, *features] and compare; labels [N]; steps: the numbers of steps after which
+    outputs are compared.
 
-    batch: how many are shown at once. seen(count): called after each batch with the number of pictures in it.
+    batch: the number of images in a batch. seen(count): called after each batch with the number of its images.
 
     >>> import torch, ranvier
     >>> from torch import nn
@@ -133,7 +140,7 @@ def report(
 
 
 def _totals(spiking: Spiking, x: Tensor, steps: Sequence[int], chunk: int = 16) -> Iterator[tuple[int, Tensor]]:
-    """The sum of the outputs after each of these steps, in chunks of time that fit in memory."""
+    """Yield the sum of the outputs after each of these steps; time is divided into chunks that fit in memory."""
     total, state, done = torch.zeros(()), None, 0
     for t in steps:
         while done < t:

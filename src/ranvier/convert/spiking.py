@@ -1,4 +1,6 @@
-"""What stands in a converted network for ReLU and for max pooling, and the activation to train for it."""
+"""The layers that replace ReLU and max pooling in a converted network, and the activation with which to train
+before.
+"""
 
 import math
 from collections.abc import Callable
@@ -14,14 +16,14 @@ from ranvier.ops import inject, spike
 
 
 class RateIF(Neuron):
-    """Integrate-and-fire that stands for a ReLU: the mean of its output over time tends to relu(mean of x).
+    """Integrate-and-fire that replaces a ReLU: the mean of its output over time approaches relu(mean of x).
 
-    v = v + x;  z = threshold where v >= threshold, else 0;  v = v - z;  gives z.
+    v = v + x;  z = threshold where v >= threshold, else 0;  v = v - z;  the output is z.
 
-    x [T, B, *features] -> z of the same shape, spikes of the height of the threshold: the layers after it need no new
-    weights. v begins at half a threshold, so that after T steps the mean is relu(x) *rounded* to a whole number of
-    spikes; it cannot be above the threshold. threshold: a number, or a tensor broadcastable to the features.
-    Rueckauer et al., Conversion of continuous-valued deep networks, 2017; Deng & Gu, Optimal conversion, 2021.
+    x [T, B, *features] -> z of the same shape, spikes whose height is the threshold, so the layers after it need no new
+    weights. v starts at half the threshold, so that after T steps the mean is relu(x) *rounded* to a whole number of
+    spikes; it cannot be above the threshold. threshold: a number, or a tensor broadcastable to the features. Rueckauer
+    et al., Conversion of continuous-valued deep networks, 2017; Deng & Gu, Optimal conversion, 2021.
 
     >>> import torch
     >>> from ranvier.convert import RateIF
@@ -55,7 +57,7 @@ class _Total(Neuron):
 
 
 class _Change(Neuron):
-    """What the input has risen by since the last step."""
+    """The increase of the input since the last step."""
 
     last = State(0.0)
 
@@ -68,12 +70,12 @@ _TOTAL, _CHANGE = _Total(), _Change()
 
 
 class MaxOfRates(Temporal):
-    """Max pooling of what has come so far: the sum of its output over time is the pool of the sum of its input.
+    """Max pooling of the summed input: the sum of its output over time is the pool of the sum of its input.
 
     y[t] = pool(x[1] + ... + x[t]) - pool(x[1] + ... + x[t - 1]).
 
-    Pooling every step by itself gives too much: two neurons that take turns would seem twice as fast. This is exact
-    at every step, and spikes of one height stay spikes of that height (up to rounding).
+    To pool every step separately would give too much: two neurons that spike alternately would seem twice as fast. This
+    layer is exact at every step, and spikes of one height stay spikes of that height (up to rounding).
 
     pool: any function [B, *features] -> [B, *features'] with pool(a x) = a pool(x) for a > 0. x [T, B, *features].
 
@@ -102,9 +104,9 @@ class MaxOfRates(Temporal):
         return y, {"total": summed["total"], "best": risen["last"]}, {n: traces[n] for n in names}
 
     def _pooled(self, total: Tensor) -> Tensor:
-        """Every step of [T, B, *features] pooled."""
+        """Pool every step of [T, B, *features]."""
         pictures = total.flatten(0, 1)
-        if pictures.dim() == 4 and pictures.shape[1] >= 8:  # torch pools such pictures four times as fast
+        if pictures.dim() == 4 and pictures.shape[1] >= 8:  # torch pools such images four times as fast
             pictures = pictures.contiguous(memory_format=torch.channels_last)
         return self.pool(pictures).unflatten(0, total.shape[:2])
 
@@ -113,12 +115,14 @@ class MaxOfRates(Temporal):
 
 
 class QCFS(nn.Module):
-    """Quantise, clip, floor, shift: a ReLU with `levels` steps, for training what will run in few steps.
+    """Quantise, clip, floor, shift: a ReLU with `levels` discrete levels, for training a network that will run in few
+    time steps.
 
     y = threshold / levels * clip(floor(x levels / threshold + 1/2), 0, levels), differentiated as the clipped ramp.
 
-    x of any shape; the threshold is trained. A `RateIF` gives the same after `levels` steps of constant input. Bu et
-    al., Optimal ANN-SNN conversion for high-accuracy and ultra-low-latency spiking neural networks, ICLR 2022.
+    x of any shape; the threshold is trained. The mean output of a `RateIF` is the same after `levels` steps of constant
+    input. Bu et al., Optimal ANN-SNN conversion for high-accuracy and ultra-low-latency spiking neural networks, ICLR
+    2022.
 
     >>> import torch
     >>> from ranvier.convert import QCFS

@@ -1,4 +1,4 @@
-"""Data: real sets as tensors in memory, and the encoders that turn numbers into spikes."""
+"""Data: real data sets as tensors in memory, and the encoders that turn numbers into spikes."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -38,7 +38,7 @@ from ranvier.data.signals import (
 )
 from ranvier.data.yinyang import yinyang, yinyang_splits
 
-# Sets by name: each takes a folder (or None) and returns Splits.
+# Data sets by name: each function has one argument, a folder (or None), and returns Splits.
 SETS = {
     "digits": digits, "fashion-mnist": fashion_mnist, "mnist": mnist, "xor": xor_splits, "yinyang": yinyang_splits,
     "spoken-digits": spoken_digits, "japanese-vowels": japanese_vowels, "smartwatch": smartwatch, "plaid": plaid,
@@ -47,7 +47,7 @@ SETS = {
 
 
 def load(name: str, folder: str | Path | None = None) -> Splits:
-    """The data set of that name, in its three parts. ValueError lists the names there are.
+    """Return the data set with that name, in its three parts. For an unknown name, a ValueError lists the names.
 
     >>> load("yinyang").test.x.shape
     torch.Size([1000, 4])

@@ -1,4 +1,4 @@
-"""AEDAT, the files of iniLabs' cameras: version 2 (CIFAR10-DVS) and version 3.1 (DVS128 Gesture)."""
+"""AEDAT, the files of iniLabs' event cameras: version 2 (CIFAR10-DVS) and version 3.1 (DVS128 Gesture)."""
 
 import struct
 from bisect import bisect_right
@@ -10,16 +10,16 @@ import numpy as np
 
 from ranvier.data.camera import MOST_HEADER, DamagedFile, Events, inside, text_header, whole
 
-SIZE = (128, 128)  # of the DVS128
+SIZE = (128, 128)  # of the DVS128 camera
 
 
 def read_aedat2(path: str | Path) -> Events:
-    """A recording of a DVS128 in AEDAT 2.0 (CIFAR10-DVS): lines that begin with #, then eight bytes an event,
-    big-endian: 32 bits of address, 32 bits of microseconds.
+    """Read a recording of a DVS128 in AEDAT 2.0 (CIFAR10-DVS): header lines that begin with #, then eight bytes per
+    event, big-endian: 32 bits of address, 32 bits of microseconds.
 
-    In the address bit 0 is 0 for brighter, bits 1 to 7 are 127 - x, bits 8 to 14 are 127 - y (rows from the top).
-    Bit 15 marks what is no event of the sensor, which is left out. Li et al., CIFAR10-DVS, Frontiers in Neuroscience
-    11, 2017; the format: inivation.gitlab.io/inivation-docs, "AEDAT file formats".
+    In the address, bit 0 is 0 for brighter, bits 1 to 7 are 127 - x, bits 8 to 14 are 127 - y (rows from the top).
+    Entries with bit 15 set are not events of the sensor and are left out. Li et al., CIFAR10-DVS, Frontiers in
+    Neuroscience 11, 2017; the format: inivation.gitlab.io/inivation-docs, "AEDAT file formats".
     """
     raw = Path(path).read_bytes()
     lines, start = text_header(path, raw, b"#")
@@ -38,13 +38,14 @@ def read_aedat2(path: str | Path) -> Events:
     )
 
 
-POLARITY = 1  # the type of packets that hold changes of brightness
+POLARITY = 1  # the type of packets with changes of brightness
 PACKET = struct.Struct("<hhiiiiii")  # type, source, size, offset of the time, overflow, capacity, number, valid
 
 
 class Packet(NamedTuple):
-    """A packet of AEDAT 3.1: where its events begin in the file, how many, its first time in microseconds, and what
-    is added to its times."""
+    """A packet of AEDAT 3.1: where its events begin in the file, how many they are, its first time in microseconds, and
+    the offset that is added to its times.
+    """
 
     offset: int
     number: int
@@ -53,10 +54,10 @@ class Packet(NamedTuple):
 
 
 def packets(path: str | Path) -> list[Packet]:
-    """The packets of brightness changes in a file of AEDAT 3.1, in their order; only their heads are read.
+    """Return the packets of brightness changes in an AEDAT 3.1 file, in order; only their headers are read.
 
-    The whole file is walked: one that ends in the middle of a packet, or whose packets contradict themselves, is
-    refused.
+    All packets of the file are checked: an error is raised if the file ends in the middle of a packet, or if a packet
+    is inconsistent.
     """
     return list(_walk(path))
 
@@ -92,10 +93,12 @@ def _walk(path: str | Path) -> Iterator[Packet]:
 
 
 def read_aedat3(path: str | Path, begin: int = 0, end: int | None = None, index: list[Packet] | None = None) -> Events:
-    """A recording of a DVS128 in AEDAT 3.1 (DVS128 Gesture), from `begin` up to (not with) `end` in microseconds.
+    """Read a recording of a DVS128 in AEDAT 3.1 (DVS128 Gesture), from `begin` up to but not including `end`, in
+    microseconds.
 
-    index: the file's `packets`, so that a part is read without walking the whole file again. Each event is 32 bits
-    (bit 0: valid, bit 1: brighter, bits 2 to 16: y, bits 17 to 31: x) and 31 bits of microseconds, little-endian.
+    index: the result of `packets`; with it a part can be read without going through the whole file again. Each event is
+    32 bits (bit 0: valid, bit 1: brighter, bits 2 to 16: y, bits 17 to 31: x) and 31 bits of microseconds,
+    little-endian.
     """
     index = packets(path) if index is None else index
     from_ = max(bisect_right([p.first for p in index], begin) - 1, 0)

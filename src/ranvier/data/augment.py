@@ -1,4 +1,4 @@
-"""Training data, changed a little at random. The tensors given are never written to."""
+"""Random augmentation of training data. The given tensors are never modified."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,11 @@ def shift(
     sample_axis: int | None = None,
     wrap: bool = False,
 ) -> Tensor:
-    """x, moved along each of `axes` by a whole number drawn evenly from -max_shift..max_shift.
+    """Shift x along each of `axes` by a random whole number, uniform in -max_shift..max_shift.
 
-    With `sample_axis` (the batch axis) every sample moves by itself, otherwise all move together. What leaves at one
-    end comes back at the other with `wrap=True`, and is replaced by zeros otherwise. Any shape; the same comes out.
+    With `sample_axis` (the batch axis) every sample has its own shift, otherwise all have the same. With `wrap=True`,
+    values that leave at one end return at the other end; otherwise zeros come in. x may have any shape; the result has
+    the same.
 
     >>> x = torch.arange(1.0, 5.0).view(1, 4)
     >>> shift(x, 1, generator=torch.Generator().manual_seed(0))
@@ -37,7 +38,7 @@ def shift(
 def _moved(x: Tensor, by: Tensor, axis: int, sample_axis: int | None, wrap: bool) -> Tensor:
     size, shape = x.shape[axis], [1] * x.dim()
     shape[axis] = size
-    source = torch.arange(size, device=x.device).view(shape)  # where each place takes its value from
+    source = torch.arange(size, device=x.device).view(shape)  # index from which each place gets its value
     each = [1] * x.dim()
     if sample_axis is not None:
         each[sample_axis] = len(by)
@@ -47,14 +48,16 @@ def _moved(x: Tensor, by: Tensor, axis: int, sample_axis: int | None, wrap: bool
 
 
 def _wide(source: Tensor, x: Tensor, axis: int) -> list[int]:
-    """The shape of x, but for `axis` that of source."""
+    """Return the shape of x, but with the size of source on `axis`."""
     return [source.shape[k] if k == axis % x.dim() else n for k, n in enumerate(x.shape)]
 
 
 def jitter_time(spikes: Tensor, deviation: float, generator: Generator | None = None) -> Tensor:
-    """Every spike moved by a number of steps drawn from a rounded normal law; one that leaves the window is lost.
+    """Shift every spike by a random number of steps from a rounded normal distribution; spikes that leave the window
+    are lost.
 
-    spikes `[T, B, *features]` in {0, 1} -> the same shape; spikes that meet become one. `deviation` >= 0 in steps.
+    spikes `[T, B, *features]` in {0, 1} -> the same shape; spikes that meet become one. `deviation` >= 0: standard
+    deviation in steps.
 
     >>> z = torch.zeros(5, 1, 1)
     >>> z[2] = 1.0
@@ -73,7 +76,7 @@ def jitter_time(spikes: Tensor, deviation: float, generator: Generator | None = 
 
 
 def drop_events(spikes: Tensor, share: float, generator: Generator | None = None) -> Tensor:
-    """Every spike lost with the chance `share` in [0, 1], each by itself. Any shape; the same comes out.
+    """Drop every spike independently with probability `share` in [0, 1]. Any shape; the result has the same shape.
 
     >>> drop_events(torch.ones(2, 1, 2), 1.0).sum()
     tensor(0.)

@@ -1,6 +1,6 @@
-"""What event cameras record, and the files of one recording each.
+"""Recordings of event cameras, and files with one recording each.
 
-Every reader gives `Events` or raises `DamagedFile`, which names the file, the offset and the reason; never a part.
+Every reader returns complete `Events` or raises `DamagedFile`, which names the file, the offset and the reason.
 """
 
 from pathlib import Path
@@ -21,21 +21,23 @@ class Events(NamedTuple):
 
 
 class DamagedFile(ValueError):
-    """A file that is not what its format promises: `path`, `offset` in bytes, `reason`."""
+    """A file that does not follow its format: `path`, `offset` in bytes, `reason`."""
 
     def __init__(self, path: str | Path, offset: int, reason: str):
         super().__init__(f"{path}, byte {offset}: {reason}")
         self.path, self.offset, self.reason = Path(path), offset, reason
 
-    def __reduce__(self) -> tuple:  # so that a worker of a DataLoader can hand it on
+    def __reduce__(self) -> tuple:  # so a worker of a DataLoader can pass it on
         return DamagedFile, (self.path, self.offset, self.reason)
 
 
-MOST_HEADER = 1 << 16  # a longer one is no header
+MOST_HEADER = 1 << 16  # a longer header is an error
 
 
 def text_header(path: str | Path, raw: bytes, mark: bytes, last: bytes | None = None) -> tuple[list[str], int]:
-    """The lines at the head of a file that begin with `mark`, up to and with the line `last`; where the rest begins."""
+    """Return the lines at the start of a file that begin with `mark`, up to and including the line `last`, and the
+    offset of the rest.
+    """
     lines, at = [], 0
     while raw[at : at + 1] == mark:
         end = raw.find(b"\n", at, at + MOST_HEADER)
@@ -49,13 +51,13 @@ def text_header(path: str | Path, raw: bytes, mark: bytes, last: bytes | None = 
 
 
 def whole(path: str | Path, raw: bytes, start: int, size: int) -> None:
-    """Refuse a file whose events of `size` bytes end in the middle of one."""
+    """Raise an error if the file ends in the middle of an event; an event has `size` bytes."""
     if left := (len(raw) - start) % size:
         raise DamagedFile(path, len(raw) - left, f"cut short: {left} bytes are left, an event has {size}")
 
 
 def inside(path: str | Path, events: Events, offsets: np.ndarray) -> Events:
-    """The events, if all lie on the sensor; `offsets` [E]: where each stands in the file."""
+    """Return the events if all of them are on the sensor; `offsets` [E]: the position of each in the file."""
     height, width = events.size
     off = (events.x < 0) | (events.x >= width) | (events.y < 0) | (events.y >= height)
     if off.any():
@@ -66,8 +68,9 @@ def inside(path: str | Path, events: Events, offsets: np.ndarray) -> Events:
 
 
 def read_atis(path: str | Path, size: tuple[int, int]) -> Events:
-    """A file of N-MNIST (34, 34) or N-Caltech101 (180, 240): five bytes an event, which are x, y, one bit of polarity
-    and 23 bits of microseconds. A row of 240 says instead that the clock has gone 2^13 us further.
+    """Read a file of N-MNIST (34, 34) or N-Caltech101 (180, 240): five bytes per event, which are x, y, one bit of
+    polarity and 23 bits of microseconds. An entry with y = 240 is not an event; it means that the clock advances by
+    2^13 us.
 
     Orchard et al., Converting static image datasets to spiking neuromorphic datasets using saccades, Frontiers in
     Neuroscience 9, 2015.
@@ -82,10 +85,10 @@ def read_atis(path: str | Path, size: tuple[int, int]) -> Events:
 
 
 def read_dat(path: str | Path, size: tuple[int, int] | None = None) -> Events:
-    """A .dat file of Prophesee (N-CARS; change detection events): lines of text that begin with %, two bytes of type
-    and size, then eight bytes an event: 32 bits of microseconds, 14 bits of x, 14 bits of y, 4 bits of polarity.
+    """Read a .dat file of Prophesee (N-CARS; change detection events): lines of text that begin with %, two bytes of
+    type and size, then eight bytes per event: 32 bits of microseconds, 14 bits of x, 14 bits of y, 4 bits of polarity.
 
-    size: (height, width) where the header does not say; (240, 304), that of the first sensor, otherwise.
+    size: (height, width), if it is not in the header; by default (240, 304), that of the first sensor.
     """
     raw = Path(path).read_bytes()
     lines, start = text_header(path, raw, b"%")

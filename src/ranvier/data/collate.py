@@ -1,4 +1,4 @@
-"""From samples to batches: time comes first, and recordings of different length are padded at their end."""
+"""From samples to batches: time becomes axis 0, and recordings of different lengths are padded at their end."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,24 +9,26 @@ from torch.utils.data import _utils
 
 
 class Sample(NamedTuple):
-    """One of many recordings of the same length: x `[T, *features]`, its label. A `DataLoader` makes batches
-    (x `[T, B, *features]`, labels `[B]`) of them by itself."""
+    """One of many recordings of the same length: x `[T, *features]`, and its label. A `DataLoader` makes batches (x
+    `[T, B, *features]`, labels `[B]`) of them without a `collate_fn`.
+    """
 
     x: Tensor
     label: Tensor
 
 
 class VariableSample(NamedTuple):
-    """One of many recordings, each of its own length: x `[T, *features]`, its label. A `DataLoader` makes batches
-    (x `[T, B, *features]`, labels `[B]`, lengths `[B]`) of them by itself, as `collate` does."""
+    """One of many recordings of different lengths: x `[T, *features]`, and its label. A `DataLoader` makes batches (x
+    `[T, B, *features]`, labels `[B]`, lengths `[B]`) of them without a `collate_fn`, as `collate` does.
+    """
 
     x: Tensor
     label: Tensor
 
 
 def pad(recordings: Sequence[Tensor], value: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Recordings `[T_b, *features]` side by side, filled up at their end: x `[T, B, *features]` with T the longest,
-    and lengths `[B]` int64. Sparse recordings are made dense.
+    """Stack recordings `[T_b, *features]`, padded at their end with `value`: x `[T, B, *features]`, where T is the
+    longest length, and lengths `[B]` int64. Sparse recordings become dense.
 
     >>> x, lengths = pad([torch.ones(2, 3), torch.ones(4, 3)])
     >>> x.shape, lengths, x[:, 0, 0]
@@ -52,7 +54,8 @@ def pad(recordings: Sequence[Tensor], value: float = 0.0) -> tuple[Tensor, Tenso
 def collate(samples: Sequence[tuple[Any, Any]]) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs (x `[T_b, *features]`, label) -> (x `[T, B, *features]`, labels `[B]`, lengths `[B]`), padded with zeros.
 
-    For `DataLoader(..., collate_fn=collate)`. x may be an array or a sparse tensor. Losses and metrics take `lengths`.
+    For `DataLoader(..., collate_fn=collate)`. x may be an array or a sparse tensor. `lengths` is an argument of losses
+    and metrics.
 
     >>> x, labels, lengths = collate([(torch.ones(2, 3), 0), (torch.ones(4, 3), 1)])
     >>> x.shape, labels, lengths
@@ -76,5 +79,5 @@ def _stack(samples: Sequence[Any], **_: Any) -> tuple[Tensor, Tensor]:
     return x, labels
 
 
-# torch's default_collate looks here first: a DataLoader needs no collate_fn for these two.
+# torch's default_collate looks up this table, so a DataLoader needs no collate_fn for these two.
 _utils.collate.default_collate_fn_map.update({Sample: _stack, VariableSample: lambda samples, **_: collate(samples)})

@@ -1,6 +1,7 @@
-"""From numbers to spikes: what a network is shown, step by step.
+"""Encoders: from numbers to the spikes of each step.
 
-Codes of time put a new time axis in front; codes of place, `angle` and `population`, a new axis of neurons at the end.
+Encoders in time add a new time axis in front; encoders in space, `angle` and `population`, add a new axis of neurons at
+the end.
 """
 
 import math
@@ -10,10 +11,10 @@ from torch import Tensor
 
 
 def constant(x: Tensor, steps: int) -> Tensor:
-    """The same current at every step: `y[t] = x`.
+    """Repeat the same current at every step: `y[t] = x`.
 
-    x `[B, *features]` -> `[T, B, *features]`, a view of x (stride 0 on time: no copy is made, and plain modules before
-    the first neuron see it once instead of T times).
+    x `[B, *features]` -> `[T, B, *features]`, a view of x (stride 0 on the time axis: there is no copy, and plain
+    modules before the first neuron run once instead of T times).
 
     >>> constant(torch.tensor([[0.5, 1.0]]), steps=3).shape
     torch.Size([3, 1, 2])
@@ -23,10 +24,11 @@ def constant(x: Tensor, steps: int) -> Tensor:
 
 
 def rate(x: Tensor, steps: int, max_rate: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-    """Bernoulli spikes, drawn anew at every step: `P(y[t] = 1) = x * max_rate`.
+    """Draw independent Bernoulli spikes at every step: `P(y[t] = 1) = x * max_rate`.
 
-    x `[B, *features]` in [0, 1] -> `[T, B, *features]` float32 in {0, 1}. `max_rate` in [0, 1] is the chance of a spike
-    per step where x is 1. `generator` (on x's device) makes the draw repeatable. ValueError outside these ranges.
+    x `[B, *features]` in [0, 1] -> `[T, B, *features]` float32 in {0, 1}. `max_rate` in [0, 1] is the probability of a
+    spike per step where x is 1. `generator` (on the device of x) makes the draw repeatable. Values outside these ranges
+    raise a ValueError.
 
     >>> rate(torch.tensor([[0.0, 1.0]]), steps=4).mean(0)
     tensor([[0., 1.]])
@@ -36,15 +38,16 @@ def rate(x: Tensor, steps: int, max_rate: float = 1.0, generator: torch.Generato
         raise ValueError(f"rate: max_rate is a chance per step in [0, 1], got {max_rate}")
     chance = (x * max_rate).to(torch.float32)
     draw = torch.rand(steps, *x.shape, generator=generator, device=x.device, dtype=torch.float32)
-    # rand is in [0, 1): "<" fires never at chance 0 and always at chance 1
+    # rand is in [0, 1): with "<" probability 0 never fires, and probability 1 always does
     return (draw < chance).to(torch.float32)
 
 
 def latency(x: Tensor, steps: int, threshold: float = 0.01) -> Tensor:
-    """One spike each, the earlier the larger x: at step `round((1 - x) * (T - 1))`, none where `x <= threshold`.
+    """Encode each number as one spike, which comes earlier the larger x is: at step `round((1 - x) * (T - 1))`, no
+    spike where `x <= threshold`.
 
     x `[B, *features]` in [0, 1] -> `[T, B, *features]` float32 in {0, 1}. Halves round to the even step.
-    ValueError outside the ranges.
+    Values outside the ranges raise a ValueError.
 
     >>> latency(torch.tensor([[1.0, 0.5, 0.0]]), steps=3).squeeze(1)
     tensor([[1., 0., 0.],
@@ -57,9 +60,10 @@ def latency(x: Tensor, steps: int, threshold: float = 0.01) -> Tensor:
 
 
 def phase(theta: Tensor, steps: int) -> Tensor:
-    """One spike each, at the step that stands for an angle: `floor((theta + pi) / (2 pi) * T)`, held in [0, T - 1].
+    """Encode each angle as one spike at step `floor((theta + pi) / (2 pi) * T)`, clamped to [0, T - 1].
 
-    theta `[B, *features]` in radians, from -pi to pi -> `[T, B, *features]` float32 in {0, 1}. `phase_of` goes back.
+    theta `[B, *features]` in radians, from -pi to pi -> `[T, B, *features]` float32 in {0, 1}. `phase_of` is the
+    inverse.
 
     >>> phase(torch.tensor([[-3.0, 0.0, 3.0]]), steps=4).argmax(0)
     tensor([[0, 2, 3]])
@@ -70,7 +74,7 @@ def phase(theta: Tensor, steps: int) -> Tensor:
 
 
 def phase_of(spikes: Tensor) -> Tensor:
-    """The angle that spikes stand for: `2 pi c / T - pi`, where c is the mean step of the spikes; 0 without a spike.
+    """Decode the angle from spikes: `2 pi c / T - pi`, where c is the mean step of the spikes; 0 without a spike.
 
     spikes `[T, B, *features]` -> `[B, *features]` in [-pi, pi).
 
@@ -84,8 +88,9 @@ def phase_of(spikes: Tensor) -> Tensor:
 
 
 def delta(x: Tensor, threshold: float = 0.1) -> Tensor:
-    """Send on change: a spike in the upper channel where a signal has risen by `threshold` since the last spike, in
-    the lower where it has fallen by it; at most one a step. The signal's first value is where it starts from.
+    """Encode changes (send on delta): a spike in channel 0 where a signal has risen by `threshold` since the last
+    spike, in channel 1 where it has fallen by `threshold`; at most one spike per step. The initial level is the first
+    value of the signal.
 
     x `[T, B, *features]` -> `[T, B, 2, *features]` float32 in {0, 1}: channel 0 up, channel 1 down. `threshold` > 0 in
     units of x. Lichtsteiner, Posch & Delbruck, IEEE JSSC 43, 2008.
@@ -106,11 +111,12 @@ def delta(x: Tensor, threshold: float = 0.1) -> Tensor:
 
 
 def level_crossing(x: Tensor, levels: Tensor) -> Tensor:
-    """A spike wherever a signal crosses one of some fixed levels, on its way up or down; several at once if it is fast.
+    """Encode each crossing of fixed levels, upwards or downwards, as a spike; a fast signal may cross several levels in
+    one step.
 
     x `[T, B, *features]` -> `[T, B, 2, *features, L]` float32 in {0, 1}: channel 0 where `x[t-1] < level <= x[t]`,
     channel 1 where `x[t] < level <= x[t-1]`; nothing at the first step. levels `[L]` in units of x; NaN in x (no value)
-    crosses nothing. Sayiner, Sorensen & Viswanathan, A level-crossing sampling scheme for A/D conversion, 1996.
+    gives no spikes. Sayiner, Sorensen & Viswanathan, A level-crossing sampling scheme for A/D conversion, 1996.
 
     >>> x = torch.tensor([0.0, 0.6, 1.2, 0.1]).view(4, 1, 1)
     >>> level_crossing(x, torch.tensor([0.5, 1.0])).flatten(2)[:, 0]
@@ -134,10 +140,11 @@ def level_crossing(x: Tensor, levels: Tensor) -> Tensor:
 
 
 def angle(x: Tensor, neurons: int, low: float, high: float) -> Tensor:
-    """Each number as one of `neurons` places between low and high: of the places at or below x, the nearest is 1.
+    """Encode each number as one of `neurons` places between low and high: the largest place that is not above x is 1.
 
-    Places are `low + (high - low) k / (neurons - 1)`; beyond the ends the first or last is 1. x `[B, *features]` ->
-    `[B, *features, neurons]` float32 in {0, 1}; it has no time axis: show it with `constant`, `rate` or `latency`.
+    Places are `low + (high - low) k / (neurons - 1)`; for numbers outside, the first or last place is 1. x `[B,
+    *features]` -> `[B, *features, neurons]` float32 in {0, 1}; there is no time axis: add it with `constant`, `rate` or
+    `latency`.
 
     >>> angle(torch.tensor([[0.1, 0.9]]), neurons=3, low=0.0, high=1.0)
     tensor([[[1., 0., 0.],
@@ -149,11 +156,12 @@ def angle(x: Tensor, neurons: int, low: float, high: float) -> Tensor:
 
 
 def population(x: Tensor, neurons: int, low: float, high: float, width: float = 1.0) -> Tensor:
-    """Each number as the activity of `neurons` overlapping Gaussian fields spread evenly from low to high.
+    """Encode each number as the activity of `neurons` overlapping Gaussian receptive fields, evenly spaced from low to
+    high.
 
-    `y_k = exp(-(x - place_k)^2 / (2 d^2))` with d = `width` times the distance of two places. x `[B, *features]` ->
-    `[B, *features, neurons]` in (0, 1]; it has no time axis: show it with `constant`, `rate` or `latency`.
-    Bohte, La Poutré & Kok, IEEE Trans. Neural Networks 13, 2002.
+    `y_k = exp(-(x - place_k)^2 / (2 d^2))` with d = `width` times the distance between two places. x `[B, *features]`
+    -> `[B, *features, neurons]` in (0, 1]; there is no time axis: add it with `constant`, `rate` or `latency`. Bohte,
+    La Poutré & Kok, IEEE Trans. Neural Networks 13, 2002.
 
     >>> population(torch.tensor([[0.5]]), neurons=3, low=0.0, high=1.0)
     tensor([[[0.6065, 1.0000, 0.6065]]])
@@ -185,13 +193,13 @@ def _refuse_bad_input(name: str, x: Tensor, steps: int, unit_range: bool = True)
         raise TypeError(f"{name}: x must be a floating-point tensor, got {got}; scale it to [0, 1] first")
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"{name}: steps is the number of steps, a whole number >= 1, got {steps!r}")
-    # written so that NaN fails too
+    # in this form NaN also raises
     if unit_range and x.numel() and not bool(((x >= 0) & (x <= 1)).all()):
         low, high = x.min().item(), x.max().item()
         raise ValueError(f"{name}: x must lie in [0, 1], got {low:.4g} to {high:.4g}; divide by the maximum")
 
 
-# By name, for recipes and the command line; each takes (x, steps, generator).
+# By name, for recipes and the command line; the arguments are (x, steps, generator).
 ENCODINGS = {
     "constant": lambda x, steps, generator=None: constant(x, steps),
     "rate": lambda x, steps, generator=None: rate(x, steps, generator=generator),

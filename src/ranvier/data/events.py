@@ -1,4 +1,4 @@
-"""Recordings of spikes: the files of SHD, SSC and N-MNIST, read into memory at one bit a place and step."""
+"""Recordings of spikes: the files of SHD, SSC and N-MNIST, stored in memory at one bit per place and step."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -16,8 +16,9 @@ from ranvier.extras import needed
 
 
 class Recordings(NamedTuple):
-    """The three parts of a set of recordings. Choose settings by results on `validation`;
-    report those on `test`."""
+    """The three parts of a set of recordings. Choose settings by the results on `validation`; report the results on
+    `test`.
+    """
 
     train: Packed
     validation: Packed
@@ -25,7 +26,7 @@ class Recordings(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """One recording: times `[E]` in seconds, places `[E]` (whole numbers), its label."""
+    """One recording: times `[E]` in seconds, places `[E]` (whole numbers), and its label."""
 
     times: np.ndarray
     places: np.ndarray
@@ -33,7 +34,7 @@ class Recording(NamedTuple):
 
 
 def read_shd(path: str | Path) -> Iterator[Recording]:
-    """The recordings in a file of SHD or SSC (HDF5: spikes/times in seconds, spikes/units in 0..699, labels)."""
+    """Read the recordings of an SHD or SSC file (HDF5: spikes/times in seconds, spikes/units in 0..699, labels)."""
     with needed("a file of SHD or SSC"):
         import h5py
 
@@ -56,7 +57,7 @@ def read_shd(path: str | Path) -> Iterator[Recording]:
 
 
 def _spoken(path: str | Path, k: int, times: Any, units: Any, labels: Any) -> Recording:
-    """Recording k of an open file of SHD, checked."""
+    """Return recording k of an open SHD file, checked."""
     try:
         t, u, label = times[k].astype(np.float64), units[k].astype(np.int64), int(labels[k])
     except (AttributeError, TypeError, ValueError, OSError, RuntimeError, OverflowError) as problem:
@@ -71,11 +72,11 @@ def _spoken(path: str | Path, k: int, times: Any, units: Any, labels: Any) -> Re
     return Recording(t, u, label)
 
 
-NMNIST_SIDE, SACCADE = 34, 0.1  # pixels; seconds of each of the three movements of the camera
+NMNIST_SIDE, SACCADE = 34, 0.1  # pixels; seconds of each of the three camera movements
 
 
 def read_nmnist(path: str | Path, label: int) -> Recording:
-    """One file of N-MNIST, as `read_atis` reads it, with its label.
+    """Read one file of N-MNIST, like `read_atis`, with its label.
 
     Places are `(polarity * 34 + y) * 34 + x`. Orchard et al., Converting static image datasets to spiking neuromorphic
     datasets using saccades, Frontiers in Neuroscience 9, 2015.
@@ -95,10 +96,11 @@ def shd(
 ) -> Recordings:
     """Spiking Heidelberg Digits: spoken digits of two languages (20 classes) as spikes of a model cochlea.
 
-    Batches are x `[T, B, channels]`, one bit a spike in memory: 700 channels joined to `channels`, the first `duration`
-    seconds in `steps` steps. `validation` is that share of the training recordings. The files `shd_train.h5` and
-    `shd_test.h5` are looked for in `folder`, then as `fashion_mnist` tells; FileNotFoundError says how to get them.
-    Cramer et al., The Heidelberg spiking data sets, IEEE TNNLS 33, 2022.
+    Batches are x `[T, B, channels]`, one bit per spike in memory: the 700 channels are joined to `channels`, and the
+    first `duration` seconds are divided into `steps` steps. `validation` is a share of the training recordings. The
+    files `shd_train.h5` and `shd_test.h5` are searched for in `folder`, then in the places listed in `fashion_mnist`;
+    otherwise a FileNotFoundError explains how to get them. Cramer et al., The Heidelberg spiking data sets, IEEE TNNLS
+    33, 2022.
     """
     _check(steps, validation)
     if not 1 <= channels <= 700 or not (math.isfinite(duration) and duration > 0):
@@ -117,18 +119,21 @@ def shd(
 
 
 def ssc(folder: str | Path | None = None, steps: int = 100, channels: int = 700, duration: float = 1.0) -> Recordings:
-    """Spiking Speech Commands: 35 spoken words as spikes of a model cochlea; as `shd`, with its own validation part."""
+    """Spiking Speech Commands: 35 spoken words as spikes of a model cochlea; like `shd`, but with its own validation
+    part.
+    """
     return shd(folder, steps, channels, duration, name="ssc")
 
 
 def nmnist(
     folder: str | Path | None = None, steps: int = 40, validation: float = 0.1, share: float = 1.0
 ) -> Recordings:
-    """N-MNIST: 70,000 handwritten digits, as an event camera sees them while it moves.
+    """N-MNIST: 70,000 handwritten digits, recorded by a moving event camera.
 
-    Batches are x `[T, B, 2, 34, 34]` (polarity, rows, columns), one bit a spike in memory; the first movement, 100 ms,
-    in `steps` steps. `share`: this part of the training recordings only. The folders `Train/0` to `Test/9` are looked
-    for in `folder`, then as `data.fashion_mnist` tells; FileNotFoundError says how to get them.
+    Batches are x `[T, B, 2, 34, 34]` (polarity, rows, columns), one bit per spike in memory; the first movement, 100
+    ms, is divided into `steps` steps. `share`: use only this part of the training recordings. The folders `Train/0` to
+    `Test/9` are searched for in `folder`, then in the places listed in `data.fashion_mnist`; otherwise a
+    FileNotFoundError explains how to get them.
     """
     _check(steps, validation)
     train, test = find("nmnist", ("Train", "Test"), folder)
@@ -155,7 +160,9 @@ def _check(steps: int, validation: float) -> None:
 
 
 def _packed(made: Iterable[tuple[np.ndarray, int]], steps: int) -> Packed:
-    """Frames [T, *places] and labels, packed one by one: all at once they would take eight times the memory."""
+    """Return frames [T, *places] and labels, packed one by one: all at once, unpacked, they would need eight times the
+    memory.
+    """
     pairs = [(np.packbits(frame, axis=0), label) for frame, label in made]
     if not pairs:
         raise ValueError("the files hold no recording")

@@ -1,7 +1,7 @@
 """EVT 2.0 and EVT 3.0, the raw files of Prophesee's cameras (and of Metavision).
 
-Lines of text that begin with %, then little-endian words; each says what it is in its highest four bits. Layouts:
-docs.prophesee.ai, "EVT 2.0 format" and "EVT 3.0 format".
+A file has lines of text that begin with %, then little-endian words; the highest four bits of a word are its type.
+Layouts: docs.prophesee.ai, "EVT 2.0 format" and "EVT 3.0 format".
 """
 
 import re
@@ -11,18 +11,18 @@ import numpy as np
 
 from ranvier.data.camera import DamagedFile, Events, inside, text_header, whole
 
-CD_OFF, CD_ON, TIME_HIGH, TRIGGER, OTHERS, CONTINUED = 0x0, 0x1, 0x8, 0xA, 0xE, 0xF  # the words of EVT 2.0
+CD_OFF, CD_ON, TIME_HIGH, TRIGGER, OTHERS, CONTINUED = 0x0, 0x1, 0x8, 0xA, 0xE, 0xF  # word types of EVT 2.0
 EVT2 = (CD_OFF, CD_ON, TIME_HIGH, TRIGGER, OTHERS, CONTINUED)
 ADDR_Y, ADDR_X, BASE_X, VECT_12, VECT_8, TIME_LOW = 0x0, 0x2, 0x3, 0x4, 0x5, 0x6  # those of EVT 3.0,
 EVT3 = (ADDR_Y, ADDR_X, BASE_X, VECT_12, VECT_8, TIME_LOW, 0x7, TIME_HIGH, TRIGGER, OTHERS, CONTINUED)  # and more
-WRAP = 1 << 24  # microseconds after which the clock of EVT 3.0 begins again
+WRAP = 1 << 24  # microseconds after which the clock of EVT 3.0 starts again from 0
 
 
 def read_evt(path: str | Path, size: tuple[int, int] | None = None) -> Events:
-    """A .raw file in EVT 2.0 or EVT 3.0, as its header says.
+    """Read a .raw file in EVT 2.0 or EVT 3.0; the header tells which.
 
-    size: (height, width) where the header does not say; (720, 1280) otherwise. What comes before the first word of
-    time has no time, and is left out: recordings begin anywhere.
+    size: (height, width), if it is not in the header; (720, 1280) by default. A recording may begin anywhere, so events
+    before the first time word have no time and are left out.
     """
     raw = Path(path).read_bytes()
     lines, start = text_header(path, raw, b"%", last=b"% end")
@@ -49,7 +49,7 @@ def _known(path: str | Path, kind: np.ndarray, kinds: tuple[int, ...], start: in
 
 
 def _last(marks: np.ndarray) -> np.ndarray:
-    """For every word the index of the last marked one up to it, -1 before the first."""
+    """Return for every word the index of the last marked word up to it, -1 before the first one."""
     return np.maximum.accumulate(np.where(marks, np.arange(len(marks)), -1)) if len(marks) else np.empty(0, np.int64)
 
 
@@ -74,7 +74,7 @@ def _evt3(path: str | Path, raw: bytes, start: int, size: tuple[int, int]) -> Ev
     time, known = _clock(path, kind, value, start)
     ready = known & (row >= 0)
     single = np.flatnonzero((kind == ADDR_X) & ready)
-    # a vector of 12 or 8 columns begins where the vectors since the last base have ended
+    # a vector of 12 or 8 columns begins where the vectors since the last base end
     width = np.where(kind == VECT_12, 12, np.where(kind == VECT_8, 8, 0))
     before = np.cumsum(width) - width
     vector = np.flatnonzero((width > 0) & ready & (base >= 0))
@@ -91,7 +91,7 @@ def _evt3(path: str | Path, raw: bytes, start: int, size: tuple[int, int]) -> Ev
 
 
 def _clock(path: str | Path, kind: np.ndarray, value: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """The time of every word in microseconds, and whether it is known yet."""
+    """Return the time of every word in microseconds, and whether it is known yet."""
     is_high, is_low = kind == TIME_HIGH, kind == TIME_LOW
     marks, highs = np.flatnonzero(is_high), value[is_high]
     back = np.diff(highs, prepend=highs[:1])
@@ -103,5 +103,5 @@ def _clock(path: str | Path, kind: np.ndarray, value: np.ndarray, start: int) ->
     new = np.zeros(len(kind), bool)
     new[marks] = np.diff(highs, prepend=-1) != 0
     high, low = _last(is_high), _last(is_low)
-    lower = np.where(low > _last(new), value[low], 0)  # the lower half begins again where the upper one changes
+    lower = np.where(low > _last(new), value[low], 0)  # the lower half starts again when the upper one changes
     return np.cumsum(turns) * WRAP + (value[high] << 12 | lower), high >= 0

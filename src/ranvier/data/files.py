@@ -1,4 +1,6 @@
-"""Sets of recordings that stay on disk: each is read when it is asked for, in the workers of a DataLoader too."""
+"""Sets of recordings that stay on disk: each recording is read when it is needed, also in the workers of a
+DataLoader.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +19,9 @@ from ranvier.data.sets import find, stratify
 
 
 class Datasets(NamedTuple):
-    """The three parts of a set that stays on disk. Choose by `validation`, report `test`."""
+    """The three parts of a set that stays on disk. Choose settings by the results on `validation`; report the results
+    on `test`.
+    """
 
     train: "Files"
     validation: "Files"
@@ -27,10 +31,10 @@ class Datasets(NamedTuple):
 class Files(Dataset):
     """Recordings on disk: sample k is `to_x(read(*items[k]))` and its label.
 
-    items: the arguments of `read` for each recording, such as (path,). labels `[N]`. to_x: from what `read` gives to
-    x `[T, *features]`. variable: whether recordings differ in length; batches then come with `lengths`. Memory holds
-    no more than the batches that are being made. Pickled if `read` and `to_x` are (functions of a module,
-    `ToFrames`).
+    items: the arguments of `read` for each recording, such as (path,). labels `[N]`. to_x: a function from the result
+    of `read` to x `[T, *features]`.
+    variable: whether recordings differ in length; batches then include `lengths`. Only the current batches are in
+    memory. It can be pickled if `read` and `to_x` can (functions of a module, `ToFrames`).
 
     >>> def read(seed): return torch.rand(5, 3, generator=torch.Generator().manual_seed(seed))
     >>> files = Files(read, [(0,), (1,), (2,)], torch.tensor([0, 1, 0]))
@@ -52,7 +56,7 @@ class Files(Dataset):
         self.read, self.items, self.labels, self.to_x, self.variable = read, items, labels, to_x, variable
 
     def part(self, which: Tensor) -> "Files":
-        """Some of the recordings."""
+        """Return some of the recordings."""
         items = [self.items[int(k)] for k in which]
         return Files(self.read, items, self.labels[which], self.to_x, self.variable)
 
@@ -66,11 +70,12 @@ class Files(Dataset):
 
 
 def dvs_gesture(folder: str | Path | None = None, to_x: ToFrames | None = None) -> Datasets:
-    """DVS128 Gesture: 11 gestures of 29 people before an event camera; x `[T, B, 2, 128, 128]`.
+    """DVS128 Gesture: 11 gestures of 29 people, recorded by an event camera; x `[T, B, 2, 128, 128]`.
 
-    to_x: how events become steps; 16 of equally many events each unless given. Test: the people that the set's own
-    `trials_to_test.txt` names; to validate, the last four people of `trials_to_train.txt`. The files are looked for
-    as `fashion_mnist` tells, under the name `dvs-gesture`. Amir et al., CVPR 2017.
+    to_x: how events become steps; by default 16 steps with equally many events each. The test part has the people
+    listed in `trials_to_test.txt` of the set; the validation part has the last four people of `trials_to_train.txt`.
+    The files are searched for in the places listed in `fashion_mnist`, under the name `dvs-gesture`. Amir et al., CVPR
+    2017.
     """
     first, last = find("dvs-gesture", ("trials_to_train.txt", "trials_to_test.txt"), folder)
     names = [[line.strip() for line in trials.read_text("latin-1").splitlines() if line.strip()]
@@ -93,7 +98,7 @@ def _gestures(folder: Path, names: Sequence[str], to_x: ToFrames) -> Files:
 
 
 def _marked(path: Path) -> list[tuple[int, int, int]]:
-    """The gestures of a recording: (class from 0 on, begin, end in microseconds)."""
+    """Return the gestures of a recording: (class from 0 on, begin, end in microseconds)."""
     rows, at = [], 0
     for k, line in enumerate(path.read_bytes().splitlines(keepends=True)):
         words = line.strip().split(b",")
@@ -106,11 +111,11 @@ def _marked(path: Path) -> list[tuple[int, int, int]]:
 
 
 def cifar10_dvs(folder: str | Path | None = None, to_x: ToFrames | None = None, validation: float = 0.1) -> Datasets:
-    """CIFAR10-DVS: 10,000 moving pictures of 10 classes before an event camera; x `[T, B, 2, 128, 128]`.
+    """CIFAR10-DVS: 10,000 moving images of 10 classes, recorded by an event camera; x `[T, B, 2, 128, 128]`.
 
-    to_x: how events become steps; 10 of equally many events each unless given. The set has no split of its own: the
-    last tenth of each class is for test, as is usual. The folders `airplane` to `truck` are looked for as
-    `fashion_mnist` tells, under the name `cifar10-dvs`. Li et al., Frontiers in Neuroscience 11, 2017.
+    to_x: how events become steps; by default 10 steps with equally many events each. The set has no official split: the
+    last tenth of each class is for testing, as is usual. The folders `airplane` to `truck` are searched for in the
+    places listed in `fashion_mnist`, under the name `cifar10-dvs`. Li et al., Frontiers in Neuroscience 11, 2017.
     """
     folders = find("cifar10-dvs", CIFAR10, folder)
     return _classes(read_aedat2, [sorted(f.glob("*.aedat")) for f in folders], (), to_x or ToFrames(10), validation)
@@ -120,11 +125,11 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def n_caltech101(folder: str | Path | None = None, to_x: ToFrames | None = None, validation: float = 0.1) -> Datasets:
-    """N-Caltech101: 8,709 pictures of 101 classes before a moving event camera; x `[T, B, 2, 180, 240]`.
+    """N-Caltech101: 8,709 images of 101 classes, recorded by a moving event camera; x `[T, B, 2, 180, 240]`.
 
-    to_x: how events become steps; 10 of equally many events each unless given. The set has no split of its own: the
-    last tenth of each class is for test. The folder `Caltech101` is looked for as `fashion_mnist` tells, under the
-    name `n-caltech101`. Orchard et al., Frontiers in Neuroscience 9, 2015.
+    to_x: how events become steps; by default 10 steps with equally many events each. The set has no official split: the
+    last tenth of each class is for testing. The folder `Caltech101` is searched for in the places listed in
+    `fashion_mnist`, under the name `n-caltech101`. Orchard et al., Frontiers in Neuroscience 9, 2015.
     """
     (top,) = find("n-caltech101", ("Caltech101",), folder)
     classes = [sorted(f.glob("*.bin")) for f in sorted(top.iterdir()) if f.is_dir()]
@@ -134,8 +139,8 @@ def n_caltech101(folder: str | Path | None = None, to_x: ToFrames | None = None,
 def n_cars(folder: str | Path | None = None, to_x: ToFrames | None = None, validation: float = 0.1) -> Datasets:
     """N-CARS: 24,029 recordings of 100 ms, with a car or without; x `[T, B, 2, 100, 120]`, label 1 for a car.
 
-    to_x: how events become steps; 10 of 10 ms each unless given. The folders `n-cars_train` and `n-cars_test` are
-    looked for as `fashion_mnist` tells, under the name `n-cars`. Sironi et al., HATS, CVPR 2018.
+    to_x: how events become steps; by default 10 steps of 10 ms each. The folders `n-cars_train` and `n-cars_test` are
+    searched for in the places listed in `fashion_mnist`, under the name `n-cars`. Sironi et al., HATS, CVPR 2018.
     """
     first, last = find("n-cars", ("n-cars_train", "n-cars_test"), folder)
     to_x = to_x or ToFrames(10, dt=0.01)
@@ -156,7 +161,7 @@ def _listed(read: Callable, classes: Sequence[Sequence[Path]], more: tuple, to_x
 def _classes(
     read: Callable, classes: Sequence[Sequence[Path]], more: tuple, to_x: ToFrames, validation: float
 ) -> Datasets:
-    """A part for test, the last tenth of each class, and the rest shared in two."""
+    """Split a set: the last tenth of each class is for testing, the rest is divided into training and validation."""
     cut = [len(paths) - math.ceil(len(paths) / 10) for paths in classes]
     rest = _listed(read, [paths[:n] for paths, n in zip(classes, cut, strict=True)], more, to_x)
     test = _listed(read, [paths[n:] for paths, n in zip(classes, cut, strict=True)], more, to_x)

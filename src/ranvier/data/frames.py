@@ -1,6 +1,6 @@
 """From events to steps: by time, by count, dense or sparse.
 
-An event is a time in seconds and a place, a whole number in 0..width-1.
+An event has a time in seconds and a place, which is a whole number in 0..width-1.
 """
 
 import math
@@ -15,10 +15,11 @@ from ranvier.data.camera import Events
 
 
 def frames(times: np.ndarray, places: np.ndarray, steps: int, width: int, dt: float, count: bool = False) -> np.ndarray:
-    """1 where at least one event fell in the step: times `[E]` in seconds, places `[E]` in 0..width-1 -> uint8
-    `[steps, width]`. Steps last dt seconds; what comes before the first or after the last is left out.
+    """Return 1 where a step has at least one event: times `[E]` in seconds, places `[E]` in 0..width-1 -> uint8
+    `[steps, width]`. Steps last dt seconds; events before the first or after the last step are left out.
 
-    With `count=True` the number of events, as float32. ValueError for a time that is no number, or a place outside.
+    With `count=True` return the number of events, as float32. A time that is NaN, or a place outside, raises a
+    ValueError.
 
     >>> frames(np.array([0.0, 0.011, 0.012, 0.9]), np.array([0, 1, 1, 0]), steps=2, width=2, dt=0.01)
     array([[1, 0],
@@ -31,8 +32,8 @@ def frames(times: np.ndarray, places: np.ndarray, steps: int, width: int, dt: fl
 
 
 def frames_by_count(times: np.ndarray, places: np.ndarray, steps: int, width: int, count: bool = False) -> np.ndarray:
-    """As `frames`, but every step takes equally many events, in the order of time: of E events, step t takes those
-    from `t E // steps` up to `(t + 1) E // steps`.
+    """Do what `frames` does, but put equally many events in every step, in the order of time: of E events, step t gets
+    those from `t E // steps` up to `(t + 1) E // steps`.
 
     >>> frames_by_count(np.array([0.0, 0.1, 0.2, 9.0]), np.array([0, 1, 1, 0]), steps=2, width=2, count=True)
     array([[1., 1.],
@@ -49,7 +50,7 @@ def frames_by_count(times: np.ndarray, places: np.ndarray, steps: int, width: in
 def sparse_frames(
     times: np.ndarray, places: np.ndarray, steps: int, width: int, dt: float, count: bool = False
 ) -> Tensor:
-    """As `frames`, as a sparse tensor `[steps, width]` float32: only what is not 0 takes memory.
+    """Return the result of `frames` as a sparse tensor `[steps, width]` float32: only nonzero entries need memory.
 
     >>> sparse_frames(np.array([0.0, 0.011, 0.012]), np.array([0, 1, 1]), steps=2, width=2, dt=0.01).to_dense()
     tensor([[1., 0.],
@@ -68,12 +69,12 @@ def sparse_frames(
 
 @dataclass(frozen=True)
 class ToFrames:
-    """From `Events` of a camera to x `[steps, 2, height, width]` float32 (polarity 0: darker, 1: brighter).
+    """Convert the `Events` of a camera to x `[steps, 2, height, width]` float32 (polarity 0: darker, 1: brighter).
 
-    steps: how many; None: as many as the recording takes. dt: seconds a step lasts, from the first event on; None:
-    every step takes equally many events. At least one of the two is given.
-    count: the number of events instead of 1. shrink: this many pixels each way become one. sparse: a sparse tensor
-    (needs dt). A plain value: it can be pickled and sent to the workers of a DataLoader.
+    steps: the number of steps; None: as many as the recording needs. dt: the length of a step in seconds, counted from
+    the first event; None: every step has equally many events. At least one of the two must be given.
+    count: entries are numbers of events instead of 1. shrink: squares with this many pixels per side become one pixel.
+    sparse: return a sparse tensor (needs dt). It can be pickled and sent to the workers of a DataLoader.
 
     >>> events = Events(np.array([0, 1500]), np.array([0, 3]), np.array([1, 1]), np.array([1, 0]), (2, 4))
     >>> ToFrames(steps=2, dt=1e-3)(events).nonzero().tolist()
@@ -118,7 +119,7 @@ class ToFrames:
 
 
 def _step(times: Any, dt: float) -> Any:
-    # at the edge of two steps: of the second, rounded or not; far beyond any step, so that it stays a whole number
+    # an event at the edge of two steps belongs to the second, also after rounding; times far outside stay integers
     return np.clip(np.floor(times / dt + 1e-6), -1, 2**62).astype(np.int64)
 
 

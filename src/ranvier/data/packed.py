@@ -1,4 +1,4 @@
-"""Spike data kept in memory at one bit a spike, and whole epochs shuffled at once."""
+"""Spike data kept in memory at one bit per spike, and shuffling of whole epochs at once."""
 
 from collections.abc import Callable
 
@@ -10,9 +10,9 @@ from ranvier.data.collate import Sample
 
 
 def pack(spikes: Tensor, axis: int = 0) -> Tensor:
-    """Eight steps to a byte, the first in the highest bit: an axis of T steps becomes ceil(T / 8) bytes.
+    """Pack eight steps into a byte, the first step in the highest bit: an axis of T steps becomes ceil(T / 8) bytes.
 
-    spikes: any shape, nonzero is a spike -> uint8. The same layout as `numpy.packbits`.
+    spikes: any shape, nonzero means a spike -> uint8. The same layout as `numpy.packbits`.
 
     >>> pack(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]))
     tensor([129, 128], dtype=torch.uint8)
@@ -26,7 +26,7 @@ def pack(spikes: Tensor, axis: int = 0) -> Tensor:
 
 
 def unpack(bytes_: Tensor, steps: int, axis: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """What was packed: uint8 with ceil(T / 8) bytes along `axis` -> T steps of zeros and ones there.
+    """Unpack the result of `pack`: uint8 with ceil(T / 8) bytes along `axis` -> zeros and ones with T steps there.
 
     >>> unpack(pack(torch.tensor([1.0, 0.0, 1.0])), steps=3)
     tensor([1., 0., 1.])
@@ -44,8 +44,8 @@ class Packed(Dataset):
     """A set of spike trains in memory, 32 times smaller than float32: `packed[indices]` is a batch.
 
     spikes `[N, T, *features]`, labels `[N]`; `packed[which]` with a slice or indices `[B]` gives (x `[T, B, *features]`
-    float32, labels `[B]`), with one number a `Sample` (x `[T, *features]`, its label), of which a torch `DataLoader`
-    makes the same batches. `nbytes` is what the spikes take.
+    float32, labels `[B]`), with one number a `Sample` (x `[T, *features]`, its label), from which a torch `DataLoader`
+    makes the same batches. `nbytes` is the memory of the spikes.
 
     >>> packed = Packed(torch.ones(100, 16, 3), torch.zeros(100, dtype=torch.int64))
     >>> packed[torch.tensor([0, 5])][0].shape, packed.nbytes
@@ -65,7 +65,7 @@ class Packed(Dataset):
 
     @classmethod
     def of_bytes(cls, bytes_: Tensor, labels: Tensor, steps: int) -> "Packed":
-        """From spikes that are packed already: uint8 `[N, ceil(T / 8), *features]`."""
+        """Make a `Packed` from packed spikes: uint8 `[N, ceil(T / 8), *features]`."""
         if bytes_.shape[1] != -(-steps // 8):
             raise ValueError(f"Packed: {steps} steps take {-(-steps // 8)} bytes, but got {list(bytes_.shape)}")
         new = cls.__new__(cls)
@@ -73,7 +73,7 @@ class Packed(Dataset):
         return new
 
     def part(self, which: Tensor | slice) -> "Packed":
-        """Some of the recordings, still packed."""
+        """Return some of the recordings, still packed."""
         return Packed.of_bytes(self.bytes[which], self.labels[which], self.steps)
 
     @property
@@ -90,10 +90,11 @@ class Packed(Dataset):
 
 
 def shuffler(batch: int) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Whole epochs at once: returned function (x `[N, *features]`, labels `[N]`, generator=None) -> both in a new
-    random order and cut into batches, `[N // batch, batch, *features]` and `[N // batch, batch]`.
+    """Return a function that shuffles whole epochs: (x `[N, *features]`, labels `[N]`, generator=None) -> both in a new
+    random order and divided into batches, `[N // batch, batch, *features]` and `[N // batch, batch]`.
 
-    The N % batch samples left over are others every time. ValueError if there is not one whole batch.
+    The N % batch samples that are left over are different ones every time. Less than one whole batch raises a
+    ValueError.
 
     >>> x, labels = shuffler(4)(torch.rand(10, 3), torch.arange(10))
     >>> x.shape, labels.shape

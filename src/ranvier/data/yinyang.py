@@ -1,4 +1,4 @@
-"""The Yin-Yang data set: three classes in the plane that no linear classifier separates.
+"""The Yin-Yang data set: three classes in the plane that no linear classifier can separate.
 
 Kriener, Goeltz and Petrovici, *The Yin-Yang dataset*, NICE 2022 (arXiv:2102.08211).
 """
@@ -21,9 +21,9 @@ def yinyang(
     """Points of the Yin-Yang figure: x `[size, 4]` = (x, y, 1 - x, 1 - y) in [0, 1], labels `[size]` in {0, 1, 2}.
 
     Drawn exactly as published (NumPy's frozen `RandomState(seed)`, in float64): for each point a class is drawn first,
-    then places in the disc of radius `r_big` until one belongs to it; so the classes are balanced. `r_small` is the
-    radius of the two dots; ValueError unless `0 < 2 * r_small < r_big`.
-    Usual: train on 5000 of seed 42, validate on 1000 of seed 41, test on 1000 of seed 40.
+    then points in the disc of radius `r_big` until one belongs to this class; so the classes are balanced. `r_small` is
+    the radius of the two dots; it must satisfy `0 < 2 * r_small < r_big`, otherwise a ValueError is raised. Usual
+    parts: 5000 points of seed 42 for training, 1000 of seed 41 for validation, 1000 of seed 40 for testing.
 
     >>> points = yinyang(1000, seed=40)
     >>> points.labels.bincount()

@@ -1,7 +1,8 @@
-"""From a trained network to what runs elsewhere, with proof.
+"""Export a trained network to other platforms, with checks that it computes the same.
 
-`c` prints a network of integers as one C99 file, beside a reference in Python that gives the same bits; `quantised`
-makes a copy to train that computes with those integers; `compile_and_run` compiles and runs the file here.
+`c` prints a network of integers as one C99 file, together with a reference in Python that gives the same bits;
+`quantised` makes a copy for training that computes with those integers; `compile_and_run` compiles and runs the file on
+this machine.
 """
 
 from ranvier.export.aware import FewBits, fixed_point, quantised

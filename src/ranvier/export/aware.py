@@ -1,4 +1,4 @@
-"""Training that knows of the integers: weights and states are rounded as the C file rounds them, gradients pass."""
+"""Quantisation-aware training: weights and states are rounded as in the C file, gradients pass unchanged."""
 
 import copy
 from dataclasses import replace
@@ -22,7 +22,7 @@ WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 class FewBits(nn.Module):
-    """A parametrisation of weights: integers of so many bits times a scale for each output; gradients pass unchanged.
+    """A parametrisation of weights: integers of `bits` bits times a scale for each output; gradients pass unchanged.
 
     >>> import torch
     >>> from torch.nn.utils import parametrize
@@ -51,9 +51,10 @@ class FewBits(nn.Module):
 
 
 def fixed_point(neuron: Neuron, fractions: dict[str, int], bits: int = 16) -> Neuron:
-    """The same neuron whose states are rounded to so many binary places and held within `bits`, after every step.
+    """Return the same neuron, whose states are rounded to a number of binary places and clamped to `bits` bits after
+    every step.
 
-    The gradient passes as if they were not (straight through). fractions: {state: binary places}.
+    The gradient passes as if they were not rounded (straight-through). fractions: {state: binary places}.
 
     >>> import torch, ranvier as rv
     >>> fixed = fixed_point(rv.LI(beta=0.5), {"v": 1})  # halves
@@ -72,7 +73,7 @@ def fixed_point(neuron: Neuron, fractions: dict[str, int], bits: int = 16) -> Ne
 
 
 class _Fixed:
-    """What is put before the class of a neuron whose states are rounded."""
+    """A class that is added in front of the class of a neuron and rounds its states."""
 
     fractions: dict[str, int]
     state_bits: int
@@ -92,7 +93,7 @@ class _Fixed:
         self._rules.clear()  # type: ignore[attr-defined]
 
     def plain_rule(self) -> Rule:
-        """The rule without the rounding, which integers do by themselves."""
+        """The rule without the rounding, which integers need not do."""
         return super()._bind(())  # type: ignore[misc]
 
     def _bind(self, names: tuple[str, ...], *given: Any) -> Rule:
@@ -122,10 +123,10 @@ def _empty(kind: type) -> Any:
 
 
 def quantised(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16) -> nn.Module:
-    """A copy of a network that computes with the numbers its C file will have: train it, then export it.
+    """Return a copy of a network that computes with the numbers of its later C file: train it, then export it.
 
-    Weights get the parametrisation `FewBits`, neurons are rounded by `fixed_point`, with as many binary places as their
-    states need on `sample` [T, B, *features].
+    Weights get the parametrisation `FewBits`. States of neurons are rounded by `fixed_point`, with the number of binary
+    places chosen by the range of the states on `sample` [T, B, *features].
 
     >>> import torch, ranvier as rv
     >>> net = rv.Sequential(torch.nn.Linear(4, 8), rv.LIF(), torch.nn.Linear(8, 2), rv.LI())
@@ -149,7 +150,7 @@ def quantised(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 1
 
 
 def _reached(net: nn.Module, sample: Tensor) -> dict[str, dict[str, float]]:
-    """The largest that every state of every neuron was, by the neuron's path."""
+    """Return the largest absolute value of every state of every neuron, by the neuron's path."""
     found: dict[str, dict[str, float]] = {}
     names = {n for m in net.modules() if isinstance(m, Neuron) for n in m.states}
     with torch.no_grad():

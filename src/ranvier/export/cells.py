@@ -1,4 +1,4 @@
-"""Neurons on whole numbers, alone and with their output coming back to them."""
+"""Neurons on integers, without and with recurrent weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -39,7 +39,7 @@ class Neurons(Part):
         ]
 
     def drive(self, tongue: Tongue, x: Any) -> Value:
-        """What the rule reads."""
+        """Return the input of the rule."""
         return Value(x, self.before.frac, self.before.bound)
 
     def body(self) -> list[str]:
@@ -95,7 +95,7 @@ def _varies(begin: Array) -> bool:
 
 
 class Returning(Neurons):
-    """Neurons whose output at one step comes back through weights at the next; driven at the fraction of `drive`."""
+    """Neurons whose output at one step returns through weights at the next; their input has the fraction of `drive`."""
 
     def __init__(
         self, tag: str, path: str, rule: Step, begins: Sequence[Array], before: Wire, back: Dense, width: Width

@@ -1,4 +1,4 @@
-"""A network as a row of layers, and what flows between them on a sample."""
+"""A network as a sequence of layers, and the values between them on a sample."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,7 +35,9 @@ def kind(layer: nn.Module) -> type:
 
 
 def layers(net: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The layers of nested `Sequential`s in order, without those that do nothing once a network is trained."""
+    """Yield the layers of nested `Sequential`s in order, without those that are identities once a network is
+    trained.
+    """
     if kind(net) in (Sequential, nn.Sequential):
         for name, child in net.named_children():
             yield from layers(child, f"{path}.{name}".lstrip("."))
@@ -46,7 +48,7 @@ def layers(net: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
 
 
 class Builder:
-    """Makes the parts of a network: formats are chosen from what flows through it on a sample [T, B, *features]."""
+    """Makes the parts of a network; number formats are chosen from the values on a sample [T, B, *features]."""
 
     def __init__(self, net: nn.Module, sample: Tensor, bits: int, width: Width):
         self.bits, self.width, self.flow = bits, width, sample
@@ -86,21 +88,21 @@ class Builder:
         return f"l{len(self.parts)}"
 
     def run(self, layer: nn.Module) -> None:
-        """What flows, through a layer."""
+        """Run the current values through a layer."""
         self.flow = layer(self.flow) if temporal(layer) else fold(layer, self.flow)
 
     def output(self, shape: Any = None, headroom: int = 1) -> Wire:
-        """A wire that holds what flows now."""
+        """Return a wire whose format has room for the current values."""
         reach = float(self.flow.abs().max()) if self.flow.numel() else 0.0
         frac = fraction(reach, self.width.bits, headroom)
         return Wire(tuple(self.flow.shape[2:]), frac, self.width.high)
 
     def weights(self, layer: Any, norm: Any) -> tuple[Any, Any, Any]:
-        """Integers, the scale of each output, and the bias, with a normalisation taken in."""
+        """Return integer weights, the scale of each output, and the bias; a normalisation is folded into them."""
         bits, weight = self.bits, layer.weight
         if parametrize.is_parametrized(layer, "weight"):
             chain = layer.parametrizations.weight
-            if len(chain) == 1 and type(chain[0]) is FewBits:  # its integers, not an approximation of them
+            if len(chain) == 1 and type(chain[0]) is FewBits:  # exactly its integers, not an approximation of them
                 bits, weight = chain[0].bits, chain.original
                 if bits != self.bits:
                     raise ValueError(f"it was trained with weights of {bits} bits; export it with bits={bits}")
@@ -113,7 +115,7 @@ class Builder:
 
 
 def _affine(norm: Any) -> tuple[Any, Any]:
-    """What a trained normalisation does: y = gain x + shift, for each channel."""
+    """Return gain and shift of a trained normalisation: y = gain x + shift, for each channel."""
     if norm.running_mean is None:
         raise ValueError("the normalisation behind it has no running statistics")
     mean, variance = norm.running_mean.double(), norm.running_var.double()
@@ -178,7 +180,7 @@ def _pool(b: Builder, path: str, layer: Any, before: Tensor, norm: Any) -> Part:
 
 
 def _rule(b: Builder, neuron: Neuron, x: Value, like: Tensor, steps: Any) -> tuple[Step, list[Any]]:
-    """The rule of a neuron as integers, and its states before the first step."""
+    """Return the rule of a neuron on integers, and its states before the first step."""
     if not plain_neuron(neuron):
         raise ValueError("it does more than its rule (or has several inputs or outputs); integers run the rule alone")
     rule = neuron.plain_rule() if hasattr(neuron, "plain_rule") else neuron.bound(())  # type: ignore[operator]

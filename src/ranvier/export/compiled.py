@@ -15,7 +15,7 @@ from ranvier.export.program import Program
 STRICT = ("-std=c99", "-Wall", "-Werror", "-O2")
 SANITIZED = (*STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
-# Reads T, B and the inputs [T, B, n]; writes the outputs [T, B, m] and, first, the ticks of the processor in steps.
+# Reads T, B and the inputs [T, B, n]; writes the processor cycles of the steps, then the outputs [T, B, m].
 HARNESS = """
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,7 +56,8 @@ int main(void) {{
 
 @dataclass(frozen=True)
 class Measured:
-    """y [T, B, *outputs]: what the C file gave; cycles: ticks of the processor a step (None where it tells none);
+    """Result of a run. y [T, B, *outputs]: the output of the C file; cycles: processor cycles per step (None if they
+    cannot be measured);
     flash: bytes of code and constants of the object file; ram: bytes of the state.
     """
 
@@ -67,14 +68,15 @@ class Measured:
 
 
 def compiler() -> str | None:
-    """gcc, if it is there."""
+    """Return the path of gcc, or None if there is none."""
     return shutil.which("gcc")
 
 
 def compile_and_run(program: Program, x: Array, flags: Sequence[str] = STRICT) -> Measured:
-    """Compile the C file here and run it on integers x [T, B, *features].
+    """Compile the C file on this machine and run it on integers x [T, B, *features].
 
-    RuntimeError tells what the compiler or the sanitizers said; FileNotFoundError if there is no gcc.
+    If the compiler or a sanitizer fails, a RuntimeError contains its message; if there is no gcc, a FileNotFoundError
+    is raised.
     """
     gcc = compiler()
     if gcc is None:
@@ -116,7 +118,7 @@ def _counts_cycles() -> bool:
 
 
 def _flash(folder: Path) -> int | None:
-    """Bytes of code and constants, as the program `size` tells them."""
+    """Return the bytes of code and constants, as reported by the program `size`."""
     size = shutil.which("size")
     if size is None:
         return None

@@ -1,9 +1,9 @@
-"""Arithmetic of whole numbers, said once and meant twice: as a line of C, and as numpy on int64.
+"""Integer arithmetic that is written once and runs in two ways: as text of C, and as numpy on int64.
 
-A number is an integer with a fixed place of its point: `Value(code, frac, bound)` stands for code / 2^frac, and its
-integer is never larger than `bound`. An op of a rule is a function of such values here; it tells the format of its
-result. Whatever is exact is left exact; a result that needs a shorter fraction is rounded (halves up), then held
-within the width of a state.
+A number is an integer with a binary point at a fixed place: `Value(code, frac, bound)` is code / 2^frac, and the
+absolute integer is at most `bound`. An op of a rule is a function of such values here; it also determines the format of
+its result. Results stay exact if they can; a result that needs a shorter fraction is rounded (halves up), then clamped
+to the width of a state.
 """
 
 import threading
@@ -14,11 +14,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-LONGEST = 30  # bits of a fraction at most: whatever is brought to one fraction then fits 64 bits
+LONGEST = 30  # longest fraction in bits: numbers with a common fraction then fit 64 bits
 
 
 class Value(NamedTuple):
-    """code / 2^frac. code: a C expression, an array of int64, or a plain int, which both know; |integer| <= bound."""
+    """code / 2^frac. code: a C expression, an array of int64, or a plain int, which works in both;
+    integer
+    <= bound.
+    """
 
     code: Any
     frac: int
@@ -26,7 +29,7 @@ class Value(NamedTuple):
 
 
 class Tongue(Protocol):
-    """What integers can do. `bound` is the largest result, by which C chooses 32 or 64 bits."""
+    """The operations on integers. `bound` is the largest result; C chooses 32 or 64 bits by it."""
 
     def infix(self, symbol: str, a: Any, b: Any, bound: int) -> Any: ...
     def shift(self, how: str, a: Any, by: int, bound: int) -> Any: ...
@@ -38,7 +41,7 @@ class Tongue(Protocol):
 
 @dataclass(frozen=True)
 class Table:
-    """A function as 257 numbers over `low` ... `low + 256 * 2^step` (integers of the input), read between them."""
+    """A function as 257 numbers over `low` ... `low + 256 * 2^step` (integers of the input), with interpolation."""
 
     name: str
     low: int
@@ -48,7 +51,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Width:
-    """How wide states are, and of which fraction each value of a rule is."""
+    """The width of states, and the fraction of each value of a rule."""
 
     bits: int
     fractions: dict[str, int] = field(default_factory=dict)
@@ -59,7 +62,7 @@ class Width:
 
 
 def word(bound: int) -> str:
-    """The C type that a number up to `bound` is computed in."""
+    """Return the C type in which a number up to `bound` is computed."""
     if bound >= 2**63:
         raise ValueError(f"an integer of up to {bound.bit_length()} bits; 64 is the most that C has")
     return "int32_t" if bound < 2**31 else "int64_t"
@@ -123,7 +126,7 @@ PYTHON: dict[str, Callable] = {
 
 
 class Numpy:
-    """On arrays of int64: the integer reference."""
+    """Operations on arrays of int64: the integer reference."""
 
     def infix(self, symbol: str, a: Any, b: Any, bound: int) -> Any:
         word(bound)
@@ -159,7 +162,7 @@ class Numpy:
 
 
 class C:
-    """As text of C99. The functions it calls are in `HELPERS`."""
+    """Operations as text of C99. The functions that the text calls are in `HELPERS`."""
 
     def infix(self, symbol: str, a: Any, b: Any, bound: int) -> Any:
         if isinstance(a, int) and isinstance(b, int):

@@ -1,4 +1,4 @@
-"""What each op of a rule is on integers with a fixed point: one table."""
+"""Each op of a rule on integers with a fixed point, as one table."""
 
 import math
 from collections.abc import Callable
@@ -8,32 +8,34 @@ from ranvier.export.integers import LONGEST, Tongue, Value, Width
 
 
 class Lowered:
-    """The ops, in a tongue (C or numpy) and for states of a width. `frac` is the fraction wanted of a result."""
+    """The ops, in C or numpy (`Tongue`), for states of a width. `frac` is the wanted fraction of a result."""
 
     def __init__(self, tongue: Tongue, width: Width):
         self.tongue, self.width = tongue, width
 
     def lift(self, a: Value, frac: int) -> Value:
-        """The same number with a longer fraction: exact."""
+        """Return the same number with a longer fraction; this is exact."""
         if frac == a.frac:
             return a
         by = 1 << (frac - a.frac)
         return Value(self.tongue.infix("*", a.code, by, a.bound * by), frac, a.bound * by)
 
     def narrow(self, a: Value, frac: int, how: str = "round") -> Value:
-        """The nearest number with a shorter fraction, if it is to be shorter."""
+        """Return the nearest number with a shorter fraction; a number whose fraction is already as short stays as it
+        is.
+        """
         by = a.frac - frac
         if by <= 0:
             return a
         return Value(self.tongue.shift(how, a.code, by, a.bound), frac, (a.bound >> by) + 1)
 
     def fit(self, a: Value) -> Value:
-        """Held within the width of a state."""
+        """Clamp a number to the width of a state."""
         high = self.width.high
         return a if a.bound <= high else Value(self.tongue.fit(a.code, high, a.bound), a.frac, high)
 
     def to(self, a: Value, frac: int) -> Value:
-        """At just this fraction, and held."""
+        """Return a number with exactly this fraction, clamped."""
         return self.fit(self.narrow(self.lift(a, frac) if a.frac < frac else a, frac))
 
     def same(self, *values: Value) -> list[Value]:
@@ -108,7 +110,7 @@ LOWER: dict[str, Callable[..., Value]] = {
     "not": lambda m, f, a: Value(m.tongue.infix("==", a.code, 0, 1), 0, 1),
 }  # fmt: skip
 
-# Read from a table, unlike Python's math function of that name; the smallest argument at which it is read.
+# Functions that are read from a table, and differ from Python's math function of that name; with the smallest argument.
 TABLES: dict[str, tuple[Callable[[float], float], float]] = {
     "exp": (lambda a: math.exp(min(a, 700.0)), -math.inf),
     "log": (math.log, 1e-9),
@@ -119,7 +121,8 @@ TABLES: dict[str, tuple[Callable[[float], float], float]] = {
 
 
 def tabled(name: str) -> tuple[Callable[[float], float], float] | None:
-    """The function of an op that is read from a table, and the smallest argument; None for one that is computed.
+    """Return the function of an op that is read from a table, and its smallest argument; None for an op that is
+    computed.
 
     >>> tabled("tanh"), tabled("add")
     ((<built-in function tanh>, -inf), None)
@@ -131,7 +134,8 @@ def tabled(name: str) -> tuple[Callable[[float], float], float] | None:
 
 
 def fraction(largest: float, bits: int, headroom: int = 1) -> int:
-    """The longest fraction with which a number of `bits` holds `largest`, `headroom` bits spared.
+    """Return the longest fraction with which a number of `bits` bits can represent `largest`, with `headroom` bits to
+    spare.
 
     >>> fraction(0.9, 16), fraction(3.0, 16), fraction(0.0, 16)
     (14, 12, 30)
@@ -143,7 +147,7 @@ def fraction(largest: float, bits: int, headroom: int = 1) -> int:
 
 
 def constant(number: float, bits: int) -> Value:
-    """A plain number as exactly as `bits` can say it; what is infinite is the largest there is."""
+    """Return a plain number as exactly as `bits` bits can represent it; infinity becomes the largest number."""
     high = 2 ** (bits - 1) - 1
     if math.isnan(number):
         raise ValueError("a constant of the rule is NaN")
@@ -160,7 +164,7 @@ def constant(number: float, bits: int) -> Value:
 
 
 def constants(numbers: Any, bits: int) -> tuple[Any, int]:
-    """The same for one number of each neuron: integers, and the fraction they share."""
+    """Do the same for one number per neuron: return integers, and the fraction that they share."""
     import numpy as np
 
     high = 2 ** (bits - 1) - 1

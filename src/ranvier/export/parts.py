@@ -1,4 +1,4 @@
-"""What a layer of a network becomes: one function of a C file, and the same on arrays of whole numbers."""
+"""The exported form of a layer: one function of a C file, and the same function on integer arrays."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Wire:
-    """Numbers between two layers: features [*shape], each integer / 2^frac and never larger than bound."""
+    """The numbers between two layers: features [*shape], each integer / 2^frac, with an absolute integer of at most
+    bound.
+    """
 
     shape: tuple[int, ...]
     frac: int
@@ -30,7 +32,7 @@ class Wire:
 
 
 def storage(bound: int) -> str:
-    """The smallest C type that holds numbers up to a bound.
+    """Return the smallest C type for numbers up to a bound.
 
     >>> storage(1), storage(200), storage(40_000)
     ('int8_t', 'int16_t', 'int32_t')
@@ -60,7 +62,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Field:
-    """An array of the state in RAM, and what it begins with: one number, or the name of an array of them."""
+    """An array of the state in RAM, and its initial value: one number, or the name of an array of them."""
 
     name: str
     count: int
@@ -75,7 +77,7 @@ class Field:
 class Part:
     """One layer. `body` is C that reads x[], the state s and writes y[]; `step` does the same on int64 [B, *shape]."""
 
-    tag: str  # begins every name of this layer in C
+    tag: str  # prefix of every name of this layer in C
     path: str
     before: Wire
     after: Wire
@@ -96,11 +98,11 @@ class Part:
         raise NotImplementedError
 
     def products(self) -> int:
-        """Multiplications of a weight in a step where every input counts."""
+        """Multiplications by a weight in a step in which every input is nonzero."""
         return 0
 
     def met(self, x: Array, state: dict[str, Array]) -> int:
-        """Those of an input that is not zero, over the whole batch."""
+        """Multiplications by a weight for the nonzero inputs, over the whole batch."""
         return 0
 
     def updates(self) -> int:
@@ -114,18 +116,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Rescale:
-    """A sum brought to the fraction of the next layer: fit(round(sum * by / 2^shift) + add), for each channel."""
+    """Convert a sum to the fraction of the next layer: fit(round(sum * by / 2^shift) + add), for each channel."""
 
     tag: str
     by: Array
     shift: int
     add: Array
-    bound: int  # of a sum
+    bound: int  # largest absolute sum
     high: int
 
     @classmethod
     def of(cls, tag: str, factor: Array, bias: Array, frac: int, bound: int, width: Width) -> "Rescale":
-        """factor: what one unit of the sum is, in units of 2^-frac; bias: real numbers."""
+        """factor: one unit of the sum, in units of 2^-frac; bias: real numbers."""
         most = float(np.abs(factor).max(initial=0.0)) or 1.0
         room = min(30, 62 - bound.bit_length())
         if room < 8:

@@ -1,4 +1,4 @@
-"""Pools over two axes of space, on whole numbers."""
+"""Pooling over two spatial axes, on integers."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from ranvier.export.parts import Array, Constant, Part, Rescale, Wire
 
 
 class Pool(Part):
-    """The largest ("max") or the sum ("sum") of a window [KH, KW]; a sum is multiplied by `factor`.
+    """The maximum ("max") or the sum ("sum") of a window [KH, KW]; a sum is multiplied by `factor`.
 
-    padding: rows and columns before each axis that are not there: they count as nothing in either.
+    padding: virtual rows and columns before each axis, which are ignored in both.
     """
 
     def __init__(

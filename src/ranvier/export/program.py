@@ -1,4 +1,4 @@
-"""A network as whole numbers: its C file, the same in Python bit for bit, and what it takes."""
+"""A network of integers: its C file, the same program in Python with equal bits, and its cost."""
 
 import re
 import warnings
@@ -22,7 +22,8 @@ SATURATED = (
 
 
 def c(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16, name: str = "net") -> "Program":
-    """The network as one C99 file of integers, without dependencies or allocation, and its twin in Python.
+    """Convert a network to one C99 file that uses only integers, without dependencies or allocation, and to the same
+    program in Python.
 
     net: a `Sequential` (nested ones too) of linear layers, convolutions, pools, batch normalisation behind weights,
     neurons and `Recurrent`. sample [T, B, *features]: typical input; the fixed points of all numbers are chosen from
@@ -66,7 +67,9 @@ def c(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16, name:
 
 @dataclass(frozen=True)
 class Program:
-    """What `c` gives. Call it on x [T, B, *features]: the integer reference, in real numbers."""
+    """The result of `c`. Call it on x [T, B, *features] to run the integer reference; its output is converted to real
+    numbers.
+    """
 
     name: str
     parts: tuple[Part, ...]
@@ -76,7 +79,7 @@ class Program:
     state_bits: int
 
     def encode(self, x: Tensor) -> Array:
-        """Real input as the integers that `step` takes, saturated."""
+        """Convert real input to the integers that are the input of `step`; too large values saturate."""
         if x.dim() < 3 or tuple(x.shape[2:]) != self.before.shape:
             raise ValueError(f"{self.name} takes [T, B, *{self.before.shape}], got {tuple(x.shape)}")
         if not bool(x.isfinite().all()):
@@ -88,15 +91,15 @@ class Program:
         return np.clip(whole, -self.before.bound, self.before.bound).astype(np.int64)
 
     def decode(self, y: Array) -> Tensor:
-        """Integers of the output as real numbers."""
+        """Convert integers of the output to real numbers."""
         return torch.from_numpy(y / 2.0**self.after.frac).float()
 
     def initial(self, batch: int) -> list[dict[str, Array]]:
-        """The state before the first step, layer by layer."""
+        """Return the state before the first step, layer by layer."""
         return [part.initial(batch) for part in self.parts]
 
     def step(self, x: Array, state: list[dict[str, Array]]) -> tuple[Array, list[dict[str, Array]]]:
-        """One step on integers: x [B, *features] and the state before it -> output and the state after it."""
+        """Run one step on integers: x [B, *features] and the state before it -> output and the state after it."""
         after = []
         for part, before in zip(self.parts, state, strict=True):
             about(part.path)
@@ -105,7 +108,7 @@ class Program:
         return x, after
 
     def run(self, x: Array) -> Array:
-        """A sequence of integers [T, B, *features] -> [T, B, *outputs]."""
+        """Run a sequence of integers [T, B, *features] -> [T, B, *outputs]."""
         state, found = self.initial(x.shape[1]), []
         for x_t in x:
             y, state = self.step(x_t, state)
@@ -127,28 +130,30 @@ class Program:
 
     @property
     def constants(self) -> list[Constant]:
-        """What lies in flash."""
+        """Return the constants, which are in flash."""
         return [one for part in self.parts for one in part.constants()]
 
     @property
     def fields(self) -> list[Field]:
-        """What lies in RAM: states, and what flows from layer to layer."""
+        """Return the arrays in RAM: states, and values between layers."""
         between = [Field(f"y{k}", part.after.size, part.after.type) for k, part in enumerate(self.parts[:-1])]
         return [*(f for part in self.parts for f in part.fields()), *between]
 
     @property
     def source(self) -> str:
-        """The C file."""
+        """Return the text of the C file."""
         return _print(self)
 
     def save(self, path: str | Path) -> Path:
-        """Write the C file; its path."""
+        """Write the C file and return its path."""
         path = Path(path)
         path.write_text(self.source, encoding="utf-8")
         return path
 
     def report(self, x: Tensor | None = None) -> Any:
-        """What it takes, counted on x [T, B, *features] if that is given: see `ranvier.export.report`."""
+        """Report the cost; x [T, B, *features], if given, is the input on which operations are counted. See
+        `ranvier.export.report`.
+        """
         from ranvier.export.report import report
 
         return report(self, x)

@@ -1,4 +1,6 @@
-"""What a network of integers takes: memory, operations, an estimate of its energy; cycles, if there is gcc."""
+"""The cost of a network of integers: memory, operations, an estimate of its energy; also cycles, if gcc is
+installed.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +57,7 @@ class Report:
 
 
 def report(program: Program, x: Tensor | None = None) -> Report:
-    """Count what a program takes; on x [T, B, *features], if given, also what depends on how much fires.
+    """Count the cost of a program; on x [T, B, *features], if given, also the part that depends on the activity.
 
     >>> import torch, ranvier as rv
     >>> net = rv.Sequential(torch.nn.Linear(4, 8), rv.LIF(), torch.nn.Linear(8, 2), rv.LI())
@@ -83,7 +85,9 @@ def report(program: Program, x: Tensor | None = None) -> Report:
 
 
 def _counted(program: Program, x: Array) -> tuple[float, float]:
-    """Weights that met an input, and nanojoule, a mean over samples and steps."""
+    """Return the number of weights that met a nonzero input, and the energy in nanojoule, both as means over samples
+    and steps.
+    """
     state, met, picojoule = program.initial(x.shape[1]), 0, 0.0
     for x_t in x:
         for k, part in enumerate(program.parts):
@@ -99,7 +103,9 @@ def _counted(program: Program, x: Array) -> tuple[float, float]:
 
 
 def _meeting(program: Program, part: Any) -> float:
-    """pJ of a weight that meets an input: it is read, and added, or multiplied where the input is no spike."""
+    """Return the energy in pJ for a weight that meets a nonzero input: it is read, then added, or multiplied if the
+    input is not a spike.
+    """
     weights: Any = part if isinstance(part, Weighted) else getattr(part, "back", None)
     if weights is None:
         return 0.0
@@ -109,7 +115,7 @@ def _meeting(program: Program, part: Any) -> float:
 
 
 def _updating(program: Program, part: Any) -> float:
-    """pJ of the states of a layer in a step: read, worked with, written."""
+    """Return the energy in pJ for the states of a layer in a step: reads, operations and writes."""
     width = program.state_bits
     pj = part.updates() * 2 * width * access(part.updates() * width)
     for kind, count in part.operations().items():

@@ -1,4 +1,4 @@
-"""The rule of a neuron on integers: what its values reach on a sample, its constants, and its ops in either tongue."""
+"""The rule of a neuron on integers: the range of its values on a sample, its constants, and its ops in C or numpy."""
 
 import math
 import re
@@ -19,7 +19,7 @@ from ranvier.export.lowered import LOWER, TABLES, Lowered, constant, constants, 
 
 @dataclass
 class Reach:
-    """The least and the greatest that every value of a rule was, over a sample."""
+    """The smallest and the largest number of every value of a rule, over a sample."""
 
     low: dict[str, float]
     high: dict[str, float]
@@ -37,9 +37,9 @@ class Reach:
 def watch(
     rule: Rule, steps: Callable[[int, Any], Tensor | None], state: Sequence[Tensor], params: Sequence[Tensor]
 ) -> Reach:
-    """Run a rule in double precision and note what its values reach.
+    """Run a rule in double precision and record the range of its values.
 
-    steps(t, outputs before) gives the input of step t, None after the last.
+    steps(t, outputs before) returns the input of step t, and None after the last step.
     """
     reach, outputs, t = Reach({}, {}), None, 0
     known = [p.double() for p in params]
@@ -64,8 +64,8 @@ def _of(values: Mapping[str, Any], operand: Operand) -> Any:
 class Step:
     """One step of a rule with one input: `x` and the states -> the output and the states after it.
 
-    reach: what its values reach; x: the format of its input (its code is not read); params: [n] or single numbers;
-    tag: begins the names of its tables in C; fixed: fractions of states that are given.
+    reach: the range of its values; x: the format of its input (its code is not used); params: [n] or single numbers;
+    tag: prefix of the names of its tables in C; fixed: the fractions of states, if they are given.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Step:
         self.name, self.width, self.tag, self.x = rule.name, width, tag, x
         places = 1 + len(rule.states)
         self.input, self.states = rule.arguments[0], rule.arguments[1:places]
-        self.arrays: dict[str, np.ndarray] = {}  # constants that differ from neuron to neuron, by their name in C
+        self.arrays: dict[str, np.ndarray] = {}  # constants that differ between neurons, by their name in C
         self.fixed: dict[str, Value] = {}  # constants, by their name in the rule
         self.tables: dict[str, Table] = {}
         known = dict(zip(rule.arguments[places:], (p.detach().double() for p in params), strict=True))
@@ -100,7 +100,7 @@ class Step:
         self.output = words.fit(self._of(self.outputs[0], formats))
 
     def _fold(self, graph: Graph, known: dict[str, Any]) -> list[Op]:
-        """Work out what depends on parameters alone; gives the ops that are left."""
+        """Compute the ops that depend on parameters alone; return the other ops."""
         left: list[Op] = []
         for op in graph.ops:
             if all(a in known for a in op.args if isinstance(a, str)):
@@ -118,20 +118,22 @@ class Step:
 
     @staticmethod
     def _named(op: Op, numbers: Mapping[str, Any]) -> tuple[Operand, ...]:
-        """Names for all operands, but for the bounds of a clamp, which are plain numbers."""
+        """Return names for all operands, except for the bounds of a clamp, which are plain numbers."""
         names = tuple(numbers)
         return (names[0], *op.args[1:]) if op.name == "clamp" else names
 
     @staticmethod
     def _divides(operand: Operand, known: Mapping[str, Any]) -> bool:
-        """Whether an operand is a constant that has a reciprocal."""
+        """Whether an operand is a constant with a reciprocal."""
         if isinstance(operand, str) and operand not in known:
             return False
         by = torch.as_tensor(_of(known, operand), dtype=torch.float64)
         return bool(((by != 0) & by.isfinite()).all())
 
     def _constant(self, name: str, value: Any) -> Value:
-        """A constant as integers: one for all neurons in the line itself, else an array."""
+        """Return a constant as integers: if it is one number for all neurons, as part of the line, otherwise as an
+        array.
+        """
         one = torch.as_tensor(value)
         if one.dtype == torch.bool:
             one = one.long()
@@ -144,7 +146,7 @@ class Step:
     def _table(
         self, op: Op, function: Callable[[float], float], least: float, reach: Reach, formats: Mapping[str, Value]
     ) -> Table:
-        """257 numbers of a function, over what its argument reaches and a quarter more on either side."""
+        """Return 257 numbers of a function, over the range of its argument and a quarter more on either side."""
         (a,) = op.args
         name, frac = str(a), formats[str(a)].frac
         low, high = reach.low.get(name, 0.0), reach.high.get(name, 0.0)
@@ -159,7 +161,7 @@ class Step:
         return Table(f"{self.tag}_{op.out}_{op.name}", first, step, tuple(entries))
 
     def _start(self, code: Callable[[str], Any]) -> dict[str, Value]:
-        """All that the ops begin with."""
+        """Return all values that exist before the first op."""
         env = {k: v._replace(code=code(v.code)) if isinstance(v.code, str) else v for k, v in self.fixed.items()}
         env[self.input] = self.x._replace(code=code(self.input))
         for name in self.states:
@@ -183,9 +185,9 @@ class Step:
     def walk(
         self, tongue: Tongue, code: Callable[[str], Any], keep: Callable[[str, Value], Value]
     ) -> tuple[Value, list[Value]]:
-        """The output and the states after the step, in a tongue.
+        """Compute the output and the states after the step, in C or numpy.
 
-        code: how it says the input, a state or an array of constants; keep: what becomes of each result.
+        code: returns the input, a state or an array of constants by name; keep: is called on each result.
         """
         words, env = Lowered(tongue, self.width), self._start(code)
         for op in self.ops:
@@ -196,7 +198,7 @@ class Step:
         return words.fit(self._of(self.outputs[0], env)), after
 
     def operations(self) -> dict[str, int]:
-        """How often one neuron does what in a step."""
+        """Return how many operations of each kind one neuron performs in a step."""
         found: dict[str, int] = {}
         for op in self.ops:
             kind = "tables" if tabled(op.name) else op.name if op.name in ("mul", "div") else "additions"
@@ -205,7 +207,7 @@ class Step:
 
 
 def _plain(graph: Graph) -> Graph:
-    """Without what only a gradient needs: what a measured value replaces, and ops that nothing else reads."""
+    """Remove parts that only a gradient needs: values that are replaced by others, and ops that are not used."""
     same = {op.out: op.args[-1] for op in graph.ops if op.name in ("stop", "inject")}
 
     def end(a: Operand) -> Operand:
@@ -219,14 +221,14 @@ def _plain(graph: Graph) -> Graph:
 
 
 class _Formats:
-    """A tongue that says nothing: to learn formats."""
+    """An implementation of `Tongue` without output, to find the formats of values."""
 
     def __getattr__(self, name: str) -> Callable:
         return lambda *arguments: None
 
 
 def unused(lines: Sequence[tuple[str, str]], wanted: str) -> list[tuple[str, str]]:
-    """(name, line)s without those whose name neither a later line nor `wanted` reads."""
+    """Return the (name, line) pairs without those whose name is not used in a later line or in `wanted`."""
     text, kept = wanted, []
     for name, line in reversed(lines):
         if re.search(rf"\b{name}\b", text):

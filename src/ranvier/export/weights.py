@@ -1,4 +1,4 @@
-"""Weights of few bits: linear layers and convolutions on whole numbers."""
+"""Weights with few bits: linear layers and convolutions on integers."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ranvier.export.integers import C, Numpy, Width
 from ranvier.export.parts import Array, Constant, Part, Rescale, Wire
 
 BITS = {8: 127, 4: 7, 2: 1}  # bits -> the largest weight; 2 bits are ternary: -1, 0, 1
-EXACT = 2**53  # below it float64 sums integers exactly
+EXACT = 2**53  # below this, float64 sums integers exactly
 PACKED = {
     8: ("int8_t", 1, "{table}[{at}]"),
     4: ("uint8_t", 2, "(({table}[({at}) >> 1] >> (4 * (({at}) & 1)) & 15) - 8)"),
@@ -19,7 +19,8 @@ PACKED = {
 
 
 def quantise(weight: Array, bits: int) -> tuple[Array, Array]:
-    """weight [O, ...] as integers and one scale for each output, the one of least squared error: w = scale * integer.
+    """Return weight [O, ...] as integers and one scale for each output, such that w = scale * integer has the least
+    squared error.
 
     >>> q, scale = quantise(np.array([[0.5, -1.0], [0.1, 0.2]]), 4)
     >>> q.tolist(), (q * scale[:, None]).round(1).tolist()
@@ -42,7 +43,7 @@ def quantise(weight: Array, bits: int) -> tuple[Array, Array]:
 
 
 def pack(integers: Array, bits: int) -> list[int]:
-    """Integers as they lie in flash: one, two or four in a byte.
+    """Return integers in the form in which they are stored in flash: one, two or four in a byte.
 
     >>> pack(np.array([-8, 7]), 4), pack(np.array([-1, 0, 1, 1]), 2)
     ([240], [249])
@@ -55,7 +56,7 @@ def pack(integers: Array, bits: int) -> list[int]:
 
 
 class Weighted(Part):
-    """A layer of weights. q: integers [O, ...], scale: of each output; bias [O]; frac: of what it gives."""
+    """A layer of weights. q: integers [O, ...]; scale: one for each output; bias [O]; frac: fraction of the output."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class Weighted(Part):
         self.rescale = Rescale.of(tag, scale * 2.0 ** (after.frac - before.frac), bias, after.frac, bound, width)
 
     def stored(self) -> Array:
-        """The weights in the order in which they are read."""
+        """The weights in the order in which the C code reads them."""
         return self.q
 
     def weight(self, at: str) -> str:
@@ -90,18 +91,18 @@ class Weighted(Part):
         ]
 
     def scaled(self, channel: str) -> str:
-        """The sum of a channel as the next layer reads it, in C."""
+        """Return the sum of a channel in the format of the next layer, in C."""
         return self.rescale.say(C(), "sum", f"{self.tag}_by[{channel}]", f"{self.tag}_add[{channel}]")
 
     def rescaled(self, total: Any, axes: int) -> Array:
-        """Sums [B, O, ...] as the next layer reads them."""
+        """Return sums [B, O, ...] in the format of the next layer."""
         shape = (-1, *[1] * axes)
         whole = np.rint(total).astype(np.int64)
         return self.rescale.say(Numpy(), whole, self.rescale.by.reshape(shape), self.rescale.add.reshape(shape))
 
 
 class Dense(Weighted):
-    """y = W x + b. Inputs that are zero cost nothing: the column of an input is added up where it is not."""
+    """y = W x + b. Inputs that are zero cost nothing: only for other inputs, the column of the weight is added."""
 
     def stored(self) -> Array:
         return np.ascontiguousarray(self.q.T)
@@ -132,7 +133,7 @@ class Dense(Weighted):
 
 
 class Convolution(Weighted):
-    """Conv2d, and Conv1d as one of height 1: q [O, C / groups, KH, KW]; padding: zeros before each axis."""
+    """Conv2d, or Conv1d as a Conv2d of height 1: q [O, C / groups, KH, KW]; padding: zeros before each axis."""
 
     def __init__(self, *given: Any, stride: Any, padding: Any, dilation: Any, groups: int):
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups

@@ -1,4 +1,4 @@
-"""What chips do to numbers, and training with a chip in the loop."""
+"""Effects of neuromorphic chips on numbers, and training with a chip in the loop."""
 
 from ranvier.hardware.chip import Calibration, SimulatedChip, calibrate
 from ranvier.hardware.clamp import exponential, quantise, saturating, six_bits

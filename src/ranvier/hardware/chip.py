@@ -1,4 +1,4 @@
-"""A simulated analog chip: six-bit weights, neurons that all differ, a noisy converter of few bits."""
+"""A simulated analog chip: six-bit weights, neurons that all differ, and a noisy converter with few bits."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from ranvier.hardware.substrate import Record
 from ranvier.nn.neurons.physical import PhysicalLI, PhysicalLIF
 
 REST, THRESHOLD = 80.0, 150.0  # levels of the converter, before mismatch
-GAIN = 1.4  # levels of synaptic drive that one step of a weight is worth, before mismatch
+GAIN = 1.4  # levels of synaptic drive for one step of a weight, before mismatch
 
 
 class SimulatedChip:
     """A chip with layers of analog neurons as a `ranvier.hardware.Substrate`; its true parameters are hidden.
 
     sizes: neurons per layer, inputs first; the last layer does not fire (a readout). tau_mem, tau_syn and dt in
-    seconds. Every time constant, resting level, threshold, and single synapse deviates by a fixed pattern, normal with
-    the relative deviation `mismatch` (levels: relative to threshold minus rest). Weights are whole numbers within +-63,
-    excitatory and inhibitory rows apart, each with its own deviations. The membrane saturates at the rails of the
-    converter, [0, 2^bits - 1], and is read with normal `noise` in its units, drawn anew at every run from torch's
-    random numbers. `seed` makes the chip: same seed, same chip.
+    seconds. Every time constant, resting level, threshold and single synapse has a fixed random deviation, normal with
+    the relative standard deviation `mismatch` (for levels: relative to threshold minus rest). Weights are whole numbers
+    within +-63; excitatory and inhibitory rows are separate, each with its own deviations. The membrane saturates at
+    the limits of the converter, [0, 2^bits - 1], and is read with normal `noise` in units of the converter, which is
+    drawn from torch's random numbers again at every run. `seed` determines the chip: the same seed gives the same chip.
 
     >>> import torch, ranvier
     >>> chip = ranvier.hardware.SimulatedChip([2, 3, 1], seed=1)
@@ -51,7 +51,7 @@ class SimulatedChip:
         ]
 
     def write(self, weights: Sequence[Tensor]) -> None:
-        """Set the weights, one [out, in] per layer in steps of the chip; rounded, and saturating at +-63."""
+        """Set the weights, one [out, in] per layer in steps of the chip; they are rounded, and saturate at +-63."""
         if [tuple(w.shape) for w in weights] != [(b, a) for a, b in zip(self.sizes, self.sizes[1:], strict=False)]:
             raise ValueError(f"SimulatedChip of sizes {self.sizes} got weights {[tuple(w.shape) for w in weights]}")
         for layer, weight in zip(self.layers, weights, strict=True):
@@ -69,7 +69,7 @@ class SimulatedChip:
 
 
 class _Layer:
-    """One layer of the chip with the rows of synapses before it; usable by itself, for measuring."""
+    """One layer of the chip with its synapses; it can be used by itself for measurements."""
 
     def __init__(
         self, chip: SimulatedChip, before: int, after: int, tau_mem: float, tau_syn: float, mismatch: float,
@@ -106,27 +106,29 @@ class _Layer:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How one layer's numbers translate: chip weight = weight_scale * model weight, and
-    model membrane = trace_scale * (level - offset), offset [neurons]."""
+    """The conversion of one layer's numbers: chip weight = weight_scale * model weight, and model membrane =
+    trace_scale * (level - offset), offset [neurons].
+    """
 
     weight_scale: float
     trace_scale: float
     offset: Tensor
 
     def trace(self, levels: Tensor) -> Tensor:
-        """Recorded levels [T, B, neurons] in the model's units."""
+        """Convert recorded levels [T, B, neurons] to the units of the model."""
         return (levels - self.offset) * self.trace_scale
 
 
 def calibrate(
     chip: SimulatedChip, models: Sequence[PhysicalLIF | PhysicalLI], readout_scale: float = 20.0
 ) -> list[Calibration]:
-    """Measure what a chip's numbers mean, layer by layer, by stimulating it; its hidden parameters are not read.
+    """Measure the conversion between chip and model layer by layer, by stimulating the chip; its hidden parameters are
+    not used.
 
-    offset: each neuron's mean level without input. trace_scale of a firing layer: the highest level it ever shows,
-    just below threshold, against the model's threshold. weight_scale: the height of the response to one spike,
-    against the model's. A layer that does not fire gets the weight scale `readout_scale`, and its trace scale from that
-    response. The weights of the chip are overwritten.
+    offset: the mean level of each neuron without input. trace_scale of a firing layer: from the highest level that is
+    ever recorded, which is just below threshold, and the threshold of the model. weight_scale: the height of the
+    response to one spike, relative to that of the model. A layer that does not fire gets the weight scale
+    `readout_scale`, and its trace scale is measured from that response. The weights of the chip are overwritten.
     """
     return [_calibrate(layer, model, readout_scale) for layer, model in zip(chip.layers, models, strict=True)]
 
@@ -139,7 +141,7 @@ def _calibrate(
     layer.write(torch.zeros(out, into))
     offset = _level(layer, silence).mean((0, 1))  # [neurons]
 
-    one = silence.clone()  # repetition k: one spike on input k, so that single synapses average out
+    one = silence.clone()  # run k: one spike on input k, so the deviations of synapses average out
     one[2, torch.arange(32), torch.arange(32) % into] = 1.0
     layer.write(torch.full((out, into), weight))
     height = (_level(layer, one) - offset).mean(1).amax(0).median() / weight  # levels per step of a weight
@@ -163,7 +165,7 @@ def _level(layer: _Layer, spikes: Tensor) -> Tensor:
 
 
 def _first_peak(layer: _Layer, silence: Tensor, offset: Tensor) -> Tensor:
-    """The highest level ever seen under weak, regular input: just below each neuron's threshold."""
+    """Return the highest level that is recorded under weak, regular input: just below the threshold of each neuron."""
     spikes = silence.clone()
     spikes[::4, :, 0] = 1.0
     highest = torch.zeros(layer.shape[0])

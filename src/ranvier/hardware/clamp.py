@@ -1,4 +1,4 @@
-"""How a chip's synapses change a weight: saturation, roll-off, rounding to whole numbers."""
+"""How the synapses of a chip change a weight: saturation, roll-off, rounding to whole numbers."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ class _Round(torch.autograd.Function):
 
 
 def quantise(weight: Tensor, step: float) -> Tensor:
-    """The nearest multiple of `step` > 0, halves to even; the gradient passes unchanged.
+    """Return the nearest multiple of `step` > 0, halves to even; the gradient passes unchanged.
 
     >>> import torch, ranvier
     >>> ranvier.hardware.quantise(torch.tensor([0.2, 0.3, -0.8]), 0.5)
@@ -29,7 +29,7 @@ def quantise(weight: Tensor, step: float) -> Tensor:
 
 
 def saturating(weight: Tensor, scale: float = 1.0, low: float = -LARGEST, high: float = LARGEST) -> Tensor:
-    """scale * weight, clamped to [low, high]; no gradient where it is clamped.
+    """scale * weight, clamped to [low, high]; the gradient is zero where it is clamped.
 
     >>> import torch, ranvier
     >>> ranvier.hardware.saturating(torch.tensor([-2.0, 0.5]), scale=64.0)
@@ -41,7 +41,8 @@ def saturating(weight: Tensor, scale: float = 1.0, low: float = -LARGEST, high: 
 
 
 def exponential(weight: Tensor, cap: float = 1.5, start: float = 61.0, quantised: bool = False) -> Tensor:
-    """Weights that approach the chip's limit smoothly: as they are up to a knee, then rolling off towards +-cap.
+    """Return weights that approach the limit of the chip smoothly: unchanged up to a knee, then rolling off towards
+    +-cap.
 
     With k = 1 / (1 - start / 63): w where |w| <= cap start / 63, else sign(w) cap (1 - exp(-k (|w| / cap - 1 + 1 /
     k)) / k).
@@ -57,16 +58,17 @@ def exponential(weight: Tensor, cap: float = 1.5, start: float = 61.0, quantised
         raise ValueError(f"exponential: cap must be above 0, got {cap!r}")
     k = 1.0 / (1.0 - start / LARGEST)
     past = weight.abs() / cap - start / LARGEST
-    # below the knee the exponential is not used; were it to overflow there, its gradient would be 0 * inf
+    # below the knee the exponential is not used; if it overflowed there, its gradient would be 0 * inf
     rolled = weight.sign() * cap * (1.0 - torch.exp(-k * past.clamp(min=0.0)) / k)
     clamped = torch.where(past <= 0, weight, rolled)
     return quantise(clamped, cap / LARGEST) if quantised else clamped
 
 
 def six_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """A signed weight in chip units as two unsigned six-bit ones: (excitatory, inhibitory), whole numbers in [0, 63].
+    """Split a signed weight in chip units into two unsigned six-bit weights: (excitatory, inhibitory), whole numbers in
+    [0, 63].
 
-    Halves are rounded away from zero; what is beyond saturates.
+    Halves are rounded away from zero; larger values saturate.
 
     >>> import torch, ranvier
     >>> ranvier.hardware.six_bits(torch.tensor([-1.5, 0.4, 99.0]))

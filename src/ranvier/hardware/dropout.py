@@ -1,4 +1,4 @@
-"""Dropout as a chip can do it: neurons are switched off for a whole run."""
+"""Dropout as a chip can implement it: neurons are switched off for a whole run."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ from ranvier.nn.temporal import Temporal, check_sequence
 class BatchDropout(Temporal):
     """In training, each neuron is off with probability p for the whole batch and sequence; the others are not rescaled.
 
-    x [T, B, *features] of spikes -> the same; p in [0, 1). In evaluation all pass. The mask is part of the state:
-    chunks of one sequence share it.
+    x [T, B, *features] of spikes -> the same shape; p in [0, 1). In evaluation all spikes pass. The mask is part of the
+    state, so chunks of one sequence share it.
 
     >>> import torch, ranvier
     >>> ranvier.hardware.BatchDropout(0.5).eval()(torch.ones(2, 1, 3)).sum()
@@ -37,5 +37,5 @@ class BatchDropout(Temporal):
 
 
 def dropped(x: Tensor, mask: Tensor) -> Tensor:
-    """x * mask, for a boolean mask broadcastable to x; no rescaling."""
+    """Return x * mask, for a boolean mask broadcastable to x; without rescaling."""
     return x * mask.to(x.dtype)

@@ -1,4 +1,4 @@
-"""Training with a device in the loop: its values forward, the model's derivatives backward."""
+"""Training with a device in the loop: the values of the device forward, the derivatives of the model backward."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,13 @@ from ranvier.nn.sequential import Sequential
 
 
 class InTheLoop(nn.Module):
-    """A model that runs on a substrate: y has the values the device gave, and the gradients of the model.
+    """A model that runs on a substrate: y has the values recorded on the device, and the gradients of the model.
 
-    model: a `ranvier.Sequential` of nn.Linear without bias and physical neurons, in turn. calibrations: one for each
-    layer, as `calibrate` measures them. x: spikes [T, B, inputs]; gives what the model gives. At each call the weights
-    are written to the device (scaled, rounded, saturated there), the spikes run, and every layer's recordings are
-    put in the model's place: `observe` names which, "z" the spikes of layers that fire, "v" membranes.
+    model: a `ranvier.Sequential` of nn.Linear without bias and physical neurons, alternating. calibrations: one for
+    each layer, as measured by `calibrate`. x: spikes [T, B, inputs]; the output is that of the model. At each call the
+    weights are written to the device (scaled, rounded and saturated), the spikes run on it, and the recordings of every
+    layer replace the values of the model: `observe` lists which, "z" for the spikes of layers that fire, "v" for
+    membranes.
 
     >>> import torch, ranvier
     >>> from ranvier import hardware
@@ -74,6 +75,6 @@ class InTheLoop(nn.Module):
             return self.model(x)
 
     def saturated(self) -> list[float]:
-        """The fraction of each layer's weights that the device cannot hold."""
+        """Return the fraction of each layer's weights that are beyond the range of the device."""
         pairs = zip(self.calibrations, self.maps, strict=True)
         return [float((c.weight_scale * m.weight).abs().gt(LARGEST).float().mean()) for c, m in pairs]

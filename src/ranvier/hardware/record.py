@@ -1,4 +1,4 @@
-"""Recorded events and samples as tensors over steps, and readouts of such tensors."""
+"""Convert recorded events and samples to tensors over steps, and read out such tensors."""
 
 import math
 from collections.abc import Callable
@@ -8,16 +8,19 @@ from torch import Tensor
 
 
 def steps(runtime: float, dt: float) -> int:
-    """Rows of a record of `runtime` seconds: ceil(runtime / dt) + 1; a quotient off by rounding counts as whole."""
+    """Return the number of rows of a record of `runtime` seconds: ceil(runtime / dt) + 1; rounding errors of the
+    quotient do not add a row.
+    """
     if not (dt > 0 and runtime >= 0):
         raise ValueError(f"wanted dt > 0 and runtime >= 0 in seconds, got {dt!r} and {runtime!r}")
     return math.ceil(runtime / dt * (1.0 - 1e-9)) + 1
 
 
 def spike_bins(times: Tensor, batch: Tensor, neuron: Tensor, shape: tuple[int, int, int], dt: float) -> Tensor:
-    """Events as a grid of spikes. times in seconds, batch and neuron indices, each [events]; shape (T, B, N).
+    """Return events as a grid of spikes. times in seconds, batch and neuron indices, each [events]; shape (T, B, N).
 
-    The row is round(time / dt); several spikes in one row are one; later rows are dropped. Gives [T, B, N] in {0, 1}.
+    The row of an event is round(time / dt); several spikes in one row count as one; rows beyond T are dropped. Returns
+    [T, B, N] in {0, 1}.
 
     >>> import torch, ranvier
     >>> where = torch.zeros(3, dtype=torch.long)
@@ -34,9 +37,11 @@ def spike_bins(times: Tensor, batch: Tensor, neuron: Tensor, shape: tuple[int, i
 
 
 def sample_bins(times: Tensor, values: Tensor, steps: int, dt: float, mode: str = "linear") -> Tensor:
-    """Samples of a converter on the grid of steps. times [S] in seconds, rising; values [S, B, N] -> [steps, B, N].
+    """Return the samples of a converter on the grid of steps. times [S] in seconds, rising; values [S, B, N] -> [steps,
+    B, N].
 
-    mode "linear" interpolates; "nearest" takes the closest sample. The first and last value are held outside.
+    mode "linear" interpolates; "nearest" uses the closest sample. Before the first and after the last sample, their
+    values are repeated.
 
     >>> import torch, ranvier
     >>> v = torch.tensor([0.0, 2.0]).reshape(2, 1, 1)
@@ -58,10 +63,10 @@ def sample_bins(times: Tensor, values: Tensor, steps: int, dt: float, mode: str 
 def post_process(
     trace: Tensor, *, shift: int = 0, offset: float | Tensor = 0.0, scale: float = 1.0, from_first: bool = False
 ) -> Tensor:
-    """A recorded trace [T, B, N] in the model's units: shifted in time, then (trace - offset) * scale.
+    """Convert a recorded trace [T, B, N] to the units of the model: shifted in time, then (trace - offset) * scale.
 
-    shift > 0 takes trace[t + shift], the tail held at the last value; shift < 0 delays, the head held at the first.
-    `from_first` takes each trace's first row as its offset.
+    shift > 0 uses trace[t + shift] and repeats the last value at the end; shift < 0 delays and repeats the first value
+    at the start. `from_first` uses the first row of each trace as its offset.
     """
     if abs(shift) >= len(trace) > 0:
         raise ValueError(f"post_process: shift {shift} is not below the {len(trace)} steps of the trace")
@@ -75,8 +80,8 @@ def post_process(
 def pixel_times(
     pixels: Tensor, tau: float = 20.0, threshold: float = 0.2, t_max: float = 1.0, epsilon: float = 1e-7
 ) -> Tensor:
-    """The time at which a leaky membrane driven by each pixel would cross: tau log(p / (p - threshold)), within [0,
-    t_max].
+    """Return the time at which a leaky membrane driven by each pixel would reach threshold: tau log(p / (p -
+    threshold)), within [0, t_max].
     """
     driven = pixels.clamp(threshold + epsilon, 1e9)
     times = tau * torch.log(driven / (driven - threshold))
@@ -84,8 +89,8 @@ def pixel_times(
 
 
 def time_bins(times: Tensor, width: float, size: int) -> Tensor:
-    """One spike per time: times [*shape] -> whole numbers [size, *shape], 1 in bin trunc(time / width), late ones
-    dropped.
+    """Return one spike per time: times [*shape] -> whole numbers [size, *shape], 1 in bin trunc(time / width); times
+    beyond the last bin are dropped.
     """
     if not (width > 0 and size > 0):
         raise ValueError(f"time_bins: width and size must be above 0, got {width!r} and {size!r}")
@@ -99,10 +104,10 @@ def time_bins(times: Tensor, width: float, size: int) -> Tensor:
 def coordinate_bins(
     values: Tensor, steps: int, early: float, late: float, dt: float, bias: float | None = None
 ) -> Tensor:
-    """Values [B, C] in [0, 1] as one spike each between `early` and `late` seconds -> [steps, B, C], or C + 1 with a
-    bias spike.
+    """Encode values [B, C] in [0, 1] as one spike each between `early` and `late` seconds -> [steps, B, C], or C + 1
+    with a bias spike.
 
-    The row is round((early + value (late - early)) / dt); the bias spike stands at trunc(bias / dt).
+    The row is round((early + value (late - early)) / dt); the row of the bias spike is trunc(bias / dt).
     """
     rows = ((early + values * (late - early)) / dt).round().long()
     if bias is not None:
@@ -123,8 +128,8 @@ _DECODERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def decode(trace: Tensor, how: str = "max") -> Tensor:
-    """A trace [T, B, N] as one score each [B, N]: "max", "sum" or "mean" over time; ties share the gradient of the
-    maximum.
+    """Reduce a trace [T, B, N] to one score each [B, N]: "max", "sum" or "mean" over time; equal maxima share the
+    gradient.
     """
     if how not in _DECODERS:
         raise ValueError(f"decode: how must be one of {list(_DECODERS)}, got {how!r}")

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 def masked_linear(x: Tensor, weight: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
     """x @ (weight * mask)^T + bias; x [..., in], weight and boolean mask [out, in]. Masked weights get no gradient, and
-    the parameter is not written to."""
+    the parameter itself is not changed.
+    """
     if mask is None:
         return nn.functional.linear(x, weight, bias)
     if mask.shape != weight.shape:
@@ -17,7 +18,7 @@ def masked_linear(x: Tensor, weight: Tensor, mask: Tensor | None = None, bias: T
 
 
 class MaskedLinear(nn.Module):
-    """A linear map without bias of which only some connections exist.
+    """A linear map without bias in which only some connections exist.
 
     connections: boolean [out, in], dense or sparse. x [..., in] -> [..., out].
 

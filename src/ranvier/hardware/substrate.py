@@ -1,4 +1,4 @@
-"""What a device is to this library: it takes weights and spikes, and gives back what it recorded."""
+"""The interface of a device: weights and spikes go in, recordings come out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Record:
-    """What was recorded of one layer, each [T, B, neurons]: spikes in {0, 1}, membrane in the device's own units, or
+    """The recording of one layer, each [T, B, neurons]: spikes in {0, 1}, membrane in the device's own units, or
     None.
     """
 
@@ -20,7 +20,7 @@ class Record:
 
 @runtime_checkable
 class Substrate(Protocol):
-    """A device, real or simulated, that holds a feed-forward network of spiking layers.
+    """A real or simulated device that runs a feed-forward network of spiking layers.
 
     `write` sets the weights, one matrix [out, in] per layer in the device's units; `run` sends spikes [T, B, in] and
     returns one `Record` per layer.

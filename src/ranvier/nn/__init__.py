@@ -1,8 +1,8 @@
-"""Neurons and layers, as torch.nn has them: `rv.nn.LIF`, `rv.nn.Linear`.
+"""Neurons and layers, as in torch.nn: `rv.nn.LIF`, `rv.nn.Linear`.
 
-All of `ranvier.nn.neurons` and of `ranvier.nn.layers` (which list them by family), what a neuron of your own is
-declared with (`Neuron`, `Param`, `State`, `Option`, `Time`, `resetting`), and the base of all layers that know time
-(`Temporal`). `init` has initial weights, `models` whole nets.
+This module has all of `ranvier.nn.neurons` and `ranvier.nn.layers` (these two list their contents by family), the names
+with which you declare your own neuron (`Neuron`, `Param`, `State`, `Option`, `Time`, `resetting`), and the base class
+of all temporal layers (`Temporal`). `init` initialises weights, `models` has whole networks.
 """
 
 from ranvier.nn import init, layers, models, neurons

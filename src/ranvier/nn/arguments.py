@@ -1,4 +1,4 @@
-"""Checks of the arguments of neurons. Each function gives the value in its final form, or raises an error."""
+"""Checks of the arguments of neurons. Each function returns the value in its final form, or raises an error."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,8 +12,9 @@ from ranvier.surrogate import SURROGATES, Surrogate, atan, custom
 
 
 def value(where: str, given: Any, shape: tuple[int, ...] | None, low: float, high: float) -> Tensor:
-    """The value of a parameter as a new tensor: finite, within its bounds, of `shape`. On device "meta" values are not
-    checked, since there are none yet."""
+    """Return the value of a parameter as a new tensor: finite, within its bounds, of `shape`. On device "meta" values
+    are not checked, since there are none yet.
+    """
     if isinstance(given, bool) or not isinstance(given, (int, float, Tensor, Sequence)) or isinstance(given, str):
         try:
             given = float(given)
@@ -46,14 +47,14 @@ def value(where: str, given: Any, shape: tuple[int, ...] | None, low: float, hig
 
 
 def positive(name: str, value: Any) -> float:
-    """A plain number above 0, or an error that names it."""
+    """Return a plain number above 0; raise an error with its name if it is not one."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be a positive number, got {value!r}")
     return float(value)
 
 
 def surrogate(name: str, given: Any) -> Surrogate:
-    """A surrogate: the one given, one made of a function of u, or atan(2.0) for None."""
+    """Return a surrogate: the given one, one made from a function of u, or atan(2.0) for None."""
     if given in SURROGATES.values() or given is custom:
         raise TypeError(
             f"{name}: surrogate.{given.__name__} makes a surrogate when it is called; "
@@ -67,7 +68,7 @@ def surrogate(name: str, given: Any) -> Surrogate:
 
 
 def names(where: str, given: Any, known: Iterable[str]) -> tuple[str, ...]:
-    """A tuple of names, all of them in `known`; a single name may be given as a string."""
+    """Return a tuple of names, all of them in `known`; a single name may be given as a string."""
     if isinstance(given, bool) or not isinstance(given, (str, Sequence)):
         raise TypeError(f"{where} must be names of parameters, such as learn=({next(iter(known))!r},), got {given!r}")
     found = (given,) if isinstance(given, str) else tuple(given)
@@ -77,7 +78,7 @@ def names(where: str, given: Any, known: Iterable[str]) -> tuple[str, ...]:
 
 
 def shape(name: str, given: Any) -> tuple[int, ...] | None:
-    """The shape of the features as a tuple; None if none was given."""
+    """Return the shape of the features as a tuple; None if none was given."""
     try:
         return None if given is None else (index(given),) if hasattr(given, "__index__") else tuple(map(index, given))
     except TypeError:

@@ -1,4 +1,4 @@
-"""Attention over steps, channels and places of real-valued sequences."""
+"""Attention over steps, channels and spatial positions of real-valued sequences."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,9 @@ from ranvier.nn.length import Whole
 
 
 class _Gate(nn.Module):
-    """A weight for each of `planes`, from its mean and its maximum: [B, planes] each -> [B, planes]."""
+    """Compute a weight in [0, 1] for each of `planes` from its mean and its maximum: [B, planes] each -> [B,
+    planes].
+    """
 
     def __init__(self, name: str, planes: int, reduction: int):
         super().__init__()
@@ -23,12 +25,12 @@ class _Gate(nn.Module):
 
 
 class TemporalAttention(Whole):
-    """Temporal-wise attention: every step is weighted by a gate that looks at all steps.
+    """Temporal-wise attention: every step is weighted by a gate that depends on all steps.
 
-    y[t] = x[t] sigmoid(M(mean) + M(max))[t], mean and max of each step over its features, M a net of two layers with
-    T // reduction hidden units.
+    y[t] = x[t] sigmoid(M(mean) + M(max))[t], where mean and max are those of each step over its features, and M is a
+    network of two layers with T // reduction hidden units.
 
-    x [T, B, *features] -> y of the same shape; T = steps. It sees the whole sequence, so it cannot be streamed. Yao et
+    x [T, B, *features] -> y of the same shape; T = steps. It needs the whole sequence, so it cannot be streamed. Yao et
     al., Temporal-wise attention spiking neural networks for event streams classification, ICCV 2021.
 
     >>> import torch, ranvier
@@ -47,14 +49,16 @@ class TemporalAttention(Whole):
 
 
 class MultiDimensionalAttention(Whole):
-    """Attention over steps, then channels, then places.
+    """Attention over steps, then channels, then spatial positions.
 
-    x is weighted by a gate of its steps, then by one of its channels (as in `TemporalAttention`), then by a map of
-    places: sigmoid of a convolution of its mean and its greatest value over all steps and channels; then rectified.
+    x is multiplied by a gate of its steps, then by a gate of its channels (both as in `TemporalAttention`), then by a
+    spatial map: the sigmoid of a convolution of its mean and its maximum over all steps and channels. The result is
+    rectified.
 
-    x [T, B, C, H, W] -> y of the same shape; T = steps, C = channels. reduction: of the hidden layers of the two gates;
-    kernel: 3 or 7, of the convolution; axes: which of "temporal", "channel", "spatial" are used. Yao et al., Attention
-    spiking neural networks, IEEE TPAMI 2023.
+    x [T, B, C, H, W] -> y of the same shape; T = steps, C = channels. reduction: the two ratios of hidden units in the
+    gates;
+    kernel: 3 or 7, the size of the convolution; axes: which of "temporal", "channel", "spatial" are used. Yao et al.,
+    Attention spiking neural networks, IEEE TPAMI 2023.
 
     >>> import torch, ranvier
     >>> ranvier.MultiDimensionalAttention(4, 8)(torch.rand(4, 2, 8, 5, 5)).shape

@@ -1,8 +1,9 @@
-"""Bounds that hold while learning.
+"""Bounds that also hold during learning.
 
-A learned value with bounds is seen by the rule as the nearest value within them. Its gradient passes where a step of
-gradient descent leads inwards, and is stopped where it leads further out: so nothing leaves its bounds, and nothing is
-stuck at them. What an optimiser's momentum has carried outside is put back before the next forward pass.
+The rule of a neuron sees a learned value as the nearest value within its bounds. At a bound, the gradient passes if a
+step of gradient descent leads inwards, and is stopped if it leads further out: so no value leaves its bounds, and no
+value is stuck at them. If the momentum of an optimiser has moved a value outside, it is put back before the next
+forward pass.
 """
 
 from typing import Any
@@ -16,7 +17,7 @@ Edge = float | Tensor
 
 
 def _inwards(g: Tensor, below: Tensor, above: Tensor) -> Tensor:
-    """A gradient, without the parts by which descent would lead out."""
+    """Return a gradient without the parts by which gradient descent would leave the bounds."""
     return torch.where((below & (g > 0)) | (above & (g < 0)), torch.zeros_like(g), g)
 
 
@@ -44,7 +45,7 @@ class _Bounded(torch.autograd.Function):
 
 @torch.library.custom_op("ranvier::bounded", mutates_args=())
 def _compiled(value: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The same as an operator, which torch.compile takes whole."""
+    """`bounded` as an operator, which torch.compile does not break up."""
     return torch.clamp(value, low, high)
 
 
@@ -62,7 +63,7 @@ _compiled.register_autograd(lambda ctx, g: (_inwards(g, *ctx.saved_tensors), Non
 
 
 def bounded(value: Tensor, low: Edge, high: Edge) -> Tensor:
-    """`value` within [low, high]; descent may lead it inwards, not outwards.
+    """Return `value` clamped to [low, high]; gradient descent may move it inwards, but not outwards.
 
     >>> import torch
     >>> delay = torch.nn.Parameter(torch.tensor(8.3))

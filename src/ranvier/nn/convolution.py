@@ -12,14 +12,15 @@ from ranvier.spikes import convolution
 
 
 class Conv2d(Quantisable, nn.Conv2d):
-    """torch's convolution of pictures, whose cost follows the spikes: y[o] = b[o] + sum over c of w[o, c] * x[c].
+    """torch's convolution of images, whose cost depends on the number of spikes: y[o] = b[o] + sum over c of w[o, c] *
+    x[c].
 
-    Drop-in for `torch.nn.Conv2d` (same arguments, same state_dict). x [N, C, H, W] -> [N, C', H', W']. On CPU and in
-    float32 it counts the inputs that are not zero: where they are so few that it is quicker here (measured once per
-    machine, between a tenth and a third of them as a rule) only the weights that spikes meet are added up; elsewhere
-    the convolution is torch's. Of spikes only the bits are kept for backward. Forward and weight gradient decide for
-    themselves. Groups, dilation, padding modes other than zeros, an even kernel with
-    padding "same", autocast, torch.compile and torch.func have torch's too. Results differ from torch's only by the
+    Drop-in for `torch.nn.Conv2d` (same arguments, same state_dict). x [N, C, H, W] -> [N, C', H', W']. On the CPU and
+    in float32 it counts the inputs that are not zero. If they are few enough (the limit is measured once per machine,
+    usually between a tenth and a third of the inputs), only the weights that meet spikes are added up; otherwise torch
+    computes the convolution. If the inputs are spikes, only their bits are saved for backward. Forward and weight
+    gradient decide separately. torch's convolution is also used for groups, dilation, padding modes other than zeros,
+    an even kernel with padding "same", autocast, torch.compile and torch.func. Results differ from torch's only by the
     order of sums.
 
     >>> import torch, ranvier
@@ -42,7 +43,9 @@ class Conv2d(Quantisable, nn.Conv2d):
         return super().forward(input)
 
     def _sides(self) -> tuple[int, ...] | None:
-        """Rows and columns of padding on each side; None if this convolution cannot be computed by events."""
+        """Return the rows and columns of padding on each side; None if the event-driven path cannot compute this
+        convolution.
+        """
         if self.groups != 1 or set(self.dilation) != {1} or self.padding_mode != "zeros":
             return None
         if self.padding == "same":
@@ -50,7 +53,7 @@ class Conv2d(Quantisable, nn.Conv2d):
         return (0, 0) if self.padding == "valid" else self.padding  # type: ignore[return-value]
 
     def explain(self, x: Tensor) -> str:
-        """How the convolution of inputs like x is computed, and why."""
+        """Describe how the convolution of inputs like x is computed, and why."""
         padding = self._sides()
         if padding is None:
             return (

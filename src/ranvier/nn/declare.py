@@ -20,12 +20,12 @@ Names: TypeAlias = Sequence[N] | N
 
 
 class Param:
-    """A parameter of a neuron: its default value, a description, and its bounds, which hold while learning too.
+    """A parameter of a neuron: its default value, a description, and its bounds, which also hold during learning.
 
-    `low` may also be the name of an option, such as "dt". With `learnable=False` it cannot be learned: the rule only
-    counts with it or compares it, so it has no gradient. With an annotation (`beta: Param = Param(0.9)`) editors and
-    type checkers know it as an argument of the constructor. The attribute of a neuron is a tensor: an `nn.Parameter`
-    if it is learned, else a buffer.
+    `low` may also be the name of an option, such as "dt". With `learnable=False` it cannot be learned, because it has
+    no gradient: the rule only compares it or uses it to count steps. With an annotation (`beta: Param = Param(0.9)`)
+    editors and type checkers recognise it as an argument of the constructor. The attribute of a neuron is a tensor: an
+    `nn.Parameter` if it is learned, else a buffer.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Param:
 
     @property
     def range(self) -> str:
-        """The bounds in words; empty where there are none."""
+        """Return the bounds as text; empty if there are none."""
         low = self.low if isinstance(self.low, str) else f"{self.low:g}"
         if low == "-inf":
             return "" if math.isinf(self.high) else f"at most {self.high:g}"
@@ -70,12 +70,12 @@ class State:
 
 
 class Option(Generic[V]):
-    """An option of a neuron and its default, such as `reset="subtract"`. It may be set later, too.
+    """An option of a neuron and its default, such as `reset="subtract"`. It may also be set later.
 
-    The rule takes it as an argument of the same name: an ordinary Python value, which `if` may test. With `make`, the
-    rule gets the result of `make(...)` instead, called with the options that its arguments name. With `number=True` it
-    is a number, such as dt, that may change without a new compilation. `choices`: the values allowed;
-    `check(name, value)`: a function that returns the value, or raises an error.
+    The rule has an argument of the same name: an ordinary Python value, which `if` may test. With `make`, the rule gets
+    the result of `make(...)` instead; the arguments of `make` are options with the same names. With `number=True` it is
+    a number, such as dt, that may change without a new compilation. `choices`: the values allowed; `check(name,
+    value)`: a function that returns the value, or raises an error.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Option(Generic[V]):
         self.choices, self.check = tuple(choices), check
 
     def checked(self, name: str, value: Any) -> Any:
-        """The value if it is allowed, else an error that says what is."""
+        """Return the value if it is allowed; otherwise raise an error that lists the allowed values."""
         if self.choices and value not in self.choices:
             raise ValueError(f"{name} must be one of {list(self.choices)}, got {value!r}")
         if isinstance(self.default, bool) and not isinstance(value, bool):
@@ -114,7 +114,7 @@ class Option(Generic[V]):
         ) -> Any: ...  # fmt: skip
 
 
-# For each form: parameter from (tau, dt), tau from (parameter, dt), and what tau / dt must exceed.
+# Each form gives: parameter from (tau, dt), tau from (parameter, dt), and the lower limit of tau / dt.
 FORMS: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[Tensor, float], Tensor], float]] = {
     "decay": (lambda tau, dt: torch.exp(-dt / tau), lambda p, dt: -dt / torch.log(p), 0.0),
     "part": (lambda tau, dt: dt / tau, lambda p, dt: dt / p, 1.0),
@@ -130,16 +130,16 @@ FORMS: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[Tensor, floa
 class Time:
     """A time constant that may be given instead of the parameter `of`, in the unit of dt.
 
-    form: how the parameter follows from it. "decay": exp(-dt / tau), what is left after a step; "part": dt / tau, what
-    is lost in a step; "logit of decay", "logit of part": the logit of these, which may take any value in learning. The
-    attribute of a neuron is the present time constant, and `learn` may name it.
+    form: how the parameter is computed from it. "decay": exp(-dt / tau), the part that is left after a step; "part": dt
+    / tau, the part that is lost in a step; "logit of decay", "logit of part": the logits of these, which may have any
+    value during learning. The attribute of a neuron is the current time constant, and `learn` may name it.
     """
 
     def __init__(self, of: str, doc: str = "", *, form: str = "decay"):
         self.of, self.doc, self.form = of, doc, form
 
     def parameter(self, tau: Tensor, dt: float) -> Tensor:
-        """The parameter that this time constant makes, computed in double precision."""
+        """Return the parameter for this time constant, computed in double precision."""
         return FORMS[self.form][0](tau.double(), dt).to(tau.dtype)
 
     def time(self, parameter: Tensor, dt: float) -> Tensor:
@@ -162,12 +162,12 @@ class Time:
 
 
 def step_length(default: float = 1.0) -> Any:
-    """The option `dt`, the length of a step. With the default of 1 time constants are in steps."""
+    """Return the option `dt`, the length of a step. With the default of 1, time constants are in steps."""
     return Option(default, "length of a step, in the unit of the time constants", number=True)
 
 
 class Setting(Generic[V, W]):
-    """For type checkers: an attribute whose value is a V when read, and may be a W when set."""
+    """For type checkers: an attribute that is a V when read, and may be set to a W."""
 
     if TYPE_CHECKING:
 
@@ -177,11 +177,11 @@ class Setting(Generic[V, W]):
 
 
 class Learn(Generic[N]):
-    """For type checkers: the names that `learn` may give.
+    """For type checkers: the names that `learn` may contain.
 
     With `learn: Learn[Literal["beta", "threshold"]] = Learn()` in the class of a neuron, editors and type checkers flag
-    any other name. Without it they accept any string; a wrong one is an error when the neuron is built. A subclass that
-    adds parameters gives a `learn` line of its own.
+    any other name. Without this line they accept any string; a wrong name then raises an error when the neuron is
+    built. A subclass that adds parameters has a `learn` line of its own.
     """
 
     if TYPE_CHECKING:
@@ -193,4 +193,4 @@ class Learn(Generic[N]):
 
 @dataclass_transform(eq_default=False, kw_only_default=True)
 class Declares:
-    """Tells type checkers that annotated declarations of a class are arguments of its constructor."""
+    """Base class that tells type checkers that annotated declarations are arguments of the constructor."""

@@ -1,4 +1,4 @@
-"""What `Neuron` makes of the declarations of its class: arguments, attributes, bounds, saved values."""
+"""How `Neuron` uses the declarations of its class: for arguments, attributes, bounds and saved values."""
 
 import math
 from collections.abc import Container, Mapping, Sequence
@@ -23,12 +23,12 @@ class Declared(Declares, Temporal):
     options: ClassVar[dict[str, Option[Any]]] = {}
     times: ClassVar[dict[str, Time]] = {}
     inputs: ClassVar[tuple[str, ...]] = ()
-    learned: ClassVar[tuple[str, ...]] = ()  # what is trained if `learn` is not given
+    learned: ClassVar[tuple[str, ...]] = ()  # parameters that are trained if `learn` is not given
     replaced: ClassVar[tuple[str, ...]] = ()  # parameters that the constructor computes from other arguments
 
     if TYPE_CHECKING:
         surrogate: Setting[Surrogate, Surrogate | None] = Setting()
-        learn: Learn[Any] = Learn()  # Any, so that a neuron may say which names
+        learn: Learn[Any] = Learn()  # Any, so that the class of a neuron may list the names
         shape: Setting[tuple[int, ...] | None, Sequence[int] | int | None] = Setting()
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -43,7 +43,7 @@ class Declared(Declares, Temporal):
 
     @classmethod
     def declared(cls) -> None:
-        """Called when the options of a class are known, for classes whose parameters depend on them."""
+        """Hook that runs when the options of a class are known, for classes whose parameters depend on them."""
 
     if not TYPE_CHECKING:
 
@@ -93,10 +93,12 @@ class Declared(Declares, Temporal):
         self._check_step()
 
     def _check_step(self) -> None:
-        """For neurons whose equation a step can be too long for: raises a ValueError that names a shorter one."""
+        """Hook for neurons whose equation is unstable if the step is too long: it raises a ValueError that suggests a
+        shorter step.
+        """
 
     def _of_times(self, times: Mapping[str, Any], given: Container[str] = ()) -> dict[str, Any]:
-        """Parameters computed from time constants."""
+        """Return the parameters that are computed from time constants."""
         found: dict[str, Any] = {}
         for k, tau in times.items():
             time, where, dt = self.times[k], f"{type(self).__name__}: {k}", self.settings["dt"]
@@ -123,7 +125,9 @@ class Declared(Declares, Temporal):
         return super().__getattr__(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a parameter, option, time constant or the surrogate; it takes effect at once, or an error is raised."""
+        """Set a parameter, option, time constant or the surrogate. It takes effect at once; a wrong value raises an
+        error.
+        """
         if name == "surrogate":
             if value is not None and not self.spiking:
                 raise ValueError(f"{type(self).__name__} has no spikes, so it takes no surrogate")
@@ -180,15 +184,15 @@ class Declared(Declares, Temporal):
             raise
 
     def bound(self, names: tuple[str, ...]) -> Rule:
-        """The rule of this neuron."""
+        """Return the rule of this neuron."""
         raise NotImplementedError
 
     @property
     def spiking(self) -> bool:
-        """Whether the rule says `spike`."""
+        """Whether the rule contains a spike."""
         raise NotImplementedError
 
-    if not TYPE_CHECKING:  # what they are for type checkers is said above
+    if not TYPE_CHECKING:  # for type checkers they are declared above
 
         @property
         def surrogate(self) -> Surrogate:
@@ -204,20 +208,20 @@ class Declared(Declares, Temporal):
 
     @property
     def learnable(self) -> tuple[str, ...]:
-        """The parameters that `learn` may name."""
+        """The parameters that `learn` may contain."""
         return tuple(k for k, p in self.params.items() if p.learnable)
 
     def bounds(self, name: str) -> tuple[float | Tensor, float | Tensor]:
-        """The bounds of a parameter while it is learned."""
+        """Return the bounds of a parameter during learning."""
         return self._range(name)
 
     def _range(self, name: str) -> tuple[float, float]:
-        """The lowest and highest value that may be given for a parameter."""
+        """Return the lowest and the highest value that may be given for a parameter."""
         low = self.params[name].low
         return (self.settings[low] if isinstance(low, str) else low), self.params[name].high
 
     def value(self, name: str) -> Tensor:
-        """A parameter as the rule sees it: within its bounds."""
+        """Return a parameter as the rule sees it: clamped to its bounds."""
         value = self._buffers.get(name)
         if value is None:
             value = getattr(self, name)

@@ -1,4 +1,4 @@
-"""Delays: fixed, or learned. All stream exactly: their state is the last steps of the input."""
+"""Delays: fixed, or learned. All can be streamed exactly: their state is the last steps of the input."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from ranvier.nn.temporal import Temporal, check_sequence
 
 
 def _version(x: Tensor) -> int:
-    """How often x was written to; what was made in inference mode does not count that."""
+    """Return how often x was written to; 0 for tensors made in inference mode, for which torch does not count this."""
     return 0 if x.is_inference() else x._version
 
 
@@ -24,7 +24,7 @@ class _Delay(Temporal):
     reach: int
 
     def _seen(self, x: Any, state: Any) -> Tensor:
-        """x with the steps before it: [reach + T, B, *features]."""
+        """Return x together with the steps before it: [reach + T, B, *features]."""
         check_sequence(self, x)
         if state is None:
             return torch.cat([x.new_zeros(self.reach, *x.shape[1:]), x])
@@ -44,7 +44,7 @@ class _Delay(Temporal):
 
 
 class Delay(_Delay):
-    """Fixed delays: y[t] = x[t - steps], and 0 before there is an input.
+    """Fixed delays: y[t] = x[t - steps], and 0 before the first input arrives.
 
     x [T, B, *features] -> y of the same shape. steps: a whole number of steps, not negative, for the layer, or a tensor
     of them broadcastable to the features.
@@ -65,7 +65,7 @@ class Delay(_Delay):
         wrong = value.is_floating_point() or value.dtype == torch.bool or value.numel() == 0
         if wrong or not (value.is_meta or bool((value >= 0).all())):
             raise ValueError(f"Delay: steps must be whole numbers of steps, not negative, got {steps!r}")
-        self._reach = None if value.is_meta else int(value.max())  # until the buffer is written to
+        self._reach = None if value.is_meta else int(value.max())  # valid until the buffer is written to
         value = value.clone() if isinstance(steps, Tensor) else value.to(torch.get_default_device())
         self.register_buffer("steps", value)
         self._reached = _version(value)
@@ -95,9 +95,10 @@ class Delay(_Delay):
 
 
 def interpolated(lag: Tensor, delay: Tensor, width: float) -> Tensor:
-    """Weight of a lag: between the two whole lags next to the delay, linearly.
+    """Return the weight of a lag by linear interpolation between the two whole lags next to the delay.
 
-    The derivative at a whole delay is that towards the next lag; at the longest, towards the one before.
+    At a whole delay, the derivative is the one towards the next lag; at the longest delay, the one towards the previous
+    lag.
     """
     before = delay.detach().floor().clamp(max=float(len(lag) - 2))
     part = delay - before
@@ -105,7 +106,9 @@ def interpolated(lag: Tensor, delay: Tensor, width: float) -> Tensor:
 
 
 def gaussian(lag: Tensor, delay: Tensor, width: float) -> Tensor:
-    """Weight of a lag: a bell of that width around the delay. Its gradient reaches further than one step."""
+    """Return the weight of a lag: a Gaussian of this width around the delay. Its gradient reaches further than one
+    step.
+    """
     return torch.softmax(-0.5 * ((lag - delay) / width) ** 2, 0)
 
 
@@ -113,7 +116,7 @@ KERNELS = {"interpolated": interpolated, "gaussian": gaussian}
 
 
 class _Learned(_Delay):
-    """delay: real-valued and learned, held between 0 and `longest`."""
+    """Base of layers with a real-valued, learned `delay`, which is clamped to [0, longest]."""
 
     delay: nn.Parameter
 
@@ -131,13 +134,13 @@ class _Learned(_Delay):
             self.delay = nn.Parameter(arguments.value(f"{name}: delay", delay, shape, 0.0, float(longest)))
 
     def lags(self) -> Tensor:
-        """The weight of each lag 0, ..., longest: [longest + 1, *shape of the delays]."""
+        """Return the weight of each lag 0, ..., longest: [longest + 1, *shape of the delays]."""
         delay = bounded(self.delay, 0.0, float(self.reach))
         lag = torch.arange(self.reach + 1.0, device=delay.device).view(-1, *(1,) * delay.dim())
         return KERNELS[self.kernel](lag, delay, self.width)
 
     def whole(self) -> Tensor:
-        """The delays rounded to whole steps."""
+        """Return the delays rounded to whole steps."""
         return self.delay.detach().clamp(0.0, float(self.reach)).round().long()
 
     def extra_repr(self) -> str:
@@ -147,11 +150,11 @@ class _Learned(_Delay):
 class LearnedDelay(_Learned):
     """A learned, real-valued delay for every neuron.
 
-    y[t] = sum over lags l of weight(l; delay) x[t - l], weight "interpolated" (linear between the two lags next to the
-    delay) or "gaussian" (a bell of `width` steps; narrow it while training).
+    y[t] = sum over lags l of weight(l; delay) x[t - l], where weight is "interpolated" (linear between the two lags
+    next to the delay) or "gaussian" (a Gaussian with a width of `width` steps; reduce it during training).
 
-    x [T, B, *features] -> y of the same shape. shape: broadcastable to the features. delay in steps between 0 and
-    `longest`, at random if not given. `rounded()` gives the fixed `Delay` for deployment. Hammouamri et al., Learning
+    x [T, B, *features] -> y of the same shape. shape: broadcastable to the features. delay: in steps between 0 and
+    `longest`; random if not given. `rounded()` returns the fixed `Delay` for deployment. Hammouamri et al., Learning
     delays in spiking neural networks using dilated convolutions with learnable spacings, ICLR 2024.
 
     >>> import torch, ranvier
@@ -180,7 +183,7 @@ class LearnedDelay(_Learned):
         return y, self._after(seen), {n: y for n in names}
 
     def rounded(self) -> Delay:
-        """The fixed delays nearest to the learned ones."""
+        """Return the fixed delays nearest to the learned ones."""
         return Delay(self.whole())
 
 
@@ -189,7 +192,7 @@ class DelayedLinear(_Learned):
 
     y[t, o] = sum over inputs i and lags l of W[o, i] weight(l; delay[o, i]) x[t - l, i] + b[o].
 
-    x [T, B, in_features] -> [T, B, out_features]. Delays in steps between 0 and `longest`, at random if not given;
+    x [T, B, in_features] -> [T, B, out_features]. Delays are in steps between 0 and `longest`; random if not given;
     kernel and width as in `LearnedDelay`. `round_()` rounds them to whole steps for deployment. Hammouamri et al., ICLR
     2024.
 
@@ -226,7 +229,9 @@ class DelayedLinear(_Learned):
         return y, self._after(seen), {n: y for n in names}
 
     def round_(self) -> "DelayedLinear":
-        """Round every delay to a whole step, in place; its kernel becomes "interpolated", which then reads one step."""
+        """Round every delay to a whole step, in place. Its kernel becomes "interpolated", which uses a single lag
+        for a whole delay.
+        """
         self.kernel = "interpolated"
         with torch.no_grad():
             self.delay.copy_(self.whole())

@@ -21,8 +21,8 @@ class Dropout(Temporal):
 
     y = x mask / (1 - p) in training, y = x in evaluation; mask is 0 with probability p.
 
-    x [T, B, *features] -> y of the same shape. p in [0, 1). The mask is the state of the layer: `ranvier.scan` hands
-    it over, so that a sequence in chunks sees one mask. Gal & Ghahramani, A theoretically grounded application of
+    x [T, B, *features] -> y of the same shape. p in [0, 1). The mask is the state of the layer: `ranvier.scan` passes
+    it on, so all chunks of a sequence have the same mask. Gal & Ghahramani, A theoretically grounded application of
     dropout in recurrent neural networks, NeurIPS 2016.
 
     >>> import torch, ranvier
@@ -36,7 +36,7 @@ class Dropout(Temporal):
         self.p = _share(type(self).__name__, p)
 
     def mask(self, x_t: Tensor) -> Tensor:
-        """A new mask for steps like x_t [B, *features]."""
+        """Draw a new mask for steps like x_t [B, *features]."""
         return functional.dropout(torch.ones_like(x_t), self.p)
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
@@ -63,7 +63,7 @@ class Dropout(Temporal):
 
 
 class Dropout2d(Dropout):
-    """`Dropout` of whole channels: x [T, B, C, *places], one decision per channel. p in [0, 1).
+    """`Dropout` of whole channels: x [T, B, C, *places]; each channel is kept or dropped as a whole. p in [0, 1).
 
     >>> import torch, ranvier
     >>> ranvier.Dropout2d(0.2)(torch.ones(8, 2, 3, 4, 4)).shape
@@ -80,11 +80,11 @@ class Dropout2d(Dropout):
 class DropConnectLinear(Temporal):
     """A linear map whose weights, not its outputs, are dropped; each sample has a mask of its own.
 
-    Training: y = act((W mask) x + b mask_b), each mask element 1 with probability 1 - p, drawn anew every step, or with
-    locked=True once for the sequence (then the masks are the layer's state). Nothing is rescaled.
-    Evaluation: the mean of act(m + s n), n standard normal, with m = (1 - p)(W x + b) and
-    s^2 = p (1 - p)(W^2 x^2 + b^2): the exact mean for act="relu" or "identity" when samples=0, else over `samples`
-    draws. Either is differentiable, and s = 0 (p = 0, or no input) is no special case.
+    Training: y = act((W mask) x + b mask_b). Each mask element is 1 with probability 1 - p; it is drawn again at every
+    step, or with locked=True once for the sequence (then the masks are the layer's state). Nothing is rescaled.
+    Evaluation: the mean of act(m + s n), n standard normal, with m = (1 - p)(W x + b) and s^2 = p (1 - p)(W^2 x^2 +
+    b^2): the exact mean for act="relu" or "identity" if samples=0, otherwise the mean over `samples` draws. Both are
+    differentiable, also at s = 0 (p = 0, or no input).
 
     x [T, B, in_features] -> [T, B, out_features]. p in [0, 1). Wan et al., Regularization of neural networks using
     DropConnect, ICML 2013.
@@ -148,7 +148,7 @@ class DropConnectLinear(Temporal):
     def _evaluated(self, x: Tensor) -> Tensor:
         mean = (1.0 - self.p) * functional.linear(x, self.weight, self.bias)
         square = functional.linear(x * x, self.weight**2, None if self.bias is None else self.bias**2)
-        # the root has no slope at 0: held just above, its gradient there is 0, the right one
+        # sqrt has no derivative at 0: clamped just above, its gradient there is 0, as it should be
         deviation = (self.p * (1.0 - self.p) * square).clamp_min(torch.finfo(x.dtype).eps ** 2).sqrt()
         return self.mean(mean, deviation)
 

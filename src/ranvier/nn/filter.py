@@ -1,4 +1,4 @@
-"""Filters, such as synapses: rules without spikes, fused as neurons are."""
+"""Filters, such as synapses: rules without spikes, fused like neurons."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,8 @@ class Lowpass(Neuron):
 
     x [T, B, *features] -> y of the same shape. tau in seconds, above 0: a number, or a tensor broadcastable to the
     features; dt in seconds, above 0. level: y before the first step. learn: any of "tau", "level"; tau is trained as
-    `smoothing` = logit(a), so that a stays between 0 and 1. shape: the features' shape, for a tau and level each.
+    `smoothing` = logit(a), so a stays between 0 and 1. shape: the features' shape, for one tau and one level per
+    feature.
 
     >>> import torch, ranvier
     >>> ranvier.Lowpass(tau=1.0, dt=0.6931472)(torch.ones(3, 1, 1)).flatten()
@@ -53,14 +54,14 @@ class Lowpass(Neuron):
 
 
 class Alpha(Neuron):
-    """Alpha filter with unit gain, in physical time: its response to one spike rises and falls like t exp(-t / tau).
+    """Alpha filter with unit gain, in physical time: the response to one spike rises and falls like t exp(-t / tau).
 
-    Two low-pass filters in series, exact for input that is constant within a step:
+    It is two low-pass filters in series, exact if the input is constant within a step:
     y = x + a (y - x + (i - x) dt / tau);  i = x + a (i - x), with a = exp(-dt / tau).
 
     x [T, B, *features] -> y of the same shape. tau in seconds, above 0: a number, or a tensor broadcastable to the
     features; dt in seconds, above 0. learn="tau": it is trained as `smoothing` = logit(a). shape: the features' shape,
-    for a tau each. Rall, Distinguishing theoretical synaptic potentials, J. Neurophysiology 30, 1967.
+    for one tau per feature. Rall, Distinguishing theoretical synaptic potentials, J. Neurophysiology 30, 1967.
 
     >>> import torch, ranvier
     >>> ranvier.Alpha(tau=1.0, dt=1.0)(torch.ones(3, 1, 1)).flatten()
@@ -92,13 +93,13 @@ class Alpha(Neuron):
 
 
 class SynapseFilter(Neuron):
-    """Synaptic current that decays only while no spike comes.
+    """Synaptic current that decays only in steps without a spike.
 
     i = i - (1 - x) i dt / tau + x, and i is the output.
 
-    x [T, B, *features], spikes or graded in [0, 1] -> i of the same shape. tau, above dt, in steps if dt is not
-    given. learn="tau": it is trained as `rate` = logit(dt / tau), so that tau stays above dt.
-    Fang et al., Incorporating learnable membrane time constant, ICCV 2021, use it as synapse.
+    x [T, B, *features], spikes or graded values in [0, 1] -> i of the same shape. tau must be above dt, and is in steps
+    if dt is not given. learn="tau": it is trained as `rate` = logit(dt / tau), so tau stays above dt. Fang et al.,
+    Incorporating learnable membrane time constant, ICCV 2021, use it as synapse.
 
     >>> import torch, ranvier
     >>> ranvier.SynapseFilter(tau=2.0)(torch.tensor([1.0, 0.0, 0.0]).reshape(3, 1, 1)).flatten()
@@ -127,7 +128,7 @@ class SynapseFilter(Neuron):
         super().__init__(tau=tau, dt=dt, learn=learn, shape=shape)
 
 
-APART = 1e-3  # by how much the logits of two decays differ at least: their difference must not be lost in rounding
+APART = 1e-3  # least difference between the logits of the two decays, so that rounding cannot make them equal
 
 
 class DoubleExponential(Neuron):
@@ -162,7 +163,7 @@ class DoubleExponential(Neuron):
         return gain * (d - r), (r, d)
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """The rise stays quicker than the decay."""
+        """The time constant of the rise stays below that of the decay."""
         low, high = super().bounds(name)
         if name == "rising":
             return low, self.decaying.detach() - APART

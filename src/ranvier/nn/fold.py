@@ -9,8 +9,8 @@ from ranvier.nn.convolution import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.temporal import Temporal, check_sequence
 
-# Plain modules that give the same for the same input, whatever step it is: on input that is constant in time
-# (x.expand(T, ...), stride 0 on axis 0) they run once.
+# Plain modules whose output depends only on the input, not on the step: if the input is the same at all steps
+# (x.expand(T, ...), stride 0 on axis 0), they run once.
 _SAME_EVERY_STEP = (
     Linear, nn.Linear, nn.Conv1d, Conv2d, nn.Conv2d, nn.Conv3d, nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU, nn.GELU,
     nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
@@ -39,8 +39,9 @@ def fold(module: nn.Module, x: Tensor) -> Any:
 
 
 def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
-    """The same, told whether every step has the same, and nobody asks for the gradient of a single one; and whether
-    that holds for the output.
+    """Do what `fold` does and also return whether the output is equal at all steps.
+
+    constant: whether x is equal at all steps and no gradient of a single step is needed.
     """
     check_sequence(module, x)
     steps, batch = x.shape[:2]
@@ -57,18 +58,18 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
 
 
 def samples(x: Tensor) -> Tensor:
-    """x [T, B, *features] as samples [T B, *features], with strides that are safe for torch's batch norm."""
+    """Return x [T, B, *features] as samples [T B, *features], with strides that are safe for torch's batch norm."""
     if torch.compiler.is_exporting():
-        # of this view torch would make the stride a condition on the number of samples
+        # a view would make torch's export turn its stride into a condition on the number of samples
         return x.flatten(0, 1).clone(memory_format=torch.contiguous_format)
     return safe_strides(x.flatten(0, 1))
 
 
 def safe_strides(x: Tensor) -> Tensor:
-    """Samples x [N, *features] as they are, but a single one has the stride over samples that a second would need.
+    """Return samples x [N, *features] unchanged, except that a single sample gets a regular stride over samples.
 
-    For one sample any stride is valid, and of pictures with channels last in memory torch's batch norm gives a wrong
-    gradient at some.
+    With one sample any stride is valid, but for images with channels last torch's batch norm computes a wrong gradient
+    at some strides.
     """
     if x.shape[0] != 1 or x.dim() < 3 or x.is_contiguous():
         return x
@@ -76,9 +77,9 @@ def safe_strides(x: Tensor) -> Tensor:
 
 
 class Fold(nn.Module):
-    """A plain module applied to every step: x [T, B, *features] -> [T, B, *features'], time folded into the batch.
+    """A plain module applied to every step: x [T, B, *features] -> [T, B, *features']; time becomes part of the batch.
 
-    `ranvier.Sequential` does this by itself; in a network of your own, wrap modules that take no sequences.
+    `ranvier.Sequential` does this automatically; in your own network class, wrap modules that do not accept sequences.
 
     >>> import torch, ranvier
     >>> ranvier.Fold(torch.nn.Conv2d(1, 4, 3))(torch.rand(5, 2, 1, 8, 8)).shape

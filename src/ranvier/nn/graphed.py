@@ -12,13 +12,13 @@ MODES = {True: "training", False: "evaluation"}
 
 
 class Graphed:
-    """What `ranvier.graphed` gives: call it as the network."""
+    """The result of `ranvier.graphed`; call it like the network."""
 
     def __init__(self, net: nn.Module, x: Tensor):
         self.net, self.training = net, net.training
         self.like = x.shape, x.dtype, x.device, x.requires_grad
-        whole = _Whole(net)  # torch changes what it captures; the network itself stays as it is
-        before = [(b, b.clone()) for b in net.buffers()]  # it also runs some times to warm up: statistics would go on
+        whole = _Whole(net)  # torch changes the module that it captures; the network itself is not changed
+        before = [(b, b.clone()) for b in net.buffers()]  # warm-up runs update statistics
         try:
             self._run = torch.cuda.make_graphed_callables(whole, (x,), allow_unused_input=True)
         except RuntimeError as problem:
@@ -46,17 +46,17 @@ class Graphed:
             raise ValueError(f"graphed: it was captured in {was} and the network is in {now}; capture another")
         y: Any = self._run(x)
         if isinstance(y, Tensor):
-            return y.clone()  # the graph writes into the same memory the next time
+            return y.clone()  # the next call of the graph overwrites this memory
         return tuple(one.clone() for one in y)
 
 
 def graphed(net: nn.Module, x: Tensor) -> Graphed:
-    """The network for inputs like x, captured as CUDA graphs: its forward pass is one launch, its backward another.
+    """Capture the network for inputs like x as CUDA graphs: its forward pass is one launch, its backward pass another.
 
-    For small networks, whose launches take longer than their work. Weights are read where they are, so an optimiser
-    may change them in place; the shape, dtype and device of x, whether it needs a gradient, and training or evaluation
-    are fixed. x [T, B, *features] on a GPU. Raises ValueError or TypeError for what no graph can hold, RuntimeError if
-    the capture itself fails. It rests on `torch.cuda.make_graphed_callables`.
+    This is for small networks, in which launching kernels takes longer than running them. Weights are not copied, so an
+    optimiser may change them in place; the shape, dtype and device of x, whether it needs a gradient, and training or
+    evaluation are fixed. x [T, B, *features] on a GPU. Raises ValueError or TypeError for a network or input that
+    cannot be captured, RuntimeError if the capture itself fails. It uses `torch.cuda.make_graphed_callables`.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(ranvier.Linear(20, 64), ranvier.LIF(), ranvier.Linear(64, 5), ranvier.LI())
@@ -89,7 +89,7 @@ def graphed(net: nn.Module, x: Tensor) -> Graphed:
 
 
 class _Whole(nn.Module):
-    """A network within a module that may be changed."""
+    """A wrapper around the network that torch may change."""
 
     def __init__(self, net: nn.Module):
         super().__init__()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 class GroupMean(nn.Module):
     """The mean of every `votes` consecutive neurons.
 
-    x [..., C votes] -> [..., C], whatever the leading axes. Fang et al., ICCV 2021, use it after the last layer.
+    x [..., C votes] -> [..., C], with any leading axes. Fang et al., ICCV 2021, use it after the last layer.
 
     >>> import torch, ranvier
     >>> ranvier.GroupMean(2)(torch.tensor([[1.0, 0.0, 1.0, 1.0]]))

@@ -1,6 +1,6 @@
-"""Weights with which a deep spiking net neither dies nor saturates at step 0.
+"""Initial weights with which a deep spiking network is neither silent nor saturated before training.
 
-Default initialisers are made for real-valued activations; before a threshold they often leave a layer silent (no
+Default initialisers are made for real-valued activations. Before a threshold they often leave a layer silent (no
 spikes, no gradient) or firing at every step.
 """
 
@@ -79,13 +79,14 @@ def recurrent(
 def fluctuation_driven_(
     weight: Tensor, rate: float, beta: float, *, alpha: float = 0.0, threshold: float = 1.0, xi: float = 2.0
 ) -> Tensor:
-    """Draw weights such that the membrane fluctuates around 0 with the threshold `xi` deviations away; in place.
+    """Draw weights in place, such that the membrane fluctuates around 0 and the threshold is `xi` standard deviations
+    away.
 
     weight [outputs, inputs, ...]: the fan-in is the product of all axes but the first. rate: spikes per input and
-    step. beta, alpha: decays per step of membrane and current (alpha = 0: no current) of the next neuron. The
-    variance of the membrane over time is fan_in rate E[w^2] sum of kernel^2, kernel the answer of the membrane to one
-    spike. xi between 1 and 3 is best. Rossbroich, Gygax & Zenke, Fluctuation-driven initialization for spiking neural
-    network training, 2022.
+    step. beta, alpha: decays per step of membrane and current of the next neuron (alpha = 0: no current). The variance
+    of the membrane over time is fan_in rate E[w^2] sum of kernel^2, where kernel is the response of the membrane to one
+    spike. xi between 1 and 3 works best. Rossbroich, Gygax & Zenke, Fluctuation-driven initialization for spiking
+    neural network training, 2022.
 
     >>> import torch, ranvier
     >>> w = ranvier.init.fluctuation_driven_(torch.empty(64, 400), rate=0.05, beta=0.9)
@@ -101,7 +102,7 @@ def fluctuation_driven_(
 
 
 def _energy(alpha: float, beta: float) -> float:
-    """The sum over steps of the squared answer of v = beta v + i, i = alpha i + x to one spike."""
+    """Return the sum over steps of the squared response of v = beta v + i, i = alpha i + x to one spike."""
     total, v, i = 0.0, 0.0, 1.0
     while True:
         v, before = beta * v + i, total
@@ -112,11 +113,11 @@ def _energy(alpha: float, beta: float) -> float:
 
 
 def surrogate_aware_(weight: Tensor, surrogate: Surrogate, *, deviation: float = 0.5, threshold: float = 1.0) -> Tensor:
-    """Draw weights such that gradients keep their size from layer to layer; in place.
+    """Draw weights in place, such that gradients keep their size from layer to layer.
 
-    The variance is 1 / (fan_out E[g(u)^2]), where u is normal around -threshold with that deviation: the distance to
-    threshold of the neurons that the weights lead to. weight [outputs, inputs, ...]. Rossbroich et al. 2022; Herranz-
-    Celotti & Rouat, Stabilizing spiking neuron training, 2022.
+    The variance is 1 / (fan_out E[g(u)^2]), where g is the surrogate derivative and u is normal with mean -threshold
+    and standard deviation `deviation`: u is the distance to threshold of the next neurons. weight [outputs, inputs,
+    ...]. Rossbroich et al. 2022; Herranz- Celotti & Rouat, Stabilizing spiking neuron training, 2022.
 
     >>> import torch, ranvier
     >>> w = ranvier.init.surrogate_aware_(torch.empty(64, 100), ranvier.surrogate.atan(2.0))
@@ -165,7 +166,7 @@ def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> d
     try:
         with torch.no_grad():
             done = 0
-            while True:  # one more neuron in each turn, the first first
+            while True:  # each pass handles one more neuron, in order
                 order.clear()
                 net(x)
                 neurons = [k for k, m in enumerate(order) if (n := _within(m)) and n.spiking]

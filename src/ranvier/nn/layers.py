@@ -1,9 +1,9 @@
-"""Layers: what stands between neurons, and around them.
+"""Layers that go between neurons or around them.
 
 | family | layers |
 |---|---|
-| rows of layers | Sequential Fold Padded |
-| weights, quick on spikes | Linear Conv2d StandardisedLinear StandardisedConv2d |
+| sequences of layers | Sequential Fold Padded |
+| weights, fast on spikes | Linear Conv2d StandardisedLinear StandardisedConv2d |
 | recurrence | Recurrent ElementwiseRecurrent LinearRecurrent FireFirstRecurrent Refractory |
 | synaptic filters | Lowpass Alpha DoubleExponential SynapseFilter |
 | delays | Delay LearnedDelay DelayedLinear |

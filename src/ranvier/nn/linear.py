@@ -12,14 +12,14 @@ from ranvier.spikes import product
 
 
 class Linear(Quantisable, nn.Linear):
-    """torch's linear layer, whose cost follows the spikes: y = x W^T + b.
+    """torch's linear layer, whose cost depends on the number of spikes: y = x W^T + b.
 
-    Drop-in for `torch.nn.Linear` (same arguments, same state_dict). x [*, in_features] -> [*, out_features]. On CPU and
-    in float32 it counts the inputs that are not zero: where they are so few that it is quicker here (measured once per
-    machine, between a tenth and a third of them as a rule) only the columns of W that spiked are added up; elsewhere
-    the product is dense. Of spikes only the bits are kept for backward. Forward and backward decide for themselves.
-    Results differ from torch's only by the order of sums. Under autocast, torch.func, torch.compile and the reference
-    backend the product is torch's.
+    Drop-in for `torch.nn.Linear` (same arguments, same state_dict). x [*, in_features] -> [*, out_features]. On the CPU
+    and in float32 it counts the inputs that are not zero. If they are few enough (the limit is measured once per
+    machine, usually between a tenth and a third of the inputs), only the columns of W whose inputs spiked are added up;
+    otherwise the product is dense. If the inputs are spikes, only their bits are saved for backward. Forward and
+    backward decide separately. Results differ from torch's only by the order of sums. Under autocast, torch.func,
+    torch.compile and the reference backend the product is torch's.
 
     >>> import torch, ranvier
     >>> ranvier.Linear(700, 256)(torch.zeros(100, 64, 700)).shape
@@ -36,7 +36,7 @@ class Linear(Quantisable, nn.Linear):
         return product.linear(input, self.weight, self.bias, product.bits_of(input))
 
     def by_events(self, x: Tensor) -> bool:
-        """Whether x is an input whose zeros may be skipped."""
+        """Whether zeros in the input x may be skipped."""
         return (
             x.dtype == self.weight.dtype
             and x.shape[-1:] == (self.in_features,)
@@ -45,5 +45,5 @@ class Linear(Quantisable, nn.Linear):
         )
 
     def explain(self, x: Tensor) -> str:
-        """Which way the product of inputs like x goes."""
+        """Describe how the product of inputs like x is computed."""
         return product.explain(x, self.out_features) if self.by_events(x) else "dense: torch's product"

@@ -20,7 +20,8 @@ __all__ = ["Learn", "Neuron", "Option", "Param", "State", "Time"]
 
 
 class Neuron(Declared):
-    """Base of all neurons: declare parameters and states, write the rule of one step, and it runs on every backend.
+    """Base class of all neurons: declare parameters and states, write the rule of one step, and the neuron runs on
+    every backend.
 
     >>> import torch, ranvier
     >>> from ranvier import Neuron, Param, State
@@ -39,9 +40,9 @@ class Neuron(Declared):
     tensor([1., 1., 1.])
 
     The arguments of `rule` are the inputs (any names), then states, parameters and options by the names declared
-    above. It returns the output (or a tuple of outputs) and the new states: a tuple in the order in which the rule
-    takes them, or a dictionary by name. The annotations are for editors and type checkers; without them all works too.
-    With `learn: Learn[Literal["beta", "threshold"]] = Learn()` they know the names that `learn` may give, too.
+    above. It returns the output (or a tuple of outputs) and the new states: a tuple in the order of the arguments, or a
+    dictionary by name. The annotations are for editors and type checkers and may be left out. With `learn:
+    Learn[Literal["beta", "threshold"]] = Learn()` these tools also know the names that `learn` may contain.
 
     Arguments:
         surrogate: the derivative of the spike, one of `ranvier.surrogate`; atan(2.0) if not given.
@@ -50,17 +51,17 @@ class Neuron(Declared):
 
     Every parameter is an argument too (a number, or a tensor broadcastable to the features), and every option. All of
     them, and the surrogate, may be set later: `lif.beta = 0.8`, `lif.surrogate = ranvier.surrogate.atan(5.0)`.
-    A learned parameter is held within its bounds, see `ranvier.nn.bounds`.
+    A learned parameter stays within its bounds, see `ranvier.nn.bounds`.
     """
 
     rule: ClassVar[Callable[..., tuple[Any, Any]]]
 
-    if TYPE_CHECKING:  # for constructors that call this one; those of classes are made of their declarations
+    if TYPE_CHECKING:  # for constructors that call this one; those of classes are generated from their declarations
 
         def __init__(self, **given: Any) -> None: ...
 
     def bound(self, names: tuple[str, ...]) -> Rule:
-        """The rule of this neuron, its outputs followed by the named states."""
+        """Return the rule of this neuron; its outputs are followed by the named states."""
         if names not in self._rules:
             rule = self._bind(names)
             op.register(rule)
@@ -70,8 +71,9 @@ class Neuron(Declared):
     def _bind(
         self, names: tuple[str, ...], said: Callable | None = None, inputs: tuple[str, ...] | None = None
     ) -> Rule:
-        """The rule with its options resolved; a neuron that is put together when it is built gives `said` and
-        `inputs`.
+        """Return the rule with its options resolved.
+
+        said, inputs: the rule function and its input names, for neurons whose rule is put together when they are built.
         """
         said, inputs = type(self).rule if said is None else said, self.inputs if inputs is None else inputs
         numbers, options = self._numbers(said), self._made(said)
@@ -93,12 +95,12 @@ class Neuron(Declared):
         return replace(rule, params=(*rule.params, *varying), numbers=varying)
 
     def _numbers(self, said: Callable) -> list[str]:
-        """The options that this rule reads as numbers at run time, such as dt."""
+        """Return the options that this rule reads as numbers at run time, such as dt."""
         taken = inspect.signature(said).parameters
         return [k for k, o in self.options.items() if o.number and k in taken]
 
     def _made(self, said: Callable) -> dict[str, Any]:
-        """The other options that the rule takes, in the form in which it takes them."""
+        """Return the other options of the rule, in the form that the rule needs."""
         taken, made = inspect.signature(said).parameters, {}
         for k, o in self.options.items():
             if k in taken and not o.number:
@@ -107,7 +109,9 @@ class Neuron(Declared):
         return made
 
     def _sorted(self, result: Any, said: Callable) -> tuple[tuple, tuple]:
-        """Outputs and new states that a rule returned, in the order of `states`; RuleError if they do not fit."""
+        """Return the outputs and new states that a rule returned, in the order of `states`; raise RuleError if they do
+        not fit.
+        """
         name, wanted = type(self).__name__, ", ".join(self.states)
         cure = f"Return the output, then the states in the order of the arguments: return z, ({wanted},)"
         if not isinstance(result, tuple) or len(result) != 2:
@@ -126,8 +130,9 @@ class Neuron(Declared):
         return (outputs if isinstance(outputs, tuple) else (outputs,)), states
 
     def values(self, like: Tensor) -> list[Tensor]:
-        """What the rule takes after inputs and states: the parameters, then run-time numbers (options such as dt, and
-        the surrogate's), on the device of `like` and of the precision that its states have.
+        """Return the arguments of the rule that follow inputs and states: the parameters, then run-time numbers
+        (options such as dt, and those of the surrogate). They are on the device of `like` and have the precision of its
+        states.
         """
         numbers = [self.settings[k] for k in self.bound(()).params[len(self.params) :] if k in self.settings]
         numbers += self._surrogate.varying.values() if self.spiking else ()
@@ -143,14 +148,14 @@ class Neuron(Declared):
         return self.bound(()).spiking
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_rules": {}}  # rules are made of closures; they are made again where they arrive
+        return {**self.__dict__, "_rules": {}}  # rules contain closures; the copy makes new ones
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
         self.bound(())
 
     def initial(self, x_t: Tensor) -> dict[str, Tensor]:
-        """The state before the first step for inputs like x_t [B, *features]."""
+        """Return the state before the first step for inputs like x_t [B, *features]."""
         dtype = promoted(x_t.dtype)
 
         def begin(value: float | str) -> Tensor:
@@ -168,7 +173,7 @@ class Neuron(Declared):
         return y, dict(zip(self.states, after, strict=True)), dict(zip(names, traced, strict=True))
 
     def prepare(self, x: Any, state: Any) -> tuple[tuple[Tensor, ...], dict[str, Tensor], list[Tensor]]:
-        """Inputs, state before the first step and parameters, checked and ready for a backend."""
+        """Return inputs, initial state and parameters, checked and ready for a backend."""
         xs = self._inputs(x)
         first = xs[0][0] if xs[0].shape[0] else xs[0].sum(0)
         state = self.initial(first) if state is None else self._state(xs[0], state)

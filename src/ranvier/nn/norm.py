@@ -18,7 +18,7 @@ LAYOUTS = {
 
 
 class _Norm(Temporal):
-    """A layer over sequences of the layout of its dimension."""
+    """Base of norms: it checks that x is a sequence with the right number of axes."""
 
     dimension: int
 
@@ -33,8 +33,9 @@ class _Norm(Temporal):
 
 
 class TemporalBatchNorm(_Norm):
-    """A layer for sequences that is also one of torch's batch norms (its second base class), with statistics over time
-    and batch together."""
+    """Base of layers for sequences that are also one of torch's batch norms (the second base class); statistics are
+    over time and batch together.
+    """
 
     def normalise(self, x: Tensor) -> Tensor:
         y = super(Temporal, self).forward(samples(x))  # type: ignore[misc]  # the batch norm's forward
@@ -56,11 +57,11 @@ class _Threshold(TemporalBatchNorm):
 
 
 class ThresholdBatchNorm1d(_Threshold, nn.BatchNorm1d):
-    """Threshold-dependent batch norm: over time and batch, its weight begins at alpha threshold.
+    """Threshold-dependent batch norm: statistics over time and batch, and a weight that starts at alpha threshold.
 
-    x [T, B, C] or [T, B, C, L] -> the same shape. num_features: C. threshold: that of the neuron after it. alpha: 1 for
-    one branch, 1 / sqrt(n) where n branches are added. Other arguments as torch's batch norm. Zheng et al., Going
-    deeper with directly-trained larger spiking neural networks, AAAI 2021.
+    x [T, B, C] or [T, B, C, L] -> the same shape. num_features: C. threshold: that of the next neuron. alpha: 1 for one
+    branch, 1 / sqrt(n) if n branches are added. Other arguments as torch's batch norm. Zheng et al., Going deeper with
+    directly-trained larger spiking neural networks, AAAI 2021.
 
     >>> import torch, ranvier
     >>> ranvier.ThresholdBatchNorm1d(3, threshold=0.5)(torch.rand(4, 2, 3)).shape
@@ -99,7 +100,8 @@ class _Effective(TemporalBatchNorm):
 
 
 class TemporalEffectiveBatchNorm1d(_Effective, nn.BatchNorm1d):
-    """Temporal-effective batch norm: over time and batch, then a learned scale for each step, which begins at 1.
+    """Temporal-effective batch norm: statistics over time and batch, then a learned scale for each step, which starts
+    at 1.
 
     x [T, B, C] or [T, B, C, L] -> the same shape, for T up to `steps`. num_features: C. Other arguments as torch's
     batch norm. Duan et al., Temporal effective batch normalization in spiking neural networks, NeurIPS 2022.
@@ -143,7 +145,7 @@ class ThroughTime(_Norm):
 
 
 class BatchNormThroughTime1d(ThroughTime):
-    """Batch norm through time: statistics and weight of its own for every step, no bias.
+    """Batch norm through time: every step has its own statistics and weight; there is no bias.
 
     x [T, B, C] or [T, B, C, L] -> the same shape, for T up to `steps`. num_features: C. Other arguments as torch's
     batch norm. Kim & Panda, Revisiting batch normalization for training low-latency deep spiking neural networks from
@@ -170,13 +172,13 @@ class BatchNormThroughTime3d(ThroughTime):
 
 
 class NeuNorm(_Norm):
-    """Inhibition of each place by the recent spikes of all channels at that place.
+    """Inhibition at each position by the recent spikes of all channels at that position.
 
     u = k u + (1 - k) / C^2 (sum of x over channels);  y = x - w u.
 
     x [T, B, C, H, W], spikes -> y of the same shape, which may be negative. k in [0, 1] is a decay per step; w is
-    learned, one per channel and place [C, H, W], or with shared=True one per place [1, H, W]. Wu et al., Direct
-    training for spiking neural networks: faster, larger, better, AAAI 2019.
+    learned, one number per channel and position [C, H, W], or with shared=True one per position [1, H, W]. Wu et al.,
+    Direct training for spiking neural networks: faster, larger, better, AAAI 2019.
 
     >>> import torch, ranvier
     >>> ranvier.NeuNorm(2, 3, 3)(torch.ones(4, 1, 2, 3, 3)).shape

@@ -1,4 +1,5 @@
-"""Norm, neuron and pool on pictures in one pass over memory, and their derivative; the norm alone, from the same sums.
+"""Norm, neuron and pool on images in one pass over memory, and their derivative; also the norm alone, from the same
+sums.
 
 norm(y) = (y - mean) scale + shift,  scale = weight / sqrt(var + eps),  shift = bias
 """
@@ -18,14 +19,14 @@ from ranvier.spikes import bits
 
 
 def one_pass(y: Tensor, norm: Any, neuron: Neuron, kind: str, window: int, steps: int, batch: int) -> Tensor:
-    """y [T B, C, H, W], or [B, C, H, W] if every step has the same -> [T, B, C, H', W'], all channels last in memory.
+    """y [T B, C, H, W], or [B, C, H, W] if all steps are the same -> [T, B, C, H', W'], all channels last in memory.
 
-    norm: a torch batch norm or None; window: width and height of what is pooled, kind "max" or "mean".
+    norm: a torch batch norm or None; window: width and height of a pooling window, kind "max" or "mean".
     """
     _, channels, height, width = y.shape
     size = Pictures(steps, batch, height, width, channels, window, kind)
     _, begin, params = neuron.prepare(y[:1].detach().unsqueeze(0), None)
-    states = [s[0] for s in begin.values()]  # the same for every picture
+    states = [s[0] for s in begin.values()]  # the same for every image
     initial = torch.stack(states) if states else y.detach().new_empty(0, *y.shape[1:])
     rule, known, weight, bias = neuron.bound(()), None, None, None
     if norm is not None:
@@ -39,13 +40,15 @@ def one_pass(y: Tensor, norm: Any, neuron: Neuron, kind: str, window: int, steps
 
 
 def normalised(y: Tensor, norm: Any, repeats: int) -> Tensor:
-    """The batch norm of pictures y [N, C, H, W], each shown `repeats` times, as `one_pass` rounds it."""
+    """Return the batch norm of images y [N, C, H, W], each repeated `repeats` times, with the same rounding as
+    `one_pass`.
+    """
     known = statistics(norm, y, repeats)
     return _Normalised.apply(y, norm.weight, norm.bias, known.own, known.mean, known.rate, *known.running)
 
 
 class _Normalised(Function):
-    """(y - mean) scale + shift; mean and rate [C] are those of y if `own` says so."""
+    """Compute (y - mean) scale + shift; mean and rate [C] were computed from y if `own` is true."""
 
     @staticmethod
     def forward(
@@ -77,8 +80,9 @@ class _Normalised(Function):
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a batch norm takes off each channel, and by what it multiplies the rest before its weight [C]; whether the
-    input itself decided them, or else the running ones that did."""
+    """The mean that a batch norm subtracts from each channel, and the rate by which it multiplies before its weight
+    [C]; and whether they were computed from the input (otherwise they are the running statistics).
+    """
 
     mean: Tensor
     rate: Tensor
@@ -88,7 +92,9 @@ class Statistics:
 
 @torch.no_grad()
 def statistics(norm: Any, y: Tensor, repeats: int) -> Statistics:
-    """Those of y [N, C, H, W], each picture shown `repeats` times, or the running ones; in training these go on."""
+    """Return the statistics of y [N, C, H, W], each image repeated `repeats` times, or the running ones; in training,
+    update the running ones.
+    """
     tracked = norm.running_mean is not None
     if tracked and not norm.training:
         running = norm.running_mean, norm.running_var
@@ -101,19 +107,19 @@ def statistics(norm: Any, y: Tensor, repeats: int) -> Statistics:
 
 @torch.no_grad()
 def go_on(norm: Any, mean: Tensor, var: Tensor, count: int) -> None:
-    """The running statistics of a norm, if it has any, after a batch of so many values per channel."""
+    """Update the running statistics of a norm, if it has any, from a batch with `count` values per channel."""
     if norm.running_mean is None:
         return
     norm.num_batches_tracked.add_(1)
     share = norm.momentum
-    if share is None:  # the mean of all batches; a tensor, so that a GPU is not waited for
+    if share is None:  # the mean of all batches; a tensor, to avoid waiting for a GPU
         share = 1.0 / norm.num_batches_tracked.to(norm.running_mean)
     norm.running_mean.lerp_(mean.to(norm.running_mean), share)
     norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var), share)
 
 
 def _affine(mean: Tensor, rate: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Centre, scale and shift of a norm, [C, 1, 1] each, as the scaled rule takes them."""
+    """Return centre, scale and shift of a norm, [C, 1, 1] each, in the form that the scaled rule needs."""
     scale = rate if weight is None else weight.to(rate) * rate
     shift = torch.zeros_like(mean) if bias is None else bias.to(mean)
     centre, scale, shift = (v.detach().view(-1, 1, 1) for v in (mean, scale, shift))
@@ -121,8 +127,9 @@ def _affine(mean: Tensor, rate: Tensor, weight: Tensor | None, bias: Tensor | No
 
 
 class _OnePass(Function):
-    """Pictures -> pooled output [T, B H' W' C]; of that, only what backward asks the greatest of windows for is kept:
-    the bits, if they are spikes."""
+    """Images -> pooled output [T, B H' W' C]. Of the neuron's output, only what the gradient of max pooling needs is
+    saved: the bits, if it is spikes.
+    """
 
     @staticmethod
     def forward(
@@ -145,7 +152,7 @@ class _OnePass(Function):
         nothing = [None] * (len(others) - count)
         if g_z is None:
             return (None,) * (5 + len(others))
-        through = inward and own  # the statistics, too, depend on the input
+        through = inward and own  # the statistics also depend on the input
         affine = _affine(known[0], known[1], weight, bias) if known else ()
         wanted = (inward, *needs[:count], *((False, weighs or through, biases or through) if known else ()))
         x, numbers = _rows(y, size), [_spread(p, size) for p in (*params, *affine)]
@@ -177,14 +184,14 @@ class _OnePass(Function):
 
 
 def _greatest(rule: Rule, size: Pictures, z: Tensor) -> Tensor:
-    """What tells backward which of a window was the greatest: bits of spikes, other outputs themselves."""
+    """Return what backward needs to find the maximum of each window: bits of spikes, or other outputs themselves."""
     if size.kind != "max" or size.window == 1:
-        return z.new_empty(size.steps, 0)  # nobody asks
+        return z.new_empty(size.steps, 0)  # not needed
     return bits.packed(z).bits if rule.binary and z.dtype == torch.float32 else z.clone()
 
 
 def _rows(y: Tensor, size: Pictures) -> Tensor:
-    """Pictures [N, C, H, W], channels last, as the kernels take them: [T or 1, B H W C]."""
+    """Return images [N, C, H, W], channels last, in the form that the kernels need: [T or 1, B H W C]."""
     return y.detach().permute(0, 2, 3, 1).reshape(len(y) // size.batch, -1)
 
 
@@ -201,5 +208,5 @@ def _spread(p: Tensor, size: Pictures) -> Tensor:
 
 
 def _gathered(row: Tensor, p: Tensor, size: Pictures) -> Tensor:
-    """The gradient [H W C] of a parameter at every place -> that of the parameter, in the dtype of the row."""
+    """The gradient [H W C] of a parameter at every position -> that of the parameter, in the dtype of the row."""
     return row.view(size.height, size.width, size.channels).permute(2, 0, 1).sum_to_size(p.shape)

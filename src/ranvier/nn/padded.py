@@ -1,4 +1,4 @@
-"""Recordings of different length in one batch: the padding after the end of each has no effect."""
+"""Recordings of different lengths in one batch: the padding after the end of each has no effect."""
 
 import inspect
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ from ranvier.nn.temporal import here
 
 
 def lengths_of(x: Tensor) -> Tensor:
-    """How many steps each recording has: x `[T, B, *features]`, NaN after the end of each -> `[B]` int64.
+    """Return the number of steps of each recording: x `[T, B, *features]`, NaN after the end of each -> `[B]` int64.
 
-    ValueError for a recording without a step, or with NaN before its end.
+    Raises ValueError for a recording without a step, or with NaN before its end.
 
     >>> lengths_of(torch.tensor([[1.0, 2.0], [3.0, torch.nan]]).unsqueeze(-1))
     tensor([2, 1])
@@ -35,12 +35,12 @@ def lengths_of(x: Tensor) -> Tensor:
 
 
 def within(lengths: Tensor, steps: int) -> Tensor:
-    """Which steps lie before the end of each recording: lengths `[B]` -> `[T, B]` bool."""
+    """Return which steps are before the end of each recording: lengths `[B]` -> `[T, B]` bool."""
     return torch.arange(steps, device=lengths.device).unsqueeze(1) < lengths
 
 
 def only(valid: Tensor, x: Tensor, otherwise: float = 0.0) -> Tensor:
-    """x `[T, B, *features]` at those steps `[T, B]` that are valid, and something else at the others."""
+    """Return x `[T, B, *features]` at valid steps `[T, B]`, and `otherwise` at the others."""
     return torch.where(valid.view(*valid.shape, *[1] * (x.dim() - 2)), x, otherwise)
 
 
@@ -48,10 +48,11 @@ def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
     """`net(x)` for recordings of `lengths` `[B]` steps, x `[T, B, *features]`: y `[T, B, *features']`, 0 after the
     end of each.
 
-    What stands there in x, NaN too, is not read. Batch norms see only the steps there are, so outputs, gradients and
+    Values of x after the end, also NaN, have no effect. Batch norms use only the valid steps, so outputs, gradients and
     statistics are those of the recordings without padding. A layer that mixes all steps (`PSN`, temporal attention)
-    is refused where lengths differ, since it has no result for a shorter recording; so is a state, which would be
-    that behind the end (`scan`, `step`). A module of your own that looks back from the end of x must see to itself.
+    raises an error if lengths differ, since it has no result for a shorter recording. `scan` and `step` raise an error
+    too, since their state would be that after the padding. A module of your own that uses the last steps of x must
+    handle the lengths itself.
 
     >>> import ranvier
     >>> net = ranvier.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), ranvier.LIF())
@@ -71,18 +72,19 @@ def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def heeds_lengths(net: nn.Module) -> bool:
-    """Whether a net sees to the end of each recording itself: `forward(self, x, lengths=None)`."""
+    """Whether a network handles the end of each recording itself: `forward(self, x, lengths=None)`."""
     try:
         return "lengths" in inspect.signature(net.forward).parameters
-    except (ValueError, TypeError):  # a scripted module has none
+    except (ValueError, TypeError):  # a scripted module has no signature
         return False
 
 
 @contextmanager
 def masked(net: nn.Module, x: Tensor, lengths: Tensor | None) -> Iterator[Tensor]:
-    """Within this block `net` knows where each recording of x `[T, B, *features]` ends; None: nowhere before T.
+    """Within this block `net` uses the lengths of the recordings of x `[T, B, *features]`; None: all have T steps.
 
-    Gives x with 0 after the end of each, to be shown to the net, for once or for a verb such as `record`.
+    Yields x with 0 after the end of each recording, as the input for one call of the network or of a function such as
+    `record`.
 
     >>> import ranvier
     >>> net = ranvier.Sequential(nn.BatchNorm1d(3), ranvier.LIF())
@@ -110,7 +112,7 @@ def masked(net: nn.Module, x: Tensor, lengths: Tensor | None) -> Iterator[Tensor
 
 @contextmanager
 def known(net: nn.Module, valid: Tensor) -> Iterator[None]:
-    """Within this block the batch norms of `net` see only those steps [T, B] of what it is shown that are valid."""
+    """Within this block the batch norms of `net` use only the valid steps [T, B] of their input."""
     if bool(valid.all()):
         yield
         return
@@ -120,10 +122,10 @@ def known(net: nn.Module, valid: Tensor) -> Iterator[None]:
 
 
 class Padded(nn.Module):
-    """A net for recordings of different length, padded with NaN, from which it reads the lengths.
+    """A network for recordings of different lengths, padded with NaN, which marks their ends.
 
-    x `[T, B, *features]` -> y `[T, B, *features']`, NaN where x is; see `padded`. `lengths_of(y)` is what losses and
-    metrics take.
+    x `[T, B, *features]` -> y `[T, B, *features']`, NaN where x is NaN; see `padded`. `lengths_of(y)` are the lengths
+    for losses and metrics.
 
     >>> import ranvier
     >>> x = torch.rand(5, 2, 3)
@@ -178,7 +180,7 @@ def _refuse_what_looks_back(net: nn.Module, valid: Tensor) -> None:
 
 @contextmanager
 def _watched(net: nn.Module, valid: Tensor) -> Iterator[None]:
-    """Within this block the batch norms of `net` see only the steps [T, B] that are valid."""
+    """Within this block the batch norms of `net` use only the valid steps [T, B]."""
     with ExitStack() as undo:
         of_one_step = set[nn.Module]()
         for module in net.modules():
@@ -194,7 +196,7 @@ def _watched(net: nn.Module, valid: Tensor) -> Iterator[None]:
 
 
 def _watch(norm: nn.Module, valid: Tensor, undo: ExitStack) -> None:
-    """Hooks that hand a batch norm only the valid ones of its samples [N], and put its output back among them."""
+    """Add hooks that pass only the valid samples [N] to a batch norm, and put its output back among the others."""
 
     def take(module: nn.Module, given: tuple) -> Tensor:
         if len(given[0]) != len(valid):
@@ -212,7 +214,7 @@ def _watch(norm: nn.Module, valid: Tensor, undo: ExitStack) -> None:
 
 
 def _watch_temporal(norm: TemporalBatchNorm, valid: Tensor, undo: ExitStack) -> None:
-    """The same for a batch norm of sequences x [T, B, C, ...]: its statistics are those of the valid steps."""
+    """Do the same for a batch norm of sequences x [T, B, C, ...]: its statistics are those of the valid steps."""
     whole = norm.normalise
     norm.normalise = lambda x: _back(whole(x[valid].unsqueeze(1)).squeeze(1), valid)  # type: ignore[method-assign]
     undo.callback(delattr, norm, "normalise")

@@ -1,8 +1,8 @@
 """The plan of a `Sequential`: which of its layers run alone, and which neighbours run together as one stage.
 
-The plan is made from the list of layers, before any data arrives. Each kind of stage is asked in turn whether it can
-take the next layers of the list. The plan is kept until a layer, its class or its hooks change. A layer with a hook, a
-`forward` of its own or a parametrization always runs alone, so that what the user attached to it is called.
+The plan is made from the list of layers, before any data arrives. Each kind of stage is tried in turn on the next
+layers of the list. The plan is used until a layer, its class or its hooks change. A layer with a hook, a `forward` of
+its own or a parametrization always runs alone, so that what the user attached to it is called.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +23,13 @@ class Stage:
 
     layers: Sequence[nn.Module]
     temporal: Temporal
-    folds = True  # whether its first layer, run alone, computes an input that is the same at every step only once
-    before: "Stage | None" = None  # the stage just before this one, if there is one
-    after: "Stage | None" = None  # the stage just after it
+    folds = True  # whether its first layer, if it runs alone, computes an input that is equal at all steps only once
+    before: "Stage | None" = None  # the stage directly before this one, if there is one
+    after: "Stage | None" = None  # the stage directly after it
 
     @classmethod
     def begin(cls, layers: Sequence[nn.Module]) -> Self | None:
-        """The stage made of the first of these layers, or None if they do not fit."""
+        """Return the stage made of the first of these layers, or None if they do not fit."""
         raise NotImplementedError
 
     def serves(self, x: Any) -> bool:
@@ -37,7 +37,7 @@ class Stage:
         raise NotImplementedError
 
     def __call__(self, x: Any) -> Any:
-        """The output alone, from the initial state."""
+        """Return only the output, from the initial state."""
         return self.run(x)[0]
 
     def several(self, x: Any) -> tuple[Tensor, int] | None:
@@ -46,18 +46,18 @@ class Stage:
         return None
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """As `Temporal.run`. The output is equal bit for bit whether or not states or records are asked for."""
+        """Do what `Temporal.run` does. The output is equal bit for bit with and without states and records."""
         raise NotImplementedError
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:
-        """What `ranvier.explain` prints for each layer."""
+        """Return the text that `ranvier.explain` prints for each layer."""
         names = ", ".join(type(layer).__name__ for layer in self.layers)
         return [(layer, f"numba: in one stage ({names})") for layer in self.layers]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages and single layers in order, and what must not change for the plan to stay valid."""
+    """Stages and single layers in order, and the facts that must not change while the plan is valid."""
 
     layers: tuple[nn.Module, ...]
     known: list[tuple[nn.Module, type, bool]]

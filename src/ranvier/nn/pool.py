@@ -1,4 +1,4 @@
-"""Pooling by adding up: spikes in a window, spikes of a population."""
+"""Pooling by sums: spikes in a window, spikes of a population."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ PADDINGS = ("VALID", "SAME")
 
 
 def _per_axis(name: str, what: str, value: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    """One whole number for each spatial axis."""
+    """Return one whole number for each spatial axis."""
     numbers = (value,) * axes if isinstance(value, int) else tuple(value)
     if len(numbers) != axes or any(not isinstance(n, int) or n < 1 for n in numbers):
         raise ValueError(
@@ -19,7 +19,7 @@ def _per_axis(name: str, what: str, value: int | Sequence[int], axes: int) -> tu
 
 
 def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after an axis of `size` such that pooling gives ceil(size / stride).
+    """Return the zeros before and after an axis of `size` such that pooling gives ceil(size / stride) windows.
 
     >>> same_padding(5, window=3, stride=2)
     (1, 1)
@@ -29,10 +29,11 @@ def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
 
 
 def sum_pool(x: Tensor, window: Sequence[int], stride: Sequence[int], padding: str = "VALID") -> Tensor:
-    """Sum over windows of the last axes of x, as many as `window` has numbers; the others are left alone.
+    """Sum over windows of the last axes of x, one axis for each number of `window`; the other axes are not changed.
 
-    padding "VALID": whole windows only; "SAME": zeros around, so that an axis of size n gives ceil(n / stride).
-    Gradients spread back unweighted over each window. Any number of axes, any dtype that sums.
+    padding "VALID": whole windows only; "SAME": zeros on both sides, so that an axis of size n gives ceil(n / stride)
+    windows. Each number in a window gets the gradient of its sum. Any number of axes and any dtype with sums is
+    allowed.
 
     >>> import torch
     >>> sum_pool(torch.ones(1, 1, 3, 3), (2, 2), (1, 1)).flatten()
@@ -62,9 +63,9 @@ def sum_pool(x: Tensor, window: Sequence[int], stride: Sequence[int], padding: s
 class SumPool(nn.Module):
     """Sum over windows: x [..., C, *spatial] -> [..., C, *spatial'].
 
-    Unlike an average, a sum keeps spike counts whole, which is what chips compute. window and stride (default: the
-    window) are whole numbers or one for each spatial axis; `axes` is the number of spatial axes, where `window` does
-    not tell it. padding "VALID" or "SAME" (zeros around; ceil(n / stride) come out).
+    Unlike the mean, the sum of spikes is a whole number, as neuromorphic chips compute it. window and stride (default:
+    the window) are whole numbers or one for each spatial axis; `axes` is the number of spatial axes, if `window` is one
+    number. padding "VALID" or "SAME" (zeros on both sides; the result has ceil(n / stride) windows).
 
     >>> import torch, ranvier
     >>> ranvier.SumPool(2)(torch.ones(10, 4, 3, 8, 8)).shape  # [T, B, C, H, W]
@@ -96,7 +97,7 @@ class SumPool(nn.Module):
 class PopulationReadout(nn.Module):
     """Each class is voted for by a group of neurons of its own: x [..., classes * population] -> [..., classes].
 
-    y[c] = sum of x[c * population : (c + 1) * population]. ValueError if the neurons cannot be shared out evenly.
+    y[c] = sum of x[c * population : (c + 1) * population]. Raises ValueError if the neurons cannot be divided evenly.
 
     >>> import torch, ranvier
     >>> ranvier.PopulationReadout(2)(torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0, 1.0]]))

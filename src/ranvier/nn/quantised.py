@@ -1,4 +1,4 @@
-"""Layers that torch's quantisation may replace."""
+"""Layers that torch's quantisation can replace."""
 
 import warnings
 from typing import Any
@@ -7,12 +7,12 @@ from torch import nn
 
 
 class Quantisable(nn.Module):
-    """A layer of torch that is quick on spikes: told to be quantised, it becomes the layer of torch.
+    """A layer of torch that is fast on spikes; when it is quantised, it first becomes torch's own layer.
 
-    `torch.ao.quantization` finds layers by their very type, gives them a `qconfig` (None to the others) and then
-    replaces them. `prepare_qat` takes all; `quantize_dynamic` those whose types it is told: name Ranvier's beside
-    torch's, `quantize_dynamic(net, {nn.Linear, ranvier.Linear})`. A layer that is left out says so. A class of your own
-    that derives from such a layer is passed over, as torch passes over those that derive from its own.
+    `torch.ao.quantization` finds layers by their exact type, gives them a `qconfig` (None to the others) and then
+    replaces them. `prepare_qat` replaces all; `quantize_dynamic` replaces only the types that it is given, so add
+    Ranvier's to torch's: `quantize_dynamic(net, {nn.Linear, ranvier.Linear})`. A layer that is left out gives a
+    warning. Your own subclass of such a layer is not replaced, just as torch does not replace subclasses of its layers.
     """
 
     plain: type[nn.Module]

@@ -1,9 +1,9 @@
 """Activation checkpointing that works with states: recomputation instead of saved tensors.
 
-`torch.utils.checkpoint` saves only the input of what runs within it, and runs it again in backward. But
-then the verb (`scan`, ...) that gave the layers their states is over, and they would begin with the initial ones. So
-`ranvier.checkpoint` gives the layers their states again in backward; torch's own raises an error where its gradient
-would be wrong.
+`torch.utils.checkpoint` saves only the input of the layers inside it, and runs the layers again in backward. But by
+then `scan` (or `step`, `record`), which gave the layers their states, has ended, and they would start from their
+initial states. So `ranvier.checkpoint` gives the layers the same states again in backward. With torch's own checkpoint
+an error is raised if its gradient would be wrong.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from torch.utils import checkpoint as torch_checkpoint
 
 from ranvier.nn.temporal import here
 
-_KINDS = {  # the code of torch's checkpoints, as it stands on the stack
+_KINDS = {  # the code objects of torch's checkpoints, as found on the call stack
     inspect.unwrap(torch_checkpoint.checkpoint).__code__: "non-reentrant",
     torch_checkpoint.CheckpointFunction.forward.__code__: "reentrant",
 }
@@ -51,7 +51,7 @@ def checkpoint(layers: Callable[..., Any], *x: Any) -> Any:
 
 @contextmanager
 def _within() -> Iterator[None]:
-    """Within this block `refuse_recomputation` does not raise, since `checkpoint` gives the states again."""
+    """Within this block `refuse_recomputation` does not raise, since `checkpoint` restores the states."""
     outer, here.recomputable = getattr(here, "recomputable", False), True
     try:
         yield
@@ -70,9 +70,10 @@ def _again(book: Any) -> Iterator[None]:
 
 
 def refuse_recomputation(path: str, differs: bool, verbs: Collection[CodeType]) -> None:
-    """Refuse a layer that runs under a verb and within torch's own checkpoint, where that would be wrong.
+    """Raise an error for a layer that runs within `scan` (or `step`, `record`) and torch's own checkpoint, if the
+    gradient would be wrong.
 
-    differs: whether the verb gives it a state or records it, which the second run would not know. A verb that was
+    differs: whether the verb gives the layer a state or records it, which the second run would miss. A verb that was
     itself called within the checkpoint runs again as a whole.
     """
     if torch.compiler.is_compiling() or getattr(here, "recomputable", False):

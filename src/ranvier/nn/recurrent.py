@@ -1,4 +1,4 @@
-"""Recurrent neurons: the spikes of the last step come back as input."""
+"""Recurrent neurons: the spikes of the last step return as input."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ class Recurrent(Temporal):
         return self._step_by_step(x, z, inner, names)
 
     def begin(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The output before the first step of x, and the initial state of the neuron."""
+        """Return the output before the first step of x, and the initial state of the neuron."""
         if state is None:
             return x.new_zeros(x.shape[1:]), None
         if not isinstance(state, dict) or "z" not in state:
@@ -77,12 +77,13 @@ class Recurrent(Temporal):
         return state["z"].to(x.dtype), {k: v for k, v in state.items() if k != "z"}
 
     def _loop(self, x: Tensor) -> Loop | None:
-        """The loop that carries the whole sequence in one operator, if there is one for such an input: one axis of
-        neurons, not too many, a linear feedback."""
+        """Return the loop that runs the whole sequence in one operator, if there is one for such an input: it needs one
+        axis of neurons, not too many neurons, and a linear feedback.
+        """
         back = self.feedback
         if x.dim() != 3 or not x.numel() or type(back) is not nn.Linear or watched(back) or not self.neuron.states:
             return None
-        if "run" in self.neuron.__dict__:  # the user set one on the instance
+        if "run" in self.neuron.__dict__:  # the user set a `run` on the instance
             return None
         width, found = x.shape[2], loop(choose.chosen(x))
         fits = back.weight.shape == (width, width) and (back.bias is None or back.bias.shape == (width,))

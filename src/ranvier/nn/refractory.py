@@ -18,12 +18,13 @@ from ranvier.ops import abs, gated, maximum, where
 class Refractory(Temporal):
     """A spiking neuron that stays silent for `period` after each of its spikes.
 
-    For n = ceil(period / dt) steps it cannot spike (so it neither resets nor adapts) and its membrane stays where the
-    reset left it; other states go on. The quotient forgives rounding: 0.3 / 0.1 is 3. n counts down in state "left".
+    For n = ceil(period / dt) steps it cannot spike (so it neither resets nor adapts) and its membrane keeps the value
+    after the reset; other states are updated as usual. The quotient allows for rounding: 0.3 / 0.1 is 3. n counts down
+    in state "left".
 
-    neuron: any `Neuron` whose rule says `spike`. period: a number or one per neuron, in units of dt (steps when dt is
-    1). held: the states that stay put; if not given "v", or the first state where none has that name.
-    x [T, B, *features] -> z of the same shape.
+    neuron: any `Neuron` whose rule contains `spike`. period: a number or one per neuron, in units of dt (steps when dt
+    is 1). held: the states that do not change meanwhile; by default "v", or the first state if none has that name. x
+    [T, B, *features] -> z of the same shape.
 
     >>> import torch, ranvier
     >>> ranvier.Refractory(ranvier.LIF(), period=2)(torch.full((7, 1, 1), 1.5)).flatten()
@@ -46,14 +47,14 @@ class Refractory(Temporal):
             raise ValueError(f"Refractory: held names {sorted(unknown)}, but the states are {list(neuron.states)}")
         self.neuron, self.held, self.records = neuron, tuple(held), (*neuron.states, "left", "z")
         self.register_buffer("silence", torch.ceil(quotient * (1.0 - 1e-6)).to(torch.get_default_dtype()))
-        self._rules: dict[tuple[str, ...], tuple[Rule, Rule]] = {}  # the neuron's rule, and the rule made of it here
+        self._rules: dict[tuple[str, ...], tuple[Rule, Rule]] = {}  # the neuron's rule, and ours
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_rules": {}}  # made again where they are needed
+        return {**self.__dict__, "_rules": {}}  # the copy makes them again when needed
 
     def bound(self, names: tuple[str, ...]) -> Rule:
         inner, held = self.neuron.bound(()), self.held
-        if names not in self._rules or self._rules[names][0] is not inner:  # the neuron may have been changed
+        if names not in self._rules or self._rules[names][0] is not inner:  # the neuron may have changed
             n, s = len(inner.inputs), len(inner.states)
 
             def function(*values: Any) -> tuple[tuple, tuple]:

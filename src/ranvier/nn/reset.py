@@ -18,13 +18,14 @@ RESETS: dict[Reset, Callable[[Any, Any, Any], Any]] = {
 
 
 def made(reset: Reset, detach_reset: bool) -> Callable[[Any, Any, Any], Any]:
-    """The function that the rule calls as `reset`: (v, z, threshold) -> the membrane after the reset."""
+    """Return the function that the rule calls as `reset`: (v, z, threshold) -> the membrane after the reset."""
     after = RESETS[reset]
     return (lambda v, z, threshold: after(v, stop(z), threshold)) if detach_reset else after
 
 
 def resetting(kind: Reset = "subtract") -> Any:
-    """The option `reset` of a neuron, which needs `detach_reset` beside it; its rule says `reset(v, z, threshold)`.
+    """Return the option `reset` of a neuron, which also needs the option `detach_reset`; its rule calls `reset(v, z,
+    threshold)`.
 
     "subtract": v - z threshold; "zero": v (1 - z); "none": v.
     """
@@ -32,5 +33,5 @@ def resetting(kind: Reset = "subtract") -> Any:
 
 
 def detaching() -> Any:
-    """The option `detach_reset`: no gradient flows through the reset."""
+    """Return the option `detach_reset`: if it is true, no gradient flows through the reset."""
     return Option(False, "no gradient flows through the spike of the reset")

@@ -11,7 +11,7 @@ from ranvier.nn.temporal import Temporal, check_sequence
 
 
 class _Returning(Temporal):
-    """y[t] = module(join(y[t - 1], x[t])), y[-1] = 0. Its state: the last output, and the state of the module."""
+    """y[t] = module(join(y[t - 1], x[t])), y[-1] = 0. The state is the last output and the state of the module."""
 
     def __init__(self, module: nn.Module):
         super().__init__()
@@ -20,11 +20,11 @@ class _Returning(Temporal):
         self.module = module
 
     def join(self, y: Tensor, x_t: Tensor) -> Tensor:
-        """The input of the module, made of its last output and x_t, both [B, *features]."""
+        """Return the input of the module, made from its last output y and x_t, both [B, *features]."""
         raise NotImplementedError
 
     def first(self, x: Tensor) -> Tensor:
-        """The output before the first step."""
+        """Return the output before the first step."""
         raise NotImplementedError
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
@@ -46,9 +46,9 @@ class _Returning(Temporal):
 class ElementwiseRecurrent(_Returning):
     """A module whose output returns through a function of it and the input.
 
-    y[t] = module(function(y[t - 1], x[t])), with y[-1] = 0: the last output comes first.
+    y[t] = module(function(y[t - 1], x[t])), with y[-1] = 0: the first argument is the last output.
 
-    x [T, B, *features] -> y of the same shape. module: any module, with memory or without; function: from two tensors
+    x [T, B, *features] -> y of the same shape. module: any module, temporal or not; function: from two tensors
     [B, *features] to one. Fang et al., Deep residual learning in spiking neural networks, NeurIPS 2021.
 
     >>> import torch, ranvier
@@ -75,9 +75,10 @@ class ElementwiseRecurrent(_Returning):
 class LinearRecurrent(_Returning):
     """A module whose output returns through a linear map, together with the input.
 
-    y[t] = module(W [x[t], y[t - 1]] + b), with y[-1] = 0; W from in_features + out_features to in_features.
+    y[t] = module(W [x[t], y[t - 1]] + b), with y[-1] = 0; W maps in_features + out_features numbers to in_features.
 
-    x [T, B, in_features] -> y [T, B, out_features], as the module takes and gives. Fang et al., NeurIPS 2021.
+    x [T, B, in_features] -> y [T, B, out_features], the sizes of the module's input and output. Fang et al., NeurIPS
+    2021.
 
     >>> import torch, ranvier
     >>> ranvier.LinearRecurrent(ranvier.LIF(), 3, 3)(torch.rand(5, 2, 3)).shape

@@ -1,4 +1,4 @@
-"""How much memory a network keeps between its forward and its backward pass, layer by layer."""
+"""Measure how much memory a network saves between its forward and its backward pass, layer by layer."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from ranvier.notebook import table
 
 @dataclass(frozen=True)
 class Kept:
-    """Bytes kept for backward by each layer that keeps any: (path, type, bytes, what); print it."""
+    """Bytes that each layer saves for backward, as (path, type, bytes, what); print it."""
 
     rows: tuple[tuple[str, str, int, str], ...]
 
@@ -48,12 +48,12 @@ def _said(size: float) -> str:
 
 
 def saved_memory(net: nn.Module, x: Any) -> Kept:
-    """Run the network once, with gradients, and tell what each layer keeps for the backward pass.
+    """Run the network once, with gradients, and report what each layer saves for the backward pass.
 
-    x: what the network takes, as in `net(x)`. A tensor that two layers keep is counted where it is kept first;
-    parameters and x itself, which lie in memory anyway, are not counted. Layers that run as one stage of a `Sequential`
-    are told of together. Of a `ranvier.online.Learner` each layer says what traces it carries, whatever T: exact ones
-    of every weight, or those of inputs.
+    x: the input, as in `net(x)`. A tensor that two layers save is counted for the first of them; parameters and x
+    itself, which are in memory anyway, are not counted. Layers that run as one stage of a `Sequential` are reported
+    together. For a `ranvier.online.Learner` each layer reports its traces, which do not depend on T: exact traces of
+    every weight, or traces of the inputs.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF())
@@ -66,9 +66,9 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
         v.untyped_storage().data_ptr() for v in (*net.parameters(), *net.buffers(), *given) if isinstance(v, Tensor)
     }
     paths = {module: path for path, module in net.named_modules()}
-    within: list[tuple[str, str]] = []  # path and type of what is running
+    within: list[tuple[str, str]] = []  # path and type of the running layers
     kept: dict[tuple[str, str], list[Tensor]] = {}
-    told: dict[str, str] = {}  # what a layer that learns forward in time carries, by its path
+    told: dict[str, str] = {}  # traces of layers that learn forward in time, by path
 
     def keep(v: Tensor) -> Tensor:
         at = v.untyped_storage().data_ptr()
@@ -97,7 +97,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
     together = {m for r in net.modules() if isinstance(r, Recurrent) for m in r.feedback.modules()}
     together |= {m for s in net.modules() if isinstance(s, Sequential) for k in s.plan().parts for m in layers(k)}
     hooks = []
-    for module in paths.keys() - together:  # a stage whose layers are watched runs them one by one
+    for module in paths.keys() - together:  # a stage with watched layers runs them one by one
         hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
     outer, here.watch = getattr(here, "watch", nullcontext), running
     try:
@@ -112,7 +112,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
 
 
 def layers(part: nn.Module | Stage) -> list[nn.Module]:
-    """The layers of a stage and all modules within them; nothing for a module that runs alone."""
+    """Return the layers of a stage and all modules inside them; empty for a module that runs alone."""
     return [m for layer in part.layers for m in layer.modules()] if isinstance(part, Stage) else []
 
 

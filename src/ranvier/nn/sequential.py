@@ -1,4 +1,4 @@
-"""Layers one after the other."""
+"""A sequence of layers."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -23,7 +23,7 @@ REFUSALS = TypeError, ValueError, RuntimeError, IndexError
 
 
 class Sequential(nn.Sequential):
-    """Layers one after the other. x [T, B, *features]; modules that do not know time see every step as one sample.
+    """A sequence of layers. x [T, B, *features]; modules that are not temporal treat every step as one sample.
 
     >>> import torch, ranvier
     >>> from torch import nn
@@ -35,7 +35,7 @@ class Sequential(nn.Sequential):
     _plan: tuple[Plan, tuple] | None = None
 
     def plan(self, kinds: tuple[type[Stage], ...] = STAGES) -> Plan:
-        """The stages that the layers make, as they are now, of these kinds."""
+        """Return the plan: the stages of these kinds that the current layers make."""
         layers, (plan, made) = tuple(self._modules.values()), self._plan or (None, ())
         if plan is None or made != kinds or not plan.holds(layers):  # type: ignore[arg-type]
             plan = Plan.of(layers, kinds)  # type: ignore[arg-type]
@@ -63,7 +63,9 @@ class Sequential(nn.Sequential):
         return x
 
     def _parts(self, x: Any) -> tuple[Stage | nn.Module, ...]:
-        """What x goes through: stages where it is a tensor that may, and nobody looks at every layer."""
+        """Return the parts that x goes through: stages if x is a tensor that stages support, and no layer is
+        watched.
+        """
         if torch.compiler.is_compiling() or not isinstance(x, Tensor) or all_watched():
             return tuple(self)
         kinds = KINDS.get(choose.stages(x) or "")
@@ -80,7 +82,7 @@ def _through(stage: Stage, x: Any, at: int) -> Any:
 
 
 def _alone(layer: nn.Module, x: Any, constant: bool, at: int) -> tuple[Any, bool]:
-    """A layer by itself, and whether what it gives is the same at every step."""
+    """Run a single layer; also return whether its output is equal at all steps."""
     try:
         return (layer(x), False) if temporal(layer) else folded(layer, x, constant)
     except REFUSALS as problem:
@@ -88,7 +90,7 @@ def _alone(layer: nn.Module, x: Any, constant: bool, at: int) -> tuple[Any, bool
 
 
 def _named(problem: Exception, at: int, *layers: nn.Module) -> Exception:
-    """The same error, which says what layers it comes from."""
+    """Return the same error with the names of the layers that it comes from."""
     if type(problem) not in REFUSALS:
         return problem
     place = f"layer {at}" if len(layers) == 1 else f"layers {at} to {at + len(layers) - 1}"

@@ -27,7 +27,9 @@ def read(cls: Any) -> None:
 
 
 def check_rule(cls: Any) -> None:
-    """Put inputs and states in the order of the rule's arguments; refuse a rule that does not fit what is declared."""
+    """Put inputs and states in the order of the rule's arguments; raise an error if the rule does not fit the
+    declarations.
+    """
     name, rule = cls.__name__, inspect.getattr_static(cls, "rule")
     if not isinstance(rule, staticmethod):
         if "self" in inspect.signature(rule).parameters:
@@ -55,7 +57,7 @@ def _owner(cls: Any) -> str:
 
 
 def place(function: Any, line: Literal["first", "return"] = "first") -> str:
-    """File and line of a function for an error message: its first line, or its last `return`."""
+    """Return file and line of a function for an error message: its first line, or its last `return`."""
     function = inspect.unwrap(function)
     try:
         lines, start = inspect.getsourcelines(function)
@@ -69,14 +71,14 @@ def place(function: Any, line: Literal["first", "return"] = "first") -> str:
 
 
 def keywords(cls: Any) -> dict[str, Any]:
-    """Every argument of the constructor that the class declares, with its default."""
+    """Return every argument of the constructor that the class declares, with its default."""
     found = {k: p.default for k, p in cls.params.items()} | dict.fromkeys(cls.times)
     found |= {k: o.default for k, o in cls.options.items()}
     return found | COMMON | {"learn": cls.learned}
 
 
 def signature(cls: Any) -> inspect.Signature:
-    """The signature of the constructor: arguments that its own `__init__` names, then the declared ones."""
+    """Return the signature of the constructor: the arguments of its own `__init__`, then the declared ones."""
     own = dict(list(inspect.signature(cls.__init__).parameters.items())[1:])
     rest = not any(p.kind is p.VAR_KEYWORD for p in own.values())
     common = {**COMMON, **cls.options, **cls.times}

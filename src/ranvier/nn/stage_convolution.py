@@ -35,7 +35,7 @@ def _mean_window(pool: nn.AvgPool2d) -> Any:
     return pool.kernel_size if pool.divisor_override is None else None
 
 
-# For each pool: its kind, and a function that gives its window, or None if a stage cannot compute it.
+# For each pool: its kind, and a function that returns its window, or None if a stage cannot compute it.
 POOLS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     nn.MaxPool2d: ("max", _max_window),
     nn.AvgPool2d: ("mean", _mean_window),
@@ -43,7 +43,9 @@ POOLS: dict[type, tuple[str, Callable[[Any], Any]]] = {
 
 
 def _pooling(pool: nn.Module | None) -> tuple[str, int]:
-    """Kind and window size of a pool of square windows that do not overlap; size 1 without a pool, 0 for any other."""
+    """Return kind and window size of a pool with square windows that do not overlap; size 1 without a pool, 0 for any
+    other pool.
+    """
     if pool is None:
         return "max", 1
     kind, window = POOLS[type(pool)]
@@ -53,7 +55,7 @@ def _pooling(pool: nn.Module | None) -> tuple[str, int]:
 
 
 class ConvolutionStage(Stage):
-    """A neuron with any of the other layers around it; at least the norm or the pool must be there."""
+    """A neuron together with convolution, norm and pool; the norm or the pool must be there."""
 
     folds = False
     temporal: Neuron
@@ -72,12 +74,12 @@ class ConvolutionStage(Stage):
         convolution, norm = take(nn.Conv2d, Conv2d), take(*NORMS)
         neuron: Any = rest.pop(0) if rest else None
         pool = take(*POOLS)
-        if not plain_neuron(neuron) or (norm is None and pool is None):  # alone, the neuron has a pass of its own
+        if not plain_neuron(neuron) or (norm is None and pool is None):  # a neuron without them is already one pass
             return None
         return cls(convolution, norm, neuron, pool)
 
     def serves(self, x: Any) -> bool:
-        """Whether x is a sequence of pictures [T, B, C, H, W] that these layers take."""
+        """Whether x is a sequence of images [T, B, C, H, W] that these layers can process."""
         if not isinstance(x, Tensor) or x.dim() != 5 or x.dtype not in DTYPES or x.numel() == 0:
             return False
         convolution, norm = self.convolution, self.norm
@@ -88,8 +90,9 @@ class ConvolutionStage(Stage):
         return all(v is None or (v.shape == (channels,) and v.dtype == x.dtype) for v in sizes)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x [T, B, C, H, W] -> [T, B, C', H', W'], from the initial state; of pictures with channels last in memory
-        come such, as torch's convolution has it."""
+        """x [T, B, C, H, W] -> [T, B, C', H', W'], from the initial state. Images with channels last in memory give
+        such images, as in torch's convolution.
+        """
         steps, batch = x.shape[:2]
         y = self._convolved(x)
         if not self._fits(y, steps):
@@ -109,14 +112,14 @@ class ConvolutionStage(Stage):
         ]
 
     def _convolved(self, x: Tensor) -> Tensor:
-        """Pictures for norm and neuron: [T B, C, H, W], or [B, C, H, W] if every step has the same."""
+        """Return the images for norm and neuron: [T B, C, H, W], or [B, C, H, W] if all steps are the same."""
         y = x[0] if still(x) else x.flatten(0, 1)
         return y if self.convolution is None else self.convolution(_last(y))
 
     def _in_turns(
         self, y: Tensor, size: Sequence[int], state: Any, names: tuple[str, ...]
     ) -> tuple[Any, Any, dict[str, Tensor]]:
-        """Norm, neuron and pool one after the other, from pictures y for `size` = [T, B] of them."""
+        """Run norm, neuron and pool one after the other on images y, for `size` = [T, B]."""
         (steps, batch), norm = size, self.norm
         ours = norm is not None and self._has_layout(y)
         y = normalised(y, norm, steps * batch // len(y)) if ours else y
@@ -129,24 +132,24 @@ class ConvolutionStage(Stage):
         return z if self.pool is None else fold(self.pool, z), after, traces
 
     def _fits(self, y: Tensor, steps: int) -> bool:
-        """Whether pictures [N, C, H, W], what the convolution gave, can be pooled row of windows by row of windows."""
+        """Whether images [N, C, H, W], the output of the convolution, can be pooled one row of windows at a time."""
         _, window = _pooling(self.pool)
         row = steps * len(self.temporal.states) * window * y.shape[1] * y.shape[3]
         return 0 < window <= min(y.shape[2:]) and row <= TRAIL and self._has_layout(y)
 
     def _has_layout(self, y: Tensor) -> bool:
-        """Whether pictures [N, C, H, W] lie in memory as the kernels take them, and are enough for a norm."""
+        """Whether images [N, C, H, W] have the memory layout that kernels need, and enough values for a norm."""
         last = y.is_contiguous(memory_format=torch.channels_last)
         return y.dtype in DTYPES and last and (self.norm is None or y.numel() > y.shape[1])
 
 
 def _are_last(x: Tensor) -> bool:
-    """Whether pictures [T, B, C, H, W] lie in memory with their channels last, and in no other order."""
+    """Whether images [T, B, C, H, W] are stored with channels last, and in no other order."""
     return x.permute(0, 1, 3, 4, 2).is_contiguous() and not x.is_contiguous()
 
 
 def _last(x: Tensor) -> Tensor:
-    """x [N, C, H, W] with channels last in memory, and strides that say so even where C is 1."""
+    """Return x [N, C, H, W] with channels last in memory, with strides that show this even if C is 1."""
     y = x.contiguous(memory_format=torch.channels_last)
     _, channels, height, width = x.shape
     return y.as_strided(y.shape, (height * width * channels, 1, width * channels, channels))

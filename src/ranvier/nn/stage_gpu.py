@@ -1,11 +1,11 @@
-"""Layers in a row on a GPU, by what they keep for backward.
+"""Stages on a GPU: layers in a row that save less memory for backward.
 
-Of convolution, norm, neuron and pool that is what the convolution gave, of a linear layer and a neuron what the linear
-layer gave, and of spikes that come from the stage before the bits.
+A stage of convolution, norm, neuron and pool saves the output of the convolution; a stage of a linear layer and a
+neuron saves the output of the linear layer. If the input is spikes from the stage before, only their bits are saved.
 
-The norm is two numbers per channel, which the rule of the neuron reads with its input: `Rule.scaled`. So neither the
-normalised pictures nor, where the neuron spikes, the spikes are kept; of these the pool keeps the bits, to see on the
-way back which of a window was the greatest.
+The norm is two numbers per channel, which the rule of the neuron applies to its input: `Rule.scaled`. So the normalised
+images are not saved, and neither are the spikes; the pool saves only their bits, from which backward finds the maximum
+of each window.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from ranvier.spikes import bits_gpu, product_gpu
 
 
 class GpuConvolutionStage(ConvolutionStage):
-    """The layers of a `ConvolutionStage`, by the kernels of a GPU; one arithmetic for all verbs."""
+    """The layers of a `ConvolutionStage`, run by the kernels of a GPU; all verbs use the same arithmetic."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.run(x)[0]
@@ -53,14 +53,15 @@ class GpuConvolutionStage(ConvolutionStage):
         return product_gpu.convolution(x, layer.weight, layer.bias, where)
 
     def _affine(self, y: Tensor, repeats: int) -> tuple[Tensor, ...]:
-        """Centre, scale and shift of each channel of pictures y [N, C, H, W], each shown `repeats` times: [C, 1, 1]
-        each, none without a norm; in training the norm's running statistics go on."""
+        """Return centre, scale and shift of each channel of images y [N, C, H, W], each repeated `repeats` times: [C,
+        1, 1] each; empty without a norm. In training the running statistics of the norm are updated.
+        """
         norm = self.norm
         if norm is None:
             return ()
         if norm.training or norm.running_mean is None:
             if y.numel() <= y.shape[1]:
-                norm(y)  # which refuses one value per channel
+                norm(y)  # raises an error for one value per channel
             var, mean = torch.var_mean(y, (0, 2, 3), correction=0)
             go_on(norm, mean.detach(), var.detach(), y.numel() // y.shape[1] * repeats)
         else:
@@ -73,7 +74,7 @@ class GpuConvolutionStage(ConvolutionStage):
     def _neurons(
         self, y: Tensor, affine: Sequence[Tensor], state: Any, names: tuple[str, ...]
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """The neuron on (y - centre) scale + shift."""
+        """Run the neuron on (y - centre) scale + shift."""
         neuron = self.temporal
         if not affine:
             return neuron.run(y, state, names)
@@ -86,7 +87,7 @@ class GpuConvolutionStage(ConvolutionStage):
 
 
 class GpuLinearStage(Stage):
-    """A linear layer and a neuron, recurrent ones too."""
+    """A linear layer and a neuron, also a recurrent one."""
 
     def __init__(self, linear: nn.Linear, temporal: Any):
         self.linear, self.temporal, self.layers = linear, temporal, (linear, temporal)
@@ -117,7 +118,7 @@ class GpuLinearStage(Stage):
 
 
 def _spikes(before: Stage | None, x: Tensor) -> bool:
-    """Whether x, from the stage before, is made of spikes of which backward would keep anything."""
+    """Whether x comes from the stage before, is made of spikes, and would be saved for backward."""
     if before is None or x.dtype != torch.float32 or not torch.is_grad_enabled():
         return False
     neuron: Any = before.temporal.neuron if isinstance(before.temporal, Recurrent) else before.temporal
@@ -126,14 +127,14 @@ def _spikes(before: Stage | None, x: Tensor) -> bool:
 
 
 def _pooled(z: Tensor, pool: nn.Module, spikes: bool) -> Tensor:
-    """Pictures z [T, B, C, H, W] through a pool; of spikes the bits are kept."""
+    """Pool images z [T, B, C, H, W]; if they are spikes, only their bits are saved."""
     if spikes and z.requires_grad and z.dtype == torch.float32:
         return _Pooled.apply(z.flatten(0, 1), pool).unflatten(0, z.shape[:2])
     return fold(pool, z)
 
 
 class _Pooled(Function):
-    """A pool that keeps the bits of its input."""
+    """A pool that saves the bits of its input."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, pool: nn.Module) -> Tensor:

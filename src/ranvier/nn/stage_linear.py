@@ -1,8 +1,8 @@
 """The stage of a linear layer and its neurons, recurrent or not, computed for a chunk of steps at a time.
 
-Run one by one, the two layers hold the neurons' input for all steps, and in backward its gradient for all steps too. As
-a stage they hold that gradient for one chunk of steps only. If the next stage begins with `ranvier.Linear`, the spikes
-are passed to it packed, one bit each instead of four bytes.
+Run one by one, the two layers keep the neurons' input for all steps in memory, and in backward also its gradient for
+all steps. As a stage they keep that gradient for one chunk of steps only. If the next stage begins with
+`ranvier.Linear`, the spikes are passed to it packed, one bit each instead of four bytes.
 """
 
 from collections.abc import Sequence
@@ -60,12 +60,12 @@ class LinearStage(Stage):
         return after.fits(weight.shape[0], weight.dtype) and self.neuron.bound(()).binary
 
     def serves(self, x: Any) -> bool:
-        if isinstance(x, Spikes):  # only passed on after `fits` was True
+        if isinstance(x, Spikes):  # only passed on if `fits` was True
             return True
         return x.dim() == 3 and x.dtype in DTYPES and x.numel() > 0 and self.fits(x.shape[2], x.dtype)
 
     def fits(self, width: int, dtype: torch.dtype) -> bool:
-        """Whether the weights, as they are now, take inputs of this width and dtype."""
+        """Whether the weights, as they are now, accept inputs of this width and dtype."""
         weight, bias = self.linear.weight, self.linear.bias
         shape = weight.shape
         if len(shape) != 2 or shape[1] != width or not shape[0] or weight.dtype != dtype:

@@ -1,4 +1,4 @@
-"""Weights standardised per output: as good as batch norm where there is no batch to average over."""
+"""Standardised weights: as good as batch norm when the batch is too small for statistics."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from torch.nn import functional
 
 
 def standardised(weight: Tensor, gain: Tensor | None, eps: float) -> Tensor:
-    """(W - mean) / sqrt(var fan_in + eps) gain, mean and (unbiased) variance over the inputs of each output."""
+    """(W - mean) / sqrt(var fan_in + eps) gain, with mean and (unbiased) variance over the inputs of each output."""
     axes = tuple(range(1, weight.dim()))
     var, mean = torch.var_mean(weight, dim=axes, keepdim=True)
     fan_in = math.prod(weight.shape[1:])
@@ -39,7 +39,7 @@ class StandardisedLinear(nn.Linear):
 
 
 class StandardisedConv2d(nn.Conv2d):
-    """Convolution with standardised weights, as `StandardisedLinear`: x [B, C, H, W], arguments as torch's Conv2d.
+    """Convolution with standardised weights as in `StandardisedLinear`: x [B, C, H, W], arguments as in torch's Conv2d.
 
     >>> import torch, ranvier
     >>> ranvier.Fold(ranvier.StandardisedConv2d(1, 4, 3))(torch.rand(8, 2, 1, 5, 5)).shape

@@ -1,4 +1,4 @@
-"""A network fed step by step."""
+"""A network that runs step by step."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -19,30 +19,32 @@ from ranvier.nn.stage_linear import LinearStage
 from ranvier.nn.watched import all_watched, watched
 
 DTYPES = torch.float32, torch.float64
-LARGE = 1 << 23  # multiplications of a step from which torch's products, whose calls cost more, are quicker
+LARGE = 1 << 23  # multiplications per step above which torch's products are faster, though their calls cost more
 
 
 class Lessons(Protocol):
-    """How a stream learns: `ranvier.online.Learning` makes one that runs the network."""
+    """How a stream learns: `ranvier.online.Learning` makes an object of this kind, which runs the network."""
 
     def begin(self, net: nn.Module) -> Any: ...
 
 
 class Stream:
-    """A network that is fed step by step and stores its state, without gradients, or learning while it runs.
+    """A network that runs step by step and stores its state; it runs without gradients, or learns while it runs. `y_t =
+    stream(x_t)` with x_t [B, *features]; `stream.reset()` goes back to the initial state; `stream.state` can be read
+    and set.
 
-    `y_t = stream(x_t)` with x_t [B, *features]; `stream.reset()` begins anew; `stream.state` can be read and set. A
-    `Sequential` of linear layers and neurons (recurrent ones, too) runs as one compiled call, some microseconds long;
-    its membranes may differ from those of `ranvier.step` by rounding, since sums are in another order.
+    A `Sequential` of linear layers and neurons (also recurrent ones) runs as one compiled call, which takes some
+    microseconds; its membranes may differ from those of `ranvier.step` by rounding, since sums are in another order.
 
     >>> import torch, ranvier
     >>> stream = ranvier.Stream(ranvier.LIF(beta=1.0))
     >>> [stream(torch.full((1, 1), 0.6)).item() for _ in range(4)]
     [0.0, 1.0, 0.0, 1.0]
 
-    learn: a `ranvier.online.Learning`, which says by which loss, optimiser and gradient. `stream(x_t, target)` then
-    learns from the step, `stream(x_t)` only remembers it, and `stream.reward(r)` rewards what was done. `state_dict()`
-    holds weights, state, traces and optimiser: a stream that loads it goes on to the same weights, bit for bit.
+    learn: a `ranvier.online.Learning`, which defines loss, optimiser and gradient. `stream(x_t, target)` then learns
+    from the step, `stream(x_t)` only updates state and traces, and `stream.reward(r)` learns from a reward for earlier
+    steps. `state_dict()` contains weights, state, traces and optimiser: a stream that loads it learns exactly the same
+    weights, bit for bit.
     """
 
     def __init__(self, net: nn.Module, learn: Lessons | None = None):
@@ -64,7 +66,7 @@ class Stream:
         self._state, self._bound = state, None
 
     def reset(self) -> None:
-        """Begin anew with the initial state. What was learned stays."""
+        """Go back to the initial state. Learned weights stay."""
         if self.lesson is not None:
             self.lesson.reset()
         elif self._bound is None:
@@ -81,25 +83,25 @@ class Stream:
         if bound is not None and bound.serves(x_t):
             return bound(x_t)
         with torch.no_grad():
-            self.state = self.state  # the setter takes the state over from the compiled step
+            self.state = self.state  # the setter copies the state from the compiled step
             y, self._state = verbs.step(self.net, x_t, self._state)
             self._bound = _bind(self.net, x_t, self._state)
         return y
 
     def reward(self, value: float) -> None:
-        """Learn from a reward that came late; see `ranvier.online.Learning`."""
+        """Learn from a delayed reward; see `ranvier.online.Learning`."""
         if self.lesson is None:
             raise ValueError("Stream: a reward is for a stream that learns; build it with learn=Learning(...)")
         self.lesson.reward(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the stream needs to go on exactly where it is, made of tensors and numbers: torch.save it."""
+        """Return all that the stream needs to continue exactly, as tensors and numbers for torch.save."""
         if self.lesson is not None:
             return self.lesson.state_dict()
         return {"net": self.net.state_dict(), "state": self.state}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from a result of `state_dict`."""
         if self.lesson is not None:
             self.lesson.load_state_dict(saved)
         else:
@@ -113,11 +115,11 @@ class Stream:
             "lesson": self.lesson,
             "_state": state,
             "_bound": None,
-        }  # compiled code knows addresses
+        }  # compiled code contains addresses
 
 
 class _Bound:
-    """A network's compiled step, and what it was compiled for."""
+    """The compiled step of a network, and the layers and inputs for which it was compiled."""
 
     def __init__(self, net: Sequential, x_t: Tensor, parts: "list[_Part]"):
         self.parts, self.begun = parts, True
@@ -154,7 +156,7 @@ class _Bound:
         return self.step(x_t)
 
     def begin(self) -> None:
-        """Begin anew."""
+        """Start from the initial state."""
         like, state = torch.zeros(1, dtype=self.dtype), {}
         for part in self.parts:
             if part.neuron is not None:
@@ -164,7 +166,7 @@ class _Bound:
         self.begun = False
 
     def load(self, state: verbs.State) -> None:
-        """Begin with a state of the network."""
+        """Start from a state of the network."""
         states, outputs = iter(self.step.states), iter(self.step.outputs)
         with torch.no_grad():
             for part in self.parts:
@@ -176,7 +178,7 @@ class _Bound:
                         next(outputs).copy_(inner["z"])
 
     def state(self) -> verbs.State | None:
-        """The state of the network, as values; None before the first step."""
+        """Return the state of the network, as values; None before the first step."""
         if not self.begun:
             return None
         states, outputs, found = iter(self.step.states), iter(self.step.outputs), {}
@@ -189,7 +191,7 @@ class _Bound:
 
 
 class _Part:
-    """A layer for the compiled step, its neuron, and the path of the module whose state it is."""
+    """A layer for the compiled step, its neuron, and the path of the module with this state."""
 
     def __init__(self, path: str, temporal: Any, linear: nn.Linear | None):
         neuron = temporal.neuron if isinstance(temporal, Recurrent) else temporal
@@ -200,7 +202,9 @@ class _Part:
         self.layer = Layer(weight, bias, back, rule, params)
 
     def takes(self, width: int, dtype: torch.dtype) -> bool:
-        """Whether it was made for inputs of this width and dtype, and the tensors it reads have kept their layout."""
+        """Whether it was made for inputs of this width and dtype, and the tensors it reads still have the same
+        layout.
+        """
         layer = self.layer
         if layer.weight is not None:
             if layer.weight.dim() != 2 or layer.weight.shape[1] != width:
@@ -215,7 +219,9 @@ class _Part:
 
 
 def _params(neuron: Neuron) -> list[tuple[Tensor, float, float]]:
-    """What the rule takes after inputs and states, as the tensors themselves, and the bounds of the learned ones."""
+    """Return the arguments of the rule after inputs and states, as the tensors themselves, with the bounds of the
+    learned ones.
+    """
     found = []
     for k in neuron.params:
         value = getattr(neuron, k)
@@ -226,7 +232,7 @@ def _params(neuron: Neuron) -> list[tuple[Tensor, float, float]]:
 
 
 def _bind(net: Any, x_t: Any, state: verbs.State) -> _Bound | None:
-    """The compiled step of a network for inputs like x_t, with a state; None if it has none."""
+    """Return the compiled step of a network for inputs like x_t, with a state; None if the network has none."""
     fits = type(net) is Sequential and type(x_t) is Tensor and x_t.dim() == 2 and x_t.dtype in DTYPES and x_t.numel()
     if not fits or not choose.fuses(x_t) or all_watched() or any(map(watched, net.modules())):
         return None
@@ -245,7 +251,7 @@ def _bind(net: Any, x_t: Any, state: verbs.State) -> _Bound | None:
 
 
 def _parts(net: Sequential) -> Iterator[_Part | None]:
-    """The layers of a network in the form that the compiled step takes; None if it cannot run one of them."""
+    """Yield the layers of a network in the form that the compiled step needs; None for a layer that it cannot run."""
     paths = {m: p for p, m in net.named_modules()}
     part: Any
     for part in net.plan().parts:

@@ -1,4 +1,4 @@
-"""A layer that knows time."""
+"""The base class of layers with time and state."""
 
 import threading
 from typing import Any
@@ -12,8 +12,8 @@ here = threading.local()  # .book: the states and records of the verb that runs 
 class Temporal(nn.Module):
     """A layer with a state. Sequences are x [T, B, *features]; one step is x_t [B, *features].
 
-    A layer defines `run`; `scan`, `step` and the plain call use it. The state is a value that goes in and comes out;
-    the layer itself stores nothing between calls.
+    A layer defines `run`; `scan`, `step` and the plain call use it. The state is passed in and returned as a value; the
+    layer itself stores nothing between calls.
     """
 
     records: tuple[str, ...] = ("z",)
@@ -24,19 +24,19 @@ class Temporal(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define run(x, state, names)")
 
     def explain(self, x: Any) -> str:
-        """Which backend carries this layer for such an input, and why."""
+        """Return which backend runs this layer for such an input, and why."""
         return "made of the layers within"
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:
-        """What `ranvier.explain` prints for this layer."""
+        """Return the text that `ranvier.explain` prints for this layer."""
         return [(self, self.explain(x))]
 
     def scan(self, x: Any, state: Any = None) -> tuple[Any, Any]:
-        """A whole sequence: x [T, B, *features] and the state before it -> output and the state after it."""
+        """Run a whole sequence: x [T, B, *features] and the state before it -> output and the state after it."""
         return self.run(x, state)[:2]
 
     def step(self, x_t: Any, state: Any = None) -> tuple[Any, Any]:
-        """One step: x_t [B, *features] and the state before it -> output and the state after it."""
+        """Run one step: x_t [B, *features] and the state before it -> output and the state after it."""
         many = isinstance(x_t, (tuple, list))
         if state is None and not many and x_t.dim() < 2:
             raise ValueError(f"{type(self).__name__}.step wants x_t [B, *features], got shape {tuple(x_t.shape)}")
@@ -66,7 +66,7 @@ def check_floating(layer: nn.Module, x: Any) -> None:
 
 
 def check_sequence(layer: nn.Module, x: Any) -> None:
-    """Raise unless x is a floating-point sequence [T, B, *features]."""
+    """Raise an error unless x is a floating-point sequence [T, B, *features]."""
     check_floating(layer, x)
     if x.dim() < 3:
         name = type(layer).__name__
@@ -78,5 +78,5 @@ def check_sequence(layer: nn.Module, x: Any) -> None:
 
 
 def promoted(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of states for such an input: float32, or float64 if the input is."""
+    """Return the dtype of states for such an input: float32, or float64 if the input is float64."""
     return torch.promote_types(dtype, torch.float32)

@@ -19,7 +19,7 @@ Pair = tuple[Tensor, Tensor]
 
 
 class TimedMap(Fold):
-    """A linear module on timed spikes: the same weights for both halves. (a, b) -> (xi, xv).
+    """A linear module on timed spikes: both parts are mapped with the same weights. (a, b) -> (xi, xv).
 
     >>> import torch, ranvier
     >>> a, b = torch.rand(5, 2, 3), torch.rand(5, 2, 3)
@@ -37,7 +37,7 @@ class TimedMap(Fold):
         xi, xv = _pair("TimedMap", x)
         if type(self.module) in (nn.Linear, Linear):
             return fold(self.module, xi), fold(self.module, xv)
-        both = fold(self.module, torch.cat([xi, xv], 1))  # what draws random numbers must draw them once
+        both = fold(self.module, torch.cat([xi, xv], 1))  # random numbers must be drawn once for both
         return tuple(both.split(xi.shape[1], 1))
 
 
@@ -48,7 +48,7 @@ def _pair(who: str, x: Any) -> Pair:
 
 
 def _rest(steps: int, times: Tensor, dt: float) -> tuple[Tensor, Tensor]:
-    """The step in which each time falls, and what is left of that step after it, in seconds."""
+    """Return the step of each time, and the rest of that step after the time, in seconds."""
     step = (times.detach() / dt).floor()
     if not bool(torch.isfinite(times).all()) or bool((step < 0).any()):
         raise ValueError("encode_times: times must be finite and not negative; use a time beyond the end for no spike")
@@ -56,10 +56,10 @@ def _rest(steps: int, times: Tensor, dt: float) -> tuple[Tensor, Tensor]:
 
 
 def encode_times(times: Tensor, steps: int, to: TimedLIF | TimedLI) -> Pair:
-    """Spike times, exactly, as timed spikes for the layer `to` that receives them.
+    """Encode spike times exactly as timed spikes for the layer `to`, which receives them.
 
-    times [B, *features] in seconds, one spike each; at or beyond steps * to.dt: no spike. Gives (a, b), each
-    [steps, B, *features] in the dtype of `times`; differentiable by the times and by the time constants of `to`.
+    times [B, *features] in seconds, one spike each; times at or beyond steps * to.dt give no spike. Returns (a, b),
+    each [steps, B, *features] in the dtype of `times`; differentiable by the times and by the time constants of `to`.
 
     >>> import torch, ranvier
     >>> a, b = ranvier.encode_times(torch.tensor([[0.0, 1.5e-3]]), 3, ranvier.TimedLI(dt=1e-3, tau_syn=1e-3))
@@ -82,10 +82,11 @@ def encode_times(times: Tensor, steps: int, to: TimedLIF | TimedLI) -> Pair:
 
 
 def first_spike(a: Tensor, neuron: TimedLIF, late: float | None = None) -> Tensor:
-    """The time of each neuron's first spike in seconds, differentiable; `late` (the end of the sequence) if silent.
+    """Return the time of each neuron's first spike in seconds, differentiable; for silent neurons `late` (by default
+    the end of the sequence).
 
-    a [T, B, *features], the first half of what `neuron` gave; returns [B, *features].
-    t = (n + 1) dt + tau_syn log a[n], with n the first step that has a spike.
+    a [T, B, *features] is the first part of the output of `neuron`; returns [B, *features]. t = (n + 1) dt + tau_syn
+    log a[n], with n the first step that has a spike.
     """
     if not isinstance(neuron, TimedLIF):
         raise TypeError(f"first_spike: wanted the TimedLIF that fired, got {neuron!r}")
@@ -105,14 +106,14 @@ def _longest(name: str, longest: Any) -> float | None:
 
 
 class TimedDelay(_Timed):
-    """Timed spikes that arrive later by `delay` seconds, learnable and exact.
+    """Delay timed spikes by `delay` seconds, learnable and exact.
 
-    A spike with r seconds left in its step has r - delay left after it; the whole steps of the delay are waited first;
-    if what remains of r is below 0, the spike falls into the next step.
+    First the spike is delayed by the whole steps of the delay. The remaining part is subtracted from r, the seconds
+    from the spike to the end of its step; if r becomes negative, the spike moves to the next step.
 
     Inputs and outputs (a, b), each [T, B, *features], for targets with tau_mem and tau_syn. delay: between 0 and
-    `longest` seconds, between which a learned one is held; if not given, one step or the longest delay there is.
-    The state holds the spikes under way. ValueError for a delay that is longer.
+    `longest` seconds, also if it is learned. longest: if not given, one step or the largest given delay. The state
+    contains the spikes that have not arrived yet. A delay above `longest` raises a ValueError.
 
     >>> import torch, ranvier
     >>> li = ranvier.TimedLI(dt=1e-3)
@@ -153,7 +154,7 @@ class TimedDelay(_Timed):
 
     @property
     def steps(self) -> int:
-        """The whole steps of the longest delay; they are waited before the rule runs."""
+        """The whole steps of the longest delay; the layer applies them before the rule runs."""
         dt, longest = self.settings["dt"], self.settings["longest"]
         return max(math.ceil((dt if longest is None else longest) / dt * (1.0 - 1e-6)), 1) - 1
 
@@ -167,7 +168,7 @@ class TimedDelay(_Timed):
         held, *others = self.values(a)
         whole = (held.detach() / dt).floor().clamp(max=steps)
         past = {}
-        if steps:  # whole steps are waited here; the rule adds the rest
+        if steps:  # the layer applies the whole steps; the rule adds the rest
             old = a.new_zeros(steps, *a.shape[1:]) if state is None else state["past"].to(a.dtype).movedim(1, 0)
             seen = torch.cat([old, a])
             now = torch.arange(len(a), device=a.device).reshape(-1, *[1] * (a.dim() - 1))
@@ -183,7 +184,7 @@ class TimedRecurrent(Temporal):
     """Timed neurons whose spikes return to them one step later, exactly dt seconds after they were fired.
 
     x[t] = input[t] + feedback applied to both halves of the output at t - 1. Input (xi, xv), output (a, b), each
-    [T, B, neurons]. `feedback`: the number of neurons (a linear map without bias is made), or a module.
+    [T, B, neurons]. `feedback`: the number of neurons (for a linear map without bias), or a module.
 
     >>> import torch, ranvier
     >>> layer = ranvier.TimedRecurrent(ranvier.TimedLIF(), 4)

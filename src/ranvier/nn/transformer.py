@@ -1,6 +1,6 @@
 """Self-attention between spikes, without softmax: on spikes it needs additions only.
 
-Each of these layers is made of plain layers and neurons; its state is that of its neurons.
+Each of these layers consists of plain layers and neurons; its state is that of its neurons.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,14 @@ MakeNeuron = Callable[[float], nn.Module]
 
 
 def lif(threshold: float) -> nn.Module:
-    """The neuron these layers were published with: tau of two steps, reset to zero, the reset detached."""
+    """The neuron with which these layers were published: tau of two steps, reset to zero, no gradient through the
+    reset.
+    """
     return RestLIF(leak=0.5, threshold=threshold, reset="zero", detach_reset=True)
 
 
 class _Attention(nn.Module):
-    """`features` in `heads` groups; x of the given layout."""
+    """Base of attention layers: `features` in `heads` groups, for x of the given layout."""
 
     layout: str
 
@@ -47,7 +49,7 @@ def _projection(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class SpikingSelfAttention(_Attention):
-    """Spiking self-attention, the one of Spikformer.
+    """Spiking self-attention, as in Spikformer.
 
     q, k, v = neuron(norm(W x));  a = neuron(scale (v k^T) q, threshold 1/2), in heads;  y = neuron(norm(W' a)).
 
@@ -117,7 +119,7 @@ def _convolution(features: int, bias: bool) -> nn.Sequential:
 
 
 class SpikeDrivenSelfAttention(_Attention):
-    """Spike-driven self-attention with its residual: masks and additions only.
+    """Spike-driven self-attention with a residual connection: it needs only masks and additions.
 
     s = neuron(x);  q, k, v = neuron(norm(W s));  a = neuron(sum over tokens of k v, threshold 1/2);
     y = norm(W' (q a)) + x.

@@ -22,7 +22,7 @@ State = dict[str, Any]
 
 
 class Runs(Protocol):
-    """A temporal layer, or a stage that runs for it."""
+    """A temporal layer, or a stage that runs in its place."""
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]: ...
 
@@ -41,7 +41,7 @@ class Book:
     notes: list[tuple[str, nn.Module, str]] | None = None  # how each layer ran, for `explain`
 
     def run(self, layer: Temporal, x: Any, runs: Runs) -> Any:
-        """Run x through `runs` (the layer, or its stage) with the state of the layer, and keep its new state."""
+        """Run x through `runs` (the layer, or its stage) with the state of the layer, and store its new state."""
         path = self.paths.get(layer)
         if path is None:  # part of another network that is called inside this one
             return runs.run(x)[0]
@@ -56,7 +56,7 @@ class Book:
         return y
 
     def passed(self, layer: nn.Module, y: Tensor) -> None:
-        """A layer without state ran within a stage, and gave y."""
+        """Note that a layer without state ran within a stage and returned y."""
         if (path := self.paths.get(layer)) is not None:
             self._refuse_again(layer, path)
             self.traces[path] = {"z": y} if "z" in self.names else {}
@@ -97,10 +97,10 @@ def opened(book: Book) -> Iterator[Book]:
 
 
 def scan(net: nn.Module, x: Any, state: State | None = None) -> tuple[Any, State]:
-    """Run a sequence from a given state and give the new one back: for chunks, truncated BPTT, the last membrane.
+    """Run a sequence from a given state and return the new state: for chunks, truncated BPTT, or the last membrane.
 
     net: any module whose forward pass calls temporal layers. x [T, B, *features]. state: what an earlier `scan`
-    returned, or None to begin anew. Returns (net(x), {module path: state after the last step}).
+    returned, or None to start from the initial state. Returns (net(x), {module path: state after the last step}).
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(3, 4), ranvier.LIF())
@@ -116,9 +116,9 @@ def scan(net: nn.Module, x: Any, state: State | None = None) -> tuple[Any, State
 
 
 def step(net: nn.Module, x_t: Tensor, state: State | None = None) -> tuple[Any, State]:
-    """One step: x_t [B, *features] and the state before it -> output of the step and the state after it.
+    """Run one step: x_t [B, *features] and the state before it -> output of the step and the state after it.
 
-    The network sees a sequence of one step, so whatever runs under `scan` runs here.
+    The network sees a sequence of one step, so every network that runs under `scan` also runs here.
     """
     y, state = scan(net, x_t.unsqueeze(0), state)
     return _first(y), state
@@ -129,10 +129,10 @@ def _first(y: Any) -> Any:
 
 
 def record(net: nn.Module, x: Any, name: str = "v") -> dict[str, Tensor]:
-    """The course of a state in every layer that has it: {module path: [T, B, *features]}.
+    """Record a state over time in every layer that has it: {module path: [T, B, *features]}.
 
-    name: a state of the neurons ("v", "a", ...), or "z" for what the layers give out (spikes; a readout's membrane).
-    The traces are differentiable: a regulariser may use them.
+    name: a state of the neurons ("v", "a", ...), or "z" for the output of the layers (spikes; the membrane of a
+    readout). The records are differentiable, so a regulariser may use them.
 
     >>> import torch, ranvier
     >>> traces = ranvier.record(ranvier.Sequential(torch.nn.Linear(3, 4), ranvier.LIF()), torch.rand(10, 2, 3), "v")
@@ -148,7 +148,7 @@ def record(net: nn.Module, x: Any, name: str = "v") -> dict[str, Tensor]:
 
 
 def detach(state: Any) -> Any:
-    """The same state, cut off from the graph that made it: between the chunks of truncated BPTT."""
+    """Return the same state, detached from its autograd graph: for use between the chunks of truncated BPTT."""
     if isinstance(state, Tensor):
         return state.detach()
     if isinstance(state, dict):
@@ -173,18 +173,18 @@ class Explanation:
 
 
 def note(layer: nn.Module, x: Any, told: Callable[[Any], str]) -> None:
-    """Note how a layer without state runs, if `explain` is running."""
+    """Record how a layer without state runs, if `explain` is running."""
     book = getattr(here, "book", None)
     if book is not None and book.notes is not None and layer in book.paths:
         book.notes.append((book.paths[layer], layer, told(x)))
 
 
 def explain(net: nn.Module, x: Any) -> Explanation:
-    """Run the network once and tell, layer by layer, which backend carried it and why."""
+    """Run the network once and report, layer by layer, which backend ran it and why."""
     with torch.no_grad(), _open(net) as book:
         book.notes = []
         net(x)
     return Explanation(tuple((path or "(the network)", type(m).__name__, why) for path, m, why in book.notes))
 
 
-_VERBS = {verb.__code__ for verb in (scan, record, explain)}  # which open a book
+_VERBS = {verb.__code__ for verb in (scan, record, explain)}  # the verbs that open a book

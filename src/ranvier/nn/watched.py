@@ -1,4 +1,6 @@
-"""Whether a user attached something to a module; then it must run alone, as torch would run it, not within a stage."""
+"""Whether a user attached something to a module; such a module must run alone, as torch would run it, not within a
+stage.
+"""
 
 from torch import nn
 from torch.nn.modules import module as torch_module

@@ -1,4 +1,6 @@
-"""Learning forward in time: gradients whose memory does not grow with the steps, derived from the rule of a neuron."""
+"""Learning forward in time: gradients whose memory does not grow with the number of steps, derived from the rule of a
+neuron.
+"""
 
 from ranvier.online.learner import Learner
 from ranvier.online.learning import Learning

@@ -1,7 +1,9 @@
-"""One step of a learner on the CPU without torch's bookkeeping: what it does is the same, only its place is prepared.
+"""One step of a learner on the CPU without torch's overhead: the results are the same, but the arrays are prepared in
+advance.
 
-A step of some dozens of neurons takes microseconds; operators, graphs and checks take many times as long. So the arrays
-of all layers are laid out once, compiled code writes into them, and torch is asked for the loss and for products alone.
+A step of a few dozen neurons takes microseconds; operators, autograd graphs and checks take many times as long. So the
+arrays of all layers are allocated once, compiled code writes into them, and torch computes only the loss and the
+products.
 """
 
 from collections.abc import Sequence
@@ -34,7 +36,7 @@ class BoundLayer:
         modules = [wire.module for wire in (layer.wire, layer.back) if wire is not None]
         self.weights, self.biases = [m.weight for m in modules], [m.bias for m in modules if m.bias is not None]
         self.came = torch.zeros(1, batch, sum(w.shape[1] for w in self.weights), dtype=dtype)
-        self.a, self.z = self.came[0, :, :inputs], self.came[0, :, inputs:]  # what comes in, and the spikes before
+        self.a, self.z = self.came[0, :, :inputs], self.came[0, :, inputs:]  # input, and earlier spikes
         self.x, self.y = (torch.zeros(1, batch * self.width, dtype=dtype) for _ in range(2))
         self.learns = [k for k in self.neuron.params if getattr(self.neuron, k).requires_grad]
         self._lay(batch, dtype, carried)
@@ -98,7 +100,7 @@ class BoundLayer:
         self.params = tuple(map(array, params))
 
     def forward(self, a: Tensor) -> Tensor:
-        """a [B, K] -> y [B, N]; the state goes on, the traces wait for the gradient."""
+        """a [B, K] -> y [B, N]. The state advances; the traces wait for the gradient."""
         layer = self.layer
         self.a.copy_(a)
         x = self.x.view(self.batch, self.width)
@@ -123,7 +125,10 @@ class BoundLayer:
         return self.y.view(self.batch, self.width)
 
     def backward(self, g: Tensor | None, down: bool) -> Tensor | None:
-        """The gradient of y [B, N], or none: traces are carried on, gradients added up; that of a, if wanted."""
+        """Update the traces, add up the gradients of the weights and return the gradient of a, if wanted.
+
+        g: the gradient of y [B, N], or None if there is none; then nothing is added.
+        """
         if g is None:
             self.grad.zero_()
         else:
@@ -141,7 +146,7 @@ class BoundLayer:
         return spatial @ self.layer.wire.module.weight if down else None  # type: ignore[union-attr]
 
     def _give(self) -> None:
-        """The gradients found at this step join those that are there."""
+        """Add the gradients of this step to the `.grad` of the parameters."""
         at = 0
         for w in self.weights:
             if w.requires_grad and self.weighs:
@@ -159,7 +164,7 @@ class BoundLayer:
             torch.autograd.backward(values, [r.sum_to_size(v.shape) for r, v in zip(rows, values, strict=True)])
 
     def carried(self) -> Carried:
-        """State and traces, as values."""
+        """Return state and traces as values."""
         shape = self.batch, self.width
         state = {k: v.view(shape).clone() for k, v in zip(self.neuron.states, self.after, strict=True)}
         if self.layer.back is not None:
@@ -175,7 +180,7 @@ def _join(p: Tensor, g: Tensor) -> None:
 
 
 class Bound:
-    """A learner's step, and what it was laid out for."""
+    """A learner's step with its arrays, and the settings for which they were allocated."""
 
     def __init__(self, learner: Any, layers: list[BoundLayer], x_t: Tensor):
         self.learner, self.layers, self.shape, self.dtype = learner, layers, x_t.shape, x_t.dtype
@@ -192,7 +197,9 @@ class Bound:
 
     @classmethod
     def of(cls, learner: Any, x_t: Any, carried: dict[str, Carried]) -> "Bound | None":
-        """The step of a learner for inputs like x_t [B, K]; None where it has to go the long way."""
+        """Return the prepared step of a learner for inputs like x_t [B, K]; None if the step must run in the general
+        way.
+        """
         plain = type(x_t) is Tensor and x_t.dim() == 2 and x_t.dtype in DTYPES and x_t.numel()
         if not plain or not choose.fuses(x_t) or learner.feedback == "adaptive":
             return None
@@ -213,7 +220,7 @@ class Bound:
         return cls(learner, layers, x_t)
 
     def serves(self, x_t: Any) -> bool:
-        """Whether it is still the step of this learner, for such an input."""
+        """Whether this is still the step of this learner, and fits this input."""
         return (
             type(x_t) is Tensor
             and x_t.shape == self.shape
@@ -232,14 +239,14 @@ class Bound:
 
     @torch.no_grad()
     def forward(self, x_t: Tensor) -> Tensor:
-        """The output of a step, a tensor of its own."""
+        """Run one step and return its output, as a tensor of its own."""
         for layer in self.layers:
             x_t = layer.forward(x_t)
         return x_t.clone()
 
     @torch.no_grad()
     def backward(self, g: Tensor | None) -> None:
-        """Carry the traces over the step; from the gradient of its output, add up those of the weights."""
+        """Update the traces for this step and add up the gradients of the weights; g: the gradient of the output."""
         error = g
         for k in range(len(self.layers) - 1, -1, -1):
             told = self.feedback[k]
@@ -252,7 +259,9 @@ class Bound:
 
 
 def _fits(part: Layer, width: int, dtype: torch.dtype) -> bool:
-    """Whether a layer is a linear map before plain neurons, all of it on the CPU, in one piece and of one dtype."""
+    """Whether a layer is a linear map before plain neurons, and all its tensors are contiguous, on the CPU and of one
+    dtype.
+    """
     if part.wire is None or type(part.wire.module) not in (nn.Linear, Linear) or not plain_neuron(part.neuron):
         return False
     weight, back = part.wire.module.weight, part.back.module.weight if part.back is not None else None

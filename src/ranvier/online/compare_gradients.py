@@ -1,4 +1,4 @@
-"""Gradients of one network beside each other, parameter by parameter."""
+"""Compare several gradients of one network, parameter by parameter."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from ranvier.nn.timed import TimedRecurrent
 from ranvier.online.learner import Learner
 from ranvier.online.methods import GRADIENTS, ONLINE, checked
 
-KNOWN = (*GRADIENTS, "surrogate")  # the last: of timed spikes
+KNOWN = (*GRADIENTS, "surrogate")  # "surrogate" is for timed spikes
 
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter: the norm of each gradient, its cosine to the first one, and the first one's largest entry."""
+    """One parameter: the norm of each gradient, its cosine to the first one, and the largest entry of the first one."""
 
     name: str
     norms: dict[str, float]
@@ -29,16 +29,16 @@ class Row:
 
     @property
     def cosine(self) -> float:
-        """Between the second gradient and the first."""
+        """Cosine between the second gradient and the first one."""
         return list(self.cosines.values())[1]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare_gradients` found; print it.
+    """The result of `compare_gradients`; print it.
 
-    refused: gradients that this network cannot have, and why. grazing: of layers of timed spikes, the share of spikes
-    whose derivative the guard `cut` holds back.
+    refused: gradients that this network cannot have, and why. grazing: for layers of timed spikes, the share of spikes
+    whose derivative is limited by the guard `cut`.
     """
 
     rows: tuple[Row, ...]
@@ -62,10 +62,10 @@ def compare_gradients(
 ) -> Comparison:
     """Compare ways to differentiate a network, parameter by parameter: norms, and cosines to the first of them.
 
-    net: left as it is. x: what it takes. loss(net(x)) gives one number.
-    gradients: some of "bptt", "drtrl", "eprop", "ostl", "ottt", "sltt" (see `ranvier.online.Learner`); of a network of
-    timed spikes "eventprop" and "surrogate". None: all that belong to the network; those that it cannot have are
-    listed with the reason. All are of the same network with the same spikes.
+    net: it is not changed. x: its input. loss(net(x)) returns one number.
+    gradients: some of "bptt", "drtrl", "eprop", "ostl", "ottt", "sltt" (see `ranvier.online.Learner`); for a network of
+    timed spikes "eventprop" and "surrogate". None: all gradients of this list that fit the network; those that it
+    cannot have are reported with the reason. All are computed on the same network with the same spikes.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(ranvier.Linear(4, 8), ranvier.LIF(), ranvier.Linear(8, 2), ranvier.LI())
@@ -97,7 +97,7 @@ def compare_gradients(
 def _gradients(
     net: nn.Module, kind: str, x: Any, loss: Callable[[Any], Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """All gradients of one kind, and what grazes."""
+    """Return all gradients of one kind, and the share of grazing spikes of each layer."""
     net.zero_grad()
     layers = {path: m for path, m in net.named_modules() if isinstance(m, (TimedLIF, TimedRecurrent))}
     given: dict[str, Any] = {}
@@ -128,14 +128,14 @@ def _row(name: str, grads: dict[str, Tensor]) -> Row:
 
 @torch.no_grad()
 def _grazing(layer: Any, pair: Any) -> float:
-    """The share of spikes at which the membrane rises more slowly than the guard allows."""
+    """Return the share of spikes at which the membrane rises more slowly than the guard `cut` allows."""
     (a, _), _, traces = layer.run(pair, None, ("v",))
     layer = getattr(layer, "neuron", layer)
     v, dt = traces["v"], layer.settings["dt"]
     tau = layer.tau_syn if layer.settings["target"] is None else layer.tau_syn_to
     r = -tau * torch.log(torch.where(a > 0, a, torch.ones_like(a)))
     before = torch.cat([torch.zeros_like(v[:1]), v[:-1]])
-    risen = v + layer.threshold * torch.exp(-r / layer.tau_mem) - before  # the membrane before its reset
+    risen = v + layer.threshold * torch.exp(-r / layer.tau_mem) - before  # the rise of the membrane before its reset
     fires = a > 0
     slow = fires & (risen < layer.settings["cut"] * dt / layer.tau_mem) & (before < layer.threshold)
     return (slow.sum() / fires.sum().clamp(min=1)).item()

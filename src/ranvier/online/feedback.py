@@ -1,4 +1,6 @@
-"""The error of the output, told to hidden layers by weights of their own instead of those above them."""
+"""Feedback of the output error to hidden layers through weights of its own, instead of the weights of the layers
+above.
+"""
 
 from typing import Any
 
@@ -8,12 +10,13 @@ from ranvier.backends.autograd import Function, whole
 
 
 class Broadcast(Function):
-    """y as it is; its gradient g [T, B, *C] also goes to hidden layers: to neuron j of each, sum_c weight[c, j] g[c].
+    """Return y unchanged; its gradient g [T, B, *C] also goes to the hidden layers: neuron j of a layer gets sum_c
+    weight[c, j] g[c].
 
-    Arguments: y, how many layers, the weights [C, N] of each, the outputs [T, B, *features] of each, and what the
-    readout makes of those outputs, f. The gradient of a weight is that of the readout's own, sum_t g[c] f[j]: weights
-    that learn by it come to agree with the readout's, if both decay. Bellec et al., 2020, adaptive e-prop; Kolen &
-    Pollack, Backpropagation without weight transport, 1994.
+    Arguments: y, the number of layers, the weights [C, N] of each, the outputs [T, B, *features] of each, and f, these
+    outputs as the readout filters them. The gradient of a feedback weight equals that of the readout weight, sum_t g[c]
+    f[j]. So feedback weights that learn with it become equal to the readout weights, if both decay. Bellec et al.,
+    2020, adaptive e-prop; Kolen & Pollack, Backpropagation without weight transport, 1994.
     """
 
     @staticmethod

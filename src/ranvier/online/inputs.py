@@ -1,7 +1,7 @@
-"""Traces of what comes in, shared by all neurons of a layer: enough where the states are linear.
+"""Traces of the inputs, shared by all neurons of a layer: they suffice if the states are linear.
 
-All neurons then forget alike, e[n, k, t] = A e[n, k, t-1] + b a[k, t] is the same for every n, and a layer needs
-K numbers per state instead of N K. The gradient of the weight is one product over neurons and inputs.
+Then all neurons have the same decay, e[n, k, t] = A e[n, k, t-1] + b a[k, t] is the same for every neuron n, and a
+layer needs K numbers per state instead of N K. The gradient of the weight is one product over neurons and inputs.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from ranvier.ops import spike_derivative
 
 
 class Inputs:
-    """The traces of the inputs of one call of a layer, [S, *a_t] for each of its weights."""
+    """The traces of the inputs for one call of a layer: [S, *a_t] for each of its weights."""
 
     def __init__(self, rule: Rule, factors: list[Tensor], work: Any):
         self.rule, self.factors = rule, factors
@@ -55,7 +55,7 @@ class Inputs:
         return choose.carry(self.rule, [a.to(before)], list(before), self.factors)
 
     def after(self, before: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The traces after the call."""
+        """Return the traces after the call."""
         found = {}
         for k, (_, a) in enumerate(self.wires):
             _, after = self._carry(a, before[f"input{k}"])
@@ -63,7 +63,7 @@ class Inputs:
         return found
 
     def gradients(self, before: dict[str, Tensor], found: Any) -> list[Tensor]:
-        """The gradient of each weight, from the traces before each step and the signals at it."""
+        """Return the gradient of each weight, from the traces before each step and the signals of that step."""
         out = []
         for k, (wire, a) in enumerate(self.wires):
             shown, _ = self._carry(a, before[f"input{k}"])

@@ -1,4 +1,4 @@
-"""One layer that learns forward in time: weights, the neurons behind them, and the rule whose influence is carried."""
+"""One layer that learns forward in time: weights, the neurons behind them, and the rule whose influence is traced."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ Carried = dict[str, Any]  # "state", and the traces by name
 
 
 def _detached(neuron: Neuron) -> Neuron:
-    """The same neuron, no gradient through its reset; itself if it has no such option."""
+    """Return the same neuron without a gradient through its reset; the neuron itself if it has no such option."""
     if "detach_reset" not in neuron.options or neuron.settings["detach_reset"]:
         return neuron
     twin = copy.copy(neuron)
@@ -31,7 +31,7 @@ def _detached(neuron: Neuron) -> Neuron:
 
 
 class _Within(Book):
-    """A book in which one layer runs as it is told, and those within it as ever."""
+    """A record of a run in which one layer runs by the function `told`, and the layers inside it run as usual."""
 
     def __init__(self, layer: nn.Module, told: Callable[[Any], tuple[Any, Carried]]):
         super().__init__({}, {})
@@ -45,7 +45,7 @@ class _Within(Book):
 
 
 class Layer:
-    """Weights (perhaps none) and the neurons behind them; recurrent neurons bring further weights."""
+    """Weights (perhaps none) and the neurons behind them; recurrent neurons have further weights."""
 
     def __init__(self, path: str, module: nn.Module, before: nn.Module | None = None):
         self.path, self.module = path, module
@@ -54,7 +54,7 @@ class Layer:
         self.wire = Wire(before) if before is not None else None
         self.back = Wire(module.feedback) if isinstance(module, Recurrent) else None
         self.layers = [m for m in (before, module) if m is not None]
-        self.readout: Layer | None = None  # what alone hears this layer, if it is linear
+        self.readout: Layer | None = None  # the only layer that reads this one, if it is a linear readout
         self.reads = False  # whether it is such a readout
         self.says = ""
         self._rules: dict[Method, tuple[tuple, Rule]] = {}
@@ -62,22 +62,25 @@ class Layer:
 
     @classmethod
     def is_one(cls, module: nn.Module) -> bool:
-        """Whether it is a neuron that is its rule, or one in a recurrent layer of linear feedback."""
+        """Whether it is a neuron defined by one rule, or such a neuron in a recurrent layer with linear feedback."""
         if isinstance(module, Recurrent):
             return type(module.feedback) is nn.Linear
         return isinstance(module, Neuron)
 
     @cached_property
     def linear(self) -> bool:
-        """Whether it is a readout whose memory is a linear function of its past, the same for all its neurons."""
+        """Whether it is a readout whose state is a linear function of its past inputs, the same function for all its
+        neurons.
+        """
         rule = self.neuron.bound(())
         plain = self.recurrent is None and not rule.spiking and len(rule.inputs) == len(rule.outputs) == 1
         one = all(getattr(self.neuron, k).numel() == 1 for k in self.neuron.params)
         return plain and one and constant(influence(rule, ()))
 
     def rule(self, method: Method) -> Rule:
-        """The rule whose influence is carried: with its reset detached, if the method says so, and with what reads
-        it."""
+        """Return the rule whose influence is traced: with detached reset and together with its readout, if the method
+        asks for these.
+        """
         reads = self.readout.neuron.bound(()) if method.reads and self.readout else None
         made_of = self.neuron.bound(()), reads
         if self._rules.get(method, (None, None))[0] != made_of:
@@ -86,7 +89,7 @@ class Layer:
         return self._rules[method][1]
 
     def learned(self, method: Method, own: Sequence[str], weights: bool) -> Influence:
-        """The influence of its own parameters, and of weights if there are any to learn."""
+        """Return the influence of the layer's own parameters, and of its weights if any are learned."""
         rule, at = self.rule(method), (method, tuple(own), weights)
         if at not in self._learned or self._learned[at].rule is not rule:
             what = f"layer {self.path!r} ({type(self.module).__name__})"
@@ -98,14 +101,16 @@ class Layer:
         return self._learned[at]
 
     def run(self, a: Any, carried: Carried | None, method: Method, keep: bool = False, reuse: bool = False) -> tuple:
-        """a [T, B, *features] -> y [T, B, *features'], and what is carried on (the traces only if `keep`).
+        """a [T, B, *features] -> y [T, B, *features'] and what is carried to the next call: the state and, if `keep`,
+        the traces.
 
-        The gradient that reaches y becomes that of the weights by the traces; a gets that of each step by itself.
-        reuse: the traces that came in are carried on in place when the gradient comes, or by `advance`.
+        From the gradient of y the traces compute the gradient of the weights; the gradient of a goes through each step
+        by itself.
+        reuse: the traces in `carried` are updated in place, either in backward or by `advance`.
         """
         first: Tensor = a[0] if isinstance(a, tuple) else a
         if not first.numel():
-            return self.through_time(a, carried)  # nothing happens, nothing is learned
+            return self.through_time(a, carried)  # without steps nothing is learned
         x: Any = a if self.wire is None else self.wire(a)  # type: ignore[arg-type]
         return self._called(x, lambda x: self._learning(a, x, carried or {}, method, keep, reuse))
 
@@ -125,7 +130,7 @@ class Layer:
         return y, {"state": state, "traces": after} if keep or reuse else {"state": state}
 
     def through_time(self, a: Any, carried: Carried | None) -> tuple[Any, Carried]:
-        """The same with the gradient that goes back through all steps of this call."""
+        """Do the same with backpropagation through all steps of this call."""
         x = a if self.wire is None else fold(self.wire.module, a)
         return self._called(x, lambda x: self._going_back(x, carried or {}))
 
@@ -134,7 +139,7 @@ class Layer:
         return y, {**carried, "state": state}
 
     def _called(self, x: Any, run: Callable[[Any], tuple[Any, Carried]]) -> tuple[Any, Carried]:
-        """What `run` makes of x, as a call of the module: its hooks see it."""
+        """Call the module on x such that `run` computes its result; so its hooks are called too."""
         book = _Within(self.module, run)
         with opened(book):
             return self.module(x), book.found
@@ -146,7 +151,7 @@ class Layer:
     carries = True
 
     def advance(self) -> None:
-        """Carry the traces over the last steps if no gradient came."""
+        """Update the traces for the last steps if there was no backward pass."""
         if self.pending is not None:
             with torch.no_grad():
                 self.pending.learn(None)

@@ -21,26 +21,28 @@ Carried = dict[str, Any]
 
 
 class Learner(Sequential):
-    """A network whose gradient is made forward in time, so that its memory does not grow with the steps.
+    """A network whose gradient is computed forward in time, so that its memory does not grow with the number of steps.
 
-    It is a `Sequential` of the layers of `net`, the same objects: what it learns, `net` has learned, and without
-    gradients it runs as `net` does. `learner(x)`, x [T, B, *features], then `loss.backward()` fills `.grad` by the
-    chosen gradient; any optimiser follows. `learner.scan(x, carried)` learns chunk by chunk, of one step if you like,
-    and hands on states and traces; `ranvier.Stream(net, learn=...)` does so for you.
+    It is a `Sequential` of the layers of `net`. They are the same objects, so `net` learns with it; without gradients
+    both run in the same way. `learner(x)`, x [T, B, *features], then `loss.backward()` fills `.grad` with the chosen
+    gradient, for any optimiser. `learner.scan(x, carried)` learns chunk by chunk (a chunk may be one step) and returns
+    states and traces for the next chunk; `ranvier.Stream(net, learn=...)` does this for you.
 
     gradient: one for all neurons, or {path of neurons: one}:
-        "bptt", backpropagation through time; "eventprop", the exact one of timed spikes; and forward in time
-        "drtrl", exact within each neuron: B N K numbers per state for N neurons of K inputs each;
-        "eprop", the same without the reset, Bellec et al., Nature Communications 2020;
-        "ostl", without the memory of the readout, Bohnstingl et al., TNNLS 2022;
-        "ottt", traces of inputs alone, B K numbers, Xiao et al., NeurIPS 2022;
+        "bptt", backpropagation through time; "eventprop", the exact gradient of timed spikes; and forward in time
+        "drtrl", exact within each neuron; it stores B N K numbers per state for N neurons of K inputs each;
+        "eprop", "drtrl" without the gradient through the reset, Bellec et al., Nature Communications 2020;
+        "ostl", "drtrl" without the memory of the readout, Bohnstingl et al., TNNLS 2022;
+        "ottt", traces of the inputs alone, B K numbers, Xiao et al., NeurIPS 2022;
         "sltt", no traces, Meng et al., ICCV 2023.
-    feedback: how the error comes to the hidden layers of "eprop": "symmetric", through the weights above; "random",
-        through fixed random weights from the output, `feedback.*`; "adaptive", through weights that learn, too.
-    features: of one sample, where `feedback` needs it to know how wide the layers are (convolutions).
+    feedback: how the error reaches the hidden layers of "eprop": "symmetric", through the weights above; "random",
+        through fixed random weights from the output, `feedback.*`; "adaptive", through such weights that are learned.
+    features: the shape of one sample; needed only if `feedback` cannot find the sizes of the layers without it
+    (convolutions).
 
-    What no method follows, and each leaves out: the way over other neurons of a recurrent layer, and the memory of the
-    layers above but for a linear readout (LI) straight above. docs/online-learning.md says what that costs.
+    All forward methods leave out two parts of the gradient: the path through other neurons of a recurrent layer, and
+    the memory of the layers above, except a linear readout (LI) directly above. docs/online-learning.md measures how
+    much accuracy this costs.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(ranvier.Linear(4, 8), ranvier.ALIF(), ranvier.Linear(8, 2), ranvier.LI())
@@ -63,7 +65,7 @@ class Learner(Sequential):
                 f"made layer by layer, which a forward of your own hides"
             )
         super().__init__()
-        for name, layer in net._modules.items():  # one that stands twice, too
+        for name, layer in net._modules.items():  # a layer that is used twice, too
             self.add_module(name, layer)
         self._kind = checked("Learner: feedback", feedback, FEEDBACKS)
         self._row: tuple[tuple, list[Layer | Plain]] | None = None
@@ -74,7 +76,7 @@ class Learner(Sequential):
     # ------------------------------------------------------------ what it is made of
     @property
     def gradient(self) -> str | dict[str, str]:
-        """The gradient of all layers, or of each by its path; it may be set."""
+        """The gradient of all layers, or {path: gradient of that layer}; it can be set."""
         return self._gradient
 
     @gradient.setter
@@ -96,27 +98,27 @@ class Learner(Sequential):
 
     @property
     def each(self) -> dict[str, str]:
-        """The gradient of each layer, by its path."""
+        """The gradient of each layer, by the path of the layer."""
         return dict(self._each)
 
     @property
     def feedback(self) -> str:
-        """How the error comes to the hidden layers."""
+        """How the error reaches the hidden layers."""
         return self._kind
 
     def feedback_of(self, path: str) -> str:
-        """The name of the weights by which the error comes to a hidden layer."""
+        """Return the name of the feedback weights of a hidden layer."""
         return f"feedback_{path.replace('.', '_')}"
 
     def row(self) -> "list[Layer | Plain]":
-        """The layers in order: weights joined with their neurons, all else by itself."""
+        """Return the layers in order: weights are joined with their neurons, other layers stand alone."""
         found = tuple(named("", self))
         if self._row is None or self._row[0] != found:
             self._row = found, joined(found)
         return self._row[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_row": None}  # rules are made of closures
+        return {**super().__getstate__(), "_row": None}  # rules contain closures, which cannot be pickled
 
     def _whole(self) -> bool:
         """Whether no layer learns forward in time."""
@@ -137,21 +139,23 @@ class Learner(Sequential):
         return self._through(x, {}, keep=False)[0] if book is None else super().forward(x)
 
     def scan(self, x: Any, carried: Carried | None = None, *, reuse: bool = False) -> tuple[Any, Carried]:
-        """A chunk of steps x [T, B, *features], from what an earlier `scan` handed on (None: the beginning).
+        """Run a chunk of steps x [T, B, *features] from the `carried` that an earlier `scan` returned (None: from the
+        beginning).
 
-        Returns (y, carried): {path: {"state": ..., "traces": ...}}, a value: save it with torch.save, go on from it
-        twice. The gradient of y fills `.grad` with what the steps of this chunk teach; it reaches into the past
-        through the traces. reuse: overwrite the traces that came in; they are right after `backward`, or `advance`.
+        Returns (y, carried): {path: {"state": ..., "traces": ...}}, a value: it can be saved with torch.save, and
+        several runs can continue from it. The gradient of y fills `.grad` for the steps of this chunk; earlier steps
+        contribute through the traces. reuse: overwrite the traces in `carried`; they are valid again after `backward`
+        or `advance`.
         """
         return self._through(x, carried or {}, keep=True, reuse=reuse)
 
     def step(self, x_t: Tensor, carried: Carried | None = None) -> tuple[Any, Carried]:
-        """One step: x_t [B, *features] -> y_t and what is carried on; see `scan`."""
+        """Run one step: x_t [B, *features] -> y_t and the value for the next step; see `scan`."""
         y, carried = self.scan(x_t.unsqueeze(0), carried)
         return y[0], carried
 
     def advance(self) -> None:
-        """Carry overwritten traces over the last chunk, of which nothing was learned."""
+        """Update overwritten traces for the last chunk if there was no backward pass for it."""
         for part in self.row():
             if isinstance(part, Layer):
                 part.advance()
@@ -191,7 +195,7 @@ class Learner(Sequential):
         return part.run(x, carried, ONLINE[name], keep, reuse) if name in ONLINE else part.through_time(x, carried)
 
     def check(self) -> None:
-        """Refuse what no trace follows."""
+        """Raise an error for layers that no trace can follow."""
         row = self.row()
         for part in row:
             if isinstance(part, Layer) and part.readout is not None:
@@ -224,7 +228,7 @@ class Learner(Sequential):
     # ------------------------------------------------------------ feedback of the error
     @torch.no_grad()
     def _draw(self, features: Sequence[int] | None) -> None:
-        """Random weights from the output to each hidden layer, [C, *features of the layer] in a row."""
+        """Draw random weights from the output to each hidden layer, [C, *features of the layer] with flat features."""
         row = self.row()
         if features is None:
             first = row[0].wire.module if isinstance(row[0], Layer) and row[0].wire else None
@@ -262,7 +266,7 @@ class Learner(Sequential):
 
     # ------------------------------------------------------------ what is told of it
     def _told(self, x: Any, book: Any) -> Any:
-        """For `explain`: each layer, then by which gradient it learns, and what that carries."""
+        """For `explain`: report for each layer which gradient it learns by, and what that gradient stores."""
         y = super().forward(x)
         if not self._whole():
             with torch.enable_grad(), opened(None):  # type: ignore[arg-type]
@@ -276,7 +280,7 @@ class Learner(Sequential):
 
 
 def _exact(net: nn.Module) -> None:
-    """Let the timed neurons of a network be differentiated exactly."""
+    """Make the neurons of timed spikes in a network use exact derivatives."""
     timed = [m for m in net.modules() if isinstance(m, TimedLIF)]
     if not timed:
         raise ValueError(

@@ -13,15 +13,17 @@ from ranvier.online.methods import ONLINE, WHOLE
 
 
 class Learning:
-    """What `ranvier.Stream(net, learn=...)` is told: a loss for each step, an optimiser, and a gradient.
+    """The argument of `ranvier.Stream(net, learn=...)`: a loss for each step, an optimiser, and a gradient.
 
-    loss: (y_t, target) -> one number, for y_t [B, *features'] of a step and what the stream was given beside x_t.
-    optimiser: a function of the parameters that makes one, such as `lambda p: torch.optim.Adam(p, lr=1e-3)`.
-    gradient, feedback, features: as `Learner` takes them; a gradient that goes back through time is refused.
-    every: the optimiser steps after so many losses; their gradients add up.
-    discount: for rewards that come late, in [0, 1]. The optimiser then steps only when `stream.reward(r)` is called,
-    by r times the gradients of all losses before, those of one loss earlier weighing `discount` times as much: with
-    the loss -log p(action) that is policy gradient with eligibility traces. None: there are no rewards.
+    loss: (y_t, target) -> one number, for y_t [B, *features'] of a step and the target given to the stream together
+    with x_t.
+    optimiser: a function that makes an optimiser from the parameters, such as `lambda p: torch.optim.Adam(p, lr=1e-3)`.
+    gradient, feedback, features: see `Learner`; a gradient that goes back through time raises an error.
+    every: the optimiser steps after this number of losses; their gradients are summed.
+    discount: for delayed rewards, in [0, 1]. The optimiser then steps only when `stream.reward(r)` is called. The
+    update is r times the sum of the gradients of all earlier losses, where each loss further back has its weight
+    multiplied by `discount` once more: with the loss -log p(action) this is policy gradient with eligibility traces.
+    None: there are no rewards.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(ranvier.Linear(3, 8), ranvier.LIF(), ranvier.Linear(8, 1), ranvier.LI())
@@ -58,7 +60,7 @@ class Learning:
         self.every, self.discount, self.features = every, discount, features
 
     def begin(self, net: nn.Module) -> "Lesson":
-        """A network at the beginning of a stream."""
+        """Start learning with a network at the beginning of a stream."""
         return Lesson(self, net)
 
 
@@ -80,7 +82,7 @@ class Lesson:
         self.losses = 0
 
     def __call__(self, x_t: Tensor, target: Any = None) -> Any:
-        """One step: x_t [B, *features] -> y_t; it learns if there is a target."""
+        """Run one step: x_t [B, *features] -> y_t; it learns if there is a target."""
         if self._bound is None or not self._bound.serves(x_t):
             self._carried = self.carried
             self._bound = Bound.of(self.learner, x_t, self._carried or {})
@@ -95,7 +97,7 @@ class Lesson:
         return y_t
 
     def _at_once(self, x_t: Tensor, target: Any) -> Tensor:
-        """The step as it is laid out; torch's graph is that of the loss."""
+        """Run the prepared step; torch's autograd graph contains only the loss."""
         assert self._bound is not None
         y_t = self._bound.forward(x_t)
         if target is None:
@@ -132,7 +134,7 @@ class Lesson:
 
     @torch.no_grad()
     def reward(self, value: float) -> None:
-        """Learn from a reward for what was done so far: one step of the optimiser."""
+        """Learn from a reward for the steps so far: one step of the optimiser."""
         if self.how.discount is None:
             raise ValueError("Stream: a reward needs Learning(..., discount=0.9), which says how long it reaches back")
         before = [_copied(p.grad) for p in self.parameters]
@@ -150,19 +152,19 @@ class Lesson:
 
     @state.setter
     def state(self, state: State | None) -> None:
-        """Go on from a state; it teaches nothing of what led to it."""
+        """Continue from a state; learning does not reach back before it."""
         self.carried = None if state is None else {path: {"state": inner} for path, inner in state.items()}
 
     def reset(self) -> None:
-        """Forget state, traces and gradients; what was learned stays."""
+        """Forget state, traces and gradients; learned parameters stay."""
         self.carried = None
         self.optimiser.zero_grad()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_carried": _copied(self.carried), "_bound": None}  # compiled code knows addresses
+        return {**self.__dict__, "_carried": _copied(self.carried), "_bound": None}  # compiled code contains addresses
 
     def state_dict(self) -> dict[str, Any]:
-        """All that it needs to go on exactly, made of tensors and numbers."""
+        """Return everything that is needed to continue exactly, as tensors and numbers."""
         return {
             "net": self.learner.state_dict(),
             "carried": _copied(self.carried),
@@ -173,7 +175,7 @@ class Lesson:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from there, with torch's random numbers as they were."""
+        """Continue from a saved state, with torch's random state as it was then."""
         self.learner.load_state_dict(saved["net"])
         self.optimiser.load_state_dict(saved["optimiser"])  # type: ignore[arg-type]
         self.carried, self.losses = _copied(saved["carried"]), saved["losses"]
@@ -183,7 +185,7 @@ class Lesson:
 
 
 def _copied(value: Any) -> Any:
-    """A value of its own: traces and gradients are overwritten."""
+    """Return a copy, since traces and gradients are overwritten."""
     if isinstance(value, Tensor):
         return value.clone()
     return {k: _copied(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""The ways to differentiate a spiking network, and what each of them carries forward in time."""
+"""The ways to differentiate a spiking network, and what each of them stores forward in time."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,9 +11,9 @@ class Method:
     """One way to learn forward in time.
 
     traces: "exact", a trace for every weight into every neuron (B N K numbers per state); "inputs", one for every
-    input (B K numbers per state), for neurons whose states are linear; "none", the present step alone.
+    input (B K numbers per state), for neurons whose states are linear; "none", only the current step.
     detached: no gradient flows through the reset of neurons that have the option `detach_reset`.
-    reads: whether the memory of a linear readout counts for the layer below it.
+    reads: whether the gradient of a layer includes the memory of a linear readout above it.
     """
 
     traces: Traces
@@ -39,7 +39,7 @@ FEEDBACKS = ("symmetric", "random", "adaptive")
 
 
 def checked(what: str, name: object, known: tuple[str, ...]) -> str:
-    """The name, if it is known."""
+    """Return the name; raise an error if it is not known."""
     if name not in known:
         raise ValueError(f"{what} must be one of {', '.join(map(repr, known))}, got {name!r}")
     return str(name)

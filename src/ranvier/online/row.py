@@ -1,4 +1,4 @@
-"""The layers of a network in order, weights joined with the neurons that they act on."""
+"""The layers of a network in order, with weights joined to the neurons that they drive."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from ranvier.nn.temporal import Temporal
 from ranvier.online.layer import Layer
 from ranvier.online.wire import Wire
 
-STILL = (Dropout, Dropout2d)  # temporal layers through which a gradient passes at every step by itself
+STILL = (Dropout, Dropout2d)  # temporal layers whose gradient goes through each step by itself
 
 
 class Plain:
@@ -37,8 +37,8 @@ class Plain:
 
 
 def named(prefix: str, row: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
-    """The layers in order, those of rows within rows too."""
-    for name, layer in row._modules.items():  # one that stands twice, too
+    """Yield the layers in order, including those of nested sequences."""
+    for name, layer in row._modules.items():  # a layer that is used twice, too
         assert layer is not None
         if isinstance(layer, nn.Sequential):
             yield from named(f"{prefix}{name}.", layer)
@@ -47,7 +47,7 @@ def named(prefix: str, row: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
 
 
 def joined(row: Sequence[tuple[str, nn.Module]]) -> list[Layer | Plain]:
-    """The parts of a row of named layers; a linear readout is known to the layer that it alone hears."""
+    """Join named layers to parts; a linear readout is linked to the layer below if it is the only one that reads it."""
     found: list[Layer | Plain] = []
     for path, module in row:
         before = found[-1] if found else None
@@ -67,6 +67,6 @@ def joined(row: Sequence[tuple[str, nn.Module]]) -> list[Layer | Plain]:
 
 
 def through(row: Sequence[Layer | Plain], end: Layer) -> str:
-    """What stands before a layer, in words."""
+    """Describe the layers before `end`."""
     between = row[: row.index(end)]
     return f" through {', '.join(type(p.module).__name__ for p in between)}" if between else ""

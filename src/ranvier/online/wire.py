@@ -1,4 +1,4 @@
-"""Weights into a layer of neurons, as traces see them: a linear map or a convolution."""
+"""Weights into a layer of neurons in the form that traces need: a linear map or a convolution."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ranvier.spikes.dense import multiply
 
 
 class Wire:
-    """A linear layer or convolution before neurons. a [T, B, *features] comes in, x [T, B, *features'] goes out."""
+    """A linear layer or convolution before neurons: a [T, B, *features] -> x [T, B, *features']."""
 
     def __init__(self, module: Any):
         self.module, self.convolution = module, isinstance(module, nn.Conv2d)
@@ -23,7 +23,7 @@ class Wire:
         return isinstance(module, (nn.Linear, nn.Conv2d))
 
     def check(self, what: str) -> None:
-        """Refuse convolutions whose patches are not plain."""
+        """Raise an error for convolutions that traces do not support."""
         if not self.convolution:
             return
         plain = self.module.groups == 1 and self.module.padding_mode == "zeros" and self.module.padding != "same"
@@ -34,7 +34,7 @@ class Wire:
             )
 
     def __call__(self, a: Tensor) -> Tensor:
-        """The output, differentiable by a alone."""
+        """Return the output; only a gets a gradient from it."""
         module = self.module
         if any(isinstance(p, UninitializedParameter) for p in module.parameters()):
             with torch.no_grad():
@@ -43,13 +43,13 @@ class Wire:
         return torch.func.functional_call(module, still, (a.flatten(0, 1),)).unflatten(0, a.shape[:2])
 
     def layout(self, x: Tensor) -> Layout:
-        """How the neurons of x lie."""
+        """Return the order in which the neurons of x are stored."""
         if self.convolution:
             return Layout(x.shape[1], x.shape[2], x.shape[3:].numel())
         return Layout(x.shape[1:-1].numel(), x.shape[-1])
 
     def came(self, a: Tensor) -> Tensor:
-        """What stands behind the weights of each neuron: [T, R, K]."""
+        """Return the inputs of the weights of each neuron: [T, R, K]."""
         if not self.convolution:
             return a.reshape(len(a), -1, a.shape[-1])
         m, padding = self.module, (0, 0) if self.module.padding == "valid" else self.module.padding
@@ -57,7 +57,7 @@ class Wire:
         return patches.transpose(1, 2).reshape(len(a), -1, patches.shape[1])
 
     def product(self, g: Tensor, a: Tensor) -> Tensor:
-        """The gradient of the weight, of outputs with gradient g [T, B, *features']."""
+        """Return the gradient of the weight from g [T, B, *features'], the gradient of the outputs."""
         if not self.convolution:
             rows, into = a.flatten(0, -2), g.new_empty(g.shape[-1], a.shape[-1])
             multiply(g.flatten(0, -2).t(), rows.t(), None, into)

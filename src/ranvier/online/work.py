@@ -1,4 +1,4 @@
-"""One call of a layer that learns forward in time: what its gradient needs when it comes."""
+"""One call of a layer that learns forward in time: the values that its gradient needs later."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class Given(NamedTuple):
-    """Neurons of one call as the kernels take them: inputs [T, N] each, the state before [S, N], parameters."""
+    """The neurons of one call in the form that kernels need: inputs [T, N] each, the state before [S, N],
+    parameters.
+    """
 
     inputs: list[Tensor]
     initial: Tensor
@@ -27,7 +29,7 @@ class Given(NamedTuple):
 
 
 class Work:
-    """One call of a layer: what the gradient needs when it comes."""
+    """One call of a layer: the values that its gradient needs later."""
 
     def __init__(self, layer: "Layer", method: Method, a: Any, x: Any, y: Any, carried: Mapping[str, Any]):
         self.layer, self.method = layer, method
@@ -72,7 +74,7 @@ class Work:
         return layer.neuron.prepare(total, inner)
 
     def _flat(self, state: Mapping[str, Tensor]) -> Given:
-        """Inputs, states and parameters in rows, those of a readout behind them."""
+        """Return inputs, states and parameters flat; states and parameters of a readout come last."""
         layer, x = self.layer, self.xs[0]
         initial = torch.stack([s.detach() for s in state.values()]) if state else x.new_empty(0, *x.shape[1:])
         dtype = torch.promote_types(x.dtype, torch.float32)
@@ -91,13 +93,13 @@ class Work:
 
     # ------------------------------------------------------------ traces
     def fresh(self) -> dict[str, Tensor]:
-        """Traces before the first step."""
+        """Return the traces before the first step."""
         width = sum(w[0].numel() for w in self.weights) if self.exact else 0
         found = began(self.learned, self.layout, width, self.like, self.layer.neuron)
         return found if self.inputs is None else {**found, **self.inputs.fresh()}
 
     def carried_on(self) -> dict[str, Tensor]:
-        """New traces, after these steps; those before stay as they are."""
+        """Return new traces, after these steps; the old traces are not changed."""
         with torch.no_grad():
             if self.before is None:
                 self.before = self.fresh()
@@ -106,7 +108,7 @@ class Work:
             return after if self.inputs is None else {**after, **self.inputs.after(self.before)}
 
     def learn(self, grads: Sequence[Tensor] | None) -> Any:
-        """Carry the traces in place, and contract them with the gradients of the outputs."""
+        """Update the traces in place, and compute gradients from them and from the gradients of the outputs."""
         before = self.before if self.before is not None else self.fresh()
         found = self._carry(before, grads)
         products = self.inputs.gradients(before, found) if self.inputs is not None and grads is not None else None
@@ -135,7 +137,7 @@ class Work:
 
     # ------------------------------------------------------------ gradients
     def gradients(self, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Of inputs, weights, biases and parameters, in the order of `tensors`."""
+        """Return the gradients of inputs, weights, biases and parameters, in the order of `tensors`."""
         given = [torch.zeros_like(y) if g is None else g for g, y in zip(grads, self.ys, strict=True)]
         reuse = self.layer.pending is self
         kept = None if reuse or self.before is None else self.before
@@ -147,7 +149,7 @@ class Work:
             self.layer.pending = None
         spatial = [s.view(self.shape) for s in found.signals[: len(self.xs)]]
         if self.layer.reads and self.method.reads:
-            spatial = [given[0]]  # its memory is in the traces of the layer below
+            spatial = [given[0]]  # its memory is already part of the traces of the layer below
         out = [*spatial, *self._of_weights(found, products, spatial[0])]
         out += [g for g in self._of_biases(found)]
         return [*out, *self._of_params(found)]
@@ -178,7 +180,7 @@ class Work:
             yield row.view(self.shape[1:]).sum_to_size(v.shape).to(v)
 
     def says(self) -> str:
-        """What is carried, in words."""
+        """Describe what is stored from step to step."""
         states, own = len(self.learned.states), len(self.learned.own)
         b, c, p = self.layout
         width = sum(w[0].numel() for w in self.weights)
@@ -196,7 +198,7 @@ class Work:
 
 
 def began(learned: Influence, layout: Layout, width: int, like: Tensor, neuron: Neuron) -> dict[str, Tensor]:
-    """Traces before the first step: zero, but one where a state begins with the value of a parameter."""
+    """Return traces before the first step: zero, or one for a state whose initial value is a parameter."""
     traces, states = Traces.zeros(learned, layout, width, like), list(neuron.states.values())
     for j, s in enumerate(learned.states):
         begins = f"{states[s].initial}_" if s < len(states) else ""
@@ -212,12 +214,12 @@ def _layout(layer: "Layer", x: Tensor) -> Layout:
 
 
 class Eligible(Function):
-    """The outputs of a layer as they are; their gradient becomes that of the weights by the traces."""
+    """Return the outputs of a layer unchanged; from their gradient, the traces compute that of the weights."""
 
     @staticmethod
     def forward(ctx: Any, work: Work, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.work = work
-        ctx.save_for_backward(*work.given.inputs, *(a for _, a in work.wires))  # so that changes in place are seen
+        ctx.save_for_backward(*work.given.inputs, *(a for _, a in work.wires))  # torch notices changes in place
         return tuple(whole(y, y.shape) for y in work.ys)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Changes of weights, written: at once, or as a gradient for any torch optimiser."""
+"""Apply changes of weights: directly, or as a gradient for any torch optimiser."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,10 @@ def apply(
     bounds: tuple[float | None, float | None] | None = None,
     total: float | None = None,
 ) -> None:
-    """weight += lr change, in place and without gradient; then held in `bounds`, then normalised to `total`.
+    """weight += lr change, in place and without gradient; then clamped to `bounds`, then normalised to `total`.
 
-    weight: any tensor or parameter, that of a plain `nn.Linear` or `nn.Conv2d` too. bounds: (low, high), either None.
+    weight: any tensor or parameter, for example that of an `nn.Linear` or `nn.Conv2d`. bounds: (low, high), either
+    None.
     total: the sum of the absolute incoming weights of every neuron, see `normalise`.
 
     >>> import torch
@@ -35,7 +36,8 @@ def apply(
 
 
 def accumulate(weight: Tensor, change: Tensor) -> None:
-    """weight.grad -= change, so that an optimiser's descent takes the step: `optimiser.step()` with lr = 1 adds it.
+    """weight.grad -= change, so that an optimiser that descends the gradient applies the change: `optimiser.step()`
+    with lr = 1 adds it.
 
     >>> import torch
     >>> from ranvier.plasticity import accumulate
@@ -53,7 +55,7 @@ def accumulate(weight: Tensor, change: Tensor) -> None:
 def normalise(weight: Tensor, total: float) -> None:
     """Scale, in place, the incoming weights of every neuron so that their absolute values sum to `total`.
 
-    weight [out, *in]; a neuron whose weights are all 0 is left alone.
+    weight [out, *in]; a neuron whose weights are all 0 is not changed.
     """
     if not total > 0:
         raise ValueError(f"normalise: total must be positive, got {total!r}")
@@ -76,10 +78,10 @@ DISTRIBUTIONS = {
 
 
 def draw(weight: Tensor, distribution: str = "uniform", a: float = 0.0, b: float = 1.0) -> None:
-    """Fill a weight, in place, from a distribution by name; ValueError lists the names.
+    """Fill a weight, in place, from a distribution with this name; for an unknown name a ValueError lists the names.
 
-    "uniform" in [a, b); "neuron_scaled_uniform" in [a, b) / sqrt(weight.shape[1]); "normal" of mean a and deviation b;
-    "xavier_uniform", "xavier_normal" with gain b; "kaiming_uniform", "kaiming_normal"; "constant" b.
+    "uniform" in [a, b); "neuron_scaled_uniform" in [a, b) / sqrt(weight.shape[1]); "normal" with mean a and standard
+    deviation b; "xavier_uniform", "xavier_normal" with gain b; "kaiming_uniform", "kaiming_normal"; "constant" b.
     """
     if distribution not in DISTRIBUTIONS:
         raise ValueError(f"draw: distribution must be one of {list(DISTRIBUTIONS)}, got {distribution!r}")

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 class Lateral(nn.Module):
     """Every neuron inhibits all others: z [B, N] -> -strength (sum over the others of z).
 
-    Made to be the feedback of a recurrent neuron: what spikes at one step holds the others down at the next.
+    It is meant as the feedback of a recurrent neuron: a neuron that spikes at one step inhibits the others at the next
+    step.
 
     >>> import torch, ranvier
     >>> from ranvier.plasticity import Lateral
@@ -30,7 +31,8 @@ class Lateral(nn.Module):
 
 
 class WinnerTakeAll(nn.Module):
-    """The k largest of N pass, the others become 0: x [..., N] -> the same shape; of equals the first wins.
+    """The k largest of N values pass, the others become 0: x [..., N] -> the same shape; of equal values the first one
+    wins.
 
     >>> import torch
     >>> from ranvier.plasticity import WinnerTakeAll

@@ -1,4 +1,4 @@
-"""Connections that learn without backward: a weight, and axons that take their time."""
+"""Connections that learn without backward: a weight, and axons with delays."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +17,12 @@ from ranvier.spikes.product import linear
 class Connection(Temporal):
     """A linear map whose synapses may have delays; the base of `Dense` and `Conv2d`.
 
-    y[t] = sum over synapses of weight x[t - delay]. The state is what has not arrived yet: the last inputs,
-    {"past": [B, D, *in]}, D the longest delay, so no spike is lost or merged, however dense they come.
+    y[t] = sum over synapses of weight x[t - delay]. The state is the input that has not arrived yet: the last inputs,
+    {"past": [B, D, *in]}, where D is the longest delay. So no spike is lost or merged, however many there are.
 
-    delay: steps, a whole number for all synapses or a tensor of them, shaped as the weight. bounds: (low, high) of the
-    weight, either None. total: sum of the absolute weights into a neuron, kept by `change`. distribution, a, b: see
-    `draw`. The weight is a parameter that backward leaves alone (requires_grad False).
+    delay: in steps, a whole number for all synapses or a tensor in the shape of the weight. bounds: (low, high) of the
+    weight; each may be None. total: sum of the absolute weights into a neuron, to which `change` normalises.
+    distribution, a, b: see `draw`. The weight is a parameter without gradient (requires_grad False).
     """
 
     delay: Tensor
@@ -48,18 +48,18 @@ class Connection(Temporal):
         self._delays = tuple(int(d) for d in self.delay.unique())
 
     def through(self, weight: Tensor, x: Tensor) -> Tensor:
-        """The map without delays: x [T, B, *in] -> [T, B, *out]."""
+        """Apply the map without delays: x [T, B, *in] -> [T, B, *out]."""
         raise NotImplementedError
 
     def project(self, weight: Tensor, x: Tensor, past: Tensor | None = None) -> Tensor:
-        """The map with delays, from an empty axon or from `past` [B, D, *in]."""
+        """Apply the map with delays, starting from an empty axon or from `past` [B, D, *in]."""
         longest, steps = self._delays[-1], len(x)
         past = x.new_zeros(longest, *x.shape[1:]) if past is None else past.transpose(0, 1).to(x.dtype)
         whole = torch.cat([past, x])  # [D + T, B, *in]
         late = [whole[longest - d : longest - d + steps] for d in self._delays]
         if len(late) == 1:
             return self.through(weight, late[0])
-        # linear in the weight: synapses of one delay pass together
+        # linear in the weight: all synapses with the same delay are computed together
         parts = zip(late, self._delays, strict=True)
         return torch.stack([self.through(weight * (self.delay == d), x) for x, d in parts]).sum(0)
 
@@ -77,11 +77,11 @@ class Connection(Temporal):
         return y, {"past": after}, {n: y for n in names}
 
     def change(self, change: Tensor, lr: float = 1.0) -> None:
-        """weight += lr change, held in the bounds and normalised to the total of this connection."""
+        """weight += lr change, clamped to the bounds and normalised to the total of this connection."""
         apply(self.weight, change, lr, self.bounds, self.total)
 
     def hebb(self, pre: Tensor, post: Tensor, reduction: str = "mean") -> Tensor:
-        """The Hebbian product of both sides, `pre` delayed as the synapses delay; see `hebb`."""
+        """Return the Hebbian product of both sides, where `pre` is delayed as in the synapses; see `hebb`."""
         return hebb(self, pre, post, reduction)
 
     def explain(self, x: Any) -> str:
@@ -92,10 +92,10 @@ class Connection(Temporal):
 
 
 def arrivals(x_t: Tensor, past: Tensor, delay: Tensor) -> tuple[Tensor, Tensor]:
-    """What reaches each synapse at one step, and what is under way after it.
+    """Return the input that reaches each synapse at one step, and the input that is still in the axons after it.
 
-    x_t [B, *synapses]: what enters; past [D, B, *synapses]: what entered before, D >= the longest delay, oldest first;
-    delay [*synapses]: whole steps. The axon is a queue: nothing is lost or merged.
+    x_t [B, *synapses]: the new input; past [D, B, *synapses]: earlier inputs, oldest first, where D >= the longest
+    delay; delay [*synapses]: whole steps. The axon is a queue: nothing is lost or merged.
 
     >>> import torch
     >>> from ranvier.plasticity.connection import arrivals
@@ -112,7 +112,7 @@ def arrivals(x_t: Tensor, past: Tensor, delay: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Dense(Connection):
-    """Every input to every neuron, with delays: x [T, B, in_features], float or bool -> [T, B, out_features].
+    """A dense connection with delays: x [T, B, in_features], float or bool -> [T, B, out_features].
 
     >>> import torch
     >>> from ranvier.plasticity import Dense
@@ -158,7 +158,7 @@ class Conv2d(Connection):
 
 
 def _steps(delay: int | Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Delays as a tensor: one for all, or shaped as the weight."""
+    """Return delays as a tensor: one for all, or one for each weight."""
     if isinstance(delay, bool) or not isinstance(delay, (int, Tensor)):
         raise TypeError(f"delay must be a whole number of steps or a tensor of them, got {delay!r}")
     steps = torch.as_tensor(delay)

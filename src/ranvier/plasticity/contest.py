@@ -1,4 +1,4 @@
-"""Neurons that compete for pictures and so learn, each, a prototype: unsupervised digits."""
+"""Neurons that compete for images, so that each learns a prototype: unsupervised learning of digits."""
 
 import math
 from typing import Any
@@ -13,20 +13,21 @@ from ranvier.units import decay
 
 
 class Contest(Temporal):
-    """One layer of neurons of which one may spike per step, and which learn, each, what they win.
+    """A layer of neurons of which at most one spikes per step; each learns from the inputs before its own spikes.
 
-    Per step: v = beta v + sum_i weight x_i, without the sum for `refractory` steps after a spike; of the neurons with
-    v >= threshold + theta the one furthest above spikes; it goes to `reset`, its theta rises by `rise`, all others
-    lose `inhibition`. Learning: a spike of input i weakens its synapses by `minus` y, a spike of a neuron strengthens
-    its synapses by `plus` x, with nearest-spike traces x of the inputs and y of the neurons, decaying by rho per step;
-    weights stay in [0, 1]; after each sample those of a neuron are scaled to sum to `total`. theta decays by `eta`
-    per step. What is learned, weight [N, I] and theta [N], is in the state_dict; v and wait are the state.
+    Per step: v = beta v + sum_i weight x_i, but without the sum for `refractory` steps after a spike. Of the neurons
+    with v >= threshold + theta, the one that is furthest above spikes: its v is set to `reset`, its theta rises by
+    `rise`, and `inhibition` is subtracted from all others. Learning: a spike of input i weakens its synapses by `minus`
+    y, a spike of a neuron strengthens its synapses by `plus` x, with nearest-spike traces x of the inputs and y of the
+    neurons, which decay by rho per step. Weights stay in [0, 1]; after each sample those of a neuron are scaled to sum
+    to `total`. theta decays by `eta` per step. The learned values, weight [N, I] and theta [N], are in the state_dict;
+    v and wait are the state.
 
-    inputs I, neurons N: sizes. seed: of the first weights, uniform. total: default I / 10.
-    After Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015, with the inhibitory layer folded into `inhibition`.
+    inputs, neurons: the sizes I and N. seed: for the initial weights, which are uniform. total: I / 10 by default.
+    After Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015, but their inhibitory layer is replaced by `inhibition`.
 
-    x [T, B, I], spikes (float, 0 is none), gives spikes z [T, B, N]; no gradient passes. Calling the layer changes
-    nothing in it; `learn` does.
+    x [T, B, I], spikes (float, 0 means no spike), returns spikes z [T, B, N]; there is no gradient. A call of the layer
+    changes nothing in it; `learn` does.
 
     >>> import torch
     >>> from ranvier.plasticity import Contest
@@ -75,10 +76,10 @@ class Contest(Temporal):
 
     @torch.no_grad()
     def learn(self, x: Tensor, rate: float = 1.0) -> Tensor:
-        """Present the samples of x [T, B, I] one after the other, each from rest, and learn from each.
+        """Present the samples of x [T, B, I] one after the other, each from the resting state, and learn from each.
 
-        rate scales `plus` and `minus`. Gives the spikes z [T, B, N]. A batch is only a way of handing over: the order
-        of the samples counts, their grouping does not.
+        rate scales `plus` and `minus`. Returns the spikes z [T, B, N]. Samples are learned in order, so the result does
+        not depend on how they are grouped into batches.
         """
         self._check(x)
         rows = self.weight.T.contiguous()  # [I, N]
@@ -124,7 +125,7 @@ class Contest(Temporal):
         def work(lo: int, hi: int) -> None:
             contest_kernels.contest(lo, hi, *arrays, constants, rates, fade, *after)  # type: ignore
 
-        if learning:  # each sample meets the weights that the one before left
+        if learning:  # each sample uses the weights after the one before
             work(0, batch)
         else:
             spread(work, batch, 1, worth=batch * steps > 1000)
@@ -138,7 +139,8 @@ class Contest(Temporal):
 
 
 def name(counts: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """The class to which each neuron responds most: counts [S, N] of labelled samples [S] -> [N], in 0..classes - 1.
+    """Return the class to which each neuron responds most: counts [S, N] of labelled samples [S] -> [N], in 0..classes
+    - 1.
 
     >>> import torch
     >>> from ranvier.plasticity import name
@@ -149,7 +151,8 @@ def name(counts: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def votes(names: Tensor, classes: int) -> Tensor:
-    """What makes a linear layer count votes: names [N] -> weight [classes, N], the mean over the neurons of a class.
+    """Return weights with which a linear layer counts votes: names [N] -> weight [classes, N], the mean over the
+    neurons of a class.
 
     A class without neurons gets no votes.
 

@@ -1,6 +1,8 @@
-"""The contest of `contest.py`, compiled: only spikes cost anything, and learning is done where it falls due.
+"""The contest of `contest.py`, compiled: the cost depends on the number of spikes, and decays are computed only when
+needed.
 
-Axes: T steps, I inputs, N neurons. The weights lie as [I, N]: the row of an input that spikes is added in one sweep.
+Axes: T steps, I inputs, N neurons. The weights are stored as [I, N], so the row of an input that spikes is added at
+once.
 """
 
 import numpy as np
@@ -12,7 +14,9 @@ compiled = njit(nogil=True, error_model="numpy", cache=True)
 
 @compiled
 def charge(v, wait, current, bar, beta):
-    """One step of all membranes; how many stand at or above their bar. Who waits gets no current, so stays below."""
+    """Compute one step of all membranes; return how many are at or above their bar. A neuron that waits gets no
+    current, so it stays below.
+    """
     above = 0
     for n in range(v.shape[0]):
         v[n] = v[n] * beta + (current[n] if wait[n] == 0 else real(0))
@@ -23,14 +27,15 @@ def charge(v, wait, current, bar, beta):
 
 @compiled
 def present(b, x, z, weight, theta, v, wait, constants, rates, fade, learning, count, scratch):
-    """Sample b of spikes x [T, B, I] -> spikes z [T, B, N], which is zero; v and wait [N] go on from what they are.
+    """Sample b of spikes x [T, B, I] -> spikes z [T, B, N], which must be zero before; v and wait [N] continue from
+    their values.
 
     If learning, weight [I, N] and theta [N] change. constants: beta, threshold, reset, refractory, inhibition, rise;
-    rates: plus, minus. fade [T + 1]: what is left of a trace after so many steps. count [N]: spikes, from zero.
+    rates: plus, minus. fade [T + 1]: the factor of a trace after a number of steps. count [N]: number of spikes.
     """
     beta, threshold, reset, refractory, inhibition, rise = constants
     plus, minus = rates
-    current, bar, spoke, talkers, heard = scratch  # [N] each but heard [I]; spoke, heard: steps of the last spikes
+    current, bar, spoke, talkers, heard = scratch  # [N] each, heard [I]; spoke, heard: steps of last spikes
     talking, heard[:] = 0, -1
     for n in range(v.shape[0]):
         bar[n] = threshold + theta[n]
@@ -59,14 +64,14 @@ def present(b, x, z, weight, theta, v, wait, constants, rates, fade, learning, c
         if learning:
             theta[winner] += rise
             bar[winner] += rise
-            for i in range(heard.shape[0]):  # postsynaptic spike: strengthen from the inputs heard lately
+            for i in range(heard.shape[0]):  # postsynaptic spike: strengthen synapses of recent input spikes
                 if heard[i] >= 0:
                     weight[i, winner] = min(weight[i, winner] + plus * fade[t - heard[i]], real(1))
 
 
 @compiled
 def normalise(weight, total, count):
-    """Scale the weights into every neuron that has spiked to sum to `total`; no others have changed."""
+    """Scale the weights into every neuron that has spiked to sum to `total`; other weights have not changed."""
     for n in range(weight.shape[1]):
         if count[n] > 0:
             scale = total / max(weight[:, n].sum(), real(1e-12))
@@ -76,7 +81,7 @@ def normalise(weight, total, count):
 
 @compiled
 def contest(lo, hi, x, z, weight, theta, v, wait, constants, rates, fade, total, keep, learning):
-    """Samples lo..hi one after the other, from v and wait [B, N]. keep: what is left of theta after a sample."""
+    """Run samples lo..hi one after the other, from v and wait [B, N]. keep: the decay of theta over one sample."""
     (inputs, neurons), count = weight.shape, np.empty(weight.shape[1], np.int32)
     scratch = (
         np.empty(neurons, real), np.empty(neurons, real), np.empty(neurons, np.int32), np.empty(neurons, np.int32),

@@ -1,8 +1,8 @@
-"""The Hebbian product: what one side of a synapse did, times what the other side did.
+"""The Hebbian product: the activity of the postsynaptic neuron times that of the presynaptic neuron.
 
-For any map y = f(w, x) that is linear in its weight, the sum over steps, batch and places of post x pre, arranged as
-the weight is, is the gradient of f with respect to w at the input `pre` and the output gradient `post`. So the one
-function here serves matrices, convolutions, groups, strides and delays alike, at the speed of torch's own kernels.
+For any map y = f(w, x) that is linear in its weight, the sum over steps, batch and places of post x pre, in the shape
+of the weight, is the gradient of f with respect to w at the input `pre` and the output gradient `post`. So the one
+function here works for matrices, convolutions, groups, strides and delays, at the speed of torch's own kernels.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def hebb(synapse: nn.Module | None, pre: Tensor, post: Tensor, reduction: str = "mean") -> Tensor:
-    """Sum over steps of post x pre, shaped as the weight of `synapse`.
+    """Return the sum over steps of post x pre, in the shape of the weight of `synapse`.
 
     synapse: None (a matrix [out, in]), `nn.Linear`, `nn.Conv1d/2d/3d`, or a layer of this package with a method
     `project(weight, x)`. pre [T, B, *in], post [T, B, *out]. reduction over the batch B: "mean" (the sum divided by
@@ -50,7 +50,7 @@ def hebb(synapse: nn.Module | None, pre: Tensor, post: Tensor, reduction: str = 
 
 
 def projection(synapse: nn.Module | None) -> Callable[[Tensor, Tensor], Tensor]:
-    """The linear map of a synapse, as a function of (weight, x [T, B, *in]), without its bias."""
+    """Return the linear map of a synapse without its bias, as a function of (weight, x [T, B, *in])."""
     if synapse is None or isinstance(synapse, nn.Linear):
         return lambda weight, x: functional.linear(x, weight)
     if isinstance(synapse, tuple(_CONVOLUTIONS)):
@@ -70,7 +70,7 @@ def _between(synapse: nn.Module | None) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _dense(pre: Tensor, post: Tensor) -> Tensor:
-    """[O, I] from pre [T, B, ..., I] and post [T, B, ..., O]."""
+    """Return [O, I] from pre [T, B, ..., I] and post [T, B, ..., O]."""
     dtype = torch.promote_types(pre.dtype, post.dtype)
     x, g = (a.detach().flatten(0, -2).to(dtype).contiguous() for a in (pre, post))
     if _few(x, g):
@@ -79,7 +79,7 @@ def _dense(pre: Tensor, post: Tensor) -> Tensor:
 
 
 def _few(x: Tensor, g: Tensor) -> bool:
-    """Whether the events of x [M, K] are so few that adding rows of g [M, N] is quicker than a matrix product."""
+    """Whether x [M, K] has so few events that adding rows of g [M, N] is faster than a matrix product."""
     return product.serves(x) and product.few_of_gradient(product.density(x), x.shape[1], g.shape[1])
 
 

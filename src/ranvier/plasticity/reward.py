@@ -1,4 +1,4 @@
-"""Rewards that come late."""
+"""Delayed rewards."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,11 @@ from ranvier.nn.neurons.leaky import LI
 
 
 def discounted(reward: Tensor, decay: float, like: Tensor | None = None) -> Tensor:
-    """What every step is worth: R_t = sum over s >= t of decay^(s - t) reward_s.
+    """Return the discounted reward of every step: R_t = sum over s >= t of decay^(s - t) reward_s.
 
-    reward [T] or [T, B]; decay in [0, 1] per step; gives [T, 1] or [T, B], of the dtype and device of `like` if given.
-    Weighting each event by R is the same as keeping a decaying eligibility trace and rewarding it step by step.
+    reward [T] or [T, B]; decay in [0, 1] per step; returns [T, 1] or [T, B], in the dtype and on the device of `like`
+    if given. To weight each event by R is the same as to keep a decaying eligibility trace and multiply it by the
+    reward at each step.
 
     >>> import torch
     >>> from ranvier.plasticity import discounted
@@ -33,9 +34,9 @@ def discounted(reward: Tensor, decay: float, like: Tensor | None = None) -> Tens
 def eligibility(
     e: Tensor, strengthened: Tensor, weakened: Tensor, decay: float, plus: float = 1.0, minus: float = 1.0
 ) -> Tensor:
-    """One step of an eligibility trace that is kept after all: decay e + plus strengthened - minus weakened.
+    """Update an explicit eligibility trace by one step: decay e + plus strengthened - minus weakened.
 
-    For agents that learn while they act. strengthened, weakened: the Hebbian products of the step, post x and y pre,
-    of the shape of e. Over a whole episode `rewarded` gives the same change without keeping e.
+    This is for agents that learn while they act. strengthened, weakened: the Hebbian products of the step, post x and y
+    pre, in the shape of e. Over a whole episode `rewarded` gives the same change without keeping e.
     """
     return decay * e + plus * strengthened - minus * weakened

@@ -1,15 +1,16 @@
-"""Learning rules: pure functions from what happened on both sides of a synapse to a change of its weight.
+"""Learning rules: pure functions from the presynaptic and postsynaptic activity of a synapse to a change of its weight.
 
-Every rule takes whole sequences and is one or two Hebbian products (see `hebb`), so there is no loop over time:
+The input of every rule is whole sequences, and a rule is one or two Hebbian products (see `hebb`), so there is no loop
+over time:
 
-* pre, x [T, B, *in]: presynaptic spikes and their trace; post, y [T, B, *out]: postsynaptic ones. Traces hold the
-  spike of their own step (as `Trace` gives them);
-* weight: the weight at the beginning of the sequence; dependence on the weight is taken there. To follow it from step
-  to step, call the rule with sequences of one step;
-* synapse: what carries the weight (see `hebb`); None is a matrix [out, in];
+* pre, x [T, B, *in]: presynaptic spikes and their trace; post, y [T, B, *out]: postsynaptic ones. Traces include the
+  spike of their own step (as the output of `Trace` does);
+* weight: the weight at the beginning of the sequence; rules that depend on the weight use this value at all steps. To
+  use the changed weight at each step, call the rule with sequences of one step;
+* synapse: the layer with the weight (see `hebb`); None is a matrix [out, in];
 * reduction over the batch: "mean" (of the single changes), "sum", or "none" (one change per sample, axis B first).
 
-The change is returned, nothing is written; see `apply` and `accumulate`.
+The change is returned, the weight is not modified; see `apply` and `accumulate`.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from ranvier.plasticity.hebb import hebb, projection
 from ranvier.plasticity.reward import discounted
 from ranvier.plasticity.trace import Trace
 
-# How strongly potentiation and depression act on a weight w between low and high, with exponent mu.
+# How strongly potentiation and depression affect a weight w between low and high, with exponent mu.
 BOUNDS: dict[str, Callable[[Tensor, float, float, float], tuple[Any, Any]]] = {
     "additive": lambda w, low, high, mu: (1.0, 1.0),
     "multiplicative": lambda w, low, high, mu: (high - w, w - low),
@@ -53,7 +54,7 @@ def pair(
     "multiplicative" high - w and w - low; "power" (high - w)^mu and (w - low)^mu; or any function w -> (f+, f-).
 
     Song, Miller & Abbott, Nat. Neurosci. 3:919, 2000; van Rossum et al., J. Neurosci. 20:8812, 2000; Guetig et al.,
-    J. Neurosci. 23:3697, 2003. ValueError for another bound.
+    J. Neurosci. 23:3697, 2003. Other bounds raise a ValueError.
 
     >>> import torch
     >>> from ranvier.plasticity import Trace, pair
@@ -95,14 +96,14 @@ def stdp(
     synapse: nn.Module | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Pair-based STDP straight from spikes: `pair` with additive traces, in half the time.
+    """Pair-based STDP directly from spikes: equal to `pair` with additive traces, in half the time.
 
     dw = plus f+(w) sum_{s <= t} rho_pre^(t - s) post[t] pre[s] - minus f-(w) sum_{s <= t} rho_post^(t - s) post[s]
     pre[t], f+ and f- by `bound`, as in `pair`.
 
-    What a presynaptic spike earns is a trace of the postsynaptic spikes that follow it: run back in time, that trace
-    takes the place of the presynaptic one, and both sums are over presynaptic events. rho_pre and rho_post in [0, 1]
-    are the decays per step of the traces.
+    The potentiation by a presynaptic spike is a trace of the postsynaptic spikes that follow it. This trace, computed
+    backward in time, replaces the presynaptic trace, so both sums run over presynaptic events. rho_pre and rho_post in
+    [0, 1] are the decays per step of the traces.
 
     >>> import torch
     >>> from ranvier.plasticity import stdp
@@ -114,7 +115,7 @@ def stdp(
     with torch.no_grad():
         earned = _trace(rho_pre, plus, post.dtype, post.device)(post.flip(0)).flip(0)
         lost = _trace(rho_post, minus, post.dtype, post.device)(post)
-        if not isinstance(up, Tensor) and up == down == 1.0:  # no weight stands between: one product for both
+        if not isinstance(up, Tensor) and up == down == 1.0:  # independent of the weight: one product for both
             return hebb(synapse, pre, earned - lost, reduction)
         return up * hebb(synapse, pre, earned, reduction) - down * hebb(synapse, pre, lost, reduction)
 
@@ -135,9 +136,9 @@ def triplet(
     """Triplet STDP: how much a pair changes depends on the spikes before it, as seen in slice experiments.
 
     dw = sum_t post x (plus[0] + plus[1] y_slow-) - pre y (minus[0] + minus[1] x_slow-), where y_slow- and x_slow-
-    are the slow traces just before the step's own spike. Defaults: the minimal model for visual cortex.
+    are the slow traces just before the spike of the step. Defaults: the minimal model for visual cortex.
 
-    x, y: fast traces, as `pair`; x_slow, y_slow: slow additive traces of gain 1. Pfister & Gerstner, J. Neurosci.
+    x, y: fast traces, as in `pair`; x_slow, y_slow: slow additive traces of gain 1. Pfister & Gerstner, J. Neurosci.
     26:9673, 2006.
     """
     strengthening = post * (plus[0] + plus[1] * (y_slow - post))
@@ -162,9 +163,9 @@ def rewarded(
 
     e_t = decay e_{t-1} + plus post_t x_t - minus y_t pre_t (per synapse and sample), dw = sum_t reward_t e_t.
 
-    reward: [T] or [T, B], dimensionless, of either sign. decay in [0, 1] per step. No eligibility is stored: the sum
-    over t is the pair rule with every event weighted by the reward that follows it, discounted (`discounted`).
-    Florian, Neural Comput. 19:1468, 2007; Izhikevich, Cereb. Cortex 17:2443, 2007.
+    reward: [T] or [T, B], dimensionless, of either sign. decay in [0, 1] per step. No eligibility trace is stored: the
+    sum over t is the pair rule in which every event is weighted by the discounted reward that follows it
+    (`discounted`). Florian, Neural Comput. 19:1468, 2007; Izhikevich, Cereb. Cortex 17:2443, 2007.
 
     >>> import torch
     >>> from ranvier.plasticity import rewarded
@@ -187,7 +188,8 @@ def fede(
     dw = sum_t of the mean over batch and places of exp(-d) (exp(n) - a) - exp(d) (exp(1 - n) - a).
 
     x [T, B, *in]: presynaptic traces at the steps on which to learn. A step without any positive trace changes
-    nothing. a in [0, 1]. Paredes-Valles, Scheper & de Croon, IEEE TPAMI 42:2051, 2020.
+    nothing. a in [0, 1], initial: the parameters of the equation. Paredes-Valles, Scheper & de Croon, IEEE TPAMI
+    42:2051, 2020.
 
     >>> import torch
     >>> from ranvier.plasticity import fede
@@ -201,14 +203,15 @@ def fede(
     n, steps = torch.where(seen, x / top, 0.0), seen.sum()
     ones = torch.ones_like(projection(synapse)(weight.detach(), x))
     places = ones[0, 0, 0].numel()
-    # exp(n) - 1 instead of exp(n): it is 0 where a convolution pads, and at steps that do not count
+    # exp(n) - 1 instead of exp(n): it is 0 for padded inputs of a convolution, and at steps that do not count
     up = hebb(synapse, torch.expm1(n), ones) / places + steps
     down = torch.e * (hebb(synapse, torch.expm1(-n), ones) / places + steps)
     return balance(up, down, weight, initial, a * steps)
 
 
 def balance(up: Tensor, down: Tensor, weight: Tensor, initial: float, a: float | Tensor) -> Tensor:
-    """exp(-d) (up - a) - exp(d) (down - a), d = weight - initial: the further from `initial`, the harder to go on.
+    """exp(-d) (up - a) - exp(d) (down - a), d = weight - initial: the further a weight is from `initial`, the less it
+    moves away.
 
     up and down are exp(n) and exp(1 - n) of a normalised trace n, per synapse or averaged; see `fede`.
     """
@@ -219,10 +222,10 @@ def balance(up: Tensor, down: Tensor, weight: Tensor, initial: float, a: float |
 def oja(
     pre: Tensor, post: Tensor, weight: Tensor, *, synapse: nn.Module | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """Oja's rule: Hebbian growth, held in check by a decay that drives each neuron's weights to length 1.
+    """Oja's rule: Hebbian growth, limited by a decay that drives the weight vector of each neuron to length 1.
 
-    dw = sum_t post pre - post^2 w. pre, post: rates, spikes or traces. With weights summed over places (convolutions)
-    so is the decay. Oja, J. Math. Biol. 15:267, 1982.
+    dw = sum_t post pre - post^2 w. pre, post: rates, spikes or traces. For weights that are shared by several places
+    (convolutions), the decay is also summed over places. Oja, J. Math. Biol. 15:267, 1982.
 
     >>> import torch
     >>> from ranvier.plasticity import oja
@@ -249,12 +252,12 @@ def voltage(
     synapse: nn.Module | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Voltage-dependent STDP (Clopath): the postsynaptic membrane, not its spikes, decides.
+    """Voltage-dependent STDP (Clopath): it depends on the postsynaptic membrane instead of postsynaptic spikes.
 
     dw = sum_t plus x [v - theta+]+ [v_plus - theta-]+ - minus pre [v_minus - theta-]+, with [u]+ = max(u, 0).
 
     v [T, B, *out]: the membrane (`ranvier.record(net, x, "v")`); v_minus, v_plus: its low-pass filtered copies, with a
-    longer and a shorter time constant (`Trace(kind="euler")`), as they were before the step; x: presynaptic trace.
+    longer and a shorter time constant (`Trace(kind="euler")`), with their values before the step; x: presynaptic trace.
     Defaults in mV, for visual cortex. Clopath et al., Nat. Neurosci. 13:344, 2010.
     """
     strengthening = (v - theta_plus).relu() * (v_plus - theta_minus).relu()

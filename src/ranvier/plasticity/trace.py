@@ -1,4 +1,4 @@
-"""A trace: what a synapse remembers of recent spikes."""
+"""A trace: a decaying memory of recent spikes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from ranvier.nn.neuron import Neuron, Option, Param, State, Time
 from ranvier.nn.neurons.traced import floating
 from ranvier.ops import where
 
-# The trace after a step, from the one before it, the spikes z, the decay and the gain of a spike.
+# The trace after a step, computed from the trace before, the spikes z, the decay and the gain of a spike.
 KINDS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
     "additive": lambda trace, z, rho, gain: trace * rho + gain * z,
     "saturating": lambda trace, z, rho, gain: trace * rho + gain * z * (1.0 - trace * rho),
@@ -20,15 +20,16 @@ KINDS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
 
 
 class Trace(Neuron):
-    """The trace of spikes, presynaptic or postsynaptic: rises with each, decays between; this step's spike counts.
+    """The trace of presynaptic or postsynaptic spikes: it rises with each spike and decays between them; it includes
+    the spike of its own step.
 
     "additive": t = rho t + gain z (all pairs of spikes count);
     "saturating": t = rho t + gain z (1 - rho t), never above 1 for gain in [0, 1];
     "nearest": t = gain where z, else rho t (only the last spike counts);
     "euler": t = t + (1 - rho) (gain z - t), forward Euler of tau t' = gain z - t with rho = 1 - dt / tau.
 
-    z [T, B, *features], float or bool; gives t of the same shape. rho in [-1, 1] is the decay per step:
-    `ranvier.decay(tau, dt)`. ValueError for another kind. Morrison, Diesmann & Gerstner, Biol. Cybern. 98:459, 2008.
+    z [T, B, *features], float or bool; returns t of the same shape. rho in [-1, 1] is the decay per step:
+    `ranvier.decay(tau, dt)`. Other kinds raise a ValueError. Morrison, Diesmann & Gerstner, Biol. Cybern. 98:459, 2008.
 
     >>> import torch
     >>> from ranvier.plasticity import Trace

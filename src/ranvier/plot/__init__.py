@@ -8,9 +8,10 @@
 | matrices | weights fields confusion |
 | networks | network energy_bars animation |
 
-Each draws on `ax`, or on a new figure without background whose colours suit light and dark pages; colours differ in
-lightness too, for eyes that do not tell red from green. On axes of yours the colours are those of your style.
-`alt_text(ax)` says in words what a picture shows. Matplotlib is imported when a picture is drawn.
+Each function draws on `ax`, or on a new figure without background whose colours are visible on light and dark pages.
+Colours also differ in lightness, for people who cannot distinguish red from green. On your own axes the colours are
+those of your style. `alt_text(ax)` describes in words what a picture shows. Matplotlib is imported when a picture is
+drawn.
 """
 
 from ranvier.plot.axes import alt_text

@@ -1,4 +1,6 @@
-"""What every picture shares: axes to draw on, colours, arrays, and words for those who cannot see it."""
+"""Shared parts of all pictures: axes, colours, arrays, and a description in words for people who cannot see the
+picture.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-INK = "#7f7f7f"  # read on white and on black alike
+INK = "#7f7f7f"  # visible on white and on black
 PALETTE = ("#2f86c8", "#d8702a", "#2b9a76", "#b65fa0", "#c2952b", "#5f6fc4", "#7f7f7f")
 """Colours that differ in lightness too, for eyes that do not tell red from green; seen on white and on black."""
 
@@ -29,7 +31,7 @@ LOOK = {
 
 
 def picture(draw: Callable[Concatenate[Any, P], Axes]) -> Callable[Concatenate[Any, P], Axes]:
-    """Where no axes are given, a figure without background is made, whose lines suit light and dark pages."""
+    """If no axes are given, make a figure without background whose lines are visible on light and dark pages."""
 
     names = list(signature(draw).parameters)[1:]
 
@@ -42,7 +44,7 @@ def picture(draw: Callable[Concatenate[Any, P], Axes]) -> Callable[Concatenate[A
             import matplotlib
             from cycler import cycler
             from matplotlib import pyplot
-        figure = pyplot.figure(layout="constrained")  # outside of the look: its first call sets up a notebook
+        figure = pyplot.figure(layout="constrained")  # outside of the style: its first call sets up a notebook
         figure.set_facecolor("none")
         look: Any = {**LOOK, "axes.prop_cycle": cycler(color=PALETTE)}
         with matplotlib.rc_context(look):
@@ -52,14 +54,14 @@ def picture(draw: Callable[Concatenate[Any, P], Axes]) -> Callable[Concatenate[A
 
 
 def colour(k: int) -> str:
-    """The colour number k of the style in use."""
+    """Return colour number k of the current style."""
     from matplotlib.colors import to_hex
 
     return to_hex(f"C{k}")
 
 
 def ink() -> str:
-    """The colour of text in the style in use."""
+    """Return the text colour of the current style."""
     import matplotlib
     from matplotlib.colors import to_hex
 
@@ -67,7 +69,7 @@ def ink() -> str:
 
 
 def legend(ax: Axes, **where: Any) -> None:
-    """Names of lines without a box, in the colour of the axes' own words."""
+    """Add a legend without a box, in the text colour of the axes."""
     ax.legend(frameon=False, labelcolor=ax.xaxis.label.get_color(), **where)
 
 
@@ -76,13 +78,13 @@ def array(values: Any) -> np.ndarray:
 
 
 def say(ax: Axes, text: str) -> Axes:
-    """Remember what the picture shows."""
+    """Store the description of the picture."""
     ax.set_label(text)
     return ax
 
 
 def alt_text(ax: Axes) -> str:
-    """What the picture on these axes shows, in words, for those who cannot see it.
+    """Return the description of the picture on these axes in words, for people who cannot see it.
 
     >>> import torch
     >>> from ranvier import plot

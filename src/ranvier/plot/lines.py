@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @picture
 def traces(values: Any, ax: Axes | None = None, highlight: int | None = None) -> Axes:
-    """Values over time, one line each, such as the membranes of a readout layer.
+    """Plot values over time, one line each, such as the membranes of a readout layer.
 
-    values `[T, N]`; `highlight` is the line to draw strongly: the others then stand back.
+    values `[T, N]`; `highlight` is the number of the line to emphasise: the others are then paler.
 
     >>> import torch
     >>> axes = traces(torch.rand(20, 3).cumsum(0), highlight=0)
@@ -39,10 +39,10 @@ def traces(values: Any, ax: Axes | None = None, highlight: int | None = None) ->
 def membranes(
     v: Any, spikes: Any = None, ax: Axes | None = None, threshold: float | Sequence[float] | None = None, most: int = 6
 ) -> Axes:
-    """Membranes with their threshold and spikes, one row a neuron.
+    """Plot membranes with their threshold and spikes, one row per neuron.
 
-    v `[T, N]` of one sample, spikes of the same shape or None, threshold one number or one a neuron. Of more than
-    `most` neurons the first ones are drawn.
+    v `[T, N]` of one sample, spikes of the same shape or None, threshold one number or one per neuron. At most `most`
+    neurons are drawn, the first ones.
 
     >>> import torch, ranvier
     >>> lif, x = ranvier.LIF(), torch.rand(50, 1, 3) * 0.4
@@ -78,9 +78,9 @@ def membranes(
 
 @picture
 def curve(lines: Mapping[str, Sequence[float]], ax: Axes | None = None, label: str = "") -> Axes:
-    """Figures over epochs, such as a loss in training and validation: one line a name.
+    """Plot figures over epochs, such as a loss in training and validation: one line per name.
 
-    lines: {name: one value an epoch}; `label` names the vertical axis.
+    lines: {name: one value per epoch}; `label` names the vertical axis.
 
     >>> axes = curve({"train": [0.5, 0.9], "validation": [0.4, 0.8]}, label="accuracy")
     """

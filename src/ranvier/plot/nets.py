@@ -1,4 +1,4 @@
-"""Pictures of whole networks: their layers, what they cost, and their activity as a film."""
+"""Pictures of whole networks: their layers, their energy, and their activity as an animation."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @picture
 def network(net: nn.Module, ax: Axes | None = None, rates: Any = None) -> Axes:
-    """The layers of a network from top to bottom, with their parameters; layers that know time are filled.
+    """Draw the layers of a network from top to bottom, with their parameters; temporal layers are filled.
 
     rates: {module path: spikes per neuron and step}, such as `{k: z.mean() for k, z in record(net, x, "z").items()}`,
-    written beside their layer.
+    which are written next to their layer.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF(), torch.nn.Linear(8, 2), ranvier.LI())
@@ -58,9 +58,10 @@ def network(net: nn.Module, ax: Axes | None = None, rates: Any = None) -> Axes:
 
 @picture
 def energy_bars(energy: Energy, ax: Axes | None = None) -> Axes:
-    """What each layer would cost, in nJ a sample: as a spiking network, and as the dense network beside it.
+    """Plot the energy of each layer, in nJ per sample, for the spiking network and for a dense network of the same
+    shape.
 
-    energy: what `ranvier.train.energy.energy(net, x)` gives.
+    energy: the result of `ranvier.train.energy.energy(net, x)`.
 
     >>> import torch, ranvier
     >>> from ranvier.train.energy import energy
@@ -86,11 +87,12 @@ def energy_bars(energy: Energy, ax: Axes | None = None) -> Axes:
 
 
 def animation(values: Any, path: str | Path | None = None, fps: int = 12, shape: tuple[int, int] | None = None) -> Any:
-    """Activity of a layer as a film: one picture a step.
+    """Animate the activity of a layer: one picture per step.
 
-    values `[T, *features]` of one sample: spikes, membranes, anything. Two axes of features are a picture, `[C, H, W]`
-    is laid out side by side, one axis is laid out as a square, or as `shape` = (H, W). path: a file ending with .gif
-    or .html to write; without it the matplotlib animation is returned, and `.to_jshtml()` shows it in a notebook.
+    values `[T, *features]` of one sample: spikes, membranes, anything. Two axes of features are an image; the channels
+    of `[C, H, W]` are drawn side by side; one axis is arranged as a square, or as `shape` = (H, W). path: a file ending
+    with .gif or .html to write; without it the matplotlib animation is returned, and `.to_jshtml()` shows it in a
+    notebook.
 
     >>> import torch
     >>> film = animation(torch.rand(5, 30)).to_jshtml()
@@ -112,7 +114,7 @@ def animation(values: Any, path: str | Path | None = None, fps: int = 12, shape:
 
 
 def _frames(v: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
-    """`[T, H, W]`."""
+    """Return the frames, `[T, H, W]`."""
     if v.ndim == 2:
         count = v.shape[1]
         high, wide = shape or (-(-count // (side := math.ceil(math.sqrt(count)))), side)

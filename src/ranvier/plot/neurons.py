@@ -1,4 +1,4 @@
-"""Pictures of one neuron: how its rate follows the current, and how its two states move together."""
+"""Pictures of one neuron: how its rate depends on the current, and how its two states change together."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @picture
 def fi_curve(neuron: Neuron, currents: Any = None, ax: Axes | None = None, steps: int = 400, label: str = "") -> Axes:
-    """The f-I curve of a neuron: its firing rate against a constant current.
+    """Plot the f-I curve of a neuron: its firing rate against a constant current.
 
-    currents `[K]`; the rate is spikes per step over the second half of `steps`, when adaptation has settled. Drawn on
-    the same axes again, curves of several neurons can be compared.
+    currents `[K]`; the rate is spikes per step over the second half of `steps`, when adaptation has settled. To compare
+    several neurons, draw their curves on the same axes.
 
     >>> import torch, ranvier
     >>> axes = fi_curve(ranvier.LIF(), torch.linspace(0, 0.5, 30))
@@ -52,10 +52,11 @@ def phase_plane(
     steps: int = 300,
     grid: int = 18,
 ) -> Axes:
-    """The phase plane of a neuron with two states: where each point moves in a step, and the path from rest.
+    """Draw the phase plane of a neuron with two states: the direction in which each point moves in a step, and the
+    trajectory from rest.
 
-    current: constant input. states: the two to draw, of a neuron that has more; else its states in their order. Arrows
-    show the direction of one step, and are equally long. Spikes are dots on the path.
+    current: constant input. states: the two states to draw; by default the neuron's states in order. Arrows show the
+    direction of one step, and all have the same length. Spikes are dots on the path.
 
     >>> import ranvier
     >>> axes = phase_plane(ranvier.Izhikevich(), current=0.6)

@@ -1,4 +1,4 @@
-"""Pictures of spikes: who fires when, how often, and how two trains differ."""
+"""Pictures of spikes: rasters, histograms of rates, and the difference of two spike trains."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @picture
 def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -> Axes:
-    """Who spikes when: one row a neuron, one stroke a spike.
+    """Draw a raster of spikes: one row per neuron, one stroke per spike.
 
-    spikes `[T, *features]` of one sample, zero where there is no spike; flattened to `[T, N]`. Of more than `most`
-    neurons, that many evenly chosen ones are drawn. `style` goes to `Axes.eventplot`.
+    spikes `[T, *features]` of one sample, zero where there is no spike; flattened to `[T, N]`. At most `most` neurons
+    are drawn, evenly chosen. `style` is passed to `Axes.eventplot`.
 
     >>> import torch
     >>> axes = raster(torch.eye(10))
@@ -30,7 +30,7 @@ def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -
     total = z.shape[1]
     z = z[:, np.linspace(0, total - 1, min(most, total)).round().astype(int)]
     points = ax.get_window_extent().width * 72 / ax.figure.dpi
-    # few ticks: strokes as wide as half a tick; many: as thin as can be seen
+    # few steps: strokes as wide as half a step; many: as thin as possible
     look = {"colors": colour(0), "linelengths": 0.75, "linewidths": min(16.0, max(0.8, 0.5 * points / len(z)))}
     ax.eventplot([np.flatnonzero(row) for row in z.T], **{**look, **style})
     ax.set(xlim=(-0.6, len(z) - 0.4), ylim=(-0.8, z.shape[1] - 0.2), xlabel="step", ylabel="neuron")
@@ -39,9 +39,9 @@ def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -
 
 @picture
 def histogram(rates: Any, ax: Axes | None = None, bins: int = 25) -> Axes:
-    """How often neurons fire: the share of a layer's neurons at each rate, and a line at the mean.
+    """Draw a histogram of firing rates: the share of a layer's neurons at each rate, and a line at the mean.
 
-    rates `[N]`, spikes per step in [0, 1], one a neuron. Silent neurons show as the first bar.
+    rates `[N]`, spikes per step in [0, 1], one per neuron. Silent neurons show as the first bar.
 
     >>> import torch
     >>> axes = histogram(torch.rand(100) ** 2)
@@ -61,9 +61,10 @@ def histogram(rates: Any, ax: Axes | None = None, bins: int = 25) -> Axes:
 
 @picture
 def comparison(spikes: Any, other: Any, ax: Axes | None = None, names: tuple[str, str] = ("a", "b")) -> Axes:
-    """Two spike trains of the same neurons, one above the other in each row; what only one of them has is marked.
+    """Draw two spike trains of the same neurons, one above the other in each row; spikes that only one of them has are
+    marked.
 
-    spikes and other `[T, *features]` of one sample, of one shape.
+    spikes and other `[T, *features]` of one sample, of the same shape.
 
     >>> import torch
     >>> axes = comparison(torch.eye(5), torch.eye(5).roll(1, 0))

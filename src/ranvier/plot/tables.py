@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @picture
 def weights(weight: Any, ax: Axes | None = None) -> Axes:
-    """A weight matrix as a picture: brown is below 0, green above, and both ends are equally far from 0.
+    """Draw a weight matrix: brown is below 0, green is above, and the colour scale is symmetric around 0.
 
-    weight `[out, in]`; more axes (a convolution's) are flattened behind the first.
+    weight `[out, in]`; further axes (those of a convolution) are flattened into the second.
 
     >>> import torch
     >>> axes = weights(torch.nn.Linear(20, 10).weight)
@@ -37,10 +37,10 @@ def weights(weight: Any, ax: Axes | None = None) -> Axes:
 
 @picture
 def fields(weight: Any, ax: Axes | None = None, shape: tuple[int, int] | None = None, most: int = 36) -> Axes:
-    """Receptive fields: the weights into each neuron, laid out as the picture they look at.
+    """Draw receptive fields: the weights into each neuron, arranged like the input image.
 
-    weight `[N, H, W]`, or `[N, H * W]` with `shape` = (H, W). Each field is scaled to its own largest weight. Of more
-    than `most` neurons the first ones are drawn.
+    weight `[N, H, W]`, or `[N, H * W]` with `shape` = (H, W). Each field is scaled to its own largest weight. At most
+    `most` neurons are drawn, the first ones.
 
     >>> import torch
     >>> axes = fields(torch.rand(8, 64), shape=(8, 8))
@@ -66,7 +66,7 @@ def fields(weight: Any, ax: Axes | None = None, shape: tuple[int, int] | None = 
 
 @picture
 def confusion(matrix: Any, ax: Axes | None = None, names: Sequence[str] | None = None) -> Axes:
-    """What was taken for what: rows are the right classes, columns the answers, each field a count.
+    """Draw a confusion matrix: rows are the right classes, columns the answers, each field is a count.
 
     matrix `[C, C]` of counts. Wrong answers are shaded by their share of the row, far more strongly than right ones.
 
@@ -78,7 +78,7 @@ def confusion(matrix: Any, ax: Axes | None = None, names: Sequence[str] | None =
     counts = array(matrix)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(f"confusion: the matrix is {list(counts.shape)}; wanted [C, C] counts, right class by answer")
-    ours = ink() == INK  # on no background: solid squares with white numbers are read on any
+    ours = ink() == INK  # without background: solid squares with white numbers are readable on any page
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     for (row, column), count in np.ndenumerate(counts):
         if not count:

@@ -1,4 +1,4 @@
-"""Recipes: whole training runs, one file each, every number in them adjustable by name."""
+"""Recipes: whole training runs, one file each; every number in them can be set by name."""
 
 from ranvier.recipes.delayed_xor import DelayedXOR
 from ranvier.recipes.digits import Digits
@@ -10,7 +10,7 @@ from ranvier.recipes.recordings import JapaneseVowels, SequentialMNIST, Smartwat
 from ranvier.recipes.store_recall import StoreRecall
 from ranvier.recipes.yinyang import YinYang
 
-# By name, as the command line takes them.
+# By name, for the command line.
 _ALL = (Digits, DigitsSTDP, MnistSTDP, DelayedXOR, FashionMNIST, YinYang, YinYangInTheLoop,
         SpokenDigits, JapaneseVowels, Smartwatch, SequentialMNIST, StoreRecall)  # fmt: skip
 RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in _ALL}

@@ -1,4 +1,4 @@
-"""A task with late reward, learned by reward-modulated STDP with eligibility trace (MSTDPET)."""
+"""A task with delayed reward, learned by reward-modulated STDP with eligibility trace (MSTDPET)."""
 
 import time
 from collections.abc import Sequence
@@ -17,13 +17,15 @@ from ranvier.plasticity import Dense, Lateral, Trace, rewarded
 from ranvier.recipes.recipe import Recipe
 
 CELLS = 10  # for each value of each bit
-SHOWN = 10  # steps that a cue lasts
+SHOWN = 10  # steps of a cue
 
 
 @dataclass(frozen=True)
 class Net:
-    """hidden neurons, each for one pair of values; beta: decay of the choosing neurons; inhibition between them;
-    total: sum of the weights into each of them."""
+    """hidden: neurons, each for one pair of values; beta: decay of the output neurons; inhibition: strength between the
+    output neurons;
+    total: sum of the weights into each output neuron.
+    """
 
     hidden: int = 40
     beta: float = 0.95
@@ -33,8 +35,9 @@ class Net:
 
 @dataclass(frozen=True)
 class Learning:
-    """rate: weight per reward and event. eligible: decay per step of what may be rewarded. explore: noise on the
-    choosing neurons while they learn."""
+    """rate: weight change per reward and event. eligible: decay of the eligibility trace per step. explore: noise on
+    the output neurons during learning.
+    """
 
     rate: float = 0.02
     eligible: float = 0.95
@@ -45,8 +48,8 @@ class Learning:
 class DelayedXOR(Recipe):
     """Two cues, one after the other, and a reward at the end if the answer was their XOR: learned by MSTDPET.
 
-    gap: steps from cue to cue. Axons that are as late bring the cues together; which pair means what is learned from
-    rewards alone, given once an episode, at its last step. lr, weight_decay and smoothing are not used.
+    gap: steps from cue to cue. Axons with the same delay make the cues coincide. The answer to each pair is learned
+    from rewards alone, which are given once per episode, at its last step. lr, weight_decay and smoothing are not used.
     """
 
     name: ClassVar[str] = "delayed-xor"
@@ -70,9 +73,9 @@ class DelayedXOR(Recipe):
 
     def build(self) -> nn.Module:
         hidden, inputs = self.net.hidden, 4 * CELLS
-        early = torch.arange(inputs) < 2 * CELLS  # the cells of the first bit, whose spikes take their time
+        early = torch.arange(inputs) < 2 * CELLS  # the cells of the first bit, whose spikes are delayed
         pairs = Dense(inputs, hidden, delay=torch.where(early, self.gap, 0).expand(hidden, inputs))
-        n = torch.arange(hidden)  # each hears one cell of either bit, and all pairs of values are heard
+        n = torch.arange(hidden)  # each gets input from one cell of either bit; all pairs of values are there
         first, second = n % (2 * CELLS), 2 * CELLS + n // (2 * CELLS) % 2 * CELLS + n % CELLS
         pairs.weight.zero_()
         pairs.weight[n, first] = pairs.weight[n, second] = 0.7
@@ -81,7 +84,9 @@ class DelayedXOR(Recipe):
         return Sequential(pairs, LIF(beta=0.2), choice, choosing)
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
-        """Bits `[B, 2]` as spikes `[T, B, 40]`: ten cells for each value of each bit, the second bit `gap` later."""
+        """Encode bits `[B, 2]` as spikes `[T, B, 40]`: ten cells for each value of each bit; the second bit comes `gap`
+        steps later.
+        """
         cells = functional.one_hot(x.long(), 2).flatten(1).repeat_interleave(CELLS, 1).to(x.dtype)
         spikes = rate(cells, self.steps, self.max_rate, generator)
         step = torch.arange(self.steps, device=x.device).view(-1, 1, 1)
@@ -92,7 +97,7 @@ class DelayedXOR(Recipe):
         self, net: nn.Module, train: Split, validation: Split, folder: Any, callbacks: Sequence[Any] = (),
         **trainer: Any,
     ) -> list[dict[str, float]]:  # fmt: skip
-        """Act, be rewarded, change the weights; figures and weights are written after every epoch."""
+        """Run episodes, get rewards, change the weights; figures and weights are written after every epoch."""
         from ranvier.train.batches import batches as drawn
         from ranvier.train.batches import mix
 
@@ -127,16 +132,18 @@ class DelayedXOR(Recipe):
 
     @torch.no_grad()
     def episodes(self, net: Any, x: Tensor, labels: Tensor, expected: float, generator: Generator) -> Tensor:
-        """A batch of episodes x `[T, B, 40]` with one reward each, and what is learned from them; which were right."""
+        """Run a batch of episodes x `[T, B, 40]` with one reward each, and learn from them; return which answers were
+        right.
+        """
         pairs, hidden, choice, choosing = net
         h = hidden(pairs(x))
         noise = self.learning.explore * torch.randn(len(x), x.shape[1], 2, generator=generator)
-        noise[: self.gap], noise[self.gap + SHOWN + 5 :] = 0, 0  # while both cues act
+        noise[: self.gap], noise[self.gap + SHOWN + 5 :] = 0, 0  # while both cues are active
         z = choosing(choice(h) + noise)
         count = z.sum(0)
         right = (count.argmax(1) == labels) & (count[:, 0] != count[:, 1])
         reward = torch.zeros(len(x), x.shape[1])
-        reward[-1] = right * 2.0 - 1.0 - expected  # against what was expected, or every choice made would be praised
+        reward[-1] = right * 2.0 - 1.0 - expected  # minus the expected reward
         trace = Trace(rho=0.9)
         change = rewarded(h, z, trace(h), trace(z), reward, minus=0.0, decay=self.learning.eligible)
         choice.change(change, self.learning.rate)

@@ -1,4 +1,4 @@
-"""Handwritten digits, read by a small convolutional spiking net in a quarter of a minute."""
+"""Handwritten digits, classified by a small convolutional spiking network that trains in a quarter of a minute."""
 
 from dataclasses import dataclass, field
 from math import pi
@@ -17,7 +17,9 @@ from ranvier.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Net:
-    """channels of the first convolution (the second has twice as many), hidden neurons, decays per step in [0, 1]."""
+    """channels of the first convolution (the second has twice as many), hidden neurons, and decays per step in
+    [0, 1].
+    """
 
     channels: int = 16
     hidden: int = 128
@@ -27,7 +29,9 @@ class Net:
 
 @dataclass(frozen=True)
 class Wobble:
-    """How far training pictures are moved, each within +-: degrees, shift in pixels, scale and shear as shares of 1."""
+    """Ranges of the random changes of training images, each +-: degrees, shift in pixels, scale and shear as
+    fractions.
+    """
 
     degrees: float = 10.0
     shift: float = 0.8
@@ -37,10 +41,10 @@ class Wobble:
 
 @dataclass(frozen=True)
 class Digits(Recipe):
-    """1,797 real handwritten digits, 8 x 8 pixels, shown as constant currents to three spiking layers.
+    """1,797 real handwritten digits, 8 x 8 pixels, encoded as constant currents into three spiking layers.
 
     gradient: "bptt", or one of `ranvier.online.GRADIENTS` that learn forward in time ("eprop", "ottt", ...); feedback:
-    how the error comes to the hidden layers of "eprop" ("symmetric", "random", "adaptive").
+    how the error reaches the hidden layers of "eprop" ("symmetric", "random", "adaptive").
     """
 
     name: ClassVar[str] = "digits"
@@ -73,12 +77,14 @@ class Digits(Recipe):
 
 
 def wobble(x: Tensor, by: Wobble, generator: Generator) -> Tensor:
-    """Pictures x `[B, C, H, W]`, each turned, scaled, sheared and shifted at random; what comes from outside is 0."""
+    """Return images x `[B, C, H, W]`, each rotated, scaled, sheared and shifted at random; pixels from outside
+    are 0.
+    """
     size = torch.tensor([x.shape[-1], x.shape[-2]], device=x.device)
     reach = torch.tensor([by.degrees * pi / 180, by.scale, by.scale, by.shear], device=x.device)
     draws = torch.rand(len(x), 6, generator=generator, device=x.device) * 2 - 1
     turn, wide, high, shear = (draws[:, :4] * reach).unbind(1)
-    rows = torch.zeros(len(x), 2, 3, device=x.device)  # of the map from new places to old ones, in [-1, 1]
+    rows = torch.zeros(len(x), 2, 3, device=x.device)  # of the map from new to old coordinates, in [-1, 1]
     rows[:, 0, 0], rows[:, 0, 1] = (1 + wide) * turn.cos(), shear - (1 + high) * turn.sin()
     rows[:, 1, 0], rows[:, 1, 1] = (1 + wide) * turn.sin(), (1 + high) * turn.cos()
     rows[:, :, 2] = draws[:, 4:] * by.shift * 2 / size

@@ -1,4 +1,6 @@
-"""Digits without labels: neurons that compete learn prototypes by STDP; labels only name the neurons, afterwards."""
+"""Digits without labels: competing neurons learn prototypes by STDP; labels are only used afterwards, to assign classes
+to neurons.
+"""
 
 import time
 from collections.abc import Sequence
@@ -15,13 +17,15 @@ from ranvier.recipes.recipe import Recipe
 
 INPUTS = {"digits": 64, "mnist": 784, "fashion-mnist": 784}
 CLASSES = 10
-LISTEN = 10_000  # so many training samples are enough to name the neurons,
-GLANCE = 1_000  # and so many to see how far they are, before the data has been seen whole
+LISTEN = 10_000  # training samples that are used to assign classes to neurons,
+GLANCE = 1_000  # and before the end of the first pass through the data
 
 
 @dataclass(frozen=True)
 class Net:
-    """hidden: how many neurons compete. The others are those of `ranvier.plasticity.Contest`, per step or per spike."""
+    """hidden: number of competing neurons. For the other fields, per step or per spike, see
+    `ranvier.plasticity.Contest`.
+    """
 
     hidden: int = 100
     threshold: float = 12.0
@@ -34,11 +38,12 @@ class Net:
 
 @dataclass(frozen=True)
 class DigitsSTDP(Recipe):
-    """Digits that nobody names: 100 competing neurons learn them by STDP; labels only tell what each has learned.
+    """Digits without labels: 100 competing neurons learn them by STDP; labels only assign a class to each neuron
+    afterwards.
 
-    max_rate: chance of a spike per step of a white pixel. legs: into so many epochs one pass through the data is cut;
-    figures and weights are written after each, and a stopped run goes on from there. The learning rate falls to 0
-    over the run; lr, weight_decay and smoothing are not used.
+    max_rate: probability of a spike per step for a white pixel. legs: the number of epochs into which one pass through
+    the data is divided; figures and weights are written after each, and a stopped run continues from there. The
+    learning rate falls to 0 over the run; lr, weight_decay and smoothing are not used.
     """
 
     name: ClassVar[str] = "digits-stdp"
@@ -83,9 +88,10 @@ class DigitsSTDP(Recipe):
         callbacks: Sequence[Any] = (),
         **trainer: Any,
     ) -> list[dict[str, float]]:
-        """Show the samples of each epoch and let the winners learn; then name the neurons, and see how well they do.
+        """Present the samples of each epoch and let the winning neurons learn; then assign classes to the neurons and
+        measure the accuracy.
 
-        Weights and figures are written after every epoch; a run that was stopped goes on from there, to the same end.
+        Weights and figures are written after every epoch; a stopped run continues from there, with the same result.
         """
         from ranvier.train.batches import batches as drawn
 
@@ -127,7 +133,7 @@ class DigitsSTDP(Recipe):
         return self.encode(x.flatten(1), Generator().manual_seed(mix(self.seed, *draw)))
 
     def _responses(self, net: nn.Module, split: Split, whole: int) -> Tensor:
-        """How often each neuron spikes for each sample: [S, N]."""
+        """Return how often each neuron spikes for each sample: [S, N]."""
         parts = enumerate(split.x.split(self.batch))
         return torch.cat([net[1](self._spikes(x, "listen", whole, i)).sum(0) for i, x in parts])  # type: ignore[index]
 

@@ -1,4 +1,6 @@
-"""Fashion-MNIST: pictures of clothes, read by a net of four convolutions, or by one with spike-driven attention."""
+"""Fashion-MNIST: images of clothes, classified by a network of four convolutions, or by one with spike-driven
+attention.
+"""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -13,8 +15,9 @@ from ranvier.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Net:
-    """kind: "conv" (four convolutions) or "attention" (two, and a spike-driven attention). channels of the first layer,
-    doubled by each of the next two at most; heads of the attention; decay per step in [0, 1]."""
+    """kind: "conv" (four convolutions) or "attention" (two, and a spike-driven attention). channels: those of the first
+    layer; each of the next two layers at most doubles them. heads: heads of the attention. decay: per step, in [0, 1].
+    """
 
     kind: str = "conv"
     channels: int = 16
@@ -24,7 +27,7 @@ class Net:
 
 @dataclass(frozen=True)
 class FashionMNIST(Recipe):
-    """70,000 pictures of clothes, 28 x 28 pixels, shown as constant currents to a convolutional spiking net."""
+    """70,000 images of clothes, 28 x 28 pixels, encoded as constant currents into a convolutional spiking network."""
 
     name: ClassVar[str] = "fashion-mnist"
     data: str = "fashion-mnist"
@@ -46,7 +49,7 @@ class FashionMNIST(Recipe):
         raise ValueError(f'net.kind must be "conv" or "attention", got {self.net.kind!r}')
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
-        """Every second picture of clothes in the mirror: a shoe that points left is a shoe, a digit is no digit."""
+        """Mirror every second image: a mirrored shoe is still a shoe (this is not true of digits)."""
         if self.data != "fashion-mnist":
             return x
         mirrored = torch.rand(len(x), generator=generator, device=x.device) < 0.5

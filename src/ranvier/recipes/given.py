@@ -1,4 +1,4 @@
-"""A recipe around a net, a loss and data that are objects already: what `ranvier.train.run(net, ...)` trains."""
+"""A recipe around a network, a loss and data that exist already as objects: `ranvier.train.run(net, ...)` trains it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,17 +10,17 @@ from torch import nn
 from ranvier.recipes.recipe import SEQUENCES, Recipe
 from ranvier.train import metric
 
-OBJECT = {"object": True}  # a field that is no setting, and stands in no file
+OBJECT = {"object": True}  # a field that is not a setting, and is not written to files
 
 
 @dataclass(frozen=True)
 class Given(Recipe):
-    """Your own net, trained as it is; the fields that are objects are no settings, and stand in no file.
+    """Your own network; fields that are objects are not settings, and are not written to files.
 
     net: `[T, B, *features]` -> traces. parts: as `Recipe.splits` returns them. criterion: a loss (traces, labels), or
     with `lengths` third; None: cross-entropy of the readout's mean. score: a metric that returns (score, predictions),
-    "accuracy", or None where labels are no classes. opt: parameters -> optimiser, or (optimiser, schedule); None:
-    AdamW.
+    "accuracy", or None if labels are not classes. opt: a function from parameters to an optimiser, or to (optimiser,
+    schedule); None: AdamW.
     """
 
     name: ClassVar[str] = "own"

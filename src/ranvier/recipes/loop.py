@@ -1,4 +1,4 @@
-"""The Yin-Yang figure on a simulated analog chip: the chip computes forward, the model's gradients go backward."""
+"""The Yin-Yang data set on a simulated analog chip: the chip computes forward, the gradients are those of the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,8 +18,9 @@ from ranvier.train import loss
 
 @dataclass(frozen=True)
 class Net:
-    """hidden neurons; tau in seconds, of membranes and synapses; slope of the surrogate; copies of every input, which
-    share the reach and the scatter of six-bit synapses."""
+    """hidden neurons; tau in seconds, for membranes and synapses; slope of the surrogate; copies of every input:
+    together they have a larger range and less relative deviation than one six-bit synapse.
+    """
 
     hidden: int = 120
     tau: float = 6e-6
@@ -29,8 +30,9 @@ class Net:
 
 @dataclass(frozen=True)
 class Chip:
-    """loop: train on the chip; else on the model alone. mismatch: relative deviation of every parameter. noise: of the
-    converter, in its units. seed: which chip."""
+    """loop: whether to train on the chip or on the model alone. mismatch: relative deviation of every parameter. noise:
+    noise of the converter, in its units. seed: determines the chip.
+    """
 
     loop: bool = True
     mismatch: float = 0.2
@@ -40,7 +42,7 @@ class Chip:
 
 @dataclass(frozen=True)
 class YinYangInTheLoop(Recipe):
-    """Points of the Yin-Yang figure on a simulated analog chip of 20 % mismatch, trained with the chip in the loop."""
+    """The Yin-Yang data set on a simulated analog chip with 20 % mismatch, trained with the chip in the loop."""
 
     name: ClassVar[str] = "yinyang-in-the-loop"
     data: str = "yinyang"
@@ -74,7 +76,7 @@ class YinYangInTheLoop(Recipe):
         return hardware.InTheLoop(model, chip, hardware.calibrate(chip, [model[1], model[3]]))  # type: ignore[list-item]
 
     def beside(self, splits: Splits, folder: Any, callbacks: Sequence[Any] = (), **trainer: Any) -> dict[str, float]:
-        """The same net trained without the chip (its run lies in `software`), and its weights put on the chip."""
+        """Train the same network without the chip (its run is in `software`), then put its weights on the chip."""
         if not self.chip.loop:
             return {}
         from ranvier.train.engine import new_net
@@ -94,10 +96,12 @@ class YinYangInTheLoop(Recipe):
         return {"trained and tested in software": answers.accuracy, "those weights on the chip": moved.accuracy}
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
-        """x `[B, 4]` in [0, 1] -> spikes `[T, B, 5 copies]`: coordinates between early and late, and a bias spike."""
+        """x `[B, 4]` in [0, 1] -> spikes `[T, B, 5 copies]`: coordinates as spike times between early and late, and a
+        bias spike.
+        """
         spikes = hardware.coordinate_bins(x, self.steps, self.early, self.late, self.dt, self.early)
         return torch.tile(spikes, (1, 1, self.net.copies))
 
     def loss(self) -> loss.Loss:
-        """Cross-entropy of the readout's mean over time, sharpened."""
+        """Cross-entropy of the readout's mean over time, multiplied by a sharpness."""
         return loss.integral_crossentropy(self.smoothing, temperature=self.steps / self.sharpness)

@@ -1,4 +1,4 @@
-"""What a training run is made of: a frozen dataclass whose every field can be set by name."""
+"""The definition of a training run: a frozen dataclass of which every field can be set by name."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,14 +17,14 @@ from ranvier.train import loss, metric
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. A recipe of your own is a frozen dataclass with a `build`; `ranvier init NAME` writes one.
+    """One training run. Your own recipe is a frozen dataclass with a method `build`; `ranvier init NAME` writes one.
 
-    data: a set by name, or `file.py:name` of a function that returns splits (see `splits`). steps: steps T a sample is
-    shown. encoding: how numbers become input over time (constant, rate, latency), or none: a sample is a sequence
-    `[T, *features]` already, and the net is shown batches of them as they are.
-    epochs, batch, seed: as usual; the same seed gives the same weights, bit for bit.
-    lr: highest learning rate of AdamW, reached after a tenth of the run, then falling as a cosine.
-    weight_decay: AdamW's. smoothing: label smoothing in [0, 1].
+    data: the name of a set, or `file.py:name` of a function that returns splits (see `splits`). steps: number of steps
+    T of a sample. encoding: how numbers become input over time (constant, rate, latency); with "none" a sample is a
+    sequence `[T, *features]` already, and the input of the network is batches of these sequences. epochs, batch, seed:
+    as usual; the same seed gives the same weights, bit for bit.
+    lr: highest learning rate of AdamW, which is reached after a tenth of the run and then decreases as a cosine.
+    weight_decay: that of AdamW. smoothing: label smoothing in [0, 1].
     """
 
     name: ClassVar[str] = ""
@@ -59,7 +59,8 @@ class Recipe:
         return self.encoding == SEQUENCES
 
     def splits(self, folder: str | Path | None = None) -> Any:
-        """The parts of the data set: (train, validation, test), or (train, test), where test is validated on too.
+        """The parts of the data set: (train, validation, test), or (train, test), where test is also used for
+        validation.
 
         Each part is a pair of tensors x `[N, *features]` and labels `[N]`, a torch Dataset of pairs (x, label), or a
         DataLoader.
@@ -70,11 +71,13 @@ class Recipe:
         return found() if callable(found) else found
 
     def build(self) -> nn.Module:
-        """The net: `[T, B, *features]` -> traces `[T, B, C]`."""
+        """Return the network: `[T, B, *features]` -> traces `[T, B, C]`."""
         raise NotImplementedError(f"{type(self).__name__} has no build(self): return the net to train")
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
-        """The augmented form of x `[B, *features]` that training sees; on x's device, drawn from `generator`."""
+        """Return the augmented x `[B, *features]` for training, on the device of x; random numbers are drawn from
+        `generator`.
+        """
         return x
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
@@ -88,59 +91,62 @@ class Recipe:
         return loss.integral_crossentropy(self.smoothing, temperature=self.steps)
 
     def metric(self) -> Any:
-        """Share of samples whose summed readout is largest at the right class."""
+        """Share of samples for which the summed readout of the right class is largest."""
         return metric.integral_accuracy()
 
     def optimiser(
         self, parameters: Iterable[nn.Parameter], updates: int
     ) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler]:
-        """AdamW whose learning rate rises, then falls as a cosine over `updates` updates."""
+        """AdamW whose learning rate rises, then decreases as a cosine over `updates` updates."""
         if updates < FEWEST:
             cure = "take a smaller batch or more epochs"
             raise ValueError(f"{updates} updates in all are too few for a learning rate that rises and falls; {cure}")
         adamw = optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
-        # OneCycleLR needs room to rise: with a handful of updates in all, rise during half of them
+        # OneCycleLR needs a few updates to rise: with very few updates in all, rise during half of them
         rise = 0.1 if updates > 20 else 0.5
         return adamw, optim.lr_scheduler.OneCycleLR(adamw, self.lr, total_steps=updates, pct_start=rise)
 
     def fields(self, net: nn.Module) -> Tensor | None:
-        """What each neuron has learned to see, as pictures `[N, H, W]` for the report; None if that cannot be shown."""
+        """Return what each neuron has learned as images `[N, H, W]` for the report; None if it cannot be displayed."""
         return None
 
     def beside(self, splits: Splits, folder: Any, callbacks: Sequence[Any] = (), **trainer: Any) -> dict[str, float]:
-        """What the trained net is to be compared with: {what: its share of right answers on the test set}."""
+        """Return results for comparison with the trained network: {name: share of right answers on the test set}."""
         return {}
 
     def fit(
         self, net: nn.Module, train: Any, validation: Any, folder: Any, callbacks: Sequence[Any] = (), **trainer: Any
     ) -> list[dict[str, float]]:
-        """How the net learns: by gradients, on Lightning. A recipe that learns otherwise says so here."""
+        """Train the network: by gradients, with Lightning. A recipe that learns in another way overrides this
+        method.
+        """
         from ranvier.train.engine import fit
 
         return fit(self, net, train, validation, folder, callbacks, **trainer)
 
 
 AnyRecipe = TypeVar("AnyRecipe")
-SEQUENCES = "none"  # the encoding of what is a sequence already
-FEWEST = 3  # updates: one up, one at the top, one down
+SEQUENCES = "none"  # the encoding of samples that are sequences already
+FEWEST = 3  # updates: one to rise, one at the top, one to fall
 
 
 def settings(recipe: Any) -> dict[str, Any]:
-    """Every field of a recipe by its dotted name, as `--set` takes it: `{"epochs": 30, "net.hidden": 128, ...}`."""
+    """Return every field of a recipe by its dotted name, as in `--set`: `{"epochs": 30, "net.hidden": 128, ...}`."""
     return _flat(_values(recipe))
 
 
 def _values(recipe: Any) -> dict[str, Any]:
-    """All fields as plain nested values, but for those that are objects."""
+    """Return all fields as plain nested values, except those that are objects."""
     plain = [f.name for f in fields(recipe) if not f.metadata.get("object")]
     each = {name: getattr(recipe, name) for name in plain}
     return {name: asdict(value) if is_dataclass(value) else value for name, value in each.items()}  # type: ignore[arg-type]
 
 
 def override(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
-    """A copy of the recipe with some fields, by dotted name, set to new values (or to their text).
+    """Return a copy of the recipe in which some fields, given by dotted name, have new values (or values given as
+    text).
 
-    ValueError for an unknown field (it lists what there is), a wrong type or a value out of range.
+    An unknown field (the message lists all fields), a wrong type or a value out of range raises a ValueError.
     """
     for name, value in changes.items():
         recipe = _set(recipe, name.split("."), value, name, settings(recipe))
@@ -156,7 +162,7 @@ def _set(part: Any, path: list[str], value: Any, name: str, known: Mapping[str, 
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """The message for a name that is not there: the nearest one, and all there are."""
+    """Return the error message for an unknown name: the most similar name, and all names."""
     names = list(known)
     near = get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
@@ -188,18 +194,20 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def from_config(table: Mapping[str, type[Recipe]], config: Mapping[str, Any]) -> Recipe:
-    """The recipe that `to_config` wrote down."""
+    """Return the recipe that `to_config` converted."""
     changes = dict(config)
     return override(named(table, changes.pop("recipe", "?")), _flat(changes))
 
 
 def to_config(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain nested values, for a TOML file."""
+    """Return a recipe as plain nested values, for a TOML file."""
     return {"recipe": origin(recipe), **_values(recipe)}
 
 
 def origin(recipe: Recipe) -> str:
-    """What `named` finds a recipe by: its name, or for one of your own `file.py:Class`; "" if it has no file."""
+    """Return the name by which `named` finds a recipe: its name, or `file.py:Class` for your own; "" if it has no
+    file.
+    """
     kind = type(recipe)
     if kind.__module__.startswith("ranvier."):
         return recipe.name
@@ -210,7 +218,9 @@ def origin(recipe: Recipe) -> str:
 
 
 def named(table: Mapping[str, type[Recipe]], name: str) -> Recipe:
-    """The recipe of that name, or at `file.py:Class`, with its defaults; ValueError lists the names there are."""
+    """Return the recipe with that name, or at `file.py:Class`, with its defaults; for an unknown name, a ValueError
+    lists the names.
+    """
     if ":" not in name:
         _choose("recipe", name, table)
         return table[name]()

@@ -1,4 +1,4 @@
-"""Real recordings: spoken digits, who says a vowel, exercises seen by a watch, and digits pixel by pixel."""
+"""Real recordings: spoken digits, speakers of a vowel, exercises recorded by a watch, and digits pixel by pixel."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ class SpokenDigits(Signal):
 
 @dataclass(frozen=True)
 class JapaneseVowels(Signal):
-    """Which of nine men says "ae"? 12 coefficients over 7 to 29 frames, the published split."""
+    """Which of nine men says "ae"? 12 coefficients over 7 to 29 frames, with the published split."""
 
     name: ClassVar[str] = "japanese-vowels"
     data: str = "japanese-vowels"
@@ -45,10 +45,11 @@ class JapaneseVowels(Signal):
 
 @dataclass(frozen=True)
 class Smartwatch(Signal):
-    """Seven exercises of people who are not in the training set, by four seconds of a watch on the wrist.
+    """Seven exercises, from four seconds of a watch on the wrist; the people of the test set are not in the training
+    set.
 
-    fold: which of five pairs of people is for test, 0 to 4. turn: training recordings are rotated by an angle of this
-    deviation in radians: nobody wears a watch in the same way.
+    fold: which of five pairs of people is the test set, 0 to 4. turn: standard deviation, in radians, of a random
+    rotation of training recordings, since nobody wears a watch in the same way.
     """
 
     name: ClassVar[str] = "smartwatch"
@@ -79,7 +80,7 @@ class Smartwatch(Signal):
 
 @dataclass(frozen=True)
 class SequentialMNIST(Signal):
-    """Handwritten digits, one pixel a step for 784 steps; `--set data=permuted-mnist` for another order of pixels."""
+    """Handwritten digits, one pixel per step in 784 steps; `--set data=permuted-mnist` uses another order of pixels."""
 
     name: ClassVar[str] = "sequential-mnist"
     data: str = "sequential-mnist"

@@ -1,4 +1,6 @@
-"""What recipes for recordings share: signals of different length, read by layers of neurons with times of their own."""
+"""Shared parts of the recipes for recordings: signals of different lengths, and layers whose neurons have different
+time constants.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from ranvier.train import loss, metric
 
 @dataclass(frozen=True)
 class OfOwnLength:
-    """A loss or a metric of recordings of different length, padded with NaN: it reads the lengths from the traces."""
+    """A loss or a metric for recordings of different lengths, padded with NaN: it finds the lengths in the traces."""
 
     score: Callable[..., Any]
 
@@ -47,8 +49,9 @@ NEURONS = {"lif": lif, "alif": alif, "silif": silif}
 
 @dataclass(frozen=True)
 class Net:
-    """hidden neurons a layer, layers, neuron ("lif", "alif", "silif"), longest time constant in steps, share of
-    dropped spikes, decay per step of the readout."""
+    """hidden neurons per layer, number of layers, neuron ("lif", "alif", "silif"), longest time constant in steps,
+    share of dropped spikes, decay per step of the readout.
+    """
 
     hidden: int = 128
     layers: int = 2
@@ -60,17 +63,17 @@ class Net:
 
 @dataclass(frozen=True)
 class Signal(Recipe):
-    """Recordings x `[B, T, features]`, NaN after the end of each, shown as currents together with their changes.
+    """Recordings x `[B, T, features]`, NaN after the end of each, encoded as currents together with their changes.
 
-    noise: deviation of what is added to training recordings. stretch: they are played faster or slower by up to this
-    share.
+    noise: standard deviation of the noise on training recordings. stretch: training recordings are played faster or
+    slower by up to this fraction.
     """
 
     noise: float = 0.1
     stretch: float = 0.1
 
     def layers(self, net: Net, features: int, classes: int) -> nn.Module:
-        """Linear layers, batch norms and neurons in a row, and a readout."""
+        """Return a sequence of linear layers, batch norms and neurons, and a readout."""
         if net.neuron not in NEURONS:
             raise ValueError(f"net.neuron must be one of {', '.join(NEURONS)}, got {net.neuron!r}")
         rows, width = [], 2 * features
@@ -81,7 +84,7 @@ class Signal(Recipe):
         return Padded(Sequential(*rows, Linear(width, classes), LI(beta=net.readout_beta)))
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
-        """Each recording played at a speed of its own, and noise."""
+        """Play each recording at a random speed, and add noise."""
         steps, features = x.shape[1:]
         draws = torch.rand(len(x), 1, generator=generator, device=x.device)
         place = torch.arange(steps, device=x.device) * (1.0 + self.stretch * (2.0 * draws - 1.0))  # where it is read

@@ -68,9 +68,9 @@ def samples(count, seed):
 
 
 def write_start(name: str, place: Path = Path()) -> tuple[Path, str]:
-    """Writes NAME.py with a recipe that trains as it is; returns the file and the name of the recipe's class.
+    """Write NAME.py with a recipe that can be trained at once; return the file and the name of the recipe's class.
 
-    ValueError for what is no name of a module, FileExistsError if the file is there.
+    A name that is not valid for a module raises a ValueError, an existing file a FileExistsError.
     """
     name = name.removesuffix(".py")
     if not name.isidentifier() or iskeyword(name):

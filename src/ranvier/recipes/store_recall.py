@@ -1,4 +1,6 @@
-"""A bit is shown, others follow it, and at the end the first is asked for: memory over hundreds of steps."""
+"""A bit is presented, others follow it, and at the end the first one must be recalled: memory over hundreds of
+steps.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,13 +21,14 @@ from ranvier.recipes.recipe import Recipe
 from ranvier.surrogate import triangular
 from ranvier.train import loss, metric
 
-CELLS = 10  # for each of: a bit of 0, a bit of 1, store, recall
+CELLS = 10  # for each input: a bit of 0, a bit of 1, store, recall
 
 
 @dataclass(frozen=True)
 class Net:
-    """hidden neurons; decays per step of the membrane, of the adaptation (its memory) and of the readout; kappa, the
-    rise of the threshold with a spike; slope of the surrogate."""
+    """hidden neurons; decays per step of the membrane, of the adaptation (the memory) and of the readout; kappa, the
+    rise of the threshold with a spike; slope of the surrogate.
+    """
 
     hidden: int = 40
     beta: float = 0.9
@@ -37,7 +40,7 @@ class Net:
 
 @dataclass(frozen=True)
 class AtTheEnd:
-    """A loss or a metric of the last steps alone."""
+    """A loss or a metric on the last steps alone."""
 
     score: Callable[..., Any]
     steps: int
@@ -48,12 +51,14 @@ class AtTheEnd:
 
 @dataclass(frozen=True)
 class StoreRecall(Recipe):
-    """Store and recall: which bit was shown together with "store"? Bits come in every slot; "recall" asks in the last.
+    """Store and recall: which bit was shown together with "store"? There is a bit in every slot; "recall" comes in the
+    last slot.
 
-    gradient: one of `ranvier.online.GRADIENTS` ("bptt", "eprop", ...); feedback: how the error comes to the hidden
-    neurons ("symmetric", "random", "adaptive"). slots of `shown` steps each, the last of which asks: steps is their
-    product. The bit is stored in one of the slots before. max_rate: chance of a spike of an active cell per step.
-    Bellec et al., A solution to the learning dilemma for recurrent networks of spiking neurons, 2020.
+    gradient: one of `ranvier.online.GRADIENTS` ("bptt", "eprop", ...); feedback: how the error reaches the hidden
+    neurons ("symmetric", "random", "adaptive"). slots: number of slots with `shown` steps each, so steps is their
+    product; the last slot is the recall. The bit is stored in one of the slots before. max_rate: probability of a spike
+    per step for an active cell. Bellec et al., A solution to the learning dilemma for recurrent networks of spiking
+    neurons, 2020.
     """
 
     name: ClassVar[str] = "store-recall"
@@ -83,7 +88,9 @@ class StoreRecall(Recipe):
             raise ValueError(f"{self.name} shows bits with encoding rate, got {self.encoding}")
 
     def splits(self, folder: str | Path | None = None) -> Splits:
-        """x `[N, slots + 1]`: the bit of each slot, and in which slot it is stored; labels: the bit of that slot."""
+        """x `[N, slots + 1]`: the bit of each slot, and the number of the slot that is stored; labels: the bit of that
+        slot.
+        """
         counts = (self.samples, 160, 320)
         return Splits(*(self._draw(n, Generator().manual_seed(40 + k)) for k, n in enumerate(counts)))
 
@@ -117,7 +124,7 @@ class StoreRecall(Recipe):
         )
 
     def loss(self) -> loss.Loss:
-        """Cross-entropy of the readout's mean while it is asked."""
+        """Cross-entropy of the readout's mean over the recall."""
         return AtTheEnd(loss.mean_crossentropy(self.smoothing), self.shown)
 
     def metric(self) -> Any:

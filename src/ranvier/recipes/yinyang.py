@@ -1,4 +1,6 @@
-"""The Yin-Yang figure, learned from spike times: exact gradients, or surrogate ones of the same network."""
+"""The Yin-Yang data set, learned from spike times: with exact gradients, or with surrogate gradients of the same
+network.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -17,8 +19,9 @@ from ranvier.train import loss
 
 @dataclass(frozen=True)
 class Net:
-    """hidden neurons; tau_mem and tau_syn in seconds; mean and deviation of the weights before training; slope of the
-    surrogate (superspike)."""
+    """hidden neurons; tau_mem and tau_syn in seconds; mean and standard deviation of the initial weights; slope of the
+    surrogate (superspike).
+    """
 
     hidden: int = 200
     tau_mem: float = 20e-3
@@ -31,11 +34,13 @@ class Net:
 
 @dataclass(frozen=True)
 class YinYang(Recipe):
-    """Points of the Yin-Yang figure as spike times: is a place on the yin, the yang or a dot? One hidden layer.
+    """Points of the Yin-Yang figure as spike times: is a point on the yin, the yang or a dot? The network has one
+    hidden layer.
 
-    gradient: "eventprop" differentiates the times of spikes, exactly; "surrogate" whether there are spikes. dt, late
-    and bias in seconds: the step, the time of a coordinate of 1, and the time of a spike that always comes.
-    sharpness: what the readout's mean membrane is multiplied with before the softmax.
+    gradient: "eventprop" differentiates the times of spikes exactly; "surrogate" differentiates the presence of spikes.
+    dt, late and bias in seconds: the step, the time of a coordinate of 1, and the time of a bias spike that always
+    comes.
+    sharpness: factor of the readout's mean membrane before the softmax.
     """
 
     name: ClassVar[str] = "yinyang"
@@ -55,7 +60,7 @@ class YinYang(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.neurons()  # what is wrong with gradient, dt or a time constant is told here
+        self.neurons()  # raises errors about gradient, dt or a time constant here
 
     def neurons(self) -> tuple[TimedLIF, TimedLI]:
         """The hidden neurons and the readout."""
@@ -72,10 +77,12 @@ class YinYang(Recipe):
         return Sequential(TimedMap(first), hidden, TimedMap(second), readout)
 
     def encode(self, x: Tensor, generator: Generator) -> Any:
-        """x `[B, 4]` in [0, 1] as timed spikes, a pair `[T, B, 5]`: each coordinate at x * late, and the bias spike."""
+        """Return x `[B, 4]` in [0, 1] as timed spikes, a pair `[T, B, 5]`: each coordinate at x * late, and the bias
+        spike.
+        """
         times = torch.cat([x * self.late, x.new_full((len(x), 1), self.bias)], 1)
         return encode_times(times, self.steps, self.neurons()[0].to(x.device))
 
     def loss(self) -> loss.Loss:
-        """Cross-entropy of the readout's mean over time, sharpened."""
+        """Cross-entropy of the readout's mean over time, multiplied by the sharpness."""
         return loss.integral_crossentropy(self.smoothing, temperature=self.steps / self.sharpness)

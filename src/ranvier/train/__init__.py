@@ -1,4 +1,6 @@
-"""Training: losses, metrics, and `run`, which trains any net on any data. What needs Lightning is loaded when used."""
+"""Training: losses, metrics, and `run`, which trains any network on any data. Lightning is imported when it is
+needed.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

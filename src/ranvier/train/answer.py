@@ -1,4 +1,4 @@
-"""What a net makes of a batch, and what of it goes on to losses and metrics."""
+"""Run a network on a batch and prepare the arguments of losses and metrics."""
 
 from torch import Tensor, nn
 
@@ -8,11 +8,12 @@ from ranvier.nn.padded import heeds_lengths, padded
 def answer(
     net: nn.Module, x: Tensor, labels: Tensor, lengths: Tensor | None = None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Traces of x `[T, B, *features]`, and what a loss is called with beside them: labels, or labels and lengths.
+    """Return the traces of a network for x `[T, B, *features]`, and the other arguments of a loss: labels, or labels
+    and lengths.
 
-    Recordings of different length (`lengths` `[B]`) go through `padded`: what is behind the end of each changes
-    nothing. A net whose forward takes `lengths` is handed them instead; if it gives another number of steps than it
-    was shown, the loss gets no lengths.
+    Recordings of different lengths (`lengths` `[B]`) go through `padded`, so the padding after the end of each has no
+    effect. If the forward of the network has an argument `lengths`, it gets them instead; if its output has another
+    number of steps than x, the loss gets no lengths.
 
     >>> import torch, ranvier
     >>> traces, rest = answer(ranvier.LI(), torch.ones(3, 2, 1), torch.tensor([0, 0]), torch.tensor([3, 1]))

@@ -1,7 +1,7 @@
-"""Mini-batches of whatever holds samples: tensors, a torch Dataset or DataLoader; any can be drawn again.
+"""Mini-batches from tensors, a torch Dataset or a DataLoader; every epoch can be drawn again.
 
-The order of an epoch comes from (seed, epoch) alone, so a run that stopped in mid-epoch goes on with the next batch.
-With several processes each takes its share of every batch.
+The order of an epoch depends on (seed, epoch) alone, so a run that stopped within an epoch continues with the next
+batch. With several processes, each gets its share of every batch.
 """
 
 import hashlib
@@ -13,25 +13,27 @@ from torch import Generator, Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-Batch = tuple[Tensor, ...]  # x, labels and, of recordings of different length, lengths
+Batch = tuple[Tensor, ...]  # x, labels and, for recordings of different lengths, lengths
 
 
 def mix(*parts: object) -> int:
-    """A seed of 63 bits from any parts: nearby parts give unrelated seeds."""
+    """Return a seed of 63 bits from any parts: similar parts give unrelated seeds."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 1
 
 
 class Batches:
-    """Batches of x and labels, in an order that is new every epoch; without a seed, in that of the data.
+    """Batches of x and labels, in a new order every epoch; without a seed, in the order of the data.
 
-    set_epoch: which epoch is drawn next. start: how many batches of it are left out (once): where a run goes on.
-    rank, world: this process's number and how many there are; `share(index)` is world times its part of that batch.
+    set_epoch: sets the epoch that is drawn next. start: the number of batches that are left out once, to continue a
+    run.
+    rank, world: the number of this process, and how many there are; `share(index)` is `world` times the part of that
+    batch which this process has.
     """
 
     def __init__(self, batch: int, seed: int | None = None, rank: int = 0, world: int = 1):
         self.batch, self.seed, self.rank, self.world = batch, seed, rank, world
         self.epoch = self.start = 0
-        self.sampler, self.batch_sampler = self, None  # where Lightning looks for set_epoch
+        self.sampler, self.batch_sampler = self, None  # Lightning looks for set_epoch there
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -51,7 +53,7 @@ class Batches:
 
 
 class _Indexed(Batches):
-    """Of samples that have numbers: a batch is batch * world of them, cut into as many parts as there are processes."""
+    """Batches of indexed samples: a batch has batch * world samples, and each process gets one of its parts."""
 
     def __init__(self, samples: int, *args: Any):
         super().__init__(*args)
@@ -71,16 +73,16 @@ class _Indexed(Batches):
         draw = torch.arange if self.seed is None else lambda n: torch.randperm(n, generator=generator)
         for chosen in draw(self.samples).split(self.batch * self.world)[start:]:
             begin, count = self._part(len(chosen))
-            yield chosen[begin : begin + count] if count else chosen[:1]  # one that counts nothing: share is 0
+            yield chosen[begin : begin + count] if count else chosen[:1]  # one sample that does not count: share is 0
 
     def _part(self, whole: int) -> tuple[int, int]:
-        """Where this process's part of a batch begins, and how many samples it has."""
+        """Return where this process's part of a batch begins, and how many samples it has."""
         ends = [whole * k // self.world for k in range(self.world + 1)]
         return ends[self.rank], ends[self.rank + 1] - ends[self.rank]
 
 
 class OfTensors(_Indexed):
-    """Of tensors in memory: no work per sample."""
+    """Batches of tensors in memory: no work per sample."""
 
     def __init__(self, x: Tensor, labels: Tensor, time_first: bool, *args: Any):
         super().__init__(len(labels), *args)
@@ -93,12 +95,12 @@ class OfTensors(_Indexed):
 
 
 class OfDataset(_Indexed):
-    """Of a Dataset with a length, read by `workers` processes."""
+    """Batches of a Dataset with a length, read by `workers` processes."""
 
     def __init__(self, dataset: Any, time_first: bool, workers: int, *args: Any):
         super().__init__(len(dataset), *args)
         self.dataset, self.workers = dataset, workers
-        # samples that are named tuples, as those of ranvier.data, know how they become a batch
+        # samples that are named tuples, like those of ranvier.data, define how they become a batch
         plain = time_first and not hasattr(dataset[0], "_fields")
         self.collate = sequences if plain else default_collate
 
@@ -109,7 +111,7 @@ class OfDataset(_Indexed):
 
 
 class OfLoader(Batches):
-    """Of a DataLoader as it is: its batches are given on unchanged. Several processes take turns."""
+    """Batches of a DataLoader, unchanged. Several processes take turns."""
 
     def __init__(self, loader: Any, *args: Any):
         super().__init__(*args)
@@ -140,10 +142,11 @@ def batches(
 ) -> Batches:  # fmt: skip
     """The batches of one part of a data set.
 
-    part: something with tensors `x` `[N, *features]` and `labels` `[N]`, or a pair of them; a torch Dataset whose
-    samples are (x, label); or a DataLoader, whose batches (x, labels) or (x, labels, lengths) are used as they are.
-    time_first: a sample is a sequence `[T, *features]` and a batch becomes `[T, B, *features]`; a Dataset's sequences
-    of different length are padded with zeros, and `lengths` `[B]` come third.
+    part: an object with tensors `x` `[N, *features]` and `labels` `[N]`, or a pair of such tensors; a torch Dataset
+    whose samples are (x, label); or a DataLoader, whose batches (x, labels) or (x, labels, lengths) are used as they
+    are.
+    time_first: a sample is a sequence `[T, *features]` and a batch becomes `[T, B, *features]`; sequences of different
+    lengths in a Dataset are padded with zeros, and the third element of a batch is `lengths` `[B]`.
 
     >>> [tuple(x.shape) for x, _ in batches((torch.rand(5, 3), torch.arange(5)), 2)]
     [(2, 3), (2, 3), (1, 3)]
@@ -178,7 +181,7 @@ def sequences(samples: Sequence[tuple[Any, Any]]) -> Batch:
 
 
 def checked(batch: Any) -> Batch:
-    """A batch as a loader gave it, if it is one."""
+    """Return a batch of a loader; raise an error if it does not have the form of a batch."""
     if (
         not isinstance(batch, (tuple, list))
         or len(batch) not in (2, 3)

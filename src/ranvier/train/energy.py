@@ -1,16 +1,16 @@
-"""What an inference would cost on a chip, beside a dense network of the same shape: an estimate that hides nothing.
+"""Estimate the energy of an inference on a chip, and of a dense network of the same shape.
 
-Counted, not guessed: every synaptic operation (a spike meeting a weight), every update of a neuron with the operations
-its rule really has, and every bit read or written for them. Energies are those of a 45 nm process in Horowitz,
-Computing's energy problem, ISSCC 2014: an integer addition of b bits takes about 0.1 b / 32 pJ, a multiplication
-3.1 a b / 1024 pJ, and a bit from a memory that holds the layer's weights or states 0.16 (up to 8 KB), 0.31 (32 KB), 1.6
-(1 MB) or 20 pJ (DRAM, beyond).
+The following are counted: every synaptic operation (a spike that meets a weight), every update of a neuron with the
+operations of its rule, and every bit read or written for them. Energies are those of a 45 nm process in Horowitz,
+Computing's energy problem, ISSCC
+2014: an integer addition of b bits takes about 0.1 b / 32 pJ, a multiplication 3.1 a b / 1024 pJ, and a bit from a
+memory for the layer's weights or states 0.16 (up to 8 KB), 0.31 (32 KB), 1.6 (1 MB) or 20 pJ (DRAM, beyond).
 
-The dense network is given what it would be given: the same weights at the same bits, activations of ceil(log2(T + 1))
-bits (as many values as a count of spikes over T steps can have), each weight and activation read once a sample. Against
-it stands the spiking network's own traffic: a weight for every synaptic operation, a state read and written for every
-neuron in every step. Static power, control and the network between cores are left out on both sides. After Dampfhoffer
-et al., Are SNNs really more energy-efficient than ANNs?, IEEE TETCI 7, 2023; Yan, Bai & Wong, arXiv:2409.08290, 2024.
+The dense network has the same weights with the same number of bits, and activations of ceil(log2(T + 1))
+bits (as many values as a count of spikes over T steps can have), each weight and activation is read once per sample.
+The spiking network reads a weight for every synaptic operation, and reads and writes a state for every neuron in every
+step. Static power, control and the network between cores are left out on both sides. After Dampfhoffer et al., Are SNNs
+really more energy-efficient than ANNs?, IEEE TETCI 7, 2023; Yan, Bai & Wong, arXiv:2409.08290, 2024.
 """
 
 import math
@@ -26,23 +26,23 @@ from ranvier.nn.neuron import Neuron
 from ranvier.nn.recurrent import Recurrent
 from ranvier.notebook import table
 
-LEVELS = ((8 * 2**10, 0.16), (32 * 2**10, 0.31), (2**20, 1.6), (math.inf, 20.0))  # (bytes held, pJ per bit)
+LEVELS = ((8 * 2**10, 0.16), (32 * 2**10, 0.31), (2**20, 1.6), (math.inf, 20.0))  # (size in bytes, pJ per bit)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FREE = {"stop", "inject", "spike", "spike_strict", "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "neg"}
 
 
 def addition(bits: int) -> float:
-    """pJ of adding two integers."""
+    """Return the energy in pJ of an addition of two integers."""
     return 0.1 * bits / 32
 
 
 def product(a: int, b: int) -> float:
-    """pJ of multiplying integers of a and b bits."""
+    """Return the energy in pJ of a multiplication of integers with a and b bits."""
     return 3.1 * a * b / 1024
 
 
 def access(bits_held: float) -> float:
-    """pJ of reading or writing one bit of a memory of this size."""
+    """Return the energy in pJ of reading or writing one bit of a memory of this size."""
     return next(cost for size, cost in LEVELS if bits_held / 8 <= size)
 
 
@@ -50,10 +50,10 @@ def access(bits_held: float) -> float:
 class LayerEnergy:
     """One layer, per sample.
 
-    operations: synaptic operations (or multiplications, where the input is no spikes) or neuron updates, over all
-    steps; dense: operations of the dense layer (0 for neurons); spiking_pj and dense_pj: the estimates; memory: the
-    share of spiking_pj that is memory traffic; activity: spikes per synapse and step; break_even: the activity at which
-    both cost the same (both None for neurons and for inputs that are no spikes).
+    operations: synaptic operations (or multiplications, if the input is not spikes) or neuron updates, over all steps;
+    dense: operations of the dense layer (0 for neurons); spiking_pj and dense_pj: the estimates; memory: the share of
+    spiking_pj that is memory traffic; activity: spikes per synapse and step; break_even: the activity at which both
+    cost the same (both are None for neurons and for inputs that are not spikes).
     """
 
     path: str
@@ -95,14 +95,15 @@ class Energy:
 
     @property
     def activity(self) -> float:
-        """Spikes per synapse and step, a mean over the synapses that see spikes."""
+        """Spikes per synapse and step, a mean over the synapses whose input is spikes."""
         synapses = sum(layer.dense for layer in self.layers if layer.activity is not None)
         return self.synaptic_operations / (synapses * self.steps) if synapses else 0.0
 
     @property
     def break_even(self) -> float:
-        """The activity at which this network, spikes scaled alike everywhere, would cost what the dense one does;
-        0 if its states and its input alone cost more."""
+        """The activity at which this network, with all spikes scaled by the same factor, would cost as much as the
+        dense one; 0 if its states and its input alone cost more.
+        """
         moving = sum(layer.spiking_pj for layer in self.layers if layer.activity is not None)
         left = self.dense_pj - (self.spiking_pj - moving)
         return max(0.0, left / moving * self.activity) if moving else 0.0
@@ -156,8 +157,8 @@ def energy(net: nn.Module, x: Tensor, *, weight_bits: int = 8, state_bits: int =
     """Run the network on x [T, B, *features] and estimate what one sample of it costs, layer by layer.
 
     Linear layers, convolutions, recurrent feedback and neurons are counted; normalisation (it folds into the weights),
-    pooling and the rest are not. An input that is constant in time (stride 0) is multiplied once, any other input that
-    is no spikes anew in every step.
+    pooling and the rest are not. An input that is constant in time (stride 0) is multiplied once; any other input that
+    is not spikes is multiplied in every step.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(64, 32), ranvier.LIF(), torch.nn.Linear(32, 10), ranvier.LI())
@@ -189,7 +190,7 @@ def energy(net: nn.Module, x: Tensor, *, weight_bits: int = 8, state_bits: int =
 
 
 class _Counter:
-    """Collects one entry a layer as the layers run."""
+    """Collects one entry per layer as the layers run."""
 
     def __init__(self, steps: int, batch: int, weight_bits: int, state_bits: int, activation_bits: int):
         self.steps, self.batch, self.layers = steps, batch, []
@@ -223,11 +224,12 @@ class _Counter:
     def _weights(
         self, path: str, x: Tensor, met: float, synapses: float, stored: int, inputs: int, outputs: int
     ) -> None:
-        """met: pairs of an input that is not zero and a weight, over the whole batch and all steps; synapses: all such
-        pairs of one sample and step; stored: weights."""
+        """Add the entry of a layer with weights. met: pairs of a nonzero input and a weight, over the whole batch and
+        all steps; synapses: all pairs of an input and a weight for one sample and step; stored: number of weights.
+        """
         spikes = bool(((x == 0) | (x == 1)).all())
-        seen = x.numel() / inputs  # how often the layer was used: once a sample, step and place
-        once = seen < self.steps * self.batch  # a constant input went through once
+        seen = x.numel() / inputs  # how often the layer was used: once per sample, step and place
+        once = seen < self.steps * self.batch  # a constant input ran once
         synapses *= max(1.0, seen / (self.steps * self.batch))
         weight, bits = self.weight_bits, self.activation_bits
         reading = access(stored * weight)
@@ -262,7 +264,9 @@ class _Counter:
         self.layers.append(LayerEnergy(path, "neurons", updates, 0.0, total, 0.0, traffic / total))
 
     def _operation(self, name: str) -> float:
-        """pJ of one word of a rule; functions count as so many multiplications, comparisons as additions."""
+        """Return the energy in pJ of one op of a rule; functions count as several multiplications, comparisons as
+        additions.
+        """
         bits = self.state_bits
         if cost := OPERATIONS[name].cost:
             return cost * product(bits, bits)

@@ -1,7 +1,8 @@
-"""The adapter to Lightning: a recipe's net, data and optimiser as a module, loaders and callbacks. Lightning trains.
+"""The adapter to Lightning, which runs the training: it wraps a recipe's network, data and optimiser as a module,
+loaders and callbacks. All random numbers depend on (seed, epoch, batch) only, not on earlier draws.
 
-Everything random is drawn from (seed, epoch, batch), never from what went before: so a run that was stopped anywhere
-and goes on from its checkpoint, in mid-epoch too, ends with the same weights, bit for bit.
+So a run that was stopped at any point, also within an epoch, and continues from its checkpoint ends with the same
+weights, bit for bit.
 """
 
 import copy
@@ -31,7 +32,7 @@ with needed("training"):
 
 
 class Plan(Protocol):
-    """What the engine asks of a recipe."""
+    """The attributes and methods of a recipe that the engine uses."""
 
     @property
     def seed(self) -> int: ...
@@ -51,19 +52,21 @@ class Plan(Protocol):
 
 
 class Engine(LightningModule):
-    """A recipe's net with its loss, score and optimiser, in Lightning's words."""
+    """A recipe's network with its loss, score and optimiser, as a LightningModule."""
 
     def __init__(self, plan: Plan, net: nn.Module, train: Batches | None = None, tbptt: int = 0):
         super().__init__()
         self.plan, self.net, self.train_batches = plan, net, train
         self.loss, self.metric = plan.loss(), plan.metric()
         self.truncated = Truncated(net, self.loss, tbptt) if tbptt else None
-        self.sums: dict[str, float] = {}  # of the epoch that runs: {score: its sum over samples}, and "samples"
+        self.sums: dict[str, float] = {}  # of the current epoch: {score: its sum over samples}, and "samples"
         self.fresh: dict[str, Any] = {}  # the schedule's state before any update
-        self.trained: dict[str, Tensor] = {}  # the net's weights at the end, whole on every process
+        self.trained: dict[str, Tensor] = {}  # the final weights of the network, complete on every process
 
     def configure_model(self) -> None:
-        """Where each process is to hold a part of the weights: the net's blocks, and the rest of it, in parts."""
+        """If each process stores only a part of the weights, shard the blocks of the network, and then the rest
+        of it.
+        """
         if self.device_mesh is not None and not isinstance(self.net, FSDPModule):
             mesh = self.device_mesh["data_parallel"]
             for block in [*(m for m in self.net.children() if isinstance(m, nn.Sequential)), self.net]:
@@ -76,19 +79,19 @@ class Engine(LightningModule):
         self.trained = {name.removeprefix("net."): v for name, v in state.items() if name.startswith("net.")}
 
     def draws(self, part: str, index: int) -> Generator:
-        """The random numbers of one batch, whatever was drawn before; each process has its own."""
+        """Return the random numbers of one batch, independent of earlier draws; each process has its own."""
         own = (self.global_rank,) if self.global_rank else ()
         return Generator(self.device).manual_seed(mix(self.plan.seed, part, self.current_epoch, index, *own))
 
     def inputs(self, part: str, batch: Batch, index: int) -> Tensor:
-        """What the net is shown of a batch: `[T, B, *features]`."""
+        """Return the input of the network for a batch: `[T, B, *features]`."""
         draws = self.draws(part, index)
         x = self.plan.augment(batch[0], draws) if part == "train" else batch[0]
         return self.plan.encode(x, draws)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         x = self.inputs("train", batch, index)
-        torch.manual_seed(int(self.draws("dropout", index).initial_seed()))  # for dropout and the like
+        torch.manual_seed(int(self.draws("dropout", index).initial_seed()))  # for dropout and similar layers
         if self.truncated:
             (traces, loss), rest = self.truncated.forward(x, *batch[1:]), batch[1:]
         else:
@@ -121,9 +124,10 @@ class Engine(LightningModule):
         self.sums = {}
 
     def _add(self, traces: Tensor, loss: Tensor, rest: Batch, index: int, loader: Any = None) -> float:
-        """Adds up an epoch's scores; returns this process's part of the batch times the number of processes.
+        """Add the scores of a batch to the sums of the epoch; return this process's part of the batch times the number
+        of processes.
 
-        rest: labels and, where they differ, lengths.
+        rest: labels and, if recordings differ in length, lengths.
         """
         loader = loader if loader is not None else self.train_batches
         share = loader.share(index) if loader is not None else 1.0
@@ -137,14 +141,14 @@ class Engine(LightningModule):
         return share
 
     def _tell(self, part: str) -> None:
-        """An epoch's scores, over all processes, to Lightning."""
+        """Report an epoch's scores, over all processes, to Lightning."""
         sums = {name: sum(each) for name, each in self._of_all().items()}
         samples = sums.pop("samples")
         means = {f"{part}_{name}": value / samples for name, value in sums.items()}
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=1)
 
     def _of_all(self) -> dict[str, list[float]]:
-        """Each score's sum on every process."""
+        """Return each score's sum on every process."""
         own = torch.tensor(list(self.sums.values()), dtype=torch.float64)
         every: Any = self.all_gather(own.to(self.device)) if self.trainer.world_size > 1 else own.unsqueeze(0)
         return dict(zip(self.sums, every.t().tolist(), strict=True))
@@ -165,21 +169,23 @@ class Engine(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         place = checkpoint["place"]
-        mine = slice(self.global_rank, None, self.trainer.world_size)  # there may be other processes than there were
+        mine = slice(self.global_rank, None, self.trainer.world_size)  # the number of processes may have changed
         self.sums = {name: sum(each[mine]) for name, each in place["sums"].items()}
         self.before = place["epochs"]
         if self.train_batches is not None:
             self.train_batches.start = place["next"]
 
     def on_train_start(self) -> None:
-        if getattr(self, "before", self.plan.epochs) != self.plan.epochs:  # a longer run: its schedule from here on
+        if getattr(self, "before", self.plan.epochs) != self.plan.epochs:  # a longer run: use its schedule from now on
             schedule: Any = self.lr_schedulers()
             kept = {name: schedule.state_dict()[name] for name in ("last_epoch", "_step_count")}
             schedule.load_state_dict(self.fresh | kept)
 
 
 def new_net(plan: Plan, sample: Tensor) -> nn.Module:
-    """The plan's net with weights drawn from its seed; `sample` `[B, *features]` gives lazy layers their sizes."""
+    """Return the plan's network with weights drawn from its seed; from `sample` `[B, *features]` lazy layers get their
+    sizes.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         net = plan.build().eval()
@@ -197,14 +203,15 @@ def fit(
     callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> list[dict[str, float]]:
-    """Trains a plan's net (see `new_net`), or goes on from the folder's checkpoint; returns a row of figures an epoch.
+    """Train a plan's network (see `new_net`), or continue from the folder's checkpoint; return a row of figures per
+    epoch.
 
-    train, validation: parts of a data set, as `batches` takes them. `settings` are those of `Scale`. The weights end up
-    in weights.safetensors. KeyboardInterrupt passes through, with the last checkpoint kept.
+    train, validation: parts of a data set, see `batches`. `settings` are those of `Scale`. The final weights are
+    written to weights.safetensors. A KeyboardInterrupt is passed on, and the last checkpoint is kept.
     """
     scale = Scale(**settings)
     history = History(folder)
-    with quiet(), torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as if nothing had been
+    with quiet(), torch.random.fork_rng(devices=[]):  # the caller's random state does not change
         trainer = scale.trainer(
             folder.path,
             max_epochs=plan.epochs,
@@ -222,7 +229,7 @@ def fit(
             sharded = scale.strategy in STRATEGIES
             engine = Engine(plan, copy.deepcopy(net) if sharded else net, drawn, scale.tbptt)
             if sharded and resumed:
-                read_checkpoint(resumed)  # Lightning reads it by a road of its own: a damaged one is told here
+                read_checkpoint(resumed)  # Lightning reads it in another way: damage is reported here
             trainer.fit(engine, drawn, checked, ckpt_path=resumed, weights_only=True)
         leader = trainer.is_global_zero
     net.cpu()
@@ -235,7 +242,7 @@ def fit(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Lightning's advice is for those who write its modules: here it is noise."""
+    """Silence messages of Lightning that only concern authors of its modules."""
     logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [log.level for log in logs]
     try:
@@ -251,7 +258,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Lightning answers Ctrl-C by leaving the process; give the caller the KeyboardInterrupt instead."""
+    """Raise KeyboardInterrupt in the caller on Ctrl-C; Lightning itself would exit the process."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a trained net does on data it has not seen: answers, firing rates, and one sample watched step by step."""
+"""Evaluate a trained network on new data: its answers, firing rates, and one sample step by step."""
 
 import os
 import platform
@@ -21,11 +21,11 @@ from ranvier.train.batches import batches
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a net answered to a whole split.
+    """The results of a network on a whole split.
 
-    loss: a mean over samples. predictions and labels `[N]`; both empty where a recipe has no metric. rates: {layer:
-    spikes per step of each neuron `[neurons]`}, a mean over samples. shown: the first sample answered right, or the
-    first of all. wrong: the first misread samples (x, label, answer).
+    loss: a mean over samples. predictions and labels `[N]`; both empty if a recipe has no metric. rates: {layer: spikes
+    per step of each neuron `[neurons]`}, a mean over samples. shown: the first sample with a right answer, or the first
+    of all. wrong: the first samples with a wrong answer, as (x, label, answer).
     """
 
     predictions: Tensor
@@ -38,7 +38,7 @@ class Evaluation:
 
     @property
     def judged(self) -> bool:
-        """Whether there are answers that are right or wrong."""
+        """Whether answers are right or wrong, that is, whether there is a metric."""
         return bool(len(self.labels))
 
     @property
@@ -52,7 +52,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Watched:
-    """One sample x `[*features]` on its way: {layer: spikes `[T, *features]`} and the readout's traces `[T, ...]`.
+    """One sample x `[*features]` in the network: {layer: spikes `[T, *features]`} and the readout's traces `[T, ...]`.
 
     label: its class; None if it has none.
     """
@@ -63,11 +63,13 @@ class Watched:
     traces: Tensor
 
 
-WRONG = 24  # so many misread samples are kept
+WRONG = 24  # most samples with a wrong answer that are kept
 
 
 def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
-    """The net's answers to a whole split, and how much its layers fire. The net is left in eval mode, on the CPU."""
+    """Return the network's answers on a whole split, and the firing rates of its layers. Afterwards the network is in
+    eval mode, on the CPU.
+    """
     net.cpu().eval()
     metric, loss = plan.metric(), plan.loss()
     answers: list[Tensor] = []
@@ -76,7 +78,7 @@ def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
     sums: dict[str, Tensor] = {}
     total, samples, shown = 0.0, 0, None
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # for what stays random in a test: a chip's noise
+        torch.manual_seed(0)  # for layers that are random in eval mode: the noise of a chip
         for index, batch in enumerate(batches(split, plan.batch, time_first=plan.time_first)):
             x = plan.encode(batch[0], Generator().manual_seed(index))
             lengths = next(iter(batch[2:]), None)
@@ -84,7 +86,7 @@ def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
             total, samples = total + float(loss(traces, *rest)) * len(batch[1]), samples + len(batch[1])
             fired = _spikes_in(net, outputs)
             spikes = {layer: (z.sum(0).flatten(1) / _steps(z, lengths)).sum(0) for layer, z in fired.items()}
-            # a layer that was anything but zeros and ones in one batch is no spiking layer
+            # a layer whose output is not only zeros and ones in one batch is not a spiking layer
             sums = {layer: z + sums.get(layer, 0) for layer, z in spikes.items() if layer in sums or not index}
             right = torch.zeros(len(batch[1]), dtype=torch.bool)
             if metric is not None:
@@ -106,17 +108,17 @@ def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
 
 
 def _sample(plan: Any, x: Tensor, index: int) -> Tensor:
-    """One sample of a batch before it is encoded."""
+    """Return one sample of a batch before it is encoded."""
     return x.select(1 if plan.time_first else 0, index)
 
 
 def spikes_of(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """{layer: spikes `[T, B, *features]`} of the layers whose output is nothing but zeros and ones, or timed spikes."""
+    """Return {layer: spikes `[T, B, *features]`} of the layers whose output is only zeros and ones, or timed spikes."""
     return _spikes_in(net, _outputs(net, x))
 
 
 def _outputs(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
-    """What each neuron gives out, 0 behind the end of a recording; a net of plain layers has none."""
+    """Return the output of each neuron layer, 0 after the end of a recording; a network without neurons has none."""
     if not any(isinstance(m, Temporal) for m in net.modules()):
         return {}
     with masked(net, x, lengths) as shown:
@@ -128,7 +130,7 @@ def _outputs(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -> dict[s
 
 
 def _steps(z: Tensor, lengths: Tensor | None) -> Tensor:
-    """How many steps of z `[T, B, ...]` each sample has: `[B, 1]`."""
+    """Return the number of steps of each sample of z `[T, B, ...]`: `[B, 1]`."""
     return torch.full((z.shape[1], 1), len(z)) if lengths is None else lengths.unsqueeze(1)
 
 
@@ -140,7 +142,7 @@ def _spikes_in(net: nn.Module, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def summary(plan: Any, net: nn.Module, evaluation: Evaluation, rows: list[dict[str, float]]) -> dict[str, Any]:
-    """The figures of a finished run as plain values, for result.json."""
+    """Return the figures of a finished run as plain values, for result.json."""
     judged = {"accuracy": evaluation.accuracy, "correct": evaluation.correct} if evaluation.judged else {}
     return {
         **judged,
@@ -156,7 +158,7 @@ def summary(plan: Any, net: nn.Module, evaluation: Evaluation, rows: list[dict[s
 
 
 def versions() -> dict[str, str]:
-    """Versions of what took part."""
+    """Return the versions of the packages that were used."""
     found = {"python": platform.python_version()}
     for package in ("ranvier", "torch", "numba", "lightning", "numpy"):
         try:
@@ -167,7 +169,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What it ran on, in words."""
+    """Describe the machine."""
     facts = {"system": f"{platform.system()} {platform.machine()}", "processor": _processor()}
     facts |= {"cores": str(os.cpu_count()), "threads": str(torch.get_num_threads())}
     return facts | ({"accelerator": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})

@@ -1,4 +1,4 @@
-"""The folder of one run: what it is called, how it is written (whole or not at all) and read (nothing is unpickled)."""
+"""The folder of one run: its file names, writing (complete or not at all) and reading (nothing is unpickled)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ranvier.extras import needed
 
 @dataclass(frozen=True)
 class Folder:
-    """Names of the files of a run, and nothing else in memory."""
+    """The names of the files of a run; nothing else is kept in memory."""
 
     path: Path
 
     @classmethod
     def create(cls, path: str | Path) -> Folder:
-        """A new run's folder; FileExistsError if something is in it already."""
+        """Make the folder of a new run; raise FileExistsError if it is not empty."""
         path = Path(path)
         cls.refuse_taken(path)
         try:
@@ -37,13 +37,13 @@ class Folder:
 
     @staticmethod
     def refuse_taken(path: Path) -> None:
-        """FileExistsError if something is at this place already."""
+        """Raise FileExistsError if this path exists already."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(f"{path} is there already; choose another --out, or go on with --resume {path}")
 
     @classmethod
     def open(cls, path: str | Path) -> Folder:
-        """An earlier run's folder; FileNotFoundError if it holds no run."""
+        """Open the folder of an earlier run; raise FileNotFoundError if it contains no run."""
         folder = cls(Path(path))
         if not folder.config.is_file():
             raise FileNotFoundError(f"{path} is no run: it has no {folder.config.name}; `ranvier train` makes one")
@@ -51,7 +51,7 @@ class Folder:
 
     @classmethod
     def free(cls, path: str | Path) -> Path:
-        """`path`, or the first of `path-2`, `path-3`, ... that is not taken."""
+        """Return `path`, or the first of `path-2`, `path-3`, ... that does not exist."""
         path, number = Path(path), 2
         candidate = path
         while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
@@ -114,11 +114,11 @@ class Folder:
         with needed("a file of weights"):
             from safetensors.torch import save
 
-        # a clone each: safetensors refuses tensors that share memory, as tied weights do
+        # clones, because safetensors refuses tensors that share memory, like tied weights
         write(self.weights, save({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}))
 
     def read_weights(self, net: nn.Module) -> None:
-        """Loads the weights into `net`; ValueError if they are another net's."""
+        """Load the weights into `net`; raise ValueError if they belong to another network."""
         with needed("a file of weights"):
             from safetensors.torch import load
 
@@ -126,7 +126,7 @@ class Folder:
             raise FileNotFoundError(f"{self.path} is not finished: go on with `ranvier train --resume {self.path}`")
         try:
             state = load(self.weights.read_bytes())
-        except Exception as error:  # a damaged file fails wherever the damage is
+        except Exception as error:  # a damaged file can fail anywhere
             raise ValueError(f"{self.weights} is damaged, or is no safetensors file: {error}") from None
         try:
             net.load_state_dict(state)
@@ -135,7 +135,7 @@ class Folder:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all: beside its place first, then renamed into it. OSError says which file."""
+    """Write a file completely or not at all: first under another name, then renamed. An OSError names the file."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

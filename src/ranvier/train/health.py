@@ -1,4 +1,6 @@
-"""A run that goes wrong says so: a loss that is no number ends it, a layer that dies or saturates is told at once."""
+"""Detect runs that go wrong: a loss that is not finite ends the run; layers that die or saturate are reported at
+once.
+"""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +19,7 @@ with needed("training"):
     from lightning.pytorch.callbacks import Callback
 
 TOLD = {check.name: check for check in CHECKS if check.name in ("dead", "saturated")}
-GLANCE = 50  # a GPU is asked for its loss every so many batches: asking makes it wait
+GLANCE = 50  # batches between two looks at the loss on a GPU: reading it makes the GPU wait
 
 
 class Diverged(ArithmeticError):
@@ -25,10 +27,10 @@ class Diverged(ArithmeticError):
 
 
 class Health(Callback):
-    """Looks at each loss, and once an epoch, on the first batch it is validated on, at the spikes of each layer.
+    """Checks each loss and, once per epoch on the first validation batch, the spikes of each layer.
 
-    say: told a sentence when a layer is dead or saturated, once for each. found: these sentences. Logs
-    `rate LAYER`, spikes per neuron and step.
+    say: a function that is called with a sentence when a layer is dead or saturated, once per layer. found: these
+    sentences. It logs `rate LAYER`, spikes per neuron and step.
     """
 
     def __init__(self, say: Callable[[str], None]):
@@ -55,7 +57,7 @@ class Health(Callback):
         self._open.close()
         for path, z in self._spikes.items():
             seen = z[within(batch[2], len(z))] if len(batch) > 2 else z.flatten(0, 1)
-            each = (seen != 0).float().mean(0).flatten()  # a timed spike is its time
+            each = (seen != 0).float().mean(0).flatten()  # timed spikes are times: nonzero means a spike
             layer = f"{type(pl_module.net.get_submodule(path)).__name__} {path}".strip()
             pl_module.log(f"rate {layer}", each.mean(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
             shares = {"dead": float((each == 0).float().mean()), "saturated": float((each > ALWAYS).float().mean())}

@@ -1,4 +1,6 @@
-"""What a run keeps while it trains: a row of figures an epoch, and checkpoints written whole or not at all."""
+"""Files that a run writes while it trains: a row of figures per epoch, and checkpoints written completely or not at
+all.
+"""
 
 import io
 import time
@@ -18,9 +20,9 @@ with needed("training"):
 
 
 class History(Checkpoint):
-    """One row of figures an epoch, in metrics.csv and in the checkpoint: a resumed run has them all.
+    """One row of figures per epoch, in metrics.csv and in the checkpoint, so a resumed run has all rows.
 
-    It is a `Checkpoint` for Lightning to run it after the callbacks that log something.
+    It is a `Checkpoint`, because Lightning runs checkpoints after the callbacks that log something.
     """
 
     def __init__(self, folder: Folder):
@@ -49,14 +51,16 @@ class History(Checkpoint):
 
 
 class Keeper(Checkpoint):
-    """Keeps the state after every epoch, after every `every` updates (0: not), and when told to terminate."""
+    """Saves the state after every epoch, after every `every` updates (0: never), and when the process is told to
+    terminate.
+    """
 
     def __init__(self, path: Path, every: int = 0):
         self.path, self.every, self._kept = path, every, 0
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.is_last_batch or trainer.fit_loop._should_accumulate():
-            return  # the epoch's own checkpoint comes next; between updates gradients would be lost
+            return  # the epoch's own checkpoint comes next; gradients between updates would be lost
         stop = trainer.received_sigterm and trainer.world_size == 1
         due = self.every and trainer.global_step % self.every == 0 and trainer.global_step != self._kept
         if stop or due:
@@ -72,7 +76,7 @@ class Keeper(Checkpoint):
 
 
 class SafeFiles(TorchCheckpointIO):
-    """Checkpoints written whole or not at all, and read without unpickling anything but tensors and plain values."""
+    """Checkpoints written completely or not at all; reading unpickles only tensors and plain values."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         content = io.BytesIO()
@@ -87,12 +91,14 @@ NEEDED = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks
 
 
 def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any]:
-    """What a checkpoint holds; nothing in it is run. ValueError if it is damaged, or is no checkpoint of a run."""
+    """Return the content of a checkpoint; no code in it is run. A damaged file, or a file that is not a checkpoint of a
+    run, raises a ValueError.
+    """
     try:
         found = torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except FileNotFoundError:
         raise
-    except Exception as error:  # a damaged file fails wherever the damage is
+    except Exception as error:  # a damaged file can fail anywhere
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ValueError(
             f"{path} is damaged, or is no checkpoint ({reason}); remove it to train this run from the beginning"

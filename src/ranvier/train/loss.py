@@ -1,9 +1,9 @@
-"""Losses on the traces of a readout layer. Each is made with its settings, then called: `loss()(traces, labels)`.
+"""Losses on the traces of a readout layer. Each is built with its settings, then called: `loss()(traces, labels)`.
 
-A made loss takes traces `[T, *batch, C]` (time at `time_axis`, classes last), labels `[*batch]` whole numbers in [0, C)
+Its arguments are traces `[T, *batch, C]` (time at `time_axis`, classes last), labels `[*batch]` whole numbers in [0, C)
 and optionally lengths `[*batch]` in [1, T]: steps beyond a sample's length do not count. It returns a scalar, the mean
-over samples; ValueError on wrong axes or labels out of range. It pickles, and prints its settings. All but `van_rossum`
-also take
+over samples; wrong axes and labels out of range raise a ValueError. It can be pickled, and prints its settings. All but
+`van_rossum` also have the settings
 
 * weights `[C]`, numbers >= 0: a sample of class c counts `weights[c]` times in that mean (None: each counts once);
 * ignore_index: samples with this label do not count (None: all do). Where no sample counts the loss is 0.
@@ -30,7 +30,7 @@ Weights = Sequence[float] | Tensor | None
 
 
 class _Mean:
-    """A loss that is the mean of one value a sample."""
+    """A loss that is the mean of one value per sample."""
 
     time_axis: int
     weights: Weights
@@ -46,7 +46,7 @@ class _Mean:
         return mean_of(self.each(traces, labels, lengths), counts)
 
     def each(self, traces: Tensor, labels: Tensor, lengths: Tensor | None) -> Tensor:
-        """One value a sample: `[*batch]`."""
+        """Return one value per sample: `[*batch]`."""
         raise NotImplementedError
 
 
@@ -57,8 +57,8 @@ class integral_crossentropy(_Mean):
     With `s = sum_t traces / temperature` and `q = (1 - smoothing) * onehot + smoothing / C`:
     `loss = mean over the batch of -sum_c q_c * log_softmax(s)_c`.
 
-    `smoothing` in [0, 1]; `temperature` > 0 keeps long sums soft: T makes the sum a mean. `time_axis`, `weights` and
-    `ignore_index` as this module tells.
+    `smoothing` in [0, 1]; `temperature` > 0 divides the sums; with temperature T the sum becomes a mean. `time_axis`,
+    `weights` and `ignore_index`: see the docstring of this module.
 
     >>> loss = integral_crossentropy()
     >>> loss(torch.zeros(20, 4, 10), torch.tensor([0, 1, 2, 3]))  # undecided: log(10)
@@ -82,7 +82,7 @@ class mse_spikerate(_Mean):
 
     With `r = mean_t traces` (spikes per step, in [0, 1]; over a sample's own length) and `q` as in
     `integral_crossentropy`: `loss = mean over batch and classes of (r - sparsity * q)^2`: the right class should fire
-    at `sparsity`, in spikes per step. Both settings in [0, 1]; the others as this module tells.
+    at `sparsity`, in spikes per step. Both settings are in [0, 1]; for the others see the docstring of this module.
 
     >>> traces = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).unsqueeze(1)  # [T=2, B=1, C=2]
     >>> mse_spikerate(sparsity=0.5)(traces, torch.tensor([0]))
@@ -104,9 +104,9 @@ class mse_spikerate(_Mean):
 
 @dataclass(frozen=True, eq=False)
 class mean_crossentropy(_Mean):
-    """Cross-entropy of the readout's mean over time: the mean membrane, of each sample over its own length.
+    """Cross-entropy of the readout's mean over time, of each sample over its own length.
 
-    As `integral_crossentropy`, with `s = mean_t traces`; softer, and its scale does not depend on T.
+    It is `integral_crossentropy` with `s = mean_t traces`; the scale of s does not depend on T.
 
     >>> mean_crossentropy()(torch.zeros(20, 4, 10), torch.tensor([0, 1, 2, 3]))
     tensor(2.3026)
@@ -150,11 +150,12 @@ class first_spike_crossentropy(_Mean):
     """Time to first spike: the right class should fire first.
 
     The first spike of class c comes at step `t_c = sum_t prod_(s <= t) (1 - z_s)`: T if there is none. The loss is
-    the cross-entropy of `softmax(-t / tau)`. Through the surrogates behind z it says which spikes would come earlier.
+    the cross-entropy of `softmax(-t / tau)`. Its gradient goes through the surrogate derivatives of z and moves spikes
+    in time.
 
-    Traces are spikes in {0, 1}; beyond a sample's length nothing fires. `tau` > 0 in steps: the smaller, the harder
-    the race; `smoothing` in [0, 1] as in `integral_crossentropy`, and the other settings as this module tells.
-    Mostafa, IEEE TNNLS 29, 2018; Göltz et al., Nature MI 3, 2021.
+    Traces are spikes in {0, 1}; steps beyond a sample's length have no spikes. `tau` > 0 in steps: the smaller it is,
+    the more a small difference of times counts; `smoothing` in [0, 1] as in `integral_crossentropy`; for the other
+    settings see the docstring of this module. Mostafa, IEEE TNNLS 29, 2018; Göltz et al., Nature MI 3, 2021.
 
     >>> traces = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]).unsqueeze(1)  # first spikes at steps 1 and 2
     >>> first_spike_crossentropy()(traces, torch.tensor([0]))
@@ -176,13 +177,13 @@ class first_spike_crossentropy(_Mean):
 
 @dataclass(frozen=True, eq=False)
 class temporal_crossentropy(_Mean):
-    """Temporal efficient training: every step for itself should give the right answer.
+    """Temporal efficient training: the readout should give the right answer at every single step.
 
-    `loss = (1 - share) mean_t CE(traces[t]) + share mean_t mean_c (traces[t] - aim)^2`; the second term holds the
-    readout near `aim`, so that no step outshouts the others.
+    `loss = (1 - share) mean_t CE(traces[t]) + share mean_t mean_c (traces[t] - aim)^2`; the second term keeps the
+    readout near `aim`, so that no step dominates the others.
 
-    `share` and `smoothing` in [0, 1], `aim` any number; the other settings as this module tells. Deng et al., Temporal
-    efficient training of spiking neural network via gradient re-weighting, ICLR 2022.
+    `share` and `smoothing` are in [0, 1], `aim` is any number; for the other settings see the docstring of this module.
+    Deng et al., Temporal efficient training of spiking neural network via gradient re-weighting, ICLR 2022.
 
     >>> temporal_crossentropy(share=0.0)(torch.zeros(20, 4, 10), torch.tensor([0, 1, 2, 3]))
     tensor(2.3026)
@@ -207,12 +208,12 @@ class temporal_crossentropy(_Mean):
 
 @dataclass(frozen=True, eq=False)
 class van_rossum:
-    """Distance of spike trains: both smeared by `exp(-t / tau)`, then compared.
+    """Van Rossum distance of spike trains: both are filtered with `exp(-t / tau)`, then compared.
 
     `d[t] = exp(-1 / tau) d[t - 1] + z[t] - target[t]`;  `loss = mean over the rest of (1 / tau) sum_t d[t]^2`: one
-    spike too many, far from all others, counts about 1/2.
+    extra spike, far from all others, adds about 1/2.
 
-    Called with traces and targets, spikes of one shape `[T, B, *features]` (time at `time_axis`), and optionally
+    Call it with traces and targets, spikes of the same shape `[T, B, *features]` (time at `time_axis`), and optionally
     lengths `[B]`. `tau` > 0 in steps. Van Rossum, A novel spike distance, Neural Computation 13, 2001.
 
     >>> train = torch.zeros(200, 1, 1)
@@ -244,7 +245,7 @@ class van_rossum:
 
 
 def _crossentropy(scores: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Of scores `[..., C]` against labels `[...]`: `[...]`."""
+    """Return the cross-entropy of scores `[..., C]` and labels `[...]`: `[...]`."""
     flat = functional.cross_entropy(
         scores.flatten(0, -2), labels.flatten(), label_smoothing=smoothing, reduction="none"
     )
@@ -276,7 +277,7 @@ def _finite(function: str, name: str, value: Any) -> None:
         raise ValueError(f"{function}: {name} must be a finite number, got {value}")
 
 
-# What each setting must be, by its name.
+# The condition on each setting, by its name.
 CHECKS: dict[str, Callable[[str, str, Any], None]] = {
     "smoothing": _share, "sparsity": _share, "share": _share, "temperature": _positive, "tau": _positive,
     "aim": _finite, "time_axis": _refuse_tensor, "weights": refuse_bad_weights,

@@ -9,13 +9,13 @@ from ranvier.train.traces import integrate, mean_of, refuse_bad_weights, weigh
 
 @dataclass(frozen=True, eq=False)
 class integral_accuracy:
-    """The share of samples whose largest readout, summed over time, is the right class.
+    """The share of samples for which the readout of the right class, summed over time, is largest.
 
-    Called with traces `[T, B, C]` (time at `time_axis`, classes last), labels `[B]` whole numbers in [0, C) and
-    optionally lengths `[B]` in [1, T], it returns (score, a float32 scalar in [0, 1]; predictions `[B]` int64, the
-    first class on a tie). A sample of class c counts `weights[c]` times (None: each once; the inverse frequencies of
-    the classes give balanced accuracy), one whose label is `ignore_index` not at all; where none counts the score is 0.
-    ValueError on wrong axes or labels out of range.
+    Call it with traces `[T, B, C]` (time at `time_axis`, classes last), labels `[B]` whole numbers in [0, C) and
+    optionally lengths `[B]` in [1, T]; it returns (score, a float32 scalar in [0, 1]; predictions `[B]` int64, the
+    first class on a tie). A sample of class c counts `weights[c]` times (None: each counts once; the inverse
+    frequencies of the classes give balanced accuracy). A sample with the label `ignore_index` does not count; if no
+    sample counts, the score is 0. Wrong axes and labels out of range raise a ValueError.
 
     >>> import torch
     >>> traces = torch.tensor([[[0.0, 1.0], [3.0, 1.0]]])  # [T=1, B=2, C=2]
@@ -39,7 +39,9 @@ class integral_accuracy:
     def judge(
         self, traces: Tensor, labels: Tensor, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Whether each sample was answered right (float32 `[B]`), how often it counts (None: once), predictions."""
+        """Return whether each sample was classified correctly (float32 `[B]`), how often it counts (None: once), and
+        the predictions.
+        """
         known, counts = weigh("integral_accuracy", traces, labels, self.weights, self.ignore_index)
         total, _ = integrate("integral_accuracy", traces, known, lengths, self.time_axis)
         predictions = total.argmax(-1)

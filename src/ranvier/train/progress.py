@@ -1,4 +1,4 @@
-"""One calm bar for the whole run on a terminal; elsewhere a line now and then."""
+"""One progress bar for the whole run on a terminal; elsewhere a line from time to time."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ with needed("training"):
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-LINES = 10  # how many lines a run writes where there is no terminal
+LINES = 10  # lines of output per run without a terminal
 
 
 class OneBar(ProgressBar):
-    """Epoch, share done, the latest validation accuracy, time gone and time left."""
+    """Shows the epoch, the share that is done, the latest validation accuracy, elapsed time and remaining time."""
 
     def __init__(self, console: Console):
         super().__init__()
@@ -22,7 +22,7 @@ class OneBar(ProgressBar):
         self.bar: Progress | None = None
 
     def disable(self) -> None:
-        """Lightning silences all processes but the first."""
+        """Lightning silences all processes but the first one."""
         self.console = Console(quiet=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

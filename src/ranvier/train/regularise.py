@@ -1,4 +1,4 @@
-"""Penalties on how much the hidden layers fire, and how to see that without touching the model.
+"""Penalties on the activity of hidden layers, and how to record this activity without changing the model.
 
 >>> import torch, ranvier
 >>> net = ranvier.Sequential(torch.nn.Linear(3, 8), ranvier.LIF(), torch.nn.Linear(8, 2), ranvier.LI())
@@ -28,8 +28,9 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"mean": torch.mean, "sum": 
 def watch(net: nn.Module) -> Iterator[dict[str, Tensor]]:
     """The spikes of every spiking layer that runs within this block: {module path: `[T, B, *features]`}.
 
-    They belong to the graph of the forward pass, so penalties on them train the net, in one pass instead of the two
-    that `record` beside `net(x)` would take. Nothing in the net is changed; a layer used twice keeps its last spikes.
+    They are part of the autograd graph of the forward pass, so penalties on them train the network. This needs one
+    pass, while `record` and `net(x)` would be two. Nothing in the network is changed; for a layer that is used twice
+    the last spikes are kept.
     """
     seen: dict[str, Tensor] = {}
 
@@ -48,7 +49,9 @@ def watch(net: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 
 def spiking_layers(net: nn.Module) -> dict[str, Temporal]:
-    """The temporal layers of a net that give out spikes, by module path; of nested ones the outermost."""
+    """Return the temporal layers of a network whose output is spikes, by module path; of nested layers the
+    outermost.
+    """
     found: dict[str, Temporal] = {}
     for path, layer in net.named_modules():
         inside = any(path.startswith(f"{outer}.") or outer == "" for outer in found)
@@ -58,10 +61,11 @@ def spiking_layers(net: nn.Module) -> dict[str, Temporal]:
 
 
 def counts(spikes: Mapping[str, Tensor] | Tensor, lengths: Tensor | None = None, time_axis: int = 0) -> dict:
-    """Spikes of every neuron over the whole sequence: {path: `[T, B, *features]`} -> {path: `[B, *features]`}.
+    """Count the spikes of every neuron over the whole sequence: {path: `[T, B, *features]`} -> {path: `[B,
+    *features]`}.
 
-    spikes: what `watch` or `ranvier.record(net, x, "z")` gives (or one tensor). lengths `[B]` in [1, T]: steps beyond
-    a sample's length do not count.
+    spikes: the result of `watch` or of `ranvier.record(net, x, "z")` (or one tensor). lengths `[B]` in [1, T]: steps
+    beyond a sample's length do not count.
     """
 
     def count(z: Tensor) -> Tensor:
@@ -75,11 +79,11 @@ def counts(spikes: Mapping[str, Tensor] | Tensor, lengths: Tensor | None = None,
 
 
 def silence(min_spikes: float, reduction: str = "mean") -> Penalty:
-    """A penalty on neurons that hardly fire: with m the mean count of a neuron over the batch,
-    `max(0, min_spikes - m)^2`, a mean (or sum) over the neurons of a layer, summed over layers.
+    """Return a penalty on neurons that rarely fire: `max(0, min_spikes - m)^2`, where m is the mean count of a neuron
+    over the batch; averaged (or summed) over the neurons of a layer, then summed over layers.
 
-    Returned function: counts per sequence `[B, *features]` (see `counts`), one tensor or any nest of dictionaries,
-    lists and tuples of them -> scalar. `min_spikes` is in spikes per sequence.
+    The returned function: counts per sequence `[B, *features]` (see `counts`), one tensor or nested dictionaries, lists
+    and tuples of tensors -> scalar. `min_spikes` is in spikes per sequence.
 
     >>> silence(2.0)(torch.tensor([[0.0, 1.0], [0.0, 3.0]]))  # means 0 and 2
     tensor(2.)
@@ -89,8 +93,8 @@ def silence(min_spikes: float, reduction: str = "mean") -> Penalty:
 
 
 def sparsity(max_spikes: float, norm: Callable[[Tensor], Tensor] | None = None, reduction: str = "mean") -> Penalty:
-    """A penalty on layers that fire much: with m the mean count of a layer's neurons in one sample,
-    `norm(max(0, m - max_spikes))`, a mean (or sum) over samples, summed over layers.
+    """Return a penalty on layers that fire much: `norm(max(0, m - max_spikes))`, where m is the mean count of a layer's
+    neurons in one sample; averaged (or summed) over samples, then summed over layers.
 
     `norm` is elementwise; by default Huber's (`e^2 / 2` up to 1, `e - 1/2` beyond). Counts as in `silence`.
 
@@ -102,8 +106,9 @@ def sparsity(max_spikes: float, norm: Callable[[Tensor], Tensor] | None = None, 
 
 
 def rate_target(spikes_per_sequence: float, reduction: str = "mean") -> Penalty:
-    """A pull of every neuron towards one activity: with m its mean count over the batch, `(m - wanted)^2`, a mean (or
-    sum) over the neurons of a layer, summed over layers. Counts as in `silence`.
+    """Return a penalty that drives every neuron towards one activity: `(m - spikes_per_sequence)^2`, where m is its
+    mean count over the batch; averaged (or summed) over the neurons of a layer, then summed over layers. Counts as in
+    `silence`.
 
     >>> rate_target(2.0)(torch.tensor([[1.0, 4.0], [1.0, 2.0]]))  # means 1 and 3
     tensor(1.)

@@ -1,4 +1,4 @@
-"""What a finished run hands back; in a notebook it shows itself."""
+"""The result of a finished run; a notebook displays it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from torch import nn
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """A run that ended: its folder, recipe, trained net (in eval mode, on the CPU), figures, and a row an epoch."""
+    """A finished run: its folder, recipe, trained network (in eval mode, on the CPU), figures, and a row per epoch."""
 
     folder: Path
     recipe: Any
@@ -21,7 +21,7 @@ class Result:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of right answers on the test set; None where labels are no classes."""
+        """Share of right answers on the test set; None if labels are not classes."""
         return self.figures.get("accuracy")
 
     @property
@@ -31,7 +31,7 @@ class Result:
 
     @property
     def samples(self) -> int:
-        """How many samples the test set has."""
+        """Number of samples in the test set."""
         return self.figures["samples"]
 
     @property
@@ -39,7 +39,7 @@ class Result:
         return self.folder / "report.html"
 
     def lines(self) -> list[str]:
-        """The last lines of a run, in plain text."""
+        """Return the last lines of a run's output, in plain text."""
         f = self.figures
         if not f:
             return []

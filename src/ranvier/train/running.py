@@ -34,8 +34,8 @@ with needed("training"):
     from ranvier.train.scale import Scale
 
 SCALE = [f.name for f in fields(Scale)]
-TOLD = "RANVIER_RUN"  # where the first of several processes tells the others its folder
-RESTARTED = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # not 0: a supervisor has begun the command again
+TOLD = "RANVIER_RUN"  # through it the first of several processes passes its folder to the others
+RESTARTED = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # not 0: a supervisor has restarted the command
 
 
 def run(
@@ -51,18 +51,20 @@ def run(
     callbacks: Sequence[Any] = (),
     **settings: Any,
 ) -> Result:
-    """Train a net, test it, and write a report of it: what `ranvier train` does, from Python.
+    """Train a network, test it, and write a report: what `ranvier train` does, from Python.
 
-    recipe: the name of a recipe or `file.py:Class`, a `Recipe`, or any `nn.Module` that makes traces `[T, B, C]` of
-    `[T, B, *features]`. folder: of the run, made if it is not there; else runs/NAME.
-    data: for a recipe the folder of its data set, or `file.py:name`; for a net its parts (train, test) or (train,
-    validation, test), each a DataLoader, a Dataset or tensors, as `Recipe.splits` tells.
-    loss, metric, optimiser: for a net: loss(traces, labels); a metric that returns (score, predictions), or None where
-    labels are no classes; parameters -> a torch optimiser.
-    console: a `rich.Console` that is told how it goes; None: the screen. callbacks: Lightning's, beside its own.
-    resume: go on with the run in `folder`; more `epochs` lengthen one that is finished.
+    recipe: the name of a recipe or `file.py:Class`, a `Recipe`, or any `nn.Module` from `[T, B, *features]` to traces
+    `[T, B, C]`. folder: the folder of the run, which is created if needed; by default runs/NAME.
+    data: for a recipe the folder of its data set, or `file.py:name`; for a network its parts (train, test) or (train,
+    validation, test), each a DataLoader, a Dataset or tensors, see `Recipe.splits`.
+    loss, metric, optimiser: for a
+    network: loss(traces, labels); a metric that returns (score, predictions), or None if labels are not classes; a
+    function from parameters to a torch optimiser.
+    console: a `rich.Console` for progress messages; None: the screen. callbacks: additional callbacks of Lightning.
+    resume: continue the run in `folder`; with more `epochs` a finished run is continued.
     settings: fields of the recipe (epochs=3, lr=1e-3, **{"net.hidden": 64}) and of `ranvier.train.Scale` (devices=2,
-    precision="bf16-mixed"). ValueError or TypeError, in a sentence and before a folder is made, for what cannot work.
+    precision="bf16-mixed"). Settings that cannot work raise a ValueError or TypeError of one sentence before the folder
+    is created.
 
     >>> import tempfile, torch, ranvier as rv
     >>> from rich.console import Console
@@ -96,7 +98,7 @@ def run(
 def begin(
     plan: Recipe, folder: str | Path | None, data: Path | None, scale: Scale, console: Console, callbacks: Any = ()
 ) -> Result:
-    """A new run. Whatever cannot work is refused before its folder is made."""
+    """Start a new run. Settings that cannot work raise an error before its folder is created."""
     path = _place(plan, folder, scale)
     known = Folder(path)
     if any(int(os.environ.get(name) or 0) for name in RESTARTED) and known.config.is_file():
@@ -121,7 +123,9 @@ def go_on(
     callbacks: Sequence[Any] = (),
     **changes: Any,
 ) -> Result:
-    """An earlier run, from its checkpoint; more `epochs` lengthen it. `plan`: needed for a net of your own."""
+    """Continue an earlier run from its checkpoint, with more `epochs` also a finished one. `plan`: needed for a network
+    of your own.
+    """
     known = Folder.open(folder)
     plan, scale, place = read_config(known, plan)
     epochs = changes.pop("epochs", plan.epochs)
@@ -147,8 +151,10 @@ def go_on(
 
 
 def prepare(plan: Recipe, data: Path | None, scale: Scale | None = None) -> tuple[Splits, nn.Module]:
-    """The parts of the data and the net with the weights it starts from; ValueError for what cannot work."""
-    # data that was named goes before what a recipe of your own writes down
+    """Return the parts of the data, and the network with its initial weights; settings that cannot work raise a
+    ValueError.
+    """
+    # data given as an argument has priority over the recipe's own
     splits = three(Recipe.splits(plan, data) if ":" in plan.data else plan.splits(data))
     first, *_ = (batches(part, plan.batch, time_first=plan.time_first) for part in splits)
     batch = next(iter(first))
@@ -161,13 +167,17 @@ def prepare(plan: Recipe, data: Path | None, scale: Scale | None = None) -> tupl
 
 
 def shown(plan: Recipe, part: Any) -> tuple[Any, ...]:
-    """The first batch of a part as the net is shown it: x `[T, B, *features]`, labels (and lengths)."""
+    """Return the first batch of a part in the form in which the network gets it: x `[T, B, *features]`, labels (and
+    lengths).
+    """
     x, *rest = next(iter(batches(part, plan.batch, time_first=plan.time_first)))
     return plan.encode(x, torch.Generator().manual_seed(0)), *rest
 
 
 def three(splits: Any) -> Splits:
-    """(train, validation, test) of what `splits` returned; of two parts the second is validated on and tested."""
+    """Return (train, validation, test) from the result of `splits`; with two parts, the second is used for validation
+    and test.
+    """
     if not isinstance(splits, (tuple, list)) or len(splits) not in (2, 3):
         got = f"{len(splits)} parts" if isinstance(splits, (tuple, list)) else type(splits).__name__
         raise TypeError(f"the data must come in parts (train, test) or (train, validation, test), got {got}")
@@ -175,7 +185,7 @@ def three(splits: Any) -> Splits:
 
 
 def read_config(folder: Folder, plan: Recipe | None = None) -> tuple[Recipe, Scale, Path | None]:
-    """The recipe of a run, how Lightning was told to run it, and where its data set lies if that was said."""
+    """Return the recipe of a run, its settings for Lightning, and the folder of its data set if one was given."""
     config = folder.read_config()
     trainer, where = config.pop("trainer", {}), config.pop("data_folder", None)
     try:
@@ -196,7 +206,9 @@ def read_config(folder: Folder, plan: Recipe | None = None) -> tuple[Recipe, Sca
 
 
 def _refuse_inside(folder: Folder, recipe: str) -> None:
-    """A run folder may come from elsewhere: code that came with it is not run."""
+    """Raise an error if the recipe is in the run folder: the folder may come from elsewhere, and its code is not
+    run.
+    """
     where = recipe.rpartition(":")[0]
     if where.endswith(".py") and Path(where).resolve().is_relative_to(folder.path.resolve()):
         raise ValueError(f"the recipe {recipe} lies inside the run's folder and is not run; move it elsewhere")
@@ -213,7 +225,7 @@ def _recipe(recipe: Any) -> Recipe:
 
 
 def _with_data(plan: Recipe, data: Any) -> tuple[Recipe, Path | None]:
-    """`data` is the folder of a set, or names splits of your own."""
+    """`data` is the folder of a set, or the name of a function that returns splits."""
     if data is None:
         return plan, None
     if isinstance(data, (str, Path)) and ":" not in str(data).removeprefix(str(Path(data).drive)):
@@ -234,10 +246,10 @@ def _place(plan: Recipe, folder: str | Path | None, scale: Scale) -> Path:
 
 
 def _tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
-    """The new net, after one batch went through it, its loss and its metric."""
+    """Return the new network after one batch went through it, its loss and its metric."""
     try:
         net = new_net(plan, batch[0].narrow(1 if plan.time_first else 0, 0, 1))
-    except Exception as error:  # whatever its layers say of sizes that do not fit
+    except Exception as error:  # any error of its layers about sizes that do not fit
         raise ValueError(f"{plan.name}: the net does not work with these settings and data: {error}") from error
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -281,7 +293,7 @@ def _train(
     trainer = scale.settings()
     try:
         rows = plan.fit(net, splits[0], splits[1], folder, watching, **trainer)
-    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning leaves by SystemExit when it is told to terminate
+    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning raises SystemExit when it is told to terminate
         if not rank_zero_only.rank:
             print(f"stopped; go on with: ranvier train --resume {folder.path}", file=sys.stderr)
         if isinstance(stop, SystemExit):
@@ -295,5 +307,5 @@ def _train(
     if health.found:
         result["told"] = health.found
     write_report(folder, plan, net, answers, result, rows)
-    folder.write_result(result)  # last: it says that the run is finished
+    folder.write_result(result)  # last: this file marks the run as finished
     return Result(folder.path, plan, net, result, rows)

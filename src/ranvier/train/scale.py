@@ -1,4 +1,4 @@
-"""How Lightning is to run a training: on what, how precisely, what it keeps and tells."""
+"""The settings with which Lightning runs a training: devices, precision, checkpoints and output."""
 
 import importlib.util
 from dataclasses import asdict, dataclass
@@ -14,14 +14,14 @@ with needed("training"):
     from lightning.pytorch.profilers import SimpleProfiler
     from lightning.pytorch.strategies import ModelParallelStrategy
 
-# What each logger needs, and how it is made for a run's folder.
+# The package that each logger needs, and how the logger is made for a run's folder.
 LOGGERS = {
     "csv": (None, lambda folder: lightning_loggers.CSVLogger(folder, name="", version="log")),
     "tensorboard": ("tensorboard", lambda folder: lightning_loggers.TensorBoardLogger(folder, name="", version="log")),
     "wandb": ("wandb", lambda folder: lightning_loggers.WandbLogger(save_dir=folder, name=folder.name)),
 }
 
-# Strategies that Lightning does not make of their name. fsdp: torch's fully_shard, which runs on processors too.
+# Strategies that Lightning does not know by name. fsdp: torch's fully_shard, which also runs on CPUs.
 STRATEGIES = {
     "fsdp": lambda world: ModelParallelStrategy(
         data_parallel_size=world, tensor_parallel_size=1, save_distributed_checkpoint=False
@@ -31,14 +31,16 @@ STRATEGIES = {
 
 @dataclass(frozen=True)
 class Scale:
-    """The settings of a run that are not the recipe's.
+    """The settings of a run that are not part of the recipe.
 
-    accelerator, devices, nodes, strategy, precision: as in Lightning: cpu, cuda, ...; how many; how many machines; ddp
-    (every process holds all weights) or fsdp (each holds a part of them); 32-true, bf16-mixed, .... accumulate: batches
-    per update. clip: the largest norm of a gradient (0: no limit). compile: torch.compile the net. tbptt: steps through
-    which gradients flow back (0: all); memory for so many steps is enough. workers: processes that read a Dataset.
-    keep: a checkpoint every so many updates too (0: after each epoch only). logger: csv, tensorboard or wandb beside
-    metrics.csv. profile: write profile.txt, what took how long.
+    accelerator, devices, nodes, strategy, precision as in
+    Lightning: cpu, cuda, ...; number of devices; number of machines; ddp (every process stores all weights) or fsdp
+    (each stores a part of them); 32-true, bf16-mixed, .... accumulate: batches per update. clip: the largest norm of a
+    gradient (0: no limit). compile: use torch.compile on the network. tbptt: steps through which gradients flow back
+    (0: all); only these steps need memory. workers: processes that read a Dataset.
+    keep: number of updates between additional checkpoints (0: only after each epoch). logger: csv, tensorboard or
+    wandb, in addition to metrics.csv.
+    profile: write the time of each part to profile.txt.
     """
 
     accelerator: str = "auto"
@@ -70,15 +72,15 @@ class Scale:
 
     @property
     def world(self) -> int:
-        """How many processes train."""
+        """Number of processes that train."""
         return self.devices * self.nodes
 
     def settings(self) -> dict[str, Any]:
-        """What differs from the defaults, for a file of settings."""
+        """Return the settings that differ from the defaults, for a file of settings."""
         return {name: value for name, value in asdict(self).items() if value != getattr(Scale, name)}
 
     def check(self) -> None:
-        """ValueError in one sentence if this machine cannot do it; nothing is written."""
+        """Raise a ValueError of one sentence if this machine cannot run these settings; nothing is written."""
         package = LOGGERS[self.logger][0] if self.logger else None
         if package and importlib.util.find_spec(package) is None:
             extra = EXTRAS[package]
@@ -86,7 +88,7 @@ class Scale:
         self.trainer()
 
     def trainer(self, folder: Path | None = None, **more: Any) -> Trainer:
-        """Lightning's trainer; ValueError in one sentence if it refuses these settings."""
+        """Return Lightning's trainer; raise a ValueError of one sentence if it refuses these settings."""
         extras: dict[str, Any] = {"logger": False}
         if folder is not None and self.logger:
             extras["logger"] = LOGGERS[self.logger][1](folder)
@@ -103,7 +105,7 @@ class Scale:
                 gradient_clip_val=self.clip or None,
                 enable_model_summary=False,
                 enable_checkpointing=folder is not None,
-                use_distributed_sampler=False,  # Batches share themselves out
+                use_distributed_sampler=False,  # Batches does this itself
                 num_sanity_val_steps=0,
                 log_every_n_steps=10,
                 default_root_dir=folder,

@@ -1,4 +1,4 @@
-"""Ranvier's scores as torchmetrics: summed over batches and processes, for Lightning and loops of your own."""
+"""Ranvier's scores as torchmetrics: summed over batches and processes, for Lightning and for your own loops."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ with needed("a torchmetric"):
 
 
 class IntegralAccuracy(Metric):
-    """Share of samples whose largest readout, summed over time, is right.
+    """Share of samples for which the readout of the right class, summed over time, is largest.
 
     update(traces `[T, B, C]`, labels `[B]`, lengths=None); compute() in [0, 1]. The settings are those of
-    `metric.integral_accuracy`: with weights, the share of weight.
+    `metric.integral_accuracy`: with weights, the weighted share.
 
     >>> accuracy = IntegralAccuracy()
     >>> accuracy.update(torch.tensor([[[0.0, 1.0], [3.0, 1.0]]]), torch.tensor([1, 1]))
@@ -46,7 +46,8 @@ class IntegralAccuracy(Metric):
 class SpikeRate(Metric):
     """Spikes per neuron and step.
 
-    update(spikes): one tensor `[T, B, *features]`, or a dictionary of them by layer, as `regularise.watch` gives.
+    update(spikes): one tensor `[T, B, *features]`, or a dictionary of such tensors by layer, like the result of
+    `regularise.watch`.
 
     >>> rate = SpikeRate()
     >>> rate.update({"1": torch.ones(4, 2, 3), "2": torch.zeros(4, 2, 3)})
@@ -71,7 +72,8 @@ class SpikeRate(Metric):
 
 
 class SynapticOperations(Metric):
-    """Synaptic operations of a network per sample, a mean over batches; see `energy.energy`, which also has the rest.
+    """Synaptic operations of a network per sample, a mean over batches; see `energy.energy` for a full estimate of the
+    energy.
 
     update(net, x `[T, B, *features]`).
 

@@ -1,4 +1,4 @@
-"""The door of every loss and metric: traces and labels checked once, time summed away, samples weighed."""
+"""Shared first part of all losses and metrics: check traces and labels, sum over time, weigh samples."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,22 +10,24 @@ from torch import Size, Tensor
 def integrate(
     name: str, traces: Tensor, labels: Tensor, lengths: Tensor | None, time_axis: int
 ) -> tuple[Tensor, Tensor]:
-    """Traces summed over time, up to each sample's length, and the number of steps that counted.
+    """Return the traces summed over time, up to each sample's length, and the number of steps in the sum.
 
     traces `[T, *batch, C]` (time at `time_axis`), labels `[*batch]` whole numbers in [0, C), lengths `[*batch]` in
-    [1, T] or None for T everywhere -> (sum `[*batch, C]`, steps `[*batch, 1]`). Errors speak in the name of `name`.
+    [1, T] or None for T everywhere -> (sum `[*batch, C]`, steps `[*batch, 1]`). Errors start with `name`.
     """
     traces, counted = admit(name, traces, labels, lengths, time_axis)
     if counted is None or lengths is None:
         return traces.sum(0), traces.new_full((*traces.shape[1:-1], 1), len(traces))
-    # where, not a product: NaN or inf in the padding must not leak in
+    # where, not a product: NaN or inf in the padding must have no effect
     return torch.where(counted, traces, 0.0).sum(0), lengths.unsqueeze(-1).to(traces.dtype)
 
 
 def admit(
     name: str, traces: Tensor, labels: Tensor, lengths: Tensor | None, time_axis: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Checked traces with time first `[T, *batch, C]`, and which steps count `[T, *batch, 1]` (None: all of them)."""
+    """Return checked traces with time first `[T, *batch, C]`, and which steps count `[T, *batch, 1]` (None: all of
+    them).
+    """
     traces = traces.movedim(_time_axis(name, traces, time_axis), 0)
     steps, batch, classes = traces.shape[0], traces.shape[1:-1], traces.shape[-1]
     _refuse_bad_labels(name, labels, batch, classes)
@@ -33,7 +35,7 @@ def admit(
 
 
 def within(name: str, lengths: Tensor, batch: Size, steps: int) -> Tensor:
-    """Which of `steps` steps lie within each sample's length `[*batch]` in [1, T]: `[T, *batch]`, bool."""
+    """Return which of `steps` steps are within each sample's length `[*batch]` in [1, T]: `[T, *batch]`, bool."""
     _refuse_bad_lengths(name, lengths, batch, steps)
     return torch.arange(steps, device=lengths.device).view(-1, *[1] * len(batch)) < lengths
 
@@ -41,7 +43,9 @@ def within(name: str, lengths: Tensor, batch: Size, steps: int) -> Tensor:
 def weigh(
     name: str, traces: Tensor, labels: Tensor, weights: Sequence[float] | Tensor | None, ignore: int | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Labels `[*batch]` as int64 with 0 where they are ignored, and how often each sample counts (None: once)."""
+    """Return labels `[*batch]` as int64, with 0 where they are ignored, and how often each sample counts (None:
+    once).
+    """
     _refuse_bad_kind(name, labels)
     known = labels.long()
     counts = None
@@ -59,16 +63,16 @@ def weigh(
 
 
 def mean_of(each: Tensor, counts: Tensor | None) -> Tensor:
-    """The mean of `each`, where each entry counts so often; 0 if none does."""
+    """Return the mean of `each`, where each entry counts `counts` times; 0 if none counts."""
     if counts is None:
         return each.mean()
     total = counts.sum()
-    # where, not a product: what does not count may be NaN or inf
+    # where, not a product: entries that do not count may be NaN or inf
     return torch.where(counts > 0, each * counts, 0.0).sum() / torch.where(total > 0, total, 1.0)
 
 
 def refuse_bad_weights(function: str, name: str, weights: Any) -> None:
-    """Weights are None or one finite number >= 0 a class, not all 0."""
+    """Raise an error unless weights are None or one finite number >= 0 per class, not all 0."""
     if weights is None:
         return
     try:

@@ -1,4 +1,6 @@
-"""Truncated backpropagation through time: gradients flow back through so many steps, memory for so many is enough."""
+"""Truncated backpropagation through time: gradients flow back through a limited number of steps, and only these need
+memory.
+"""
 
 from typing import Any
 
@@ -10,12 +12,12 @@ from ranvier.nn.verbs import detach, scan
 
 
 class Truncated:
-    """A net's loss over a whole sequence, its gradient chunk by chunk of `steps` steps.
+    """The loss of a network over a whole sequence, with its gradient computed in chunks of `steps` steps.
 
-    The traces of the whole sequence are made first, without a graph, and the loss and its gradient at each of them;
-    then every chunk runs again from the state that the one before it left, and carries its part of that gradient back.
-    So the loss is that of the whole sequence, only the gradient does not cross from a chunk into the one before.
-    Williams & Peng, An efficient gradient-based algorithm for on-line training of recurrent networks, 1990.
+    First the traces of the whole sequence are computed without an autograd graph, then the loss and its gradient for
+    each trace. Then every chunk runs again from its initial state, and its part of that gradient is propagated back
+    through it. So the loss is that of the whole sequence; only the gradient does not go from a chunk into the one
+    before. Williams & Peng, An efficient gradient-based algorithm for on-line training of recurrent networks, 1990.
     """
 
     def __init__(self, net: nn.Module, loss: Any, steps: int):
@@ -36,12 +38,12 @@ class Truncated:
                 y, state = self._run(chunk, there, state)
                 outputs.append(y)
             for buffer, before in zip(self.net.buffers(), buffers, strict=True):
-                buffer.copy_(before)  # the second time around it counts
+                buffer.copy_(before)  # buffers are updated in the second run
         self.traces = torch.cat(outputs).requires_grad_()
         return self.traces, self.loss(self.traces, labels, *([] if lengths is None else [lengths]))
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradient of the loss that `forward` returned, or of a multiple of it, to the weights."""
+        """Add the gradient of the loss that `forward` returned, or of a multiple of it, to the weights."""
         loss.backward()
         assert self.traces.grad is not None
         for chunk, gradient in zip(self.chunks, self.traces.grad.split(self.steps), strict=True):

@@ -14,7 +14,7 @@ def rate(
     first_spike_time: int = 0,
     time_var_input: bool = False,
 ) -> Tensor:
-    """Spikes with probability gain data + offset, held in [0, 1]: [num_steps, *data], or of data [T, *] itself.
+    """Spikes with probability gain data + offset, kept in [0, 1]: [num_steps, *data], or of data [T, *] itself.
 
     >>> rate(torch.tensor([0.0, 1.0]), num_steps=3).tolist()
     [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]

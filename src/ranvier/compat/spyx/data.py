@@ -48,7 +48,7 @@ def angle_code(neuron_count: int, min_val: float, max_val: float) -> Callable[[T
 
 
 def latency_code(num_steps: int, threshold: float = 0.01) -> Callable[[Tensor], Tensor]:
-    """(data, held in [0, 1]) -> uint8 spikes [T, ...], the earlier the larger; none at or below the threshold."""
+    """(data, kept in [0, 1]) -> uint8 spikes [T, ...], the earlier the larger; none at or below the threshold."""
     return lambda data: encode.latency(data.clamp(0.0, 1.0), num_steps, threshold).to(torch.uint8)
 
 

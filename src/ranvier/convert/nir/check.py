@@ -1,4 +1,4 @@
-"""Whether a graph does what a network does: both run, spike by spike."""
+"""Check whether a graph does the same as a network: both run, and their spikes are compared."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,8 @@ from ranvier.nn.recurrent import Recurrent
 class Compared:
     """One layer on both sides.
 
-    spikes: how many the network fired; different: numbers that are not equal; first: the first step at which one is
-    not, None if all are equal; largest: the largest difference.
+    spikes: how many spikes the network fired; different: how many numbers are not equal; first: the first step with
+    such a number, None if all are equal; largest: the largest difference.
     """
 
     path: str
@@ -29,14 +29,16 @@ class Compared:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What `check` found; print it."""
+    """The result of `check`; print it."""
 
     layers: tuple[Compared, ...]
     steps: int
 
     @property
     def equal(self) -> bool:
-        """Whether every spike of every step is the same (and every number that is no spike within 1e-4)."""
+        """Whether all spikes of all steps are the same (and all numbers that are not spikes differ by less than
+        1e-4).
+        """
         return all(one.first is None for one in self.layers)
 
     def __str__(self) -> str:
@@ -51,8 +53,8 @@ class Agreement:
 def check(net: nn.Module, graph: Any, x: Tensor, dt: float | None = None, *, method: str | None = None) -> Agreement:
     """Run a network and a NIR graph (or file) on x [T, B, *features] and compare spikes step by step.
 
-    Neurons are compared one by one where both have the same number of them in the same order, else the outputs.
-    dt and method: as `from_nir` takes them.
+    Layers of neurons are compared one by one if both have the same number of them in the same order, otherwise the
+    outputs. dt and method: see `from_nir`.
 
     >>> import torch, ranvier as rv
     >>> from ranvier.convert.nir import check, to_nir
@@ -72,7 +74,7 @@ def check(net: nn.Module, graph: Any, x: Tensor, dt: float | None = None, *, met
 
 
 def _traces(net: nn.Module, x: Tensor) -> tuple[Any, list[tuple[str, Tensor]]]:
-    """The output, and what every neuron gave out, in the order of the layers."""
+    """Return the output, and the output of every layer of neurons, in the order of the layers."""
     neurons = [p for p, m in net.named_modules() if isinstance(m, (Neuron, Recurrent)) and getattr(m, "states", True)]
     if not neurons:
         return net(x), []

@@ -1,4 +1,4 @@
-"""NIR files: written and read by the package `nir`, looked through before it reads them."""
+"""NIR files: written and read by the package `nir`, and checked before it reads them."""
 
 import inspect
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 LARGEST = 2**30  # bytes of all numbers in a file
-PATIENCE = 30.0  # seconds until a file that cannot be read to its end is given up
+PATIENCE = 30.0  # seconds until the check of a file is given up
 
 
 def save(path: str | Path, graph: Any) -> None:
@@ -18,9 +18,9 @@ def save(path: str | Path, graph: Any) -> None:
 def load(path: str | Path, *, largest: int = LARGEST, patience: float = PATIENCE) -> Any:
     """Read a file as a `nir.NIRGraph`.
 
-    largest: bytes that its numbers may take in memory. patience: seconds that looking through it may take.
-    ValueError if it is broken, not NIR, or too large; FileNotFoundError if it is not there. Nothing in a file is run,
-    and it is looked through in a process of its own first, because damage can hang or crash the HDF5 library.
+    largest: most bytes that its numbers may take in memory. patience: most seconds for the check of the file. Raises
+    ValueError if the file is broken, not NIR, or too large; FileNotFoundError if it does not exist. No code in a file
+    is run. The file is first checked in a separate process, because a damaged file can hang or crash the HDF5 library.
     """
     nir = _package()
     path = Path(path)
@@ -30,9 +30,9 @@ def load(path: str | Path, *, largest: int = LARGEST, patience: float = PATIENCE
         raise ValueError(f"{path} is no NIR file: {problem}")
     known = inspect.signature(nir.read).parameters
     options: dict[str, Any] = {"type_check": False} if "type_check" in known else {}
-    try:  # shapes are checked by from_nir, which knows groups and kernels that are not square
+    try:  # from_nir checks shapes: it supports groups and kernels that are not square
         graph = nir.read(str(path), **options)
-    except Exception as problem:  # whatever the package raises about what it finds
+    except Exception as problem:  # any error of the package about the content
         raise ValueError(f"{path} is no NIR file: {type(problem).__name__}: {problem}") from problem
     if not hasattr(graph, "nodes"):
         raise ValueError(f"{path} holds a {type(graph).__name__}, wanted a graph of nodes")
@@ -48,7 +48,7 @@ def _package() -> Any:
 
 
 def _survey(path: Path, largest: int, patience: float) -> str:
-    """What is wrong with a file; "" if nothing is."""
+    """Return what is wrong with a file; "" if nothing is."""
     command = [sys.executable, "-P", str(Path(__file__).with_name("survey.py")), str(path.resolve()), str(largest)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=patience, errors="replace")

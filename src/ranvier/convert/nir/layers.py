@@ -1,4 +1,6 @@
-"""Layer -> node: one table. Each entry says a layer's equation with the parameters of a NIR node, or refuses."""
+"""Layer -> node: one table. Each entry gives a layer's equation with the parameters of a NIR node, or raises an
+error.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -26,7 +28,7 @@ from ranvier.nn.pool import SumPool, same_padding
 
 @dataclass
 class Site:
-    """A layer in its place: where it stands, the shapes of a sample that goes through it, and how it may be written."""
+    """A layer in its context: its path, the shapes of a sample before and after it, and how it may be written."""
 
     path: str
     layer: Any
@@ -40,13 +42,13 @@ class Site:
         raise ValueError(f"to_nir: layer {self.path!r} ({kind(self.layer).__name__}) {reason}")
 
     def approximation(self, what: str, cure: str) -> None:
-        """Note what is not exact if that was asked for, else refuse."""
+        """Record an approximation if approximations are allowed; otherwise raise an error."""
         if not self.approximate:
             self.refuse(f"{what}; {cure}, or pass approximate=True, which lists it in graph.metadata")
         self.notes.append(f"{self.path}: {what}")
 
     def array(self, name: str) -> np.ndarray:
-        """A parameter, one number for each neuron."""
+        """Return a parameter, one number for each neuron."""
         value = getattr(self.layer, name).detach().cpu()
         return value.expand(self.outputs).contiguous().numpy().copy()
 
@@ -54,7 +56,7 @@ class Site:
         return node(kind, self, **fields)
 
     def hard_reset(self) -> dict[str, str]:
-        """Refuse what is no reset to a level; what else our reader must know of the node."""
+        """Raise an error if the reset does not go to a level; return what our reader needs to know about the node."""
         reset = self.layer.settings.get("reset", "zero")
         if reset == "none":
             self.refuse("does not reset, and a NIR neuron that fires always does; read its membrane with LI instead")
@@ -69,12 +71,14 @@ class Site:
 
 
 def kind(layer: nn.Module) -> type:
-    """The class of a layer, seen through torch's parametrisations."""
+    """Return the class of a layer without torch's parametrisations."""
     return parametrize.type_before_parametrizations(layer)
 
 
 def node(name: str, site: Site | None = None, metadata: Any = None, **fields: Any) -> Any:
-    """A node of the installed `nir`; fields that its version does not know are refused unless they say nothing."""
+    """Make a node of the installed `nir`. A field that its version does not know raises an error, unless all its
+    numbers are 0.
+    """
     import nir
 
     cls = getattr(nir, name)
@@ -162,7 +166,7 @@ def _delay(site: Site) -> Any:
 
 
 def _decay(site: Site, name: str, keep: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """tau of a decay per step, and r / gain that goes with it."""
+    """Return tau for a decay per step, and the corresponding r / gain."""
     keep = site.array(name) if keep is None else keep
     wide = keep.astype(np.float64)
     if np.any(wide >= 1.0):
@@ -183,7 +187,7 @@ def _still(site: Site, like: np.ndarray) -> np.ndarray:
 
 
 def _integrating(site: Site) -> np.ndarray:
-    """r of a membrane without leak whose gain is 1."""
+    """Return r for a membrane without leak whose gain is 1."""
     return np.full(site.outputs, 1.0 / site.clock.step, np.float32)
 
 
@@ -237,7 +241,7 @@ def _rest_lif(site: Site) -> Any:
 
 
 def _gained(site: Site, name: str = "beta", gain: str = "gain") -> tuple[np.ndarray, np.ndarray]:
-    """tau and r of a neuron with a gain of its own."""
+    """Return tau and r of a neuron with a gain of its own."""
     tau, _ = _decay(site, name)
     wanted = site.array(gain)
     part = site.clock.part(site.clock.keep(tau))
@@ -295,7 +299,7 @@ LAYERS: dict[type, Callable[[Site], Any]] = {
     neurons.Scale: lambda site: site.node("Scale", scale=site.array("scale")),
 }
 
-# What a trained network does without: identities once it is trained.
+# Layers that are identities once a network is trained.
 SILENT = (
     nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, Dropout, Dropout2d,
 )  # fmt: skip
@@ -310,7 +314,7 @@ REASONS: dict[type, str] = {
 
 
 def reason(layer: nn.Module) -> str:
-    """Why a layer has no node."""
+    """Return the reason why a layer has no node."""
     known = ", ".join(k.__name__ for k in LAYERS)
     return REASONS.get(kind(layer), f"has no node in NIR; there are nodes for {known}, and Recurrent")
 

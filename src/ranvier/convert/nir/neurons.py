@@ -1,11 +1,11 @@
-"""The neurons of NIR whose gains, leak and reset no other layer has; one rule each."""
+"""Neurons of NIR whose gains, leak and reset no other layer has; one rule each."""
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.ops import spike
 
 
 class GainLIF(Neuron):
-    """Leaky integrate-and-fire with an input gain, a level of rest and a level of reset.
+    """Leaky integrate-and-fire with an input gain, a resting level and a reset level.
 
     v = rest + beta (v - rest) + gain x;  z = 1 where v >= threshold;  v = level where z.
 
@@ -32,7 +32,7 @@ class GainLIF(Neuron):
 
 
 class GainLI(Neuron):
-    """Leaky integrator with an input gain and a level of rest: v = rest + beta (v - rest) + gain x, and v is given out.
+    """Leaky integrator with an input gain and a resting level: v = rest + beta (v - rest) + gain x; the output is v.
 
     x [T, B, *features] -> v of the same shape.
     """
@@ -49,7 +49,7 @@ class GainLI(Neuron):
 
 
 class GainCubaLIF(Neuron):
-    """Current-based leaky integrate-and-fire with gains, a level of rest and a level of reset.
+    """Current-based leaky integrate-and-fire with gains, a resting level and a reset level.
 
     i = alpha i + weight x;  v = rest + beta (v - rest) + gain i;  z = 1 where v >= threshold;  v = level where z.
 
@@ -75,7 +75,7 @@ class GainCubaLIF(Neuron):
 
 
 class GainCubaLI(Neuron):
-    """Current-based leaky integrator with gains and a level of rest: `GainCubaLIF` that does not fire; gives out v.
+    """Current-based leaky integrator with gains and a resting level: `GainCubaLIF` without spikes; the output is v.
 
     x [T, B, *features] -> v of the same shape.
     """

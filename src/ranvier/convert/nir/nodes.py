@@ -25,7 +25,7 @@ from ranvier.nn.pool import SumPool
 
 @dataclass
 class Place:
-    """A node in its place."""
+    """A node in its context."""
 
     name: str
     node: Any
@@ -35,7 +35,7 @@ class Place:
         raise ValueError(f"from_nir: node {self.name!r} ({type(self.node).__name__}) {reason}")
 
     def array(self, field: str) -> np.ndarray:
-        """A field as finite numbers."""
+        """Return a field as finite numbers."""
         return self.numbers(field, getattr(self.node, field))
 
     def numbers(self, field: str, value: Any) -> np.ndarray:
@@ -61,7 +61,7 @@ class Place:
         return torch.from_numpy(value.astype(np.float32))
 
     def whole(self, field: str, axes: int, low: int) -> Any:
-        """A field of whole numbers, one for each axis."""
+        """Return a field of whole numbers, one for each axis."""
         value = np.atleast_1d(np.asarray(getattr(self.node, field)))
         value = np.repeat(value, axes) if value.size == 1 else value.ravel()
         if value.dtype.kind not in "iu" or value.size != axes or np.any(value < low) or np.any(value > 4096):
@@ -75,7 +75,7 @@ class Place:
 
 
 def parameter(value: np.ndarray) -> float | Tensor:
-    """One number if all are the same, else a tensor."""
+    """Return one number if all are the same, otherwise a tensor."""
     if value.size and np.all(value == value.flat[0]):
         return float(value.flat[0])
     return torch.from_numpy(np.ascontiguousarray(value.astype(np.float32)))
@@ -125,7 +125,7 @@ def _convolution(axes: int, kind: type) -> Callable[[Place], nn.Module]:
         size, channels = tuple(weight.shape[2:]), weight.shape[1] * groups
         if not isinstance(padding, str) and any(p > d * k for p, d, k in zip(padding, dilation, size, strict=True)):
             place.refuse(f"pads {padding}, more than its kernel {size} reaches with dilation {dilation}")
-        with torch.device("meta"):  # its weights are thrown away
+        with torch.device("meta"):  # its weights are replaced later
             layer = kind(channels, len(weight), size, stride, padding, dilation, groups)
         return _filled(layer, weight, bias)
 
@@ -164,7 +164,7 @@ def _delay(place: Place) -> nn.Module:
 
 @dataclass
 class Membrane:
-    """What a leaky node says, per step."""
+    """The parameters of a leaky node, per step."""
 
     keep: np.ndarray
     gain: np.ndarray
@@ -248,7 +248,7 @@ def _i(place: Place) -> nn.Module:
 
 
 def _current(place: Place) -> tuple[np.ndarray, np.ndarray]:
-    """Decay of the synaptic current, and what an input adds to it."""
+    """Return the decay of the synaptic current, and the factor of an input to it."""
     clock, times = place.clock, place.positive("tau_syn")
     keep = clock.keep(times)
     if np.any(keep < 0):

@@ -14,7 +14,7 @@ SHAPES = {
 
 
 def picture(graph: Any) -> str:
-    """The graph in the language of Mermaid (https://mermaid.js.org); graphs within it are boxes.
+    """Return the graph in the language of Mermaid (https://mermaid.js.org); nested graphs are boxes.
 
     >>> import torch, ranvier as rv
     >>> from ranvier.convert.nir import picture, to_nir

@@ -1,4 +1,4 @@
-"""A NIR graph as a network."""
+"""Build a network from a NIR graph."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,24 +18,24 @@ from ranvier.nn.neuron import Neuron
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.sequential import Sequential
 
-DEEPEST = 16  # graphs within graphs
+DEEPEST = 16  # nested graphs
 LARGEST = 10**7  # numbers that one input may have per step
 
 Edges = list[tuple[str, str]]
 
 
 def from_nir(source: Any, dt: float | None = None, *, method: str | None = None) -> nn.Module:
-    """A network from a NIR graph or file, for every node of the standard; nothing in it is dropped.
+    """Build a network from a NIR graph or file. All nodes of the standard are supported; no node is dropped.
 
-    source: a `nir.NIRGraph`, or the path of a file. dt: the time step in seconds that the network is to run at, and
-    method: how its differential equations become steps ("euler", "exponential", "impulse"; see `to_nir`). Where they
-    are None the file must say them, as those from `to_nir` do; others do not: snnTorch and SpikingJelly mean
-    dt=1e-4 and "euler", Norse 1e-3 and "euler", Sinabs and Spyx dt=1.0 and "impulse".
+    source: a `nir.NIRGraph`, or the path of a file. dt: the time step of the network in seconds, and method: how its
+    differential equations become steps ("euler", "exponential", "impulse"; see `to_nir`). If they are None the file
+    must contain them. Files from `to_nir` do, others do not: snnTorch and SpikingJelly assume dt=1e-4 and "euler",
+    Norse 1e-3 and "euler", Sinabs and Spyx dt=1.0 and "impulse".
 
     A chain of nodes becomes a `Sequential`, a neuron whose output comes back through a linear node a `Recurrent`,
-    what branches a `Wired`, other cycles a `Looped`: what goes back is heard of one step later. NIR fires above the
-    threshold, so ours is the next number above it. Membranes begin at v_leak, or at 0 where there is none.
-    ValueError names the node that cannot be built, and why.
+    branches become a `Wired`, and other cycles a `Looped`, in which outputs that go back arrive one step later. Neurons
+    of NIR fire above the threshold, so the threshold here is the next number above it. Membranes start at v_leak, or at
+    0 if a node has no v_leak. If a node cannot be built, a ValueError names it with the reason.
 
     >>> import torch, ranvier as rv
     >>> from ranvier.convert.nir import from_nir, to_nir
@@ -71,7 +71,7 @@ class _Reader:
         self.clock = clock
 
     def net(self, graph: Any, where: str, depth: int) -> nn.Module:
-        """A graph, or one within another, as a module."""
+        """Return a graph, or a nested graph, as a module."""
         here = f"the graph {where!r}" if where else "the graph"
         if depth > DEEPEST:
             raise ValueError(f"from_nir: graphs stand within graphs more than {DEEPEST} deep at {where!r}")
@@ -125,7 +125,9 @@ def _check_ends(edges: Edges, inputs: Sequence[str], outputs: Sequence[str], her
 def _check_reach(
     nodes: Mapping[str, Any], edges: Edges, inputs: Sequence[str], outputs: Sequence[str], here: str
 ) -> None:
-    """Every node hears of an input and is heard of at an output: a lost edge is no reason to drop a layer."""
+    """Check that every node is reached from an input and reaches an output: an edge may be missing, so no layer is
+    dropped silently.
+    """
     forward, _ = order([*nodes], edges, inputs)
     turned, _ = order([*nodes], [(b, a) for a, b in edges], outputs)
     for found, what in ((forward, "leads from an input to"), (turned, "leads to an output from")):
@@ -136,7 +138,7 @@ def _check_reach(
 def _together(
     layers: dict[str, nn.Module], edges: Edges, inputs: list[str], outputs: list[str], here: str
 ) -> nn.Module:
-    """The layers as the simplest module that has their edges."""
+    """Return the layers as the simplest module that has their edges."""
     names = _names([*layers, *inputs, *outputs])
     layers = {names[k]: m for k, m in layers.items()}
     edges = [(names[a], names[b]) for a, b in edges]
@@ -152,7 +154,7 @@ def _together(
 
 
 def _names(given: list[str]) -> dict[str, str]:
-    """Names that a module may have: no dots, none of torch's own."""
+    """Return names that are valid for modules: without dots, and different from torch's own."""
     taken: dict[str, str] = {}
     probe = nn.ModuleDict()
     for name in given:
@@ -164,7 +166,7 @@ def _names(given: list[str]) -> dict[str, str]:
 
 
 def _check_cycles(layers: Mapping[str, nn.Module], edges: Edges, here: str) -> None:
-    """Every cycle needs a layer with memory: without it there is no time in which it could run."""
+    """Raise an error for a cycle without a temporal layer: it would have no delay."""
     plain = {n for n, m in layers.items() if not _remembers(m)}
     without = [(a, b) for a, b in edges if a in plain and b in plain]
     _, back = order([*plain], without, [*plain])
@@ -177,7 +179,7 @@ def _remembers(layer: nn.Module) -> bool:
 
 
 def _returning(layers: Mapping[str, nn.Module], edges: Edges) -> list[tuple[str, str]]:
-    """Pairs (neuron, linear layer) of which the second only brings the first one's output back to it."""
+    """Return pairs (neuron, linear layer) in which the linear layer only returns the output of the neuron to it."""
     there = set(edges)
     found = []
     for a, b in edges:
@@ -189,7 +191,7 @@ def _returning(layers: Mapping[str, nn.Module], edges: Edges) -> list[tuple[str,
 
 
 def _joined(neuron: Any, back: Any) -> Recurrent:
-    """torch's own linear layer, because that is what one operator carries."""
+    """Join a neuron and its feedback, with torch's own linear layer, since one operator can run that."""
     with torch.device("meta"):
         linear = nn.Linear(back.in_features, back.out_features, bias=back.bias is not None)
     linear.weight, linear.bias = back.weight, back.bias
@@ -206,7 +208,7 @@ def _recurrent(layers: dict[str, nn.Module], edges: Edges, inputs: list[str], ou
 
 
 def _pairs(layers: dict[str, nn.Module], edges: Edges) -> tuple[dict[str, nn.Module], Edges]:
-    """Each neuron whose output comes back through one linear layer, and that layer, as one."""
+    """Join each neuron whose output returns through one linear layer with that layer."""
     layers = dict(layers)
     for neuron, back in _returning(layers, edges):
         if neuron in layers and back in layers and not isinstance(layers[neuron], Recurrent):
@@ -241,7 +243,7 @@ def _shape(node: Any, field: str) -> tuple[int, ...]:
 def _check_shapes(
     net: nn.Module, nodes: Mapping[str, Any], inputs: list[str], outputs: list[str], here: str
 ) -> nn.Module:
-    """Run one step of zeros: widths that do not fit are found before they are used."""
+    """Run one step of zeros, to find widths that do not fit."""
     shapes = [_shape(nodes[k], "input_type") for k in inputs]
     for name, shape in zip(inputs, shapes, strict=True):
         if any(not 0 < n <= LARGEST for n in shape) or np.prod(shape, dtype=float) > LARGEST or len(shape) > 8:
@@ -250,7 +252,7 @@ def _check_shapes(
     if sum(x.numel() for x in xs) > LARGEST:
         raise ValueError(f"from_nir: the inputs of {here} are too large")
     try:
-        with torch.no_grad(), backend("reference"):  # nothing is compiled for one step
+        with torch.no_grad(), backend("reference"):  # so nothing is compiled for one step
             y = net(xs[0] if len(xs) == 1 else xs)
     except (RuntimeError, ValueError, TypeError, IndexError) as problem:
         raise ValueError(f"from_nir: the shapes in {here} do not fit: {problem}") from problem

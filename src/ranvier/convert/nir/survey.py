@@ -1,13 +1,13 @@
-"""Look through an HDF5 file before it is trusted. Run as a program of its own: python -P survey.py FILE LARGEST.
+"""Check an HDF5 file before it is read. Run this file as a program: python -P survey.py FILE LARGEST.
 
-A damaged file can make the HDF5 library loop for ever, crash, or ask for all memory there is; here that ends a child
-process and not the user's. It reads all there is to read, and prints what is wrong, or nothing.
+A damaged file can make the HDF5 library loop for ever, crash, or allocate all memory; here this ends a child process
+instead of the user's. The program reads the whole file and prints what is wrong, or nothing.
 """
 
 import contextlib
 import sys
 
-MANY, DEEP = 100_000, 64  # objects in a file, groups within groups
+MANY, DEEP = 100_000, 64  # objects in a file, nested groups
 
 
 class Refused(Exception):
@@ -42,7 +42,7 @@ def walk(file, h5py, largest: int) -> None:
 def main(path: str, largest: int) -> str:
     import h5py
 
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
+    with contextlib.suppress(ImportError, ValueError, OSError):  # this module does not exist on every system
         import resource
 
         bound = 4 * largest + 2**30

@@ -9,16 +9,16 @@ import numpy as np
 
 
 class Method(NamedTuple):
-    """One way to go from tau dv/dt = -v + r x to v' = keep v + gain x. All on float64 arrays."""
+    """One way to convert tau dv/dt = -v + r x to v' = keep v + gain x. All numbers are float64 arrays."""
 
-    keep: Callable[[np.ndarray, float], np.ndarray]  # (tau, dt) -> what is left of v after a step
+    keep: Callable[[np.ndarray, float], np.ndarray]  # (tau, dt) -> the part of v that is left after a step
     tau: Callable[[np.ndarray, float], np.ndarray]  # (keep, dt) -> tau
     part: Callable[[np.ndarray], np.ndarray]  # keep -> gain / r of a leaky membrane
     step: Callable[[float], float]  # dt -> gain / r of a membrane without leak
 
 
-# euler: v' = v + dt / tau (r x - v). exponential: exact for an x that is held during the step. impulse: x is a charge
-# that arrives at once, as spikes do.
+# euler: v' = v + dt / tau (r x - v). exponential: exact for x that is constant within a step. impulse: x is a charge
+# that arrives at once, like a spike.
 METHODS: dict[str, Method] = {
     "euler": Method(lambda tau, dt: 1.0 - dt / tau, lambda keep, dt: dt / (1.0 - keep), lambda k: 1.0 - k, float),
     "exponential": Method(
@@ -32,7 +32,7 @@ METHODS: dict[str, Method] = {
 
 @dataclass(frozen=True)
 class Clock:
-    """The time step in seconds, and the method that goes with it."""
+    """The time step in seconds, and the method of conversion."""
 
     dt: float
     method: str
@@ -50,37 +50,43 @@ class Clock:
         return METHODS[self.method].tau(np.asarray(keep, np.float64), self.dt)
 
     def part(self, keep: np.ndarray) -> np.ndarray:
-        """gain / r of a leaky membrane with this decay."""
+        """Return gain / r of a leaky membrane with this decay."""
         return METHODS[self.method].part(np.asarray(keep, np.float64))
 
     @property
     def step(self) -> float:
-        """gain / r of a membrane without leak."""
+        """Return gain / r of a membrane without leak."""
         return METHODS[self.method].step(self.dt)
 
 
-ROUNDING = 2.0**-21  # of products of single-precision numbers
+ROUNDING = 2.0**-21  # error of products of single-precision numbers
 
 
 def near_one(gain: np.ndarray) -> bool:
-    """Whether a gain is 1 but for the rounding of the single-precision numbers it was made of."""
+    """Whether a gain is 1 within the rounding error of the single-precision numbers it was computed from."""
     return bool(np.all(np.abs(gain - 1.0) <= ROUNDING))
 
 
 def narrow(values: np.ndarray, back: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray) -> np.ndarray:
-    """The values in single precision if what they stand for comes back exactly, else in double precision."""
+    """Return the values in single precision if `back` restores the wanted values exactly, otherwise in double
+    precision.
+    """
     single = values.astype(np.float32)
     same = np.array_equal(back(single.astype(np.float64)).astype(wanted.dtype), wanted)
     return single if same else values
 
 
 def just_below(threshold: np.ndarray) -> np.ndarray:
-    """v >= threshold is v > just_below(threshold): NIR fires above a threshold, a neuron here from it on."""
+    """v >= threshold is the same as v > just_below(threshold): NIR fires above a threshold, a neuron here also at
+    it.
+    """
     return np.nextafter(threshold, np.asarray(-np.inf, threshold.dtype))
 
 
 def just_above(threshold: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-    """The smallest number of this type above: v > threshold is v >= just_above(threshold) for such v."""
+    """Return the smallest number of this type above threshold: v > threshold is v >= just_above(threshold) for
+    such v.
+    """
     rounded = threshold.astype(dtype)
     above = np.nextafter(rounded, np.asarray(np.inf, dtype))
     return np.where(rounded.astype(np.float64) > threshold.astype(np.float64), rounded, above)

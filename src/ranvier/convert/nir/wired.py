@@ -1,4 +1,6 @@
-"""Networks that are graphs: layers, and which output goes where. What flows together is added up."""
+"""Networks that are graphs: layers, and edges from outputs to inputs. Outputs that reach the same layer are added
+up.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +16,8 @@ Edges = Sequence[tuple[str, str]]
 
 
 def order(names: Sequence[str], edges: Edges, inputs: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The names that can be reached from the inputs, each behind all it hears of in the same step; and the edges that
-    go back, which are heard of one step later.
+    """Return the names that can be reached from the inputs, each after all its sources of the same step, and the edges
+    that go back, whose values arrive one step later.
     """
     after: dict[str, list[str]] = {n: [] for n in names}
     for a, b in edges:
@@ -28,7 +30,7 @@ def order(names: Sequence[str], edges: Edges, inputs: Sequence[str]) -> tuple[li
             continue
         state[root] = "open"
         path = [(root, iter(after[root]))]
-        while path:  # depth first, without Python's stack: files may be deep
+        while path:  # depth first, without recursion: graphs may be deep
             name, rest = path[-1]
             following = next(rest, None)
             if following is None:
@@ -44,7 +46,7 @@ def order(names: Sequence[str], edges: Edges, inputs: Sequence[str]) -> tuple[li
 
 
 class _Graph:
-    """What a network of named layers and edges is made of."""
+    """Base of networks of named layers and edges."""
 
     layers: nn.ModuleDict
     edges: tuple[tuple[str, str], ...]
@@ -86,10 +88,10 @@ def _total(values: Sequence[Tensor]) -> Tensor:
 
 
 class Wired(_Graph, nn.Module):
-    """Layers joined by edges that lead forward only; whole sequences go from layer to layer.
+    """Layers joined by edges that all lead forward; whole sequences go from layer to layer.
 
     layers: {name: module}. edges: (from, to), where a name may be an input or an output too. x [T, B, *features], or a
-    tuple with one for each input; gives the output, or a tuple of them.
+    tuple with one for each input; returns the output, or a tuple of them.
 
     >>> import torch, ranvier
     >>> from ranvier.convert.nir import Wired
@@ -115,9 +117,9 @@ class Wired(_Graph, nn.Module):
 
 
 class Looped(_Graph, Temporal):
-    """Layers joined by edges of which some lead back: those are heard of one step later. It runs step by step.
+    """Layers joined by edges of which some lead back: their values arrive one step later. It runs step by step.
 
-    Arguments as `Wired`. Every cycle must have a layer with memory in it.
+    Arguments as for `Wired`. Every cycle must contain a temporal layer.
 
     >>> import torch, ranvier
     >>> from ranvier.convert.nir import Looped

@@ -1,4 +1,4 @@
-"""A network as a NIR graph."""
+"""Write a network as a NIR graph."""
 
 import inspect
 import operator
@@ -27,17 +27,18 @@ Sources = tuple[str, ...]
 def to_nir(
     net: nn.Module, sample: Tensor, dt: float = 1e-4, *, method: str = "euler", approximate: bool = False
 ) -> Any:
-    """The network as a `nir.NIRGraph`, every parameter as it is: `ranvier.convert.nir.save(path, graph)` writes it.
+    """Return the network as a `nir.NIRGraph` with the same parameters: `ranvier.convert.nir.save(path, graph)` writes
+    it to a file.
 
-    net: a `Sequential`, any nesting of them, or a module of your own that torch.fx can follow and that adds where
-    branches meet. sample [T, B, *features]: a sequence it takes; only its shape counts. dt: the time step in seconds
-    (snnTorch and SpikingJelly read files as of 1e-4 s, Norse of 1e-3 s). method: how decays per step become time
-    constants: "euler" (beta = 1 - dt / tau), "exponential" (beta = exp(-dt / tau), input held during a step) or
+    net: a `Sequential`, any nesting of them, or a module of your own that torch.fx can trace and in which branches are
+    joined by addition. sample [T, B, *features]: an input sequence; only its shape counts. dt: the time step in seconds
+    (snnTorch and SpikingJelly assume 1e-4 s for a file, Norse 1e-3 s). method: how decays per step become time
+    constants: "euler" (beta = 1 - dt / tau), "exponential" (beta = exp(-dt / tau), input constant within a step) or
     "impulse" (the same, each input a charge that arrives at once).
 
-    NIR neurons reset to a level and fire above their threshold. So `v_threshold` is the largest number below ours,
-    and soft reset is refused, as is every layer without a node, with its path. approximate=True writes a soft reset
-    as a hard one and rounds learned delays, and lists that in graph.metadata["approximations"].
+    NIR neurons reset to a level and fire above their threshold. So `v_threshold` is the largest number below the
+    threshold here. A soft reset and a layer without a node raise an error with the path of the layer. approximate=True
+    writes a soft reset as a hard one and rounds learned delays, and lists that in graph.metadata["approximations"].
 
     >>> import torch, ranvier as rv
     >>> from ranvier.convert.nir import to_nir
@@ -58,7 +59,7 @@ def to_nir(
 
 
 def graph(nodes: dict[str, Any], edges: Sequence[tuple[str, str]], metadata: dict[str, Any] | None = None) -> Any:
-    """A NIR graph, by whatever version of `nir` is installed; its shapes are ours, so it need not infer them."""
+    """Make a NIR graph with any version of `nir`; the shapes are given, so `nir` need not infer them."""
     import nir
 
     known = inspect.signature(nir.NIRGraph.__init__).parameters
@@ -70,7 +71,7 @@ def graph(nodes: dict[str, Any], edges: Sequence[tuple[str, str]], metadata: dic
 
 
 class _Writer:
-    """Follows a network and writes down nodes and edges."""
+    """Goes through a network and writes nodes and edges."""
 
     def __init__(self, net: nn.Module, sample: Tensor, clock: Clock, approximate: bool):
         self.clock, self.approximate = clock, approximate
@@ -81,7 +82,7 @@ class _Writer:
         self.result = self._watch(net, sample)
 
     def _watch(self, net: nn.Module, sample: Tensor) -> tuple[int, ...]:
-        """Run the network once and note the features that go into and come out of every layer."""
+        """Run the network once and record the shapes before and after every layer."""
 
         def note(layer: nn.Module, inputs: tuple, output: Any) -> None:
             if isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
@@ -115,7 +116,7 @@ class _Writer:
         return (free,)
 
     def through(self, layer: Any, path: str, sources: Sources) -> Sources:
-        """Write a layer down behind these nodes; gives the nodes that make its output."""
+        """Write a layer after these nodes; return the nodes that make its output."""
         one = kind(layer)
         if one in (Sequential, nn.Sequential):
             for name, child in layer.named_children():
@@ -140,7 +141,7 @@ class _Writer:
         return LAYERS[kind(layer)](site)
 
     def _recurrent(self, layer: Recurrent, path: str) -> Any:
-        """A neuron and the map by which its output comes back, as a graph of their own."""
+        """Return a neuron and the map through which its output returns, as a nested graph."""
         inputs, outputs = self.shapes[id(layer)]
         back = layer.feedback
         if kind(back) not in LAYERS or kind(layer.neuron) not in LAYERS:
@@ -160,7 +161,7 @@ class _Writer:
                 f"to_nir: {path!r} has {len(layer.inputs)} inputs and {len(layer.outputs)} outputs, not one"
             )
         ends: dict[str, Sources] = {layer.inputs[0]: sources}
-        first: dict[str, str] = {}  # the node by which a layer is entered
+        first: dict[str, str] = {}  # the first node of each layer
         for name in layer.sequence:
             if name not in layer.inputs:
                 before, known = tuple(s for a in layer.sources[name] for s in ends[a]), len(self.nodes)
@@ -174,11 +175,11 @@ class _Writer:
         return ends[layer.outputs[0]]
 
     def _traced(self, layer: nn.Module, path: str, sources: Sources) -> Sources:
-        """A module of the user's own: its forward pass, as torch.fx sees it."""
+        """Write a user's own module: its forward pass, as torch.fx traces it."""
         where = f"to_nir: {path or 'the network'} ({type(layer).__name__})"
         try:
             calls = _Leaves().trace(layer)
-        except Exception as problem:  # whatever its forward raises on symbols
+        except Exception as problem:  # any error of its forward on symbols
             raise ValueError(f"{where}: torch.fx cannot follow its forward: {problem}") from problem
         ends: dict[fx.Node, Sources] = {}
         for call in calls.nodes:
@@ -203,7 +204,7 @@ ADDS = {torch.add, operator.add, operator.iadd, "add", "__add__"}
 
 
 class _Leaves(fx.Tracer):
-    """Every module within is a leaf, also the functions that fold time."""
+    """A tracer for which every inner module is a leaf, and also the functions that fold time into the batch."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Neurons: layers whose equation is a rule (or, of parallel ones, one formula for all steps).
+"""Neurons: layers whose equation is a rule (or, for parallel neurons, one formula for all steps).
 
 | family | neurons |
 |---|---|
@@ -11,7 +11,7 @@
 | more than one bit | TernaryLIF IntegerLIF |
 | parallel in time | AssociativeLIF ParallelLIF PSN MaskedPSN SlidingPSN |
 | exact spike times | TimedLIF TimedLI |
-| spike before input | FireFirstIF FireFirstLIF FireFirstALIF FireFirstCubaLIF ClampedLI |
+| spike before the input is added | FireFirstIF FireFirstLIF FireFirstALIF FireFirstCubaLIF ClampedLI |
 | for local learning | TracedIF TracedLIF TracedALIF Fede |
 """
 

@@ -13,7 +13,7 @@ class ALIF(Neuron):
 
     v = beta v + x;  theta = threshold + kappa a;  z = 1 where v >= theta;  reset by theta;  a = rho a + z.
 
-    x [T, B, *features] input current per step; gives z, spikes of the same shape. beta and rho in [0, 1] are decays
+    x [T, B, *features] input current per step; returns spikes z of the same shape. beta and rho in [0, 1] are decays
     per step, kappa is what one spike adds to the threshold. Bellec et al., Long short-term memory and
     learning-to-learn in networks of spiking neurons, 2018.
 

@@ -12,12 +12,12 @@ from ranvier.ops import exp, spike
 
 
 def drawn(features: int, low: float, high: float, generator: Generator | None = None) -> Tensor:
-    """A random number for each of `features` neurons, uniform between low and high."""
+    """Draw a random number for each of `features` neurons, uniform between low and high."""
     return low + (high - low) * torch.rand(features, generator=generator)
 
 
 def decays(features: int, low: float, high: float, generator: Generator | None = None) -> Tensor:
-    """Decays per step of time constants even between low and high, in steps."""
+    """Draw decays per step whose time constants are uniform between low and high, in steps."""
     return torch.exp(-1.0 / drawn(features, low, high, generator))
 
 
@@ -29,16 +29,16 @@ RANGES = {
 
 
 class SEAdLIF(Neuron):
-    """Adaptive leaky integrate-and-fire, stepped by the symplectic Euler method: the adaptation reads the membrane of
-    this step, not of the last, which keeps its swing as stable as the equations' own.
+    """Adaptive leaky integrate-and-fire, integrated by the symplectic Euler method: the adaptation uses the membrane of
+    this step, not of the last one. So the oscillation is as stable as that of the differential equations.
 
     u = alpha u + (1 - alpha)(x - w);  z = 1 where u >= threshold;  u = 0 where z = 1;
     w = beta w + (1 - beta) q (a u + b z).
 
     x [T, B, *features] -> spikes of the same shape. alpha and beta in [0, 1] are decays per step; q scales a and b, so
-    that all that is learned is about as large. Baronig, Ferrand, Sabathiel & Legenstein, Advancing spatio-temporal
-    processing through adaptation in spiking neural networks, Nature Communications 16, 2025; `published` draws its
-    parameters as they do.
+    that all learned parameters have about the same size. Baronig, Ferrand, Sabathiel & Legenstein, Advancing
+    spatio-temporal processing through adaptation in spiking neural networks, Nature Communications 16, 2025;
+    `published` draws its parameters as in the paper.
 
     >>> import torch, ranvier
     >>> x = torch.full((6, 1, 1), 20.0)
@@ -97,15 +97,15 @@ class SEAdLIF(Neuron):
 
 
 class SiLIF(Neuron):
-    """Adaptive leaky integrate-and-fire with the parameters of a state-space model: rates of decay by their logarithm,
-    and a time step of each neuron's own that is learned.
+    """Adaptive leaky integrate-and-fire with the parameters of a state-space model: decay rates are given by their
+    logarithm, and each neuron has its own time step, which is learned.
 
     alpha = exp(-exp(log_rate + log_dt)), beta = exp(-exp(log_slow + log_dt));
     u = alpha u + (1 - alpha)(x - w);  z = 1 where u >= threshold;  w = beta w + a u + b z;  u = u - threshold z.
 
-    x [T, B, *features] -> spikes of the same shape. Rates in 1 / s, the step in seconds: whatever is learned, decays
-    stay between 0 and 1. Fabre, Dudchenko, Bouhadjar & Neftci, SiLIF, arXiv:2506.06374, 2025; `published` draws its
-    parameters as they do.
+    x [T, B, *features] -> spikes of the same shape. Rates are in 1 / s, the step is in seconds; decays always stay
+    between 0 and 1. Fabre, Dudchenko, Bouhadjar & Neftci, SiLIF, arXiv:2506.06374, 2025; `published` draws its
+    parameters as in the paper.
 
     >>> import torch, ranvier
     >>> ranvier.SiLIF(a=0.0)(torch.full((6, 1, 1), 3.0)).flatten()
@@ -131,8 +131,9 @@ class SiLIF(Neuron):
 
     @classmethod
     def published(cls, features: int, generator: Generator | None = None, **given) -> Self:
-        """Parameters of its own for each neuron, learned and drawn as published: rates of 10 to 250 / s (membrane) and
-        2.5 to 10 / s (adaptation) by their logarithm, a step of 4 ms, a from 0 to 1, b from 0 to 2.
+        """Return a neuron layer whose parameters differ between neurons, are learned, and are drawn as published: rates
+        of 10 to 250 / s (membrane) and 2.5 to 10 / s (adaptation), given by their logarithm; a step of 4 ms; a from 0
+        to 1; b from 0 to 2.
 
         >>> import ranvier
         >>> len(list(ranvier.SiLIF.published(8).parameters()))

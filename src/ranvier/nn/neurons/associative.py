@@ -23,7 +23,7 @@ from ranvier.surrogate import Surrogate
 
 
 def _of(layer: nn.Module, name: str, dtype: torch.dtype) -> Tensor:
-    """A parameter of a neuron."""
+    """Return a parameter of a neuron."""
     return getattr(layer, name).to(dtype)
 
 
@@ -39,11 +39,11 @@ def _parallel() -> Any:
 
 
 class AssociativeLIF(Neuron):
-    """Leaky integrate-and-fire without reset, so that it may run in parallel over time.
+    """Leaky integrate-and-fire without reset, so all steps can be computed in parallel.
 
     v = beta v + x;  z = 1 where v > threshold.
 
-    x [T, B, *features] input current per step; gives z, spikes of the same shape. beta is the decay per step, held in
+    x [T, B, *features] input current per step; returns spikes z of the same shape. beta is the decay per step, kept in
     [0, 1]. Spyx calls it PSU_LIF. Fang et al., Parallel spiking neurons, NeurIPS 2023.
 
     >>> import torch, ranvier
@@ -81,15 +81,17 @@ class AssociativeLIF(Neuron):
 
 
 class ParallelLIF(Neuron):
-    """The neuron of `FireFirstLIF`, with its reset, in parallel over time; its spikes are exactly the same.
+    """The neuron of `FireFirstLIF`, with its reset, computed in parallel over time; its spikes are exactly the same.
 
     z = 1 where v > threshold;  v = beta v + x - z threshold.
 
-    Given spikes, all membranes follow at once; given membranes, all spikes. The one pair that fits both is what the
-    steps would give, and each round is right for at least one step more. After `rounds` rounds, every neuron that has
-    not settled, or has come so near its threshold that rounding could decide, is carried step by step instead.
+    If the spikes are given, all membranes can be computed at once; if the membranes are given, all spikes. The two are
+    computed in turn until they agree, which is the result of the step-by-step loop; each round makes at least one more
+    step correct. After `rounds` rounds, neurons that have not converged, or are so near to their threshold that
+    rounding could decide, run step by step instead.
 
-    x [T, B, *features]; gives z of the same shape. Gradients are those of the steps, also in parallel.
+    x [T, B, *features]; returns z of the same shape. Gradients are those of the step-by-step loop, also computed in
+    parallel.
 
     >>> import torch, ranvier
     >>> x = torch.rand(50, 2, 3)
@@ -132,7 +134,7 @@ class ParallelLIF(Neuron):
 
     @torch.no_grad()
     def _settle(self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """The spikes [T, B, *F], and for which neurons [B, *F] they are beyond doubt."""
+        """Return the spikes [T, B, *F], and for which neurons [B, *F] they are certain."""
         z = torch.zeros_like(x)
         settled = torch.zeros_like(before, dtype=torch.bool)
         for _ in range(self.rounds):
@@ -143,14 +145,14 @@ class ParallelLIF(Neuron):
             z = fires
             if bool(settled.all()):
                 break
-        # Doubling adds in another order than steps do: each sum of T terms may differ by T roundings of its size.
+        # Doubling adds terms in another order than the loop: each sum of T terms may differ by T roundings of its size.
         size = linear.scan(beta, (x.abs() + z * theta.abs()), before.abs())
         doubt = 4 * math.log2(len(x) + 1) * torch.finfo(x.dtype).eps
         sure = u.abs()[1:] > doubt * (size[:-1] + theta.abs())
         return z, settled & sure.all(0)
 
     def _membranes(self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor, z: Tensor) -> Tensor:
-        """The membranes for spikes z, with the derivative of the steps: dv[t] = (beta - theta g[t]) dv[t - 1]."""
+        """Return the membranes for spikes z, with the derivative of the loop: dv[t] = (beta - theta g[t]) dv[t - 1]."""
         with torch.no_grad():
             v = linear.scan(beta, x - z * theta, before)
         if not torch.is_grad_enabled():
@@ -164,7 +166,7 @@ class ParallelLIF(Neuron):
     def _by_steps(
         self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor, z: Tensor, v: Tensor, left: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Spikes and membranes with the neurons in `left` [B, *F] carried step by step."""
+        """Return spikes and membranes in which the neurons in `left` [B, *F] were computed step by step."""
         pick = left.flatten().nonzero().squeeze(1)
 
         def picked(a: Tensor) -> Tensor:
@@ -188,7 +190,9 @@ class ParallelLIF(Neuron):
 
 
 class _Pole(Neuron):
-    """Rotation and decay of a complex membrane; `AssociativeResonate` computes the pole once per sequence."""
+    """Rotation and decay of a complex membrane; `AssociativeResonate` computes the complex factor of a step once per
+    sequence.
+    """
 
     pole_re: Param = Param(0.0)
     pole_im: Param = Param(0.0)
@@ -202,13 +206,14 @@ class _Pole(Neuron):
 
 
 class AssociativeResonate(Temporal):
-    """Resonate-and-fire without reset: a complex membrane that turns and decays, in parallel over time if need be.
+    """Resonate-and-fire without reset: a complex membrane that rotates and decays; it can be computed in parallel over
+    time.
 
     s = exp(dt (-softplus(raw) + i omega)) s + x;  z = 1 where the real part of s > threshold.
 
     damping > 0 (per unit of time; kept as its inverse softplus `raw`, so learning cannot make it negative) and omega
     (radians per unit of time) are numbers, or tensors broadcastable to the features; dt > 0 is the length of a step.
-    `learn` names those that are trained. x [T, B, *features]; gives z of the same shape. States "re" and "im".
+    `learn` lists those that are trained. x [T, B, *features]; returns z of the same shape. States "re" and "im".
     Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001; Spyx calls it ResonateFire.
 
     >>> import torch, ranvier
@@ -249,7 +254,7 @@ class AssociativeResonate(Temporal):
 
     @property
     def pole(self) -> Tensor:
-        """What one step multiplies the membrane by."""
+        """Return the complex factor by which one step multiplies the membrane."""
         raw, omega = (v.to(promoted(v.dtype)) for v in (self.raw, self.omega))
         size = torch.exp(-self.dt * nn.functional.softplus(raw))
         return torch.polar(size.expand_as(turn := self.dt * omega + 0 * size), turn)

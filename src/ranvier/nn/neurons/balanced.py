@@ -10,7 +10,7 @@ from ranvier.ops import maximum, spike, sqrt
 
 
 class _Balanced(Neuron):
-    """What both have in common: how their numbers are checked and drawn."""
+    """Base of both neurons: how their parameters are checked and drawn."""
 
     def _check_step(self) -> None:
         omega, dt = self.omega.detach(), self.settings["dt"]
@@ -21,14 +21,14 @@ class _Balanced(Neuron):
             )
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """A learned omega stays where a step of dt follows it."""
+        """A learned omega stays small enough for a step of dt."""
         low, high = super().bounds(name)
         return low, (0.999 / self.settings["dt"] if name == "omega" else high)
 
     @classmethod
     def published(cls, features: int, generator: Generator | None = None, **given: Any) -> Self:
-        """Frequencies and dampings of its own for each neuron, learned and drawn as published for sequential MNIST:
-        omega from 15 to 50 rad / s, damping from 0.1 to 1 / s, dt = 0.01 s.
+        """Return a layer in which each neuron has its own frequency and damping, learned and drawn as published for
+        sequential MNIST: omega from 15 to 50 rad / s, damping from 0.1 to 1 / s, dt = 0.01 s.
 
         >>> import ranvier
         >>> [name for name, _ in ranvier.BRF.published(8).named_parameters()]
@@ -39,15 +39,15 @@ class _Balanced(Neuron):
 
 
 class BRF(_Balanced):
-    """Balanced resonate-and-fire: its oscillation never grows by itself, whatever its parameters; each spike raises the
-    threshold and the damping for a while, in place of a reset.
+    """Balanced resonate-and-fire: its oscillation never grows without input, for all parameters. There is no reset;
+    instead each spike raises the threshold and the damping for a while.
 
     b = (sqrt(1 - (omega dt)^2) - 1) / dt - damping - q;
     (u, v) = (u + dt (b u - omega v + x), v + dt (omega u + b v));  z = 1 where u >= threshold + q;  q = gamma q + z.
 
     x [T, B, *features] -> spikes of the same shape. omega in rad / s with omega dt < 1, damping in 1 / s, dt in
     seconds, gamma a decay per step. Higuchi, Kairat, Bohte & Otte, Balanced resonate-and-fire neurons, ICML 2024;
-    `published` draws its parameters as they do.
+    `published` draws its parameters as in the paper.
 
     >>> import torch, ranvier
     >>> x = torch.zeros(9, 1, 1)
@@ -77,12 +77,12 @@ class BRF(_Balanced):
 
 
 class BHRF(_Balanced):
-    """Balanced harmonic resonate-and-fire: as `BRF`, with the equation of a damped oscillator.
+    """Balanced harmonic resonate-and-fire: like `BRF`, but with the equation of a damped oscillator.
 
     b = omega^2 dt / 2 + damping + q;  v = v + dt u;  u = u + dt (x - 2 b u - omega^2 v);  z = 1 where
     u >= threshold + q;  q = gamma q + z.
 
-    x [T, B, *features] -> spikes of the same shape; units and source as `BRF`.
+    x [T, B, *features] -> spikes of the same shape; units and source as for `BRF`.
 
     >>> import torch, ranvier
     >>> x = torch.zeros(5, 1, 1)

@@ -13,7 +13,7 @@ class CubaLIF(Neuron):
 
     i = alpha i + x;  v = beta v + i;  z = 1 where v >= threshold;  then the reset of v.
 
-    x [T, B, *features] charge per step; gives z, spikes of the same shape. alpha and beta in [0, 1] are the decays
+    x [T, B, *features] charge per step; returns spikes z of the same shape. alpha and beta in [0, 1] are the decays
     of current and membrane per step. Gerstner & Kistler 2002; Davies et al., Loihi, IEEE Micro 38, 2018.
 
     >>> import torch, ranvier
@@ -45,7 +45,7 @@ class CubaLIF(Neuron):
 class CubaLI(Neuron):
     """Current-based leaky integrator: a readout without spikes.
 
-    i = alpha i + x;  v = beta v + i;  gives v, of the shape of x [T, B, *features].
+    i = alpha i + x;  v = beta v + i;  returns v in the shape of x [T, B, *features].
 
     >>> import torch, ranvier
     >>> ranvier.CubaLI(alpha=0.0, beta=0.5)(torch.ones(3, 1, 1)).flatten()

@@ -1,16 +1,17 @@
-"""Spikes on change, as event cameras send them: an encoder."""
+"""Spikes when a signal changes, as in event cameras: an encoder."""
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.ops import spike
 
 
 class Delta(Neuron):
-    """Spikes where a signal has moved by `threshold` since the last spike: one output for up, one for down.
+    """Spikes when a signal has changed by `threshold` since the last spike; one output is for increases, one for
+    decreases.
 
     up = 1 where x - level >= threshold;  down = 1 where level - x >= threshold;  level = level + threshold (up - down).
 
-    x [T, B, *features] a signal; gives (up, down), spikes of the same shape. Lichtsteiner, Posch & Delbruck, A 128x128
-    120 dB 15 us latency asynchronous temporal contrast vision sensor, IEEE JSSC 43, 2008.
+    x [T, B, *features] is a signal; returns (up, down), spikes of the same shape. Lichtsteiner, Posch & Delbruck, A
+    128x128 120 dB 15 us latency asynchronous temporal contrast vision sensor, IEEE JSSC 43, 2008.
 
     >>> import torch
     >>> up, down = Delta(threshold=0.5)(torch.tensor([0.0, 0.6, 0.6, 0.0]).view(4, 1, 1))

@@ -1,8 +1,8 @@
-"""Neurons that spike before they take their input: the order of Spyx.
+"""Neurons that compute their spike before they add their input: the order of operations in Spyx.
 
-The spike of a step is read from the membrane as the last step left it, strictly above threshold; then the membrane
-decays, takes the input, and pays for that spike. So a spike comes one step later than in `LIF`, and a membrane exactly
-at threshold is silent. Decays are held in [0, 1], also while they are learned.
+The spike of a step is computed from the membrane after the previous step, which must be strictly above threshold. Then
+the membrane decays, the input is added, and the reset for that spike is subtracted. So a spike comes one step later
+than in `LIF`, and a membrane exactly at threshold is silent. Decays are kept in [0, 1], also during learning.
 """
 
 from collections.abc import Callable
@@ -26,19 +26,21 @@ EMITS: dict[Emit, Callable[[Any, Any], Any]] = {
 
 
 def _emitting() -> Any:
-    """The option `emit`: give out the spike of this step ("before") or already that of the next ("after")."""
+    """Return the option `emit`: the output is the spike of this step ("before"), or already that of the next step
+    ("after").
+    """
     return Option(
         "before", "the spike of this step, or of the next", make=lambda emit: EMITS[emit], choices=tuple(EMITS)
     )
 
 
 class FireFirstIF(Neuron):
-    """Integrate-and-fire that spikes before its input.
+    """Integrate-and-fire that computes its spike before it adds its input.
 
     z = 1 where v > threshold;  v = v + x - z threshold.
 
-    x [T, B, *features] input current per step; gives z, spikes of the same shape. With `emit="after"` it gives the
-    spike of the next step, already known. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+    x [T, B, *features] input current per step; returns spikes z of the same shape. With `emit="after"` the output is
+    the spike of the next step, which is already known. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
     >>> ranvier.FireFirstIF()(torch.full((5, 1, 1), 0.5)).flatten()
@@ -58,11 +60,11 @@ class FireFirstIF(Neuron):
 
 
 class FireFirstLIF(Neuron):
-    """Leaky integrate-and-fire that spikes before its input.
+    """Leaky integrate-and-fire that computes its spike before it adds its input.
 
-    z = 1 where v > threshold;  v = beta v + x - z threshold: what the spike costs does not decay.
+    z = 1 where v > threshold;  v = beta v + x - z threshold: the subtracted threshold does not decay in this step.
 
-    x [T, B, *features] input current per step; gives z, spikes of the same shape. beta is the decay per step, held in
+    x [T, B, *features] input current per step; returns spikes z of the same shape. beta is the decay per step, kept in
     [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
@@ -86,13 +88,13 @@ class FireFirstLIF(Neuron):
 
 
 class FireFirstALIF(Neuron):
-    """Leaky integrate-and-fire with an adaptive threshold, spiking before its input.
+    """Leaky integrate-and-fire with an adaptive threshold, which computes its spike before it adds its input.
 
     theta = threshold + a;  z = 1 where v > theta;  v = beta v + x - z theta;
     a = gamma a + (1 - gamma) z.
 
-    x [T, B, *features] input current per step; gives z, spikes of the same shape. beta and gamma are decays per step,
-    held in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+    x [T, B, *features] input current per step; returns spikes z of the same shape. beta and gamma are decays per step,
+    kept in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
     >>> ranvier.FireFirstALIF(beta=1.0, gamma=0.0)(torch.full((5, 1, 1), 1.5)).flatten()
@@ -117,12 +119,12 @@ class FireFirstALIF(Neuron):
 
 
 class FireFirstCubaLIF(Neuron):
-    """Current-based leaky integrate-and-fire that spikes before its input.
+    """Current-based leaky integrate-and-fire that computes its spike before it adds its input.
 
     z = 1 where v > threshold;  i = alpha i + x;  v = beta (v - z threshold) + i.
 
-    x [T, B, *features] charge per step; gives z, spikes of the same shape. alpha and beta are the decays of current
-    and membrane per step, held in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+    x [T, B, *features] charge per step; returns spikes z of the same shape. alpha and beta are the decays of current
+    and membrane per step, kept in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
     >>> x = torch.tensor([1.5, 0.0, 0.0, 0.0]).reshape(4, 1, 1)
@@ -152,7 +154,7 @@ class FireFirstCubaLIF(Neuron):
 class ClampedLI(Neuron):
     """Leaky integrator with the defaults of Spyx: a readout without spikes.
 
-    v = beta v + x;  gives v, of the shape of x [T, B, *features].
+    v = beta v + x;  returns v in the shape of x [T, B, *features].
 
     >>> import torch, ranvier
     >>> ranvier.ClampedLI(beta=1.0)(torch.ones(3, 1, 1)).flatten()
@@ -172,10 +174,10 @@ class ClampedLI(Neuron):
 
 
 class FireFirstRecurrent(Temporal):
-    """A neuron that spikes before its input and whose spikes come back within the same step.
+    """A neuron that computes its spike before it adds its input, and whose spikes return within the same step.
 
-    z[t] = spike(v[t - 1] - threshold);  v[t] = neuron(x[t] + feedback(z[t])): the spike is known before the input, so
-    feedback needs no step of its own.
+    z[t] = spike(v[t - 1] - threshold);  v[t] = neuron(x[t] + feedback(z[t])): the spike is known before the input is
+    added, so the feedback has no delay of one step.
 
     neuron: a `FireFirstIF`, `FireFirstLIF` or `FireFirstCubaLIF` built with `emit="after"`. feedback: the number of
     neurons, or a module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape.
@@ -185,7 +187,7 @@ class FireFirstRecurrent(Temporal):
     torch.Size([10, 2, 16])
     """
 
-    # The loop is an ordinary recurrence of spikes one step ahead: Recurrent's z[t - 1] is our z[t].
+    # This is an ordinary recurrence with the spikes one step earlier: Recurrent's z[t - 1] is z[t] here.
 
     def __init__(self, neuron: Neuron, feedback: int | nn.Module):
         super().__init__()
@@ -206,7 +208,7 @@ class FireFirstRecurrent(Temporal):
         return self.loop.feedback
 
     def ready(self, v: Tensor) -> Tensor:
-        """The spikes that membranes v [B, *features] are about to fire."""
+        """Return the spikes at the next step for membranes v [B, *features]."""
         neuron: Any = self.neuron
         with spike_derivative(neuron.surrogate, v.dtype):
             return spike(v - neuron.threshold.to(v.dtype), strict=True)

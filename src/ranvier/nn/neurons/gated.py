@@ -1,4 +1,4 @@
-"""The gated neuron: it learns how it leaks, takes input in, and is reset."""
+"""The gated neuron: it learns how it leaks, how it weights its input, and how it is reset."""
 
 import math
 from collections.abc import Sequence
@@ -33,16 +33,17 @@ class _Membrane(Neuron):
 
 
 class GatedLIF(Temporal):
-    """Leaky integrate-and-fire with learned gates between exponential and linear leak, between weighted and plain
-    input, between reset to zero and reset by subtraction.
+    """Leaky integrate-and-fire with three learned gates: between exponential and linear leak, between weighted and
+    plain input, and between reset to zero and reset by subtraction.
 
     With a = 1 - alpha (1 - tau) and the spike z of the step before:
+
     v = a v - (1 - alpha) linear_decay + x (1 - beta (1 - conduct[t])) - gamma a v z - (1 - gamma) v_subreset z;
     z = 1 where v >= threshold.
 
     x [T, B, *features] -> spikes of the same shape, for T up to `steps`. Every parameter is learned as a logit, so it
-    stays between 0 and 1: the arguments are the values at the beginning; the gates begin near 1/2. shape: a shape
-    broadcastable to the features, for parameters of their own (a channel each: shape=(C, 1, 1)). Yao et al., GLIF: a
+    stays between 0 and 1: the arguments are the initial values; the gates start near 1/2. shape: a shape broadcastable
+    to the features, for parameters that differ between neurons (between channels: shape=(C, 1, 1)). Yao et al., GLIF: a
     unified gated leaky integrate-and-fire neuron for spiking neural networks, NeurIPS 2022.
 
     >>> import torch, ranvier

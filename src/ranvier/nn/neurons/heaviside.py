@@ -1,4 +1,4 @@
-"""The spike alone: no state."""
+"""A spike without a state."""
 
 from typing import Literal
 

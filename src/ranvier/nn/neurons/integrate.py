@@ -12,7 +12,7 @@ class IF(Neuron):
 
     v = v + x;  z = 1 where v >= threshold;  then the reset ("subtract", "zero" or "none").
 
-    x [T, B, *features] input current per step; gives z, spikes of the same shape. Lapicque 1907.
+    x [T, B, *features] input current per step; returns spikes z of the same shape. Lapicque 1907.
 
     >>> import torch, ranvier
     >>> ranvier.IF()(torch.full((4, 1, 1), 0.5)).flatten()

@@ -11,14 +11,14 @@ from ranvier.ops import minimum, spike
 
 
 class Izhikevich(Neuron):
-    """Quadratic integrate-and-fire with a recovery current: regular, bursting and chattering spikes from one equation.
+    """Quadratic integrate-and-fire with a recovery current; it can spike regularly, in bursts, or chatter.
 
     v = v + (x + a0 (u - v_rest) (u - v_critical) - w) dt / tau with u = min(v, threshold);  z = 1 where v >= threshold;
-    w = w + (a (min(v, threshold) - v_rest) - w) dt / tau_w + b z;  then the reset of v: "zero" puts it to v_reset.
+    w = w + (a (min(v, threshold) - v_rest) - w) dt / tau_w + b z;  then the reset of v: "zero" sets it to v_reset.
 
     x [T, B, *features] -> spikes. tau and tau_w, at least dt, in steps if dt is not given; v and w without unit.
     Izhikevich, Simple model of spiking neurons, IEEE TNN 14, 2003, in the form of Gerstner et al., Neuronal Dynamics,
-    6.2. `Izhikevich.of_2003` takes the four numbers of the paper.
+    6.2. `Izhikevich.of_2003` builds it from the four numbers of the 2003 paper.
 
     >>> import torch, ranvier
     >>> ranvier.Izhikevich(b=0.5)(torch.full((5, 1, 1), 1.5)).flatten()
@@ -57,7 +57,7 @@ class Izhikevich(Neuron):
         """The neuron of the paper: v' = 0.04 v^2 + 5 v + 140 - u + I, u' = a (b v - u), and v = c, u = u + d at 30 mV.
 
         dt in milliseconds, v in millivolts. Here w = u - b v_rest, so its input is x = I - b v_rest with the layer's
-        own `v_rest`. The membrane begins at c and w at 0; `neuron.scan(x, {"v": ..., "w": ...})` begins elsewhere.
+        own `v_rest`. The membrane starts at c and w at 0; for other values call `neuron.scan(x, {"v": ..., "w": ...})`.
 
         >>> import torch, ranvier
         >>> regular = ranvier.Izhikevich.of_2003(0.02, 0.2, -65.0, 8.0)

@@ -13,7 +13,7 @@ class LIF(Neuron):
 
     v = beta v + x;  z = 1 where v >= threshold;  then the reset ("subtract", "zero" or "none").
 
-    x [T, B, *features] input current per step; gives z, spikes of the same shape. beta in [0, 1] is the decay per
+    x [T, B, *features] input current per step; returns spikes z of the same shape. beta in [0, 1] is the decay per
     step: `ranvier.decay(tau, dt)`. Gerstner & Kistler, Spiking Neuron Models, 2002, chapter 4.
 
     >>> import torch, ranvier
@@ -40,7 +40,7 @@ class LIF(Neuron):
 class LI(Neuron):
     """Leaky integrator: a membrane without spikes, the usual readout.
 
-    v = beta v + x;  gives v, of the shape of x [T, B, *features]. beta in [0, 1] is the decay per step.
+    v = beta v + x;  returns v in the shape of x [T, B, *features]. beta in [0, 1] is the decay per step.
 
     >>> import torch, ranvier
     >>> ranvier.LI(beta=0.5)(torch.ones(3, 1, 1)).flatten()

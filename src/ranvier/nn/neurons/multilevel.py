@@ -11,7 +11,7 @@ from ranvier.ops import clamp, inject, round, spike
 
 
 def _reset(reset: Reset, detach_reset: bool) -> Any:
-    """What a spike of either sign does to the membrane."""
+    """Return the function that resets the membrane after a spike of either sign."""
     after = made(reset, detach_reset)
     return lambda v, up, down, threshold: after(v, up - down if reset == "subtract" else up + down, threshold)
 
@@ -19,8 +19,8 @@ def _reset(reset: Reset, detach_reset: bool) -> Any:
 class TernaryLIF(Neuron):
     """Leaky integrate-and-fire with spikes of both signs.
 
-    v as in `RestLIF`;  z = 1 where v >= threshold, -1 where v <= -threshold, else 0;  then the reset: "subtract" takes
-    z threshold from v, "zero" puts v to rest after a spike of either sign.
+    v as in `RestLIF`;  z = 1 where v >= threshold, -1 where v <= -threshold, else 0;  then the reset: "subtract"
+    subtracts z threshold from v, "zero" sets v to rest after a spike of either sign.
 
     x [T, B, *features] -> z of the same shape, in {-1, 0, 1}. leak=0 with decay_input=False is the ternary
     integrate-and-fire neuron. Guo et al., Ternary spike: learning ternary spikes for spiking neural networks, 2024.
@@ -52,13 +52,13 @@ class TernaryLIF(Neuron):
 
 
 class IntegerLIF(Neuron):
-    """Leaky integrate-and-fire that gives a whole number of spikes per step.
+    """Leaky integrate-and-fire that emits a whole number of spikes per step.
 
-    v = v - leak v + x;  n = round(v / threshold), held between 0 and levels;  v = v - n threshold.
+    v = v - leak v + x;  n = round(v / threshold), clamped to [0, levels];  v = v - n threshold.
 
     x [T, B, *features] -> n of the same shape, in {0, ..., levels}. The gradient of n is 1 / threshold while
-    0 <= v / threshold <= levels, else 0. detach_reset=True lets none through the reset. Luo et al., Integer-valued
-    training and spike-driven inference spiking neural network, ECCV 2024.
+    0 <= v / threshold <= levels, else 0. With detach_reset=True no gradient passes through the reset. Luo et al.,
+    Integer-valued training and spike-driven inference spiking neural network, ECCV 2024.
 
     >>> import torch, ranvier
     >>> ranvier.IntegerLIF()(torch.tensor([0.4, 2.6, 9.0]).reshape(3, 1, 1)).flatten()

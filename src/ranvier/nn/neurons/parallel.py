@@ -14,30 +14,30 @@ from ranvier.surrogate import Surrogate
 
 
 def _weight(steps: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """A matrix between steps [T, T] and a bias for each [T], minus the threshold 1."""
+    """Return a matrix between steps [T, T] and a bias for each step [T], which starts at minus the threshold of 1."""
     weight = torch.empty(steps, steps)
     nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
     return nn.Parameter(weight), nn.Parameter(torch.full((steps,), -1.0))
 
 
 def _mixed(weight: Tensor, x: Tensor) -> Tensor:
-    """[T', T] times x [T, B, *features]."""
+    """Multiply [T', T] with x [T, B, *features]."""
     return (weight.to(x.dtype) @ x.flatten(1)).unflatten(1, x.shape[1:])
 
 
 def _along(bias: Tensor, x: Tensor) -> Tensor:
-    """bias [T] as [T, 1, ...], to be added to x."""
+    """Return bias [T] as [T, 1, ...], to be added to x."""
     return bias.to(x.dtype).view(-1, *(1,) * (x.dim() - 1))
 
 
 class PSN(Whole):
-    """Parallel spiking neuron: every step sees all others.
+    """Parallel spiking neuron: every step depends on all steps.
 
     h = W x + b along time;  z = 1 where h >= 0.
 
-    x [T, B, *features] -> spikes of the same shape. steps: T, fixed; W [T, T] and b [T], which begins at -1, are
-    learned. Since later steps act on earlier ones it cannot be streamed. Fang et al., Parallel spiking neurons with
-    high efficiency and ability to learn long-term dependencies, NeurIPS 2023.
+    x [T, B, *features] -> spikes of the same shape. steps: the fixed number T; W [T, T] and b [T], which starts at -1,
+    are learned. Since later steps affect earlier ones, it cannot be streamed. Fang et al., Parallel spiking neurons
+    with high efficiency and ability to learn long-term dependencies, NeurIPS 2023.
 
     >>> import torch, ranvier
     >>> ranvier.PSN(8)(torch.rand(8, 2, 3)).shape
@@ -54,13 +54,14 @@ class PSN(Whole):
 
 
 class MaskedPSN(Temporal):
-    """Parallel spiking neuron that sees the last `order` steps only.
+    """Parallel spiking neuron in which a step depends only on the last `order` steps.
 
-    As `PSN` with W weighted by masking * band + (1 - masking), the band being the last `order` steps.
+    It is a `PSN` whose W is multiplied by masking * band + (1 - masking), where band is 1 for the last `order` steps
+    and 0 elsewhere.
 
-    x [T, B, *features] -> spikes of the same shape. masking in [0, 1], a buffer that training may raise from 0 (as
-    PSN) to 1 (causal). At masking = 1 it can be streamed, up to step `steps`; below, it must see all `steps` steps in
-    one call. Fang et al., NeurIPS 2023.
+    x [T, B, *features] -> spikes of the same shape. masking in [0, 1] is a buffer that training may raise from 0 (as
+    PSN) to 1 (causal). At masking = 1 the layer can be streamed, up to step `steps`; below 1 it needs all `steps` steps
+    in one call. Fang et al., NeurIPS 2023.
 
     >>> import torch, ranvier
     >>> ranvier.MaskedPSN(order=2, steps=8)(torch.rand(5, 2, 3)).shape
@@ -79,7 +80,7 @@ class MaskedPSN(Temporal):
         self.fire = Heaviside(threshold=0.0, surrogate=arguments.surrogate(type(self).__name__, surrogate))
 
     def masked(self) -> Tensor:
-        """The weight [T, T] as it acts."""
+        """Return the weight [T, T] after masking."""
         band = torch.ones_like(self.weight).tril().triu(1 - self.order)
         return self.weight * (self.masking * band + (1.0 - self.masking))
 
@@ -113,9 +114,9 @@ class SlidingPSN(Temporal):
 
     h[t] = sum over i of weight[i] x[t - order + 1 + i] + bias;  z = 1 where h >= 0.
 
-    x [T, B, *features] -> spikes of the same shape, for any T, and it streams exactly. weight [order] begins at
-    2^-(order - 1), ..., 1/2, 1, or with exponential=False at random; bias at -1. method: "matrix" (a banded matrix
-    between steps) or "convolution" over time; both give the same. Fang et al., NeurIPS 2023.
+    x [T, B, *features] -> spikes of the same shape, for any T; it can be streamed exactly. weight [order] starts at
+    2^-(order - 1), ..., 1/2, 1, or at random values with exponential=False; bias starts at -1. method: "matrix" (a
+    banded matrix between steps) or "convolution" over time; both give the same. Fang et al., NeurIPS 2023.
 
     >>> import torch, ranvier
     >>> ranvier.SlidingPSN(order=2)(torch.tensor([0.8, 0.8, 0.0]).reshape(3, 1, 1)).flatten().tolist()
@@ -154,7 +155,7 @@ class SlidingPSN(Temporal):
 
 
 def _banded(weight: Tensor, seen: Tensor) -> Tensor:
-    """One matrix product with the band that holds the weights."""
+    """Compute one matrix product with a banded matrix of the weights."""
     order = weight.shape[0]
     steps = seen.shape[0] - order + 1
     lag = torch.arange(seen.shape[0], device=seen.device) - torch.arange(steps, device=seen.device).unsqueeze(1)
@@ -163,7 +164,7 @@ def _banded(weight: Tensor, seen: Tensor) -> Tensor:
 
 
 def _convolved(weight: Tensor, seen: Tensor) -> Tensor:
-    """A convolution over time."""
+    """Compute a convolution over time."""
     columns = seen.flatten(1).t().unsqueeze(1)  # [N, 1, T + order - 1]
     h = nn.functional.conv1d(columns, weight.view(1, 1, -1))
     return h.squeeze(1).t().unflatten(1, seen.shape[1:])

@@ -1,4 +1,4 @@
-"""Membranes that are drawn to a resting level: with a given leak, a learned one, a learned gain, an analog output."""
+"""Leaky neurons with a resting level: with a given leak, a learned leak, a learned gain, or an analog output."""
 
 import math
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from ranvier.surrogate import Surrogate
 
 
 def charging() -> Any:
-    """The option `decay_input`; the rule says charge(x, v, leak, rest, decay_input)."""
+    """Return the option `decay_input`; the rule calls it as charge(x, v, leak, rest, decay_input)."""
     return Option(True, "whether the leak scales the input too")
 
 
 def charge(x: Any, v: Any, leak: Any, rest: Any, decay_input: bool) -> Any:
-    """The membrane after the leak and the input."""
+    """Return the membrane after the leak and the input."""
     return v + leak * (x - (v - rest)) if decay_input else v - leak * (v - rest) + x
 
 
@@ -27,9 +27,9 @@ class RestLIF(Neuron):
     """Leaky integrate-and-fire around a resting level.
 
     v = v + leak (x - (v - rest)), or with decay_input=False v = v - leak (v - rest) + x;  z = 1 where v >= threshold;
-    then the reset: "zero" puts v back to rest, "subtract" takes threshold from it.
+    then the reset: "zero" sets v to rest, "subtract" subtracts threshold from it.
 
-    x [T, B, *features] input per step; gives z, spikes of the same shape. leak in [0, 1] is dt / tau.
+    x [T, B, *features] input per step; returns spikes z of the same shape. leak in [0, 1] is dt / tau.
     This is the form in which many deep spiking networks are written. Fang et al., ICCV 2021, equation 2.
 
     >>> import torch, ranvier
@@ -58,9 +58,9 @@ class RestLIF(Neuron):
 class ParametricLIF(Neuron):
     """`RestLIF` whose time constant is learned.
 
-    leak = sigmoid(rate) = dt / tau: tau stays above dt whatever `rate` becomes.
+    leak = sigmoid(rate) = dt / tau, so tau stays above dt for every `rate`.
 
-    x [T, B, *features] -> spikes. tau: the time constant at the beginning, above dt (a number, or a tensor
+    x [T, B, *features] -> spikes. tau: the initial time constant, above dt (a number, or a tensor
     broadcastable to the features). It is learned unless learn=(). Fang et al., Incorporating learnable membrane time
     constant to enhance learning of spiking neural networks, ICCV 2021.
 
@@ -111,8 +111,8 @@ class ParametricLIF(Neuron):
 class KLIF(Neuron):
     """`RestLIF` with a learned gain k and a rectified membrane.
 
-    v = max(k (v + leak (x - (v - rest))), 0);  z = 1 where v >= threshold;  then the reset. With scale_reset=True
-    the reset is that of v / k, with threshold / k.
+    v = max(k (v + leak (x - (v - rest))), 0);  z = 1 where v >= threshold;  then the reset. With scale_reset=True the
+    reset is applied to v / k, with threshold / k.
 
     x [T, B, *features] -> spikes. k is learned unless learn=(). Jiang & Zhang, KLIF: an optimized spiking neuron unit
     for tuning surrogate gradient slope and membrane potential, 2023.
@@ -161,9 +161,10 @@ def _activation(act: Activation, from_threshold: bool) -> Any:
 
 
 class AnalogLIF(Neuron):
-    """Leaky integrate and analog fire: gives an activation of its membrane; its spikes only reset it.
+    """Leaky integrate and analog fire: the output is an activation of the membrane; spikes only reset the membrane.
 
-    v as in `RestLIF`;  y = act(v - threshold), or act(v) with from_threshold=False;  z = 1 where v >= threshold resets.
+    v as in `RestLIF`;  y = act(v - threshold), or act(v) with from_threshold=False;  z = 1 where v >= threshold, then
+    the reset.
 
     x [T, B, *features] -> y of the same shape. act: "relu", "sigmoid", "tanh" or "identity". Wu et al., LIAF-Net:
     leaky integrate and analog fire network, IEEE TNNLS 33, 2022.
@@ -223,7 +224,7 @@ class ComplementaryLIF(Neuron):
 
 
 def leak(tau: float) -> float:
-    """1 / tau of a tau in steps, which must be above 1 (a smaller one would make the membrane swing)."""
+    """Return 1 / tau for a tau in steps, which must be above 1 (a smaller tau would make the membrane oscillate)."""
     if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not (math.isfinite(tau) and tau > 1):
         raise ValueError(f"tau must be a number of steps above 1, got {tau!r}")
     return 1.0 / tau

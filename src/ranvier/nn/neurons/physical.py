@@ -1,4 +1,6 @@
-"""Neurons in SI units whose terms are chosen when they are built: current-based LIF and LI, adaptive exponential."""
+"""Neurons in SI units whose terms are chosen when they are built: current-based LIF and LI, and adaptive
+exponential.
+"""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +19,11 @@ from ranvier.nn.neurons.terms import METHODS, OBSERVABLES, ORDERS, Form, Method,
 from ranvier.nn.temporal import check_sequence
 from ranvier.surrogate import Surrogate
 
-_here = threading.local()  # .records: what `measuring` put in force in this thread
+_here = threading.local()  # .records: the records that `measuring` set in this thread
 
 
 def _synapses(name: str, synapses: Any) -> Any:
-    """How many inputs there are, or their names."""
+    """Return the number of inputs, or their names."""
     many = [*range(synapses)] if isinstance(synapses, int) else list(synapses)
     if not many or len(set(many)) != len(many):
         raise ValueError(f"{name} must be a number of inputs above 0, or a tuple of names, got {synapses!r}")
@@ -29,7 +31,7 @@ def _synapses(name: str, synapses: Any) -> Any:
 
 
 def _form(settings: Mapping[str, Any]) -> Form:
-    """The equation that these options make."""
+    """Return the equation for these options."""
     s = SimpleNamespace(**settings)
     if s.refractory and not s.fire:
         raise ValueError("refractory=True needs spikes: set fire=True, or refractory=False")
@@ -41,7 +43,7 @@ def _form(settings: Mapping[str, Any]) -> Form:
 
 Value = float | Tensor
 
-SLOWEST = 1e-5  # of the membrane, what a learned leak takes at least in a step
+SLOWEST = 1e-5  # the least share of the membrane that a learned leak removes per step
 
 SWITCHES = "leak", "fire", "refractory", "exponential", "subthreshold", "spike_triggered"
 
@@ -97,15 +99,15 @@ class Physical(Neuron):
         super()._set_option(name, value)
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """Learned time constants stay where a step of dt is stable (Euler), or leaves something (exponential)."""
+        """Learned time constants keep a step of dt stable (Euler), or leave a part after a step (exponential)."""
         low, high = super().bounds(name)
         method, dt = self.settings["method"], self.settings["dt"]
         g = self.g_leak.detach() if "g_leak" in self.params else 1.0
-        if name == "delta":  # the exponential is felt a threshold away
+        if name == "delta":  # the exponential must have an effect at the threshold
             return (self.threshold - self.v_exp).detach().abs() / 64 if self.fire else 1e-3, high
         if method == "factors":
             return (0.0, 1.0) if name.startswith("tau") or name == "c_mem" else (max(low, SLOWEST), high)
-        if name == "g_leak":  # without a leak nothing else of the membrane's equation can be learned
+        if name == "g_leak":  # without a leak no other parameter of the membrane's equation can be learned
             return SLOWEST * self.c_mem.detach() / dt, high
         least = dt if method == "euler" else dt / 16
         return {"c_mem": (least * g, high)}.get(name, (max(low, least) if name.startswith("tau") else low, high))
@@ -130,7 +132,7 @@ class Physical(Neuron):
 
     @property
     def learnable(self) -> tuple[str, ...]:
-        """What `learn` may name: without spikes, nothing that only they bring."""
+        """The parameters that `learn` may contain; for neurons without spikes, only those that do not need spikes."""
         form = self._form
         idle = set() if form.fires else {"b"} if "adaptation.subthreshold" in form.terms else {"b", "tau_w"}
         return tuple(k for k in super().learnable if k not in idle)
@@ -139,7 +141,7 @@ class Physical(Neuron):
         return ["dt"]
 
     def _made(self, said: Any) -> dict[str, Any]:
-        return {}  # the options stand in the equation already
+        return {}  # the equation already contains the options
 
     def _bind(self, names: tuple[str, ...], said: Any = None, inputs: Any = None) -> Any:
         return super()._bind(names, self._form.step() if said is None else said, inputs)
@@ -161,11 +163,12 @@ class Physical(Neuron):
         return equations(form.step(), (*form.inputs, *form.states, *form.params, "dt"), form)
 
     def forward(self, x: Any, measured: Mapping[str, Tensor] | None = None) -> Any:
-        """x [T, B, *features], or a tuple with one for each synapse; gives spikes z (membrane v with fire=False).
+        """x [T, B, *features], or a tuple with one such tensor for each synapse; returns spikes z (membrane v with
+        fire=False).
 
         measured: recordings of a device by observable: "v" the membrane, "z" the spikes, "w" the adaptation, each
-        [T', B, *features]. They take the place of the model's values; the derivative stays the model's. The
-        result has min(T, T') steps.
+        [T', B, *features]. They replace the values of the model; derivatives are still those of the model. The result
+        has min(T, T') steps.
         """
         if measured is None:
             return super().forward(x)
@@ -182,7 +185,9 @@ class Physical(Neuron):
         self, x: Any, state: Any = None, names: tuple[str, ...] = (), measured: Mapping[str, Tensor] | None = None,
         late: Mapping[str, Tensor] | None = None, params: Mapping[str, Tensor] | None = None,
     ) -> tuple[Any, Any, dict[str, Tensor]]:  # fmt: skip
-        """`run` with recordings, and with parameters given as tensors (broadcastable to [B, *features])."""
+        """Do what `run` does, with recordings, and with parameters given as tensors (broadcastable to [B,
+        *features]).
+        """
         measured, late = dict(measured or {}), dict(late or {})
         records = {**measured, **late}
         if unknown := records.keys() - set(OBSERVABLES) | ({"w"} & records.keys() if "w" not in self.states else set()):
@@ -231,8 +236,9 @@ class Physical(Neuron):
 
 @contextmanager
 def measuring(records: Mapping[nn.Module, Mapping[str, Tensor]]) -> Iterator[None]:
-    """Within this block the physical neurons named take the values that were measured: {layer: {"v" | "z" | "w":
-    record}}.
+    """Within this block, the physical neurons in `records` use measured values: {layer: {"v"
+    "z"
+    "w": record}}.
     """
     outer = getattr(_here, "records", {})
     _here.records = {**outer, **records}
@@ -242,7 +248,7 @@ def measuring(records: Mapping[nn.Module, Mapping[str, Tensor]]) -> Iterator[Non
         _here.records = outer
 
 
-if TYPE_CHECKING:  # the arguments, for type checkers; `more` are time constants of named synapses, and of terms
+if TYPE_CHECKING:  # for type checkers; `more` are the time constants of named synapses, and the parameters of terms
 
     class _Physical(Physical):
         def __init__(
@@ -259,23 +265,24 @@ if TYPE_CHECKING:  # the arguments, for type checkers; `more` are time constants
 
 
 class AdEx(Physical):
-    """Adaptive exponential integrate-and-fire, in SI units, every term of it a switch.
+    """Adaptive exponential integrate-and-fire in SI units; every term can be switched on or off.
 
     c_mem dv/dt = i + g_leak (v_leak - v) + g_leak delta exp((v - v_exp) / delta) - w,   tau_syn di/dt = -i + input,
     tau_w dw/dt = a (v - v_leak) - w;   z = 1 and v := v_reset, w := w + b where v >= threshold. `describe()` prints the
-    step in use.
+    equations of a step.
 
-    x [T, B, *features]: a unit makes the synaptic current jump by 1; it moves the membrane one step later. Gives z,
-    spikes of the same shape; with `fire=False` the membrane v. All parameters are numbers or per neuron, and may be
-    learned.
+    x [T, B, *features]: an input of 1 makes the synaptic current jump by 1, which changes the membrane one step later.
+    Returns spikes z of the same shape; with `fire=False` the membrane v. All parameters are numbers or per neuron, and
+    may be learned.
 
-    Switches: `leak`, `fire`, `refractory` (silent, and held at v_reset, for t_refractory), `exponential`,
-    `subthreshold` (a), `spike_triggered` (b). `synapses`: how many inputs, or their names, each with its own
-    tau_syn_<name>; x is then a tuple. `method`: "euler", or "exponential" (exact decays). `tau_mem` sets c_mem, with
-    g_leak = 1. `terms` changes the equation: {"leak": f} replaces a term, {"membrane.shunt": f} adds one to a stage
-    (current, membrane, spike, adaptation, reset, refractory), None takes one away; f names what it reads.
-    `order="hxtorch"` lets silent neurons adapt and does not reset a measured membrane, as that library does.
-    Brette & Gerstner, Adaptive exponential integrate-and-fire model, J. Neurophysiology 94, 2005.
+    Switches: `leak`, `fire`, `refractory` (after a spike the neuron is silent and stays at v_reset for t_refractory),
+    `exponential`, `subthreshold` (a), `spike_triggered` (b). `synapses`: the number of inputs, or their names; each
+    input has its own tau_syn_<name>; x is then a tuple. `method`: "euler", or "exponential" (exact decays). `tau_mem`
+    sets c_mem, with g_leak = 1. `terms` changes the equation: {"leak": f} replaces a term, {"membrane.shunt": f} adds
+    one to a stage (current, membrane, spike, adaptation, reset, refractory), None removes a term; the arguments of f
+    are the names of the values that it reads. `order="hxtorch"` lets silent neurons adapt and does not reset a measured
+    membrane, as that library does. Brette & Gerstner, Adaptive exponential integrate-and-fire model, J. Neurophysiology
+    94, 2005.
 
     >>> import torch, ranvier
     >>> drive = torch.full((40, 1, 1), 0.6)
@@ -299,7 +306,7 @@ class PhysicalLIF(Physical):
 
     c_mem dv/dt = i + g_leak (v_leak - v),   tau_syn di/dt = -i + input;   z = 1 and v := v_reset where v >= threshold.
 
-    x [T, B, *features] -> z of the same shape. All switches of `AdEx` are here too.
+    x [T, B, *features] -> z of the same shape. It has all switches of `AdEx`.
 
     >>> import torch, ranvier
     >>> ranvier.PhysicalLIF(tau_mem=10e-3)(torch.full((40, 1, 1), 0.6)).sum()
@@ -311,7 +318,8 @@ class PhysicalLIF(Physical):
 
 
 class PhysicalLI(Physical):
-    """Current-based leaky integrator in SI units, a readout: `PhysicalLIF` that does not fire. Gives the membrane v.
+    """Current-based leaky integrator in SI units, a readout: `PhysicalLIF` without spikes. The output is the membrane
+    v.
 
     >>> import torch, ranvier
     >>> ranvier.PhysicalLI(dt=1e-3, tau_mem=10e-3)(torch.ones(3, 1, 1)).flatten()

@@ -1,4 +1,4 @@
-"""The equations of a rule as readable lines: the rule is run on values that print what is done to them."""
+"""The equations of a rule as readable lines: the rule runs on values that record, as text, what is done to them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,7 +32,7 @@ class Printed:
         return self.text if self.rank >= rank else f"({self.text})"
 
     def __line__(self, name: str) -> "Printed":
-        """Write `name = this` down; from now on the value is called by its name."""
+        """Record the line `name = this`; from now on the value is called by its name."""
         self.lines.append(f"{name} = {self.text}")
         return Printed(name, 3, self.lines)
 
@@ -52,7 +52,7 @@ class Printed:
 
 
 def equations(rule: Callable, names: Iterable[str], form: Any) -> str:
-    """The equations of `rule`, one a line, for values of these names."""
+    """Return the equations of `rule`, one per line, for values with these names."""
     lines: list[str] = []
     values = {n: Printed(n, 3, lines) for n in names}
     rule(**values)

@@ -1,4 +1,4 @@
-"""Neurons with an upstroke of their own: quadratic and exponential integrate-and-fire."""
+"""Neurons whose membrane rises by itself before a spike: quadratic and exponential integrate-and-fire."""
 
 from typing import Any, Literal
 
@@ -13,12 +13,14 @@ STEEPEST = 40.0
 
 
 def onset(u: Any) -> Any:
-    """exp(u) of an upstroke, finite in single precision and so are its gradients."""
+    """Return exp(u) for the rise before a spike; in single precision it and its gradients stay finite."""
     return exp(minimum(u, STEEPEST))
 
 
 def check_parabola(name: str, a: Tensor, v_rest: Tensor, v_critical: Tensor, tau: Tensor, dt: float) -> None:
-    """Refuses a step so long that the membrane would swing around its rest, wider and wider."""
+    """Raise an error if the step is so long that the membrane would oscillate around its rest with growing
+    amplitude.
+    """
     part = a * (v_critical - v_rest).abs() / tau
     if not part.is_meta and bool((part * dt > 2.0).any()):
         raise ValueError(
@@ -31,10 +33,10 @@ class QIF(Neuron):
     """Quadratic integrate-and-fire.
 
     v = v + (x + a (u - v_rest) (u - v_critical)) dt / tau with u = min(v, threshold);  z = 1 where v >= threshold;
-    then the reset: "zero" puts v to v_reset.
+    then the reset: "zero" sets v to v_reset.
 
     x [T, B, *features] -> spikes. tau, at least dt, in steps if dt is not given. Above v_critical the membrane rises
-    without input. The equation reads the membrane up to the threshold, so no overshoot grows.
+    without input. The equation uses the membrane only up to the threshold, so an overshoot does not grow.
     Ermentrout & Kopell, Parabolic bursting in an excitable system, 1986; Gerstner et al., Neuronal Dynamics, 5.3.
 
     >>> import torch, ranvier
@@ -69,12 +71,12 @@ class EIF(Neuron):
     """Exponential integrate-and-fire.
 
     v = v + (x + v_rest - u + delta exp((u - theta) / delta)) dt / tau with u = min(v, threshold);
-    z = 1 where v >= threshold;  then the reset: "zero" puts v to v_reset.
+    z = 1 where v >= threshold;  then the reset: "zero" sets v to v_reset.
 
     x [T, B, *features] -> spikes. tau, at least dt, in steps if dt is not given; delta, above 0, is the sharpness of
-    the spike's onset at the rheobase theta. The exponent is held below 40, where the upstroke is instant.
-    Fourcaud-Trocmé et al., How spike generation mechanisms determine the neuronal response to fluctuating inputs,
-    J. Neurosci. 23, 2003.
+    the spike's onset at the rheobase theta. The exponent is limited to 40, where the membrane reaches the threshold
+    within one step. Fourcaud-Trocmé et al., How spike generation mechanisms determine the neuronal response to
+    fluctuating inputs, J. Neurosci. 23, 2003.
 
     >>> import torch, ranvier
     >>> ranvier.EIF()(torch.full((4, 1, 1), 1.0)).flatten()
@@ -101,6 +103,6 @@ class EIF(Neuron):
         return z, v_reset + reset(v - v_reset, z, threshold)
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """A learned delta stays where the exponential is felt a threshold away."""
+        """A learned delta stays so large that the exponential has an effect at the threshold."""
         low, high = super().bounds(name)
         return ((self.threshold - self.theta).detach().abs() / 64, high) if name == "delta" else (low, high)

@@ -15,15 +15,14 @@ from ranvier.surrogate import Surrogate
 
 
 class ResonateAndFire(Neuron):
-    """A damped oscillator that fires: it answers to inputs in its own rhythm.
+    """A damped oscillator that fires: it responds to inputs near its own frequency.
 
-    (u, v) is turned by omega dt and shrunk by exp(b dt), x is added to u;  z = 1 where v >= threshold;  then the reset
-    of v: "zero" puts it to v_reset.
+    (u, v) is rotated by omega dt and multiplied by exp(b dt), x is added to u;  z = 1 where v >= threshold;  then the
+    reset of v: "zero" sets it to v_reset.
 
-    x [T, B, *features] -> spikes. b <= 0 in 1 / s, omega in rad / s with |omega dt| < pi, dt in seconds, above 0. What
-    is learned (learn=...) is `damping` = exp(b dt) and `turn` = tan(omega dt / 2), which make the rotation without sine
-    and cosine.
-    Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001.
+    x [T, B, *features] -> spikes. b <= 0 in 1 / s, omega in rad / s with |omega dt| < pi, dt in seconds, above 0. The
+    learned parameters (learn=...) are `damping` = exp(b dt) and `turn` = tan(omega dt / 2), with which the rotation
+    needs no sine and cosine. Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001.
 
     >>> import torch, ranvier
     >>> x = torch.zeros(8, 1, 1)
@@ -50,7 +49,7 @@ class ResonateAndFire(Neuron):
         return z, (u, v_reset + reset(v - v_reset, z, threshold))
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """Some of the swing is left after a step, or nothing else could be learned."""
+        """A part of the oscillation must be left after a step; otherwise nothing else could be learned."""
         low, high = super().bounds(name)
         return (1e-3, high) if name == "damping" else (low, high)
 

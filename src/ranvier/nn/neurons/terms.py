@@ -1,9 +1,9 @@
 """The terms of physical neurons: small functions at named stages, put together into the rule of one step.
 
-Terms of the membrane and of the adaptation read v up to the threshold (not in the order of hxtorch): the overshoot of
-the step in which a spike falls depends on dt, and must not feed them. A term names what it reads: states (`v`, `w`,
-`i`), the spike `z`, the input `x`, parameters, `dt`, and `keep(tau)`, what is left after one step of what decays with
-tau. A name that is none of these is a parameter of its own.
+Terms of the membrane and of the adaptation read v only up to the threshold (except in the order of hxtorch): the
+overshoot in the step of a spike depends on dt, and must not affect them. The arguments of a term are the names of the
+values that it reads: states (`v`, `w`, `i`), the spike `z`, the input `x`, parameters, `dt`, and `keep(tau)`, the
+factor by which a value with time constant tau decays in one step. Any other name is a new parameter.
 """
 
 import inspect
@@ -18,7 +18,7 @@ Term = Callable[..., Any]
 
 STAGES = ("current", "membrane", "spike", "adaptation", "reset", "refractory")
 
-STEEPEST = 40.0  # what an exponent may be at most: there an upstroke is instant, and its gradients are finite
+STEEPEST = 40.0  # largest exponent: there the membrane reaches the threshold in one step, and gradients are finite
 
 TERMS: dict[str, Term] = {
     "current.synapse": lambda i, x, tau_syn, keep: keep(tau_syn) * i + x,
@@ -34,7 +34,7 @@ TERMS: dict[str, Term] = {
     "adaptation.spike_triggered": lambda z, b: b * z,
     "reset.value": lambda v, z, v_reset: (1.0 - z) * v + z * v_reset,
     "refractory.hold": lambda v, v_reset: v_reset,
-    # whole steps; the margin of one part in a million forgives the rounding of 0.3 / 0.1
+    # whole steps; the margin of one part in a million allows for rounding, as in 0.3 / 0.1
     "refractory.count": lambda t_refractory, dt: -floor(-(t_refractory / dt * (1.0 - 1e-6))),
 }
 
@@ -58,7 +58,7 @@ PARAMS = {
 Method = Literal["euler", "exponential", "factors"]
 Order = Literal["masked", "hxtorch"]
 
-METHODS: dict[Method, tuple[Callable, Callable]] = {  # keep(tau, dt), and gain(c, g, dt): what a current leaves on v
+METHODS: dict[Method, tuple[Callable, Callable]] = {  # keep(tau, dt), and gain(c, g, dt): effect of a current on v
     "euler": (lambda tau, dt: 1.0 - dt / tau, lambda c, g, dt: dt / c),
     "exponential": (lambda tau, dt: exp(-dt / tau), lambda c, g, dt: (1.0 - exp(-dt * g / c)) / g),
     "factors": (lambda tau, dt: tau, lambda c, g, dt: (1.0 - c) / g),  # tau_syn, tau_w, c_mem are factors per step
@@ -70,12 +70,12 @@ _GIVEN = {"v", "z", "w", "i", "x", "dt", "keep"}
 
 
 def reads(term: Term) -> dict[str, Any]:
-    """The names a term reads, with their defaults."""
+    """Return the names that a term reads, with their defaults."""
     return {k: p.default for k, p in inspect.signature(term).parameters.items()}
 
 
 def choose(switches: dict[str, bool], changes: dict[str, Term | None]) -> dict[str, Term]:
-    """The terms in use: the table's, without those switched off, with the user's changes."""
+    """Return the terms in use: those of the table without those switched off, and with the user's changes."""
     off = {name for name, on in switches.items() if not on}
     if {"subthreshold", "spike_triggered"} <= off:
         off |= {"membrane.adaptation", "adaptation.decay"}
@@ -101,7 +101,7 @@ def choose(switches: dict[str, bool], changes: dict[str, Term | None]) -> dict[s
 
 @dataclass(frozen=True)
 class Form:
-    """A physical neuron's equation: its terms, and the order in which a step runs them."""
+    """The equation of a physical neuron: its terms, and the order in which a step computes them."""
 
     terms: dict[str, Term]
     synapses: tuple[str, ...]  # suffixes of the inputs: ("",) for a single one
@@ -154,7 +154,7 @@ class Form:
         return {k: found[k] for k in sorted(found, key=[*PARAMS, *found].index)}
 
     def step(self, measured: Sequence[str] = (), late: Sequence[str] = ()) -> Callable[..., tuple[Any, tuple]]:
-        """The rule of one step; `measured` observables come as further inputs v_measured, z_measured, w_measured.
+        """The rule of one step; `measured` observables are further inputs v_measured, z_measured, w_measured.
 
         `late` ones are injected by the refractory stage only, as hxtorch does without its hardware flags.
         """
@@ -166,7 +166,7 @@ class Form:
 
 
 class _Step:
-    """One step under way: `q` holds the present value of every name."""
+    """One step in progress: `q` has the current value of every name."""
 
     def __init__(self, form: Form, q: dict[str, Any], measured: frozenset, late: frozenset):
         keep, self.gain = METHODS[form.method]
@@ -188,11 +188,11 @@ class _Step:
         return sum(values[1:], values[0]) if values else 0.0
 
     def note(self, name: str, value: Any) -> None:
-        """The value from now on; on symbols that print themselves, a line of `describe`."""
+        """Set the value of a name; if values are printed as text, this is a line of `describe`."""
         self.q[name] = value.__line__(name) if hasattr(value, "__line__") else value
 
     def seen(self, name: str, again: bool = False) -> None:
-        """Put the measured value in the model's place, where there is one."""
+        """Replace the value of the model by the measured one, if there is one."""
         if name in self.measured or (again and name in self.late):
             self.note(name, inject(self.q[name], self.q[f"{name}_measured"]))
 
@@ -231,7 +231,7 @@ class _Step:
         self.note("left", where(self.q["z"] > 0.0, self.ask("refractory.count"), maximum(left, 0.0)))
 
     def masked(self, silent: Any) -> None:
-        """A silent neuron neither spikes nor adapts; what was measured is put in after the model's reset."""
+        """Make a silent neuron neither spike nor adapt; measured values are put in after the model's reset."""
         z = self.ask("spike.fire")
         self.note("z", z if silent is None else where(silent, 0.0, z))
         self.seen("z")
@@ -243,7 +243,7 @@ class _Step:
         self.seen("v")
 
     def original(self, silent: Any) -> None:
-        """The order of hxtorch: adaptation before silence, and no reset where the membrane is measured."""
+        """Run the order of hxtorch: adaptation before silence, and no reset where the membrane is measured."""
         self.note("z", self.ask("spike.fire"))
         self.seen("z")
         self.adapt()
@@ -263,7 +263,9 @@ class _Step:
 def quiet(
     z: Any, v: Any, left: Any, v_reset: Any, t_refractory: Any, dt: float, measured: dict[str, Any]
 ) -> tuple[Any, Any, Any]:
-    """The refractory stage by itself: spike, membrane and steps left -> the same after it. In hxtorch's order."""
+    """The refractory stage by itself, in the order of hxtorch: spike, membrane and steps left -> the same three after
+    it.
+    """
     terms = {k: t for k, t in TERMS.items() if k.startswith("refractory.")}
     q = dict(z=z, v=v, left=left, v_reset=v_reset, t_refractory=t_refractory, dt=dt)
     q |= {f"{name}_measured": record for name, record in measured.items()}

@@ -1,8 +1,8 @@
-"""Neurons whose spikes carry where inside the step they fell: ordinary derivatives are exact spike-time gradients.
+"""Neurons whose spikes also encode their time within the step, so ordinary derivatives are exact spike-time gradients.
 
-A timed spike is a pair (a, b): what a spike of unit weight leaves on its target's current and membrane at the end of
-the step. Spikes that fall r seconds before that end have a = exp(-r / tau_syn) and b = kappa(r); silence is (0, 0).
-A layer of weights maps both alike (`ranvier.TimedMap`), so a step is exact however many spikes arrive in it.
+A timed spike is a pair (a, b): the effect of a spike of unit weight on the current and on the membrane of its target at
+the end of the step. For a spike r seconds before that end, a = exp(-r / tau_syn) and b = kappa(r); silence is (0, 0). A
+layer of weights maps both in the same way (`ranvier.TimedMap`), so a step is exact for any number of spikes in it.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,15 +15,16 @@ GRADIENTS: tuple[Gradient, ...] = ("eventprop", "surrogate")
 
 
 def kappa(r: Any, tau_syn: Any, tau_mem: Any) -> Any:
-    """What a unit jump of the synaptic current leaves on the membrane after r seconds.
+    """Return the effect of a unit jump of the synaptic current on the membrane after r seconds.
 
     kappa(r) = tau_syn / (tau_syn - tau_mem) (exp(-r / tau_syn) - exp(-r / tau_mem)), and (r / tau) exp(-r / tau) where
-    the two time constants are equal. Written in ops: r or the time constants are values of a rule, or tensors.
+    the two time constants are equal. It is written in ops: r and the time constants may be values of a rule, or
+    tensors.
     """
     per_syn, per_mem = 1.0 / tau_syn, 1.0 / tau_mem  # products, since a division costs as much as ten of them
     x = r * (per_syn - per_mem)
     close = abs(x) < 0.05
-    # (1 - exp(-x)) / x, by its series where the difference would cancel
+    # (1 - exp(-x)) / x, by its series where the difference would lose precision
     series = 1.0 - x * (1 / 2 - x * (1 / 6 - x * (1 / 24 - x * (1 / 120 - x * (1 / 720)))))
     mem = exp(-(r * per_mem))
     far = (mem - exp(-(r * per_syn))) * (1.0 / where(close, 1.0, tau_mem * (per_syn - per_mem)))
@@ -37,7 +38,7 @@ def _target(name: str, target: Any) -> Any:
 
 
 class _Timed(Neuron):
-    """Time constants are held above a sixteenth of dt while they are learned: below, nothing is left after a step."""
+    """Base of timed neurons. Learned time constants stay above dt / 16: below, nothing would be left after a step."""
 
     dt: Option[float] = Option(1e-3, "length of a step in seconds", number=True)
 
@@ -51,24 +52,24 @@ class _Timed(Neuron):
 
 
 class TimedLIF(_Timed):
-    """Current-based leaky integrate-and-fire with timed spikes: EventProp's exact gradients, without a hand-made
-    adjoint.
+    """Current-based leaky integrate-and-fire with timed spikes: it has EventProp's exact gradients without a
+    hand-written adjoint.
 
-    tau_mem dv/dt = i - v and tau_syn di/dt = -i are exact over a step of dt seconds; where v rises through `threshold`
-    the crossing is found by a straight line between the ends of the step, v falls by `threshold` at that moment, and
-    the spike goes on in the same step:
+    tau_mem dv/dt = i - v and tau_syn di/dt = -i are exact over a step of dt seconds; where v rises through `threshold`,
+    the time of the crossing is found by linear interpolation between start and end of the step. At that time v is
+    reduced by `threshold`, and the spike reaches its targets in the same step:
 
     v1 = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi,
     f = (threshold - v) / (v1 - v),  r = (1 - f) dt,  a = exp(-r / tau_syn),  b = kappa(r),
     v = v1 - threshold exp(-r / tau_mem) where v1 > threshold.
 
-    Inputs (xi, xv), each [T, B, *features]: the two halves of weighted timed spikes. Outputs (a, b) of the same shape.
+    Inputs (xi, xv), each [T, B, *features]: the two parts of weighted timed spikes. Outputs (a, b) of the same shape.
     tau_mem, tau_syn > 0 in seconds. `gradient="eventprop"` differentiates the time of the spike; "surrogate" leaves the
-    network as it is and differentiates whether there is a spike, by `surrogate`. `cut` guards grazing
-    spikes: the membrane's slope at the crossing counts as at least `cut` per tau_mem in the derivative.
-    `target`: the layer that receives the spikes, when its time constants differ from this one's; it shares them.
-    One spike per neuron and step at most: a second one waits for the start of the next.
-    Wunderlich & Pehle, Event-based backpropagation can compute exact gradients, Scientific Reports 11, 2021.
+    output unchanged and differentiates the presence of a spike, by `surrogate`. `cut` limits the derivative of grazing
+    spikes: the slope of the membrane at the crossing counts as at least `cut` per tau_mem. `target`: the layer that
+    receives the spikes, if its time constants differ from those of this layer; they are then shared. A neuron has at
+    most one spike per step: a second one waits for the start of the next step. Wunderlich & Pehle, Event-based
+    backpropagation can compute exact gradients, Scientific Reports 11, 2021.
 
     >>> import torch, ranvier
     >>> lif = ranvier.TimedLIF(dt=1e-3)
@@ -95,13 +96,13 @@ class TimedLIF(_Timed):
         def __init__(self, *, target: Any = None, **given: Any):
             super().__init__(target=target, **given)
             if target is not None:
-                for k in ("tau_mem", "tau_syn"):  # the same tensor, so that what the target learns is known here
+                for k in ("tau_mem", "tau_syn"):  # the same tensor, so that this layer follows what the target learns
                     shared = getattr(target, k)
                     delattr(self, f"{k}_to")
                     (self.register_parameter if k in target._parameters else self.register_buffer)(f"{k}_to", shared)
 
     def switch(self, gradient: Gradient) -> "TimedLIF":
-        """Differentiate by `gradient` ("eventprop" or "surrogate") from now on; gives the layer back."""
+        """Differentiate by `gradient` ("eventprop" or "surrogate") from now on; return the layer."""
         self.gradient = gradient
         return self
 
@@ -112,7 +113,7 @@ class TimedLIF(_Timed):
         fires = v1 > threshold
         crosses = fires & (v < threshold)
         f = stop(where(crosses, (threshold - v) / where(crosses, v1 - v, 1.0), 0.0))
-        if exact:  # f solves v + f (v1 - v) = threshold: its derivative by the implicit function, with a guarded slope
+        if exact:  # f solves v + f (v1 - v) = threshold; its derivative by the implicit function, with a limited slope
             slack = (threshold - v - f * (v1 - v)) / stop(maximum(v1 - v, cut * dt / tau_mem))
             f = f + where(crosses, slack - stop(slack), 0.0)
         r = (1.0 - f) * dt
@@ -127,9 +128,11 @@ class TimedLIF(_Timed):
 
 
 class TimedLI(_Timed):
-    """Current-based leaky integrator that receives timed spikes: a readout whose membrane is exact at every step's end.
+    """Current-based leaky integrator that receives timed spikes: a readout whose membrane is exact at the end of every
+    step.
 
-    v = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi;  gives v at the end of the step.
+    v = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi;  the output is v at the end of the
+    step.
 
     Inputs (xi, xv), each [T, B, *features]; v of the same shape. tau_mem, tau_syn > 0 and dt > 0 in seconds.
 

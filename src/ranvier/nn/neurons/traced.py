@@ -1,8 +1,9 @@
-"""Neurons that keep a trace of their own spikes, rest after each, and may raise their threshold: for local learning.
+"""Neurons for local learning: they keep a trace of their own spikes, rest after each spike, and may raise their
+threshold.
 
-What they share: a membrane that relaxes to `rest`, `refractory` steps of holding still after a spike, and `trace`,
-which rises with every spike and is what STDP reads (`ranvier.record(net, x, "trace")`). The order of a step: membrane,
-spike (by the threshold as the step before left it), trace, threshold, reset.
+They share a membrane that relaxes to `rest`, a period of `refractory` steps after a spike in which the membrane does
+not change, and `trace`, which rises with every spike and is used by STDP (`ranvier.record(net, x, "trace")`). The order
+of a step: membrane, spike (by the threshold after the previous step), trace, threshold, reset.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from ranvier.ops import spike, where
 
 Update = Literal["linear", "exponential"]
 
-# How a value relaxes to 0 under a drive, with decay b per step. "linear" adds the drive whole; "exponential", the
+# How a value relaxes to 0 under a drive, with decay b per step. "linear" adds the whole drive; "exponential", the
 # forward Euler step of tau u' = drive - u with b = 1 - dt / tau, approaches it.
 RELAX: dict[Update, Callable[[Any, Any, Any], Any]] = {
     "linear": lambda u, drive, b: u * b + drive,
@@ -26,7 +27,7 @@ RELAX: dict[Update, Callable[[Any, Any, Any], Any]] = {
 
 
 def relaxing(kind: Update = "linear") -> Any:
-    """The option `update` of a neuron: its rule says `relax(value, drive, decay)`.
+    """Return the option `update` of a neuron: its rule calls `relax(value, drive, decay)`.
 
     "linear": value decay + drive; "exponential": value + (1 - decay) (drive - value), where decay is 1 - dt / tau.
     """
@@ -34,17 +35,17 @@ def relaxing(kind: Update = "linear") -> Any:
 
 
 def fires(v: Any, threshold: Any, wait: Any) -> Any:
-    """The spike of a neuron that may have to wait: none while `wait` steps are left."""
+    """Return the spike of a neuron with a refractory period: no spike while `wait` steps are left."""
     return spike(v - threshold) * where(wait > 0.0, 0.0, 1.0)
 
 
 def waits(z: Any, wait: Any, refractory: Any) -> Any:
-    """The steps left to wait after this one: all of them after a spike, else one less."""
+    """Return the refractory steps that are left after this one: all of them after a spike, otherwise one less."""
     return where(z > 0.0, refractory, where(wait > 0.0, wait - 1.0, wait))
 
 
 class Traced(Neuron):
-    """What neurons with a trace and a refractory period share. Spikes may come in as bool."""
+    """Base of neurons with a trace and a refractory period. Spikes may be given as bool."""
 
     alpha: Param = Param(1.0, "gain of the input")
     rest: Param = Param(0.0, "membrane at rest, at the beginning and after a spike")
@@ -68,7 +69,7 @@ class Traced(Neuron):
             )
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """With the exponential update a learned decay stays below 1: there nothing would be taken in."""
+        """With the exponential update, a learned decay stays below 1: at 1 the input would have no effect."""
         low, high = super().bounds(name)
         return (low, 0.999) if high == 1.0 and self.settings["update"] == "exponential" else (low, high)
 
@@ -77,7 +78,7 @@ class Traced(Neuron):
 
 
 def floating(x: Any) -> Any:
-    """Bool spikes as float32; all else as it is."""
+    """Return bool spikes as float32; other tensors unchanged."""
     if isinstance(x, (tuple, list)):
         return tuple(floating(one) for one in x)
     return x.float() if isinstance(x, Tensor) and x.dtype == torch.bool else x
@@ -89,8 +90,9 @@ class TracedIF(Traced):
     v = v + alpha x unless waiting;  z = 1 where v >= threshold and not waiting;  trace relaxes and rises by the spike;
     a spike sets v to rest and waits `refractory` steps.
 
-    x [T, B, *features], float or bool; gives z, spikes of the same shape. States: v, trace, wait. rho in [-1, 1] is
-    the trace's decay per step. `update`: "linear" or "exponential", see `relaxing`. ValueError for others.
+    x [T, B, *features], float or bool; returns spikes z of the same shape. States: v, trace, wait. rho in [-1, 1] is
+    the decay of the trace per step. `update`: "linear" or "exponential", see `relaxing`; other values raise a
+    ValueError.
 
     >>> import torch, ranvier
     >>> ranvier.TracedIF(refractory=3)(torch.ones(9, 1, 1)).flatten()
@@ -107,12 +109,12 @@ class TracedIF(Traced):
 
 
 class TracedLIF(Traced):
-    """Leaky integrate-and-fire with a rest, a trace and a refractory period.
+    """Leaky integrate-and-fire with a resting level, a trace and a refractory period.
 
     u = v - rest;  v = rest + relax(u, alpha x, beta) unless waiting;  z = 1 where v >= threshold and not waiting;
     trace = relax(trace, gain z, rho);  a spike sets v to rest and waits `refractory` steps.
 
-    x [T, B, *features], float or bool; gives z, spikes of the same shape. States: v, trace, wait. beta and rho in
+    x [T, B, *features], float or bool; returns spikes z of the same shape. States: v, trace, wait. beta and rho in
     [-1, 1] are decays per step; with `update="exponential"` (forward Euler) give them as 1 - dt / tau.
     Gerstner & Kistler, Spiking Neuron Models, 2002; Morrison et al., Biol. Cybern. 98, 2008 (traces).
 
@@ -137,7 +139,7 @@ class TracedLIF(Traced):
 class TracedALIF(Traced):
     """`TracedLIF` whose threshold rises with its own spikes and relaxes to `threshold`.
 
-    theta = threshold + relax(theta - threshold, kappa z, eta), after the spike was decided by theta as it was.
+    theta = threshold + relax(theta - threshold, kappa z, eta), after the spike was computed with the old theta.
 
     With eta near 1 this is the homeostatic threshold of Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015.
 
@@ -166,9 +168,10 @@ class TracedALIF(Traced):
 
 
 class Fede(Traced):
-    """Leaky integrate-and-fire whose presynaptic traces hold its input in check, after Paredes-Valles et al.
+    """Leaky integrate-and-fire whose input is reduced by presynaptic traces, after Paredes-Valles et al.
 
-    v = rest + relax(v - rest, alpha (x - p), beta) by the exponential update, unless waiting; the rest as `TracedLIF`.
+    v = rest + relax(v - rest, alpha (x - p), beta) by the exponential update, unless waiting; all else as in
+    `TracedLIF`.
 
     Two inputs of one shape [T, B, *features]: x, the weighted spikes, and p, the presynaptic traces, each summed over
     the synapses of a neuron. beta and rho are 1 - dt / tau. Paredes-Valles, Scheper & de Croon, IEEE TPAMI 42, 2020.
