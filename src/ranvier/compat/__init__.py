@@ -19,9 +19,10 @@ PACKAGES = {
 
 
 def install(name: str) -> types.ModuleType:
-    """Let `import name` find Ranvier's package of that name, for programs that cannot be edited. Gives the package.
+    """Let `import name` find Ranvier's package of that name, for programs that cannot be edited. Returns the package.
 
-    It acts for this process, from here on. ValueError for an unknown name, or where the library itself was imported.
+    It affects this process from now on. An unknown name, or a library that was itself imported before, raises a
+    ValueError.
 
     >>> from ranvier import compat
     >>> _ = compat.install("spikingjelly")

@@ -1,4 +1,6 @@
-"""What descriptions of classes share: signatures from tables, and a core layer that borrows published tensors."""
+"""Shared parts of the tables that describe classes: signatures, and a core layer that uses tensors of another
+module.
+"""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -10,14 +12,14 @@ from torch import Tensor, nn
 
 
 def signature(takes: dict[str, Any], named: dict[str, Any] | None = None) -> inspect.Signature:
-    """A signature from {argument: default}, in order; `...` stands for no default. named: by name only."""
+    """Return a signature from {argument: default}, in order; `...` means no default. named: keyword-only arguments."""
     empty, kinds = inspect.Parameter.empty, (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     rows = [(k, v, kind) for table, kind in zip((takes, named or {}), kinds, strict=True) for k, v in table.items()]
     return inspect.Signature([inspect.Parameter(k, kind, default=empty if v is ... else v) for k, v, kind in rows])
 
 
 def also(**names: str) -> Callable[[Callable], Callable]:
-    """Let a function take some arguments by another name too: {other name: its own}."""
+    """Let some arguments of a function also be given by another name: {other name: its own}."""
 
     def known(function: Callable) -> Callable:
         @wraps(function)
@@ -30,7 +32,7 @@ def also(**names: str) -> Callable[[Callable], Callable]:
 
 
 def bound(cls: type, args: tuple, kwargs: dict) -> dict[str, Any]:
-    """The arguments of a call by name, defaults filled in, by the nearest class that has a table `takes`."""
+    """Return the arguments of a call by name, with defaults, by the nearest class that has a table `takes`."""
     row: Any = next(c for c in cls.__mro__ if "takes" in vars(c))
     given = row.__signature__.bind(*args, **kwargs)
     given.apply_defaults()
@@ -39,7 +41,7 @@ def bound(cls: type, args: tuple, kwargs: dict) -> dict[str, Any]:
 
 @contextmanager
 def lend(core: nn.Module, values: dict[str, Tensor]) -> Iterator[Any]:
-    """The core layer, with these tensors in the place of its own: {dotted name there: tensor}."""
+    """Within this block the core layer uses these tensors instead of its own: {dotted name there: tensor}."""
     own = []
     for name, value in values.items():
         where, _, leaf = name.rpartition(".")

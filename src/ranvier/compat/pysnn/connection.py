@@ -11,7 +11,7 @@ from ranvier.compat.pysnn.utils import conv2d_output_shape
 from ranvier.plasticity.change import DISTRIBUTIONS, draw
 from ranvier.plasticity.connection import arrivals
 
-SCALED = ("xavier_normal", "xavier_uniform", "constant")  # what takes `gain` where the others take a and b
+SCALED = ("xavier_normal", "xavier_uniform", "constant")  # with `gain`; the other distributions have a and b
 
 
 class Connection(nn.Module):
@@ -46,13 +46,13 @@ class Connection(nn.Module):
         self.register_buffer("past", torch.zeros(longest, *shape), persistent=False)
 
     def _remaining(self) -> Tensor:
-        """Steps until each place of `past` [longest, *shape] is read; below 1: it has been."""
+        """Return the steps until each place of `past` [longest, *shape] is read; below 1 it has been read."""
         assert self.delay_init is not None
         ages = torch.arange(len(self.past), 0, -1).to(self.delay_init).view(-1, *[1] * self.trace.dim())
         return self.delay_init - ages
 
     def _next(self) -> Tensor:
-        """The published counter of what is under way."""
+        """Return the published counter of spikes that have not arrived yet."""
         waiting = torch.where((self.past != 0) & (self._remaining() >= 1), self._remaining() + 1, torch.inf)
         return torch.where((first := waiting.min(0).values).isinf(), 0.0, first)
 
@@ -75,7 +75,7 @@ class Connection(nn.Module):
         return x.to(self.weight.dtype)  # type: ignore[operator]
 
     def reset_state(self) -> None:
-        """Traces, spikes and what is under way to 0; the weights stay."""
+        """Set traces, spikes and spikes on their way to 0; the weights stay."""
         for state in (self.trace, self.spikes, self.past, self.delay):
             state.zero_()
 
@@ -88,7 +88,7 @@ class Connection(nn.Module):
         draw(self.weight.data, distribution, 0.0 if normal else a, b)  # type: ignore[arg-type]
 
     def no_grad(self) -> None:
-        """No parameter asks for a gradient."""
+        """Let no parameter need a gradient."""
         self.requires_grad_(False)
 
     def init_connection(self) -> None:
@@ -100,7 +100,7 @@ class Connection(nn.Module):
         self.reset_weights()
 
     def propagate_spike(self, x: Tensor) -> Tensor:
-        """What reaches every synapse at this step, float, of the shape of this connection."""
+        """Return the input of every synapse at this step, as floats in the shape of this connection."""
         x = x.expand(self.trace.shape)
         if self.delay_init is not None:
             x, past = arrivals(x, self.past, self.delay_init.long() - 1)
@@ -114,7 +114,7 @@ class Connection(nn.Module):
 
 
 class Linear(Connection):
-    """Every input to every cell: forward(x [B, 1, in], trace [B, 1, in]) -> potential and trace [B, 1, out, in]."""
+    """A dense connection: forward(x [B, 1, in], trace [B, 1, in]) -> potential and trace [B, 1, out, in]."""
 
     def __init__(self, in_features: int, out_features: int, batch_size: int, dt: float, delay: Any):
         super().__init__((batch_size, out_features, in_features), dt, delay)
@@ -128,7 +128,7 @@ class Linear(Connection):
 
     @torch.no_grad()
     def activation_potential(self, x: Tensor) -> Tensor:
-        """What spikes x [B, 1, in] bring to every synapse at this step, [B, 1, out, in]."""
+        """Return the effect of spikes x [B, 1, in] on every synapse at this step, [B, 1, out, in]."""
         return (self.propagate_spike(self.convert_spikes(x)) * self.weight).unsqueeze(1)
 
 
@@ -152,7 +152,7 @@ class Conv2d(Connection):
         self.init_connection()
 
     def unfold(self, x: Tensor) -> Tensor:
-        """x [B, in, H, W] -> what every place sees, [B, 1, K, L]."""
+        """x [B, in, H, W] -> the input of every place, [B, 1, K, L]."""
         seen = functional.unfold(self.convert_spikes(x), self.kernel_size, self.dilation, self.padding, self.stride)
         return seen.unsqueeze(1)
 
@@ -167,20 +167,22 @@ class Conv2d(Connection):
 
     @torch.no_grad()
     def activation_potential(self, x: Tensor) -> Tensor:
-        """What spikes x [B, in, H, W] bring to every synapse at this step, [B, out, H', W', K]."""
+        """Return the effect of spikes x [B, in, H, W] on every synapse at this step, [B, out, H', W', K]."""
         return self._by_place(self.propagate_spike(self.unfold(x)) * self.weight.flatten(1).unsqueeze(-1))
 
 
 class _Pool(nn.Module):
     def reset_state(self) -> None:
-        """Nothing to forget."""
+        """Do nothing: there is no state."""
 
     def _pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
     @torch.no_grad()
     def forward(self, x: Tensor, trace: Tensor) -> tuple[Tensor, Tensor]:
-        """x, trace [B, C, H, W] -> whether anything spiked in each window, and the trace of the first that did."""
+        """x, trace [B, C, H, W] -> whether anything spiked in each window, and the trace of the first input that
+        did.
+        """
         pooled, where = self._pool(x.float())
         return pooled > 0, trace.flatten(2).gather(2, where.flatten(2)).view(where.shape)
 

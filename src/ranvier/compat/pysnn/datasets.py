@@ -62,14 +62,16 @@ class OR(Boolean):
 
 
 class DiscretizeFloat:
-    """Towards zero to whole numbers."""
+    """Round towards zero to integers."""
 
     def __call__(self, tensor: Tensor) -> Tensor:
         return tensor.int()
 
 
 class BooleanNoise:
-    """0 -> drawn from [0, low_thresh), 1 -> drawn from [high_thresh, 1); the data set is left as it is."""
+    """Add noise to bits: 0 -> a number in [0, low_thresh), 1 -> a number in [high_thresh, 1); the data set is not
+    changed.
+    """
 
     def __init__(self, low_thresh: float, high_thresh: float):
         self.low_thresh, self.high_thresh = low_thresh, high_thresh
@@ -80,7 +82,7 @@ class BooleanNoise:
 
 
 class Intensity:
-    """Times `intensity`."""
+    """Multiply by `intensity`."""
 
     def __init__(self, intensity: float):
         self.intensity = intensity

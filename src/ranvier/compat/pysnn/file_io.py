@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-FORMATS: dict[str, dict[str, int]] = {  # fields in order, and how many bits each has
+FORMATS: dict[str, dict[str, int]] = {  # the fields in order, with their number of bits
     "1d": {"x": 16, "p": 1, "t": 23},
     "2d": {"x": 8, "y": 8, "p": 1, "t": 23},
     "3d": {"x": 12, "y": 12, "p": 8, "t": 24},
@@ -91,7 +91,7 @@ def read_1d_spikes(filename: str | Path) -> Events:
 
 
 def encode_1d_spikes(filename: str | Path, TD: Events) -> None:
-    """Write what `read_1d_spikes` reads."""
+    """Write a file for `read_1d_spikes`."""
     _encode(filename, "1d", TD)
 
 
@@ -102,7 +102,7 @@ def read_2d_spikes(filename: str | Path) -> Events:
 
 
 def encode_2d_spikes(filename: str | Path, TD: Events) -> None:
-    """Write what `read_2d_spikes` reads."""
+    """Write a file for `read_2d_spikes`."""
     _encode(filename, "2d", TD)
 
 
@@ -113,7 +113,7 @@ def read_3d_spikes(filename: str | Path) -> Events:
 
 
 def encode_3d_spikes(filename: str | Path, TD: Events) -> None:
-    """Write what `read_3d_spikes` reads."""
+    """Write a file for `read_3d_spikes`."""
     _encode(filename, "3d", TD)
 
 
@@ -124,11 +124,11 @@ def read_1d_num_spikes(filename: str | Path) -> tuple[np.ndarray, np.ndarray, np
 
 
 def encode_1d_num_spikes(filename: str | Path, n_id: Any, t_start: Any, t_end: Any, n_spikes: Any) -> None:
-    """Write what `read_1d_num_spikes` reads."""
+    """Write a file for `read_1d_num_spikes`."""
     starts, ends = np.asarray(t_start) * 1000, np.asarray(t_end) * 1000
     _write(filename, "counts", {"n_id": n_id, "t_start": starts, "t_end": ends, "n_spikes": n_spikes})
 
 
 def show_td(TD: Events, frame_rate: float = 24, pre_compute_frames: bool = True, repeat: bool = False) -> None:
-    """ValueError: films of events are not here."""
+    """Raise ValueError: animations of events are not supported."""
     raise ValueError("show_td: no film here; plot TD.t against TD.x, or frames of TD.to_spike_array()")

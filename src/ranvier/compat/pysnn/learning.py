@@ -24,12 +24,12 @@ class LearningRule:
             raise TypeError(
                 f"layers must be an OrderedDict, as layer_state_dict() gives it, got {type(layers).__name__}"
             )
-        if type(self) is not LearningRule:  # a bare one has nothing to learn, and may be empty
+        if type(self) is not LearningRule:  # the base class itself learns nothing, and may be empty
             self.check_layers(layers)
         self.layers, self.defaults = OrderedDict((k, dict(v)) for k, v in layers.items()), dict(defaults)
 
     def check_layers(self, layers: OrderedDict) -> None:
-        """ValueError for no layers, TypeError for what is no layer."""
+        """Raise ValueError if there are no layers, TypeError for entries that are not layers."""
         if not layers:
             raise ValueError("layers is empty: add_layer(...) to the network first")
         for name, layer in layers.items():
@@ -87,13 +87,13 @@ class MSTDPET(LearningRule):
             weight.add_(self.lr * reward * change.view_as(weight))
 
     def reset_state(self) -> None:
-        """Forget what is eligible."""
+        """Set the eligibility traces to 0."""
         for layer in self.layers.values():
             layer["e_trace"].zero_()
 
 
 class FedeSTDP(LearningRule):
-    """The homeostatic rule of Paredes-Valles et al.; `step()` learns from the presynaptic traces as they are."""
+    """The homeostatic rule of Paredes-Valles et al.; `step()` learns from the current presynaptic traces."""
 
     def __init__(self, layers: OrderedDict, lr: float, w_init: float, a: float):
         if not lr > 0:
@@ -105,7 +105,7 @@ class FedeSTDP(LearningRule):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """weight += lr balance(...), averaged over the batch; a layer without a positive trace is left alone."""
+        """weight += lr balance(...), averaged over the batch; a layer without a positive trace is not changed."""
         for layer in self.layers.values():
             trace, weight = layer["connection"]["trace"], layer["connection"]["weight"]
             if not bool((top := trace.max()) > 0):

@@ -30,7 +30,7 @@ def _update(kind: str, update_type: str, *decays: Tensor) -> Any:
 
 
 class BaseInput(nn.Module):
-    """What inputs share: `trace`, `spikes`, and forgetting them."""
+    """Base of inputs: `trace`, `spikes`, and how they are reset."""
 
     trace: Tensor
     spikes: Tensor
@@ -44,12 +44,12 @@ class BaseInput(nn.Module):
         self.register_buffer("dt", torch.tensor(float(dt)))
 
     def reset_state(self) -> None:
-        """Trace and spikes to 0."""
+        """Set trace and spikes to 0."""
         self.trace.zero_()
         self.spikes.zero_()
 
     def no_grad(self) -> None:
-        """No parameter asks for a gradient."""
+        """Let no parameter need a gradient."""
         self.requires_grad_(False)
 
     def init_neuron(self) -> None:
@@ -58,7 +58,7 @@ class BaseInput(nn.Module):
         self.reset_state()
 
     def convert_input(self, x: Tensor) -> Tensor:
-        """x in the dtype of the trace."""
+        """Return x in the dtype of the trace."""
         return x.to(self.trace.dtype)
 
     def update_trace(self, x: Tensor) -> None:
@@ -145,18 +145,18 @@ class BaseNeuron(nn.Module):
         )
 
     def _wait(self) -> Tensor:
-        """Whole steps of rest left: counting steps, not times, ends at exactly 0."""
+        """Return the whole steps of rest that are left: a count of steps ends at exactly 0, a time does not."""
         return (self.refrac_counts / self.dt).round()
 
     @torch.no_grad()
     def spiking(self) -> Tensor:
-        """Which cells are at or above their threshold and not refractory; a copy."""
+        """Return which cells are at or above their threshold and not refractory; a copy."""
         self.spikes.copy_(fires(self.v_cell, self.thresh, self._wait()) > 0)
         return self.spikes.clone()
 
     @torch.no_grad()
     def refrac(self, spikes: Tensor) -> None:
-        """Count down, begin the refractory period of those that spiked, and set them to rest."""
+        """Count down, start the refractory period of neurons that spiked, and set them to rest."""
         steps = (self.duration_refrac / self.dt).round()
         self.refrac_counts.copy_(waits(self.convert_spikes(spikes), self._wait(), steps) * self.dt)
         self.v_cell.copy_(torch.where(spikes.bool(), self.v_rest, self.v_cell))
@@ -181,11 +181,11 @@ class BaseNeuron(nn.Module):
         return x.reshape(x.shape[-1], *x.shape[:-1])
 
     def convert_spikes(self, spikes: Tensor) -> Tensor:
-        """Spikes in the dtype of the voltage."""
+        """Return spikes in the dtype of the voltage."""
         return spikes.to(self.v_cell.dtype)
 
     def reset_state(self) -> None:
-        """Voltage to rest; spikes, refractory counts and traces to 0. The threshold stays."""
+        """Set the voltage to rest, and spikes, refractory counts and traces to 0. The threshold stays."""
         self.v_cell.copy_(self.v_rest.expand_as(self.v_cell))
         for state in (self.spikes, self.refrac_counts, self.trace):
             state.zero_()
@@ -193,11 +193,11 @@ class BaseNeuron(nn.Module):
             self.complete_trace = torch.zeros_like(self.spikes).unsqueeze(-1)
 
     def reset_thresh(self) -> None:
-        """The threshold to its resting value."""
+        """Set the threshold to its resting value."""
         self.thresh.data.copy_(self.thresh_center.expand_as(self.thresh))
 
     def no_grad(self) -> None:
-        """No parameter asks for a gradient."""
+        """Let no parameter need a gradient."""
         self.requires_grad_(False)
 
     def init_neuron(self) -> None:
@@ -213,13 +213,13 @@ class BaseNeuron(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define update_voltage(x)")
 
     def update_thresh(self, x: Tensor) -> None:
-        """Nothing: the threshold is fixed."""
+        """Do nothing: the threshold is fixed."""
 
     def forward(self, x: Any) -> tuple[Tensor, Tensor]:
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
 
     def _after_voltage(self) -> tuple[Tensor, Tensor]:
-        """The rest of a step: spikes, trace, threshold, refractory period."""
+        """Compute the rest of a step: spikes, trace, threshold, refractory period."""
         spikes = self.spiking()
         self.update_trace(spikes)
         self.update_thresh(spikes)
@@ -228,7 +228,7 @@ class BaseNeuron(nn.Module):
         return spikes, self.trace.clone()
 
     def _cellwise(self, **values: Any) -> None:
-        """One value per cell of each constant."""
+        """Give each constant one value per cell."""
         for name, value in values.items():
             self.register_buffer(name, value * torch.ones(self.v_cell.shape))
 
@@ -303,7 +303,9 @@ class AdaptiveLIFNeuron(LIFNeuron):
 
 
 class FedeNeuron(IFNeuron):
-    """Leaky integrate and fire, held in check by presynaptic traces: forward(x, pre_trace) -> (spikes, trace)."""
+    """Leaky integrate and fire whose input is reduced by presynaptic traces: forward(x, pre_trace) -> (spikes,
+    trace).
+    """
 
     tau_v: Tensor
 

@@ -20,7 +20,7 @@ def spiking_activation(
 ) -> Tensor:
     """`SpikingActivation` as a function; `return_sequences` is False by default, as published."""
     layer: Any = modules.SpikingActivation(activation, dt, initial_state, spiking_aware_training, return_sequences)
-    layer.training = training  # of the layer alone: the activation keeps its own mode
+    layer.training = training  # only of the layer: the activation keeps its own mode
     return layer(inputs)
 
 

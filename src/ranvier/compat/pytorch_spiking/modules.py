@@ -11,7 +11,7 @@ from ranvier.nn import filter
 
 
 def _last(x: Tensor) -> Tensor:
-    """The last step of [T, B, N]; zeros [B, N] if there is none."""
+    """Return the last step of [T, B, N]; zeros [B, N] if there is none."""
     return x[-1] if len(x) else x.sum(0)
 
 
@@ -96,7 +96,7 @@ class Lowpass(nn.Module):
         level = torch.zeros(1, units) if initial_level is None else initial_level.detach().clone()
         self.level_var = nn.Parameter(level)
         self.smoothing_var = nn.Parameter(torch.full((1, units), self.smoothing_init))
-        self._filter = (filter.Lowpass(tau, dt),)  # in a tuple, so that its parameters are none of this module's
+        self._filter = (filter.Lowpass(tau, dt),)  # in a tuple, so its parameters are not parameters of this module
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self.training and not self.apply_during_training:

@@ -113,7 +113,7 @@ class mse_count_loss(LossFunctions):
     def __call__(self, spk_out: Tensor, targets: Tensor) -> Tensor:
         steps, outputs = len(spk_out), spk_out.shape[-1]
         counts = (_grouped(spk_out, self.num_classes) if self.population_code else spk_out).sum(0)
-        most = steps * outputs / counts.shape[-1]  # what a class can spike at most
+        most = steps * outputs / counts.shape[-1]  # most spikes of a class
         on, off = (float(int(most * rate)) for rate in (self.correct_rate, self.incorrect_rate))
         wanted = torch.where(one_hot(targets, counts.shape[-1]).bool(), on, off).to(counts.dtype)
         return self._square(counts, wanted, targets) / steps

@@ -1,4 +1,6 @@
-"""snnTorch's neurons by name: one step a call, with the state given or kept; `scan` takes a whole sequence, fused."""
+"""snnTorch's neurons by name: a call runs one step, with a given or stored state; `scan` runs a whole sequence,
+fused.
+"""
 
 import math
 from typing import Any, ClassVar
@@ -57,7 +59,7 @@ class SpikingNeuron(nn.Module):
         for name in self.state:
             self.register_buffer(name, torch.zeros(0), persistent=False)
         self.__dict__["_made"] = {}
-        self._core(torch.zeros(()))  # what is out of range is refused here
+        self._core(torch.zeros(()))  # raises errors for values out of range
 
     def _number(self, name: str, value: Any, learn: bool) -> None:
         value = value.detach().clone() if isinstance(value, Tensor) else torch.as_tensor(value)
@@ -67,7 +69,7 @@ class SpikingNeuron(nn.Module):
             self.register_buffer(name, value)
 
     def _numbers(self, given: dict[str, Any]) -> None:
-        """Register what the neuron has beside the threshold."""
+        """Register the numbers of the neuron other than the threshold."""
         self._number("beta", given["beta"], given["learn_beta"])
 
     @property
@@ -97,9 +99,9 @@ class SpikingNeuron(nn.Module):
         return lend(core, {k: getattr(self, own).to(dtype) for k, own in self.numbers.items()})
 
     def _run(self, x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """x [T, *step] from the states as they are -> spikes, and the named states at every step."""
+        """Run x [T, *step] from the current states -> spikes, and the named states at every step."""
         shape = x.shape[1:]
-        wide = x.reshape(len(x), *(1,) * max(0, 2 - len(shape)), *shape)  # the core wants [T, B, *features]
+        wide = x.reshape(len(x), *(1,) * max(0, 2 - len(shape)), *shape)  # the core needs [T, B, *features]
         before = {k: _at_rest(type(self).__name__, k, getattr(self, k), wide, shape) for k in self.state}
         core = self._core(x)
         with self._lent(core, x):
@@ -119,7 +121,7 @@ class SpikingNeuron(nn.Module):
                 setattr(self, name, value)
 
     def forward(self, input_: Tensor, *states: Tensor | None, **named: Tensor | None) -> Any:
-        """input_ [B, *features] -> (spk, *states); with init_hidden=True spk alone, but for output=True."""
+        """input_ [B, *features] -> (spk, *states); with init_hidden=True only spk, unless output=True."""
         self._take({**dict(zip(self.state, states, strict=False)), **named})
         z, _ = self._run(input_.unsqueeze(0), ())
         return z[0] if self.init_hidden and not self.output else (z[0], *(getattr(self, k) for k in self.state))
@@ -131,14 +133,14 @@ class SpikingNeuron(nn.Module):
         return (z, *(traces[k] for k in self.state))
 
     def reset_mem(self) -> Any:
-        """States at rest; they are given back too."""
+        """Set the states to rest; they are also returned."""
         for name in self.state:
             setattr(self, name, torch.zeros_like(getattr(self, name)))
         rest = tuple(getattr(self, name) for name in self.state)
         return rest if len(rest) > 1 else next(iter(rest))
 
     def detach_hidden(self) -> None:
-        """Cut the states off from the graph."""
+        """Detach the states from the autograd graph."""
         for name in self.state:
             setattr(self, name, getattr(self, name).detach())
 
@@ -146,7 +148,7 @@ class SpikingNeuron(nn.Module):
         self.reset_mem()
 
     def fire(self, mem: Tensor) -> Tensor:
-        """The spikes of this membrane."""
+        """Return the spikes for this membrane."""
         from ranvier.compat.snntorch.surrogate import SpikeGrad
 
         return SpikeGrad(core_of(self.spike_grad))(mem - self.threshold) * self.graded_spikes_factor
@@ -160,7 +162,7 @@ class SpikingNeuron(nn.Module):
 
 
 def _at_rest(layer: str, name: str, value: Any, x: Tensor, shape: torch.Size) -> Tensor:
-    """A state as the core wants it: zeros where there is none yet."""
+    """Return a state in the form that the core needs: zeros if there is none yet."""
     if not isinstance(value, Tensor) or value.numel() == 0:
         return torch.zeros(x.shape[1:], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
     try:
@@ -214,7 +216,7 @@ class Synaptic(SpikingNeuron):
 
 
 class Alpha(Synaptic):
-    """Two currents of opposite sign. reset_mechanism "subtract" is refused: there it mixes up the states."""
+    """Two currents of opposite sign. reset_mechanism "subtract" raises an error: in snnTorch it mixes up the states."""
 
     rule, state, resets = AlphaRule, ("syn_exc", "syn_inh", "mem"), ("zero", "none")
     takes = {

@@ -1,4 +1,4 @@
-"""snnTorch's neurons whose spikes come back, and the one that takes a whole sequence."""
+"""snnTorch's neurons whose spikes return as input, and the one that runs a whole sequence."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ranvier.nn.recurrent import Recurrent
 
 
 class RecurrentOneToOne(nn.Module):
-    """V times the input."""
+    """Multiply the input by V."""
 
     def __init__(self, V: Any):
         super().__init__()
@@ -28,7 +28,7 @@ WIRES |= {"kernel_size": None}
 
 
 class _Recurrent(SpikingNeuron):
-    """The spikes of the last step come back through `recurrent` and are added to the input."""
+    """The spikes of the last step return through `recurrent` and are added to the input."""
 
     recurrent: Any
     spk: Any

@@ -1,7 +1,8 @@
-"""snnTorch's order of a step: what the last spike takes, then input, then the spike; a membrane above threshold fires.
+"""snnTorch's order of a step: the reset by the last spike, then input, then the spike; a membrane above threshold
+fires.
 
-What the last spike takes is cut off from the graph, as there; what this one takes at once is not. Decays are held in
-[0, 1] by the rule itself.
+The reset by the last spike is detached from the graph, as in snnTorch; an immediate reset by the spike of this step is
+not. The rule itself clamps decays to [0, 1].
 """
 
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from ranvier.ops import clamp, maximum, spike, stop
 
 
 class Reset(NamedTuple):
-    """before(mem, beta, x, r, threshold): the step, with the reset r that the last spike left; after: at once."""
+    """before(mem, beta, x, r, threshold): the step, with the reset r by the last spike; after: the immediate reset."""
 
     before: Any
     after: Any
@@ -30,12 +31,12 @@ def _zero(mem: Any, beta: Any, x: Any, r: Any, threshold: Any) -> Any:
 
 
 def _erase(mem: Any, beta: Any, x: Any, r: Any, threshold: Any) -> Any:
-    """The input of the step after a spike is lost too."""
+    """Reset to 0; the input of the step after a spike is lost too."""
     return (1.0 - r) * (beta * mem + x)
 
 
 BEFORE = {"subtract": _subtract, "zero": _zero, "none": _none}
-# With reset_delay=False: what the spike of this step takes, less what the last one took already.
+# With reset_delay=False: the reset by the spike of this step, minus the part that the last spike has already reset.
 AFTER = {
     "subtract": lambda mem, z, r, threshold: mem - (z - r) * threshold,
     "zero": lambda mem, z, r, threshold: mem * (1.0 - z),
@@ -55,7 +56,7 @@ def _reset(reset: str, delay: bool, erase: bool) -> Reset:
 
 
 def resetting() -> Any:
-    """The option `reset`, which needs `delay` and `erase` beside it."""
+    """Return the option `reset`, which also needs the options `delay` and `erase`."""
     return Option("subtract", "what a spike does to the membrane", make=_reset, check=_mechanism)
 
 

@@ -40,7 +40,7 @@ def latency_code(
     linear: bool = False,
     epsilon: float = 1e-7,
 ) -> tuple[Tensor, Tensor]:
-    """When each value spikes, in steps, and which values lie below threshold."""
+    """Return when each value spikes, in steps, and which values are below threshold."""
     if normalize and not num_steps:
         raise ValueError("latency_code: normalize=True needs num_steps")
     if not linear and data.min() < 0:
@@ -71,7 +71,8 @@ def latency(
     bypass: bool = False,
     epsilon: float = 1e-7,
 ) -> Tensor:
-    """One spike each, the earlier the larger the value: [num_steps, *data]. clip: none for values below threshold.
+    """Encode each value as one spike, which comes earlier the larger the value is: [num_steps, *data]. clip: no spike
+    for values below threshold.
 
     >>> latency(torch.tensor([0.5, 1.0]), num_steps=3, normalize=True, linear=True)[:, 1]
     tensor([1., 0., 0.])
@@ -120,7 +121,7 @@ def from_one_hot(one_hot_label: Tensor) -> Tensor:
 def target_rate_code(
     num_steps: int, first_spike_time: int = 0, rate: float = 1, firing_pattern: str = "regular"
 ) -> tuple[Tensor, Tensor]:
-    """A train of `rate` spikes a step, [num_steps], and when they are."""
+    """Return a train of `rate` spikes per step, [num_steps], and the steps of its spikes."""
     if firing_pattern != "regular" or not 0 <= rate <= 1:
         raise ValueError(f"target_rate_code: rate must lie in [0, 1] and the pattern be regular, got {rate!r}")
     spikes = torch.zeros(num_steps)

@@ -1,4 +1,5 @@
-"""snnTorch's surrogates by name: `fast_sigmoid(slope=25)` and the others give what `spike_grad=` takes.
+"""snnTorch's surrogates by name: the results of `fast_sigmoid(slope=25)` and the others are arguments for
+`spike_grad=`.
 
 Each is a function of u = mem - threshold: 1 where u > 0, with its surrogate derivative backward.
 """
@@ -13,7 +14,7 @@ from ranvier.surrogate import Surrogate
 
 
 class SpikeGrad:
-    """A spike with a surrogate derivative. `core` is what the kernels take.
+    """A spike with a surrogate derivative. `core` is the surrogate for the kernels.
 
     >>> import torch
     >>> u = torch.tensor([-0.04, 0.0, 0.04], requires_grad=True)
@@ -85,7 +86,7 @@ def LSO(slope: float = 0.1) -> SpikeGrad:
 
 
 def custom_surrogate(custom_surrogate_function: Callable[..., Any]) -> SpikeGrad:
-    """Refused: a surrogate of your own is a function of u in `ranvier.ops`, so that the kernels can carry it."""
+    """Raise an error: your own surrogate must be a function of u in `ranvier.ops`, so that kernels can run it."""
     raise ValueError(
         "custom_surrogate: a function of (input, grad, spikes) cannot be fused; write its derivative as a function of "
         "u in ranvier.ops, and pass spike_grad=ranvier.surrogate.custom(lambda u: ...)"
@@ -93,7 +94,7 @@ def custom_surrogate(custom_surrogate_function: Callable[..., Any]) -> SpikeGrad
 
 
 def core_of(spike_grad: Any) -> Surrogate:
-    """The core's surrogate of what `spike_grad=` was given; atan where nothing was."""
+    """Return the core's surrogate for an argument `spike_grad=`; atan if it is None."""
     if spike_grad is None:
         return surrogate.atan(2.0)
     if isinstance(spike_grad, SpikeGrad):

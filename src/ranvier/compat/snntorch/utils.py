@@ -7,7 +7,7 @@ from torch import nn
 
 
 def reset(net: nn.Module) -> None:
-    """Put the states of every neuron of the network to rest, and cut them off from the graph."""
+    """Set the states of every neuron of the network to rest, and detach them from the graph."""
     from ranvier.compat.snntorch.neurons import SpikingNeuron
 
     for module in net.modules():
@@ -16,7 +16,7 @@ def reset(net: nn.Module) -> None:
 
 
 def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
-    """Every `subset`-th part of a data set with `data` and `targets`: part number idx, cut in place and given back."""
+    """Keep part number idx of `subset` parts of a data set with `data` and `targets`, in place; return the data set."""
     if subset > 1:
         step = len(dataset.data) // subset
         dataset.data = dataset.data[step * idx : step * (idx + 1)]
@@ -25,7 +25,7 @@ def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
 
 
 def valid_split(ds_train: Any, ds_val: Any, split: float, seed: int = 0) -> tuple[Any, Any]:
-    """A share `split` of the training data goes to validation; both data sets are cut in place and given back."""
+    """Move a share `split` of the training data to validation; both data sets are changed in place and returned."""
     if not 0.0 <= split <= 1.0:
         raise ValueError(f"valid_split: split must lie between 0 and 1, got {split!r}")
     order = torch.randperm(len(ds_train.data), generator=torch.Generator().manual_seed(seed))

@@ -1,8 +1,8 @@
 """Spyx's names on torch tensors: `from ranvier.compat.spyx import axn, data, fn, nn`.
 
-What is as there: the order of a step (spike, then input), strict thresholds, learned decays kept in [0, 1], neurons
-called `(x, V) -> (spikes, V)`, `initial_state(batch)`, `run`, `time_axis=1` in losses. What differs, on purpose, is
-told where it stands: PopulationCode, rate_code, shift_augment, labels out of range. Where Spyx takes a key, give a
+Equal to Spyx: the order of a step (spike, then input), strict thresholds, learned decays kept in [0, 1], neurons
+called `(x, V) -> (spikes, V)`, `initial_state(batch)`, `run`, `time_axis=1` in losses. Intended differences are
+described in the docstrings: PopulationCode, rate_code, shift_augment, labels out of range. If Spyx needs a key, pass a
 `torch.Generator`, a whole number, or nothing.
 """
 

@@ -1,4 +1,6 @@
-"""Spyx's activations: a step forwards, a slope backwards. Each factory gives a function of membrane minus threshold."""
+"""Spyx's activations: a step forward, a surrogate slope backward. Each factory returns a function of membrane minus
+threshold.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +22,9 @@ def heaviside(x: Tensor) -> Tensor:
 
 
 class Activation:
-    """A step with a slope; neurons that get one run fused. `surrogate` is None if it is no step or cannot be fused."""
+    """A step with a surrogate slope; neurons with it run fused. `surrogate` is None if it is not a step or cannot be
+    fused.
+    """
 
     def __init__(self, slope: Surrogate | None, own: Function | None = None):
         self.surrogate, self.own = slope, own
@@ -52,8 +56,8 @@ def _identity(x: Any) -> Any:
 
 
 def custom(bwd: Function = _identity, fwd: Function = heaviside) -> Activation:
-    """fwd forwards, `grad * bwd(x)` backwards. Without arguments the gradient is multiplied by x, as Spyx has it;
-    for a straight-through gradient say `custom(torch.ones_like)`, or use `ranvier.surrogate.straight_through`.
+    """fwd is computed forward, `grad * bwd(x)` backward. Without arguments the gradient is multiplied by x, as Spyx has
+    it; for a straight-through gradient say `custom(torch.ones_like)`, or use `ranvier.surrogate.straight_through`.
 
     A slope that is plain arithmetic is fused into the neuron; one that calls torch runs step by step.
     """
@@ -65,7 +69,7 @@ def custom(bwd: Function = _identity, fwd: Function = heaviside) -> Activation:
 def _can_be_fused(slope: Surrogate) -> bool:
     try:
         trace(lambda u: ((slope(u),), ()), ["u"])
-    except Exception:  # whatever a user's function raises on a symbol, it may be right for tensors
+    except Exception:  # any error on a symbol: the function may still work on tensors
         return False
     return True
 
@@ -91,5 +95,8 @@ def arctan(k: float = 2) -> Activation:
 
 
 def superspike(k: float = 25) -> Activation:
-    """Slope 1 / (1 + k |x|)^2: what every neuron uses unless told otherwise."""
+    """Slope 1 / (1 + k
+    x
+    )^2, the default of every neuron.
+    """
     return Activation(surrogate.superspike(k))

@@ -1,4 +1,4 @@
-"""Spyx's data functions: factories that give a function of an array; and its loaders."""
+"""Spyx's data functions, which return a function of an array; and its loaders."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,12 +17,14 @@ __all__ = [
 
 
 def shift_augment(max_shift: int = 10, axes: Sequence[int] = (-1,)) -> Callable[..., Tensor]:
-    """(data, rng) -> data rolled along each axis, all samples together. Unlike Spyx, evenly from -max to +max."""
+    """(data, rng) -> data rolled along each axis, all samples together. Unlike in Spyx, shifts are uniform from -max to
+    +max.
+    """
     return lambda data, rng=None: augment.shift(data, max_shift, axes, generator(rng), wrap=True)
 
 
 def shuffler(dataset: tuple[Tensor, Tensor], batch_size: int) -> Callable[..., tuple[Tensor, Tensor]]:
-    """((x, y), rng) -> both shuffled and cut into batches; the flat data set is what goes in."""
+    """((x, y), rng) -> both shuffled and divided into batches; the input is the flat data set."""
     shuffle = packed.shuffler(batch_size)
     return lambda dataset, rng=None: shuffle(*dataset, generator(rng))
 

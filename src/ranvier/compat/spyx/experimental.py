@@ -14,13 +14,14 @@ __all__ = ["PSU_LIF", "AssociativeLIF", "ParallelResetLIF", "ResonateFire"]
 
 
 class ParallelResetLIF(LIF):
-    """The step of LIF, and `parallel`, which finds the same spikes for all steps at once."""
+    """`LIF` with a method `parallel`, which finds the same spikes for all steps at once."""
 
     kind = ParallelLIF
 
     def parallel(self, x: Tensor, K: int = 3) -> Tensor:
-        """Spikes of x [T, B, *shape] from rest, after at most K rounds in parallel; what has not settled by then is
-        carried step by step, so that, unlike in Spyx, the spikes are right for every K."""
+        """Return the spikes of x [T, B, *shape] from rest, after at most K rounds in parallel; neurons that have not
+        converged by then run step by step, so that, unlike in Spyx, the spikes are right for every K.
+        """
         core: Any = copy(self._core(x))
         core._parameters, core._buffers = dict(core._parameters), dict(core._buffers)
         core.parallel, core.rounds = True, K

@@ -1,4 +1,4 @@
-"""What stands for a JAX key."""
+"""Values in place of a JAX key."""
 
 import torch
 

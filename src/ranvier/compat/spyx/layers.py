@@ -1,4 +1,4 @@
-"""Spyx's layers without neurons, its Sequential, and `run`, which carries either through time."""
+"""Spyx's layers without neurons, its Sequential, and `run`, which runs models over time."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from ranvier.nn.sequential import fold
 
 
 class ActivityRegularization(torch_nn.Module):
-    """(spikes, count) -> (spikes, count + spikes): what the regularisers of `fn` want to see. A sum, not a mean."""
+    """(spikes, count) -> (spikes, count + spikes): the input of the regularisers of `fn`. A sum, not a mean."""
 
     def __init__(self, hidden_shape: Any, batch_size: int = 1, dtype: torch.dtype = torch.float32):
         super().__init__()
@@ -78,7 +78,7 @@ class Flatten(torch_nn.Module):
 
 
 class Sequential(torch_nn.Module):
-    """Layers one after the other: `(x, states) -> (y, states)`, with a list of states, None for layers without."""
+    """A sequence of layers: `(x, states) -> (y, states)`, with a list of states, None for layers without a state."""
 
     layers: Any
 
@@ -117,7 +117,7 @@ class _Called(torch_nn.Module):
 
 
 def _through(model: Any, x: Tensor, state: Any) -> tuple[Any, Any]:
-    """A model with state, through x [T, B, ...]: at once if it can, else step by step."""
+    """Run a model with state on x [T, B, ...]: all steps at once if possible, otherwise step by step."""
     if hasattr(model, "scan"):
         return model.scan(x, state)
     steps = []
@@ -128,7 +128,7 @@ def _through(model: Any, x: Tensor, state: Any) -> tuple[Any, Any]:
 
 
 def run(model: Any, x: Tensor, state: Any = None, *, batch_major: bool = False) -> tuple[Tensor, Any]:
-    """A model through a sequence x [T, B, ...] (or [B, T, ...] if batch_major) -> (outputs, state after it)."""
+    """Run a model on a sequence x [T, B, ...] (or [B, T, ...] if batch_major) -> (outputs, state after it)."""
     if state is None and not hasattr(model, "initial_state"):
         raise TypeError(
             f"run: {type(model).__name__} has no initial_state; pass state=, or wrap the layers in nn.Sequential"

@@ -1,9 +1,10 @@
-"""Spyx's loaders: whole sets in memory, eight steps to a byte, cut into batches; from files that are already there.
+"""Spyx's loaders: whole sets in memory, eight steps in a byte, divided into batches; they read files that exist
+already.
 
-An epoch is a `State(obs [batches, batch, ceil(T / 8), *shape] uint8, labels [batches, batch])`; what does not fill a
-batch is left out. `ranvier.data.packed.unpack(obs, T, axis)` gives the steps back, as `numpy.unpackbits` does.
-Unlike Spyx nothing is downloaded: `download_dir` is where the files lie (None: the usual places, see `ranvier.data`).
-The validation part has the same share of every class.
+An epoch is a `State(obs [batches, batch, ceil(T / 8), *shape] uint8, labels [batches, batch])`; an incomplete last
+batch is left out. `ranvier.data.packed.unpack(obs, T, axis)` unpacks the steps, as `numpy.unpackbits` does. Unlike in
+Spyx, nothing is downloaded: `download_dir` is the folder of the files (None: the usual places, see `ranvier.data`). The
+validation part has the same share of every class.
 """
 
 from pathlib import Path

@@ -44,7 +44,7 @@ class Layer(nn.Module):
         if kwargs:
             raise TypeError(f"{type(self).__name__}: unknown arguments {sorted(kwargs)}; there are p and dt")
         self.p, self.dt = self.row.parameters() if p is None else p, dt
-        self._core()  # what is out of range is refused here
+        self._core()  # raises errors for values out of range
 
     def _core(self) -> Any:
         method = getattr(self.p, "method", "super")
@@ -67,7 +67,7 @@ class Layer(nn.Module):
         return lend(core, {k: torch.as_tensor(v).to(**kind) for k, v in values.items()})
 
     def _run(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """x [T, *step] and a state of steps -> output and the state after it."""
+        """x [T, *step] and the state of a step -> output and the state after it."""
         shape = x.shape[1:]
         wide = x.reshape(len(x), *(1,) * max(0, 2 - len(shape)), *shape)
         core = self._core()
@@ -162,7 +162,9 @@ class LILinearCell(Layer):
 
 
 class RecurrentLayer(Layer):
-    """`input_weights` before the neurons, `recurrent_weights` from their last spikes back; none to itself."""
+    """`input_weights` before the neurons, `recurrent_weights` for their last spikes; no neuron is connected to
+    itself.
+    """
 
     cut = True
 

@@ -17,9 +17,9 @@ def _stateful(module: nn.Module) -> bool:
 
 
 class SequentialState(nn.Sequential):
-    """Modules in sequence that hand states on: `(x, [state or None] or None) -> (y, [state or None])`.
+    """Modules in sequence that pass on states: `(x, [state or None] or None) -> (y, [state or None])`.
 
-    return_hidden: give the list of what every layer with a state gave, in the place of y.
+    return_hidden: return the list of the outputs of all layers with a state, instead of y.
     """
 
     def __init__(self, *args: Any, return_hidden: bool = False):
@@ -81,7 +81,7 @@ class SignedPoissonEncoder(PoissonEncoder):
 
 
 class ConstantCurrentLIFEncoder(nn.Module):
-    """The spikes [seq_length, *x] of neurons without a synapse that x drives as a current."""
+    """The spikes [seq_length, *x] of neurons without a synapse, whose input current is x."""
 
     def __init__(self, seq_length: int, p: LIFParameters | None = None, dt: float = 0.001):
         super().__init__()

@@ -12,7 +12,7 @@ def _to(z: Any, v: Any, v_reset: Any) -> Any:
 
 
 def _cutting() -> Any:
-    """The option `cut`: no gradient through what a spike does to the state, as in recurrent layers."""
+    """Return the option `cut`: no gradient through the effect of a spike on the state, as in recurrent layers."""
     return Option(False, "no gradient through the reset", make=lambda cut: stop if cut else lambda z: z)
 
 
@@ -33,7 +33,7 @@ class LIFRule(Neuron):
 
 
 class LIRule(Neuron):
-    """`LIFRule` without a spike; it gives v."""
+    """`LIFRule` without a spike; the output is v."""
 
     tau_syn_inv, tau_mem_inv, v_leak, dt = Param(200.0), Param(100.0), Param(0.0), Param(1e-3)
     v, i = State("v_leak"), State(0.0)
@@ -46,7 +46,9 @@ class LIRule(Neuron):
 
 
 class LSNNRule(Neuron):
-    """A threshold b that begins at v_th, decays to it, and rises by beta with each spike. x joins i after the step."""
+    """A threshold b that starts at v_th, decays to it, and rises by beta with each spike. x is added to i after the
+    step.
+    """
 
     tau_syn_inv, tau_mem_inv, tau_adapt_inv = Param(200.0), Param(100.0), Param(1.0 / 800)
     v_leak, v_th, v_reset, beta, dt = Param(0.0), Param(1.0), Param(0.0), Param(1.8), Param(1e-3)
@@ -62,7 +64,7 @@ class LSNNRule(Neuron):
 
 
 class LIFAdExRule(Neuron):
-    """`LIFRule` with an exponential upstroke and an adaptation a that is taken from the current."""
+    """`LIFRule` with an exponential rise of the membrane, and an adaptation a that is subtracted from the current."""
 
     adaptation_current, adaptation_spike, delta_T, tau_ada_inv = Param(4.0), Param(0.02), Param(0.5), Param(2.0)
     tau_syn_inv, tau_mem_inv, v_leak, v_th, v_reset = Param(200.0), Param(100.0), Param(0.0), Param(1.0), Param(0.0)
@@ -109,7 +111,7 @@ class LIFBoxRule(Neuron):
 
 
 class LIBoxRule(Neuron):
-    """`LIFBoxRule` without a spike; it gives v."""
+    """`LIFBoxRule` without a spike; the output is v."""
 
     tau_mem_inv, v_leak, dt = Param(100.0), Param(0.0), Param(1e-3)
     v = State("v_leak")

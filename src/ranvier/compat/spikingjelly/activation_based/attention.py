@@ -12,7 +12,7 @@ from ranvier.compat.spikingjelly.activation_based.carried import Carried
 
 
 class _Whole(MultiStepModule, Carried):
-    """A layer that sees a whole sequence; nothing is remembered."""
+    """A layer that needs a whole sequence; it has no memory between calls."""
 
     def carry(self, x_seq: Tensor, names: tuple[str, ...] = ()) -> Any:
         self.reset()
@@ -61,7 +61,7 @@ class MultiDimensionalAttention(_Whole):
                     1,
                     1,
                     1,
-                )  # convolutions of one place there
+                )  # SpikingJelly has convolutions of size 1 there
         Carried.__init__(self, core, "m", names | ({"sa.conv.": "spatial."} if use_spatial else {}), shapes)
 
 
@@ -69,7 +69,7 @@ MakeNode = Callable[..., nn.Module] | None
 
 
 def _nodes(spiking_neuron: MakeNode, given: dict[str, Any]) -> Callable[[float], nn.Module]:
-    """From a threshold to a neuron of sequences; `given` goes to each of them."""
+    """Return a function from a threshold to a neuron of sequences; `given` are further arguments of each neuron."""
     make = spiking_neuron or neuron.LIFNode
 
     def node(threshold: float) -> nn.Module:
@@ -80,7 +80,7 @@ def _nodes(spiking_neuron: MakeNode, given: dict[str, Any]) -> Callable[[float],
 
 
 def _under(shown: str) -> Any:
-    """What the core calls by one name stands in the module under another."""
+    """Return an attribute that is stored in the module under another name than in the core."""
     return property(lambda self: self._modules[shown])
 
 

@@ -1,4 +1,4 @@
-"""Step modes and hidden memories, as SpikingJelly has them. What stands here is there to be subclassed."""
+"""Step modes and memories between calls, as in SpikingJelly. These classes are made to be subclassed."""
 
 import copy
 from collections.abc import Iterator
@@ -64,11 +64,11 @@ class MultiStepModule(StepModule):
 
 
 class Container(StepModule):
-    """What stands within goes step by step: `set_step_mode` does not reach it."""
+    """A container whose contents run step by step: `set_step_mode` does not change them."""
 
 
 class MemoryModule(StepModule, nn.Module):
-    """A module whose memories stay between calls until `reset()`. They are no parameters and not in its state_dict."""
+    """A module whose memories stay between calls until `reset()`. They are not parameters and not in its state_dict."""
 
     def __init__(self, step_mode: str = "s"):
         super().__init__()
@@ -81,7 +81,7 @@ class MemoryModule(StepModule, nn.Module):
 
     @property
     def backend(self) -> str:
-        """The published name that was asked for. It chooses nothing: `ranvier.backend` does."""
+        """The published name that was given. It has no effect: `ranvier.backend` chooses the backend."""
         return self.__dict__.get("_backend", "torch")
 
     @backend.setter
@@ -90,7 +90,7 @@ class MemoryModule(StepModule, nn.Module):
         self._backend = value
 
     def register_memory(self, name: str, value: Any) -> None:
-        """A memory of that name, which `reset()` puts back to a copy of this value."""
+        """Register a memory with this name; `reset()` sets it to a copy of this value."""
         if hasattr(self, name):
             raise ValueError(f"{type(self).__name__}: {name!r} is taken; choose another name for the memory")
         self._memories[name] = value
@@ -103,12 +103,12 @@ class MemoryModule(StepModule, nn.Module):
         return self._reset_values[name]
 
     def reset(self) -> None:
-        """Forget: every memory is as it was registered."""
+        """Set every memory to its registered value."""
         for name, value in self._reset_values.items():
             self._memories[name] = copy.deepcopy(value)
 
     def detach(self) -> None:
-        """Cut the memories off from the graph that made them."""
+        """Detach the memories from the autograd graph."""
         for name, value in self._memories.items():
             self._memories[name] = ranvier.detach(value)
 
@@ -136,7 +136,7 @@ class MemoryModule(StepModule, nn.Module):
         return super()._apply(fn, recurse)
 
     def __deepcopy__(self, memo: dict) -> Any:
-        """A copy; its memories are cut off from the graph, which cannot be copied."""
+        """Return a copy; its memories are detached from the graph, which cannot be copied."""
         new = memo[id(self)] = self.__new__(type(self))
         for name, value in self.__dict__.items():
             held = ranvier.detach(value) if name == "_memories" else value

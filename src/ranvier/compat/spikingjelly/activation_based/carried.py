@@ -1,4 +1,4 @@
-"""A core layer under SpikingJelly's names: step modes, hidden memories, published parameters."""
+"""A core layer with SpikingJelly's names: step modes, memories between calls, published parameters."""
 
 import math
 from collections.abc import Iterator
@@ -19,17 +19,19 @@ Kept = dict[str, tuple[str, Any]]
 
 
 class Published(nn.Module):
-    """A module whose core layer does the work, while parameters and buffers stand here under published names.
+    """A module that runs a core layer, while its own parameters and buffers have published names.
 
-    The core layer is no submodule. While it runs it borrows the tensors that stand here, so optimisers,
-    `torch.func.functional_call` and checkpoints meet published names and shapes only.
+    The core layer is not a submodule. While it runs, it uses the tensors of this module, so optimisers,
+    `torch.func.functional_call` and checkpoints see published names and shapes only.
     """
 
     core: Any
     _lent: Any
 
     def take(self, core: nn.Module, names: dict[str, str], shapes: dict[str, tuple[int, ...]] | None = None) -> None:
-        """Take over tensors of the core layer: {published name: name there}. A name that ends in a dot is a module."""
+        """Move tensors of the core layer to this module: {published name: name there}. A name that ends in a dot is a
+        module.
+        """
         self.__dict__["core"], self.__dict__["_lent"] = core, {}
         for shown, own in names.items():
             if own.endswith("."):
@@ -46,7 +48,7 @@ class Published(nn.Module):
 
     @contextmanager
     def lent(self, x: Tensor) -> Iterator[Any]:
-        """The core layer, with the tensors that stand here in their places, for input like x."""
+        """Yield the core layer with the tensors of this module in place, for input like x."""
         held = {name: (_get(self, shown), shape) for shown, (name, shape) in self._lent.items()}
         with lend(self.core, {k: v if v.shape == shape else v.reshape(shape) for k, (v, shape) in held.items()}):
             yield self.core
@@ -61,7 +63,7 @@ class Published(nn.Module):
 
 
 def _put(module: nn.Module, name: str, value: Any) -> None:
-    """Register a tensor or a module under a dotted name; what the dots lead through is made."""
+    """Register a tensor or a module under a dotted name; modules between the dots are created."""
     *way, leaf = name.split(".")
     for part in way:
         if part not in module._modules:
@@ -81,9 +83,10 @@ def _get(module: nn.Module, name: str) -> Tensor:
 
 
 class Carried(Published, MemoryModule):
-    """A core layer whose state is kept in hidden memories, in either step mode, for inputs of any number of axes.
+    """A core layer whose state is stored in memories between calls, in either step mode, for inputs with any number of
+    axes.
 
-    `kept` names the memories; with none, the whole state is one memory, `state`.
+    `kept` lists the memories; if it is empty, the whole state is one memory, `state`.
     """
 
     kept: ClassVar[Kept] = {}
@@ -114,7 +117,7 @@ class Carried(Published, MemoryModule):
         return self.carry(x_seq)[0]
 
     def carry(self, x_seq: Tensor, names: tuple[str, ...] = ()) -> tuple[Tensor, dict[str, Tensor]]:
-        """x_seq [T, *step] from the memories on -> output, and the named states at every step."""
+        """Run x_seq [T, *step] from the memories -> output, and the named states at every step."""
         shape = tuple(x_seq.shape[1:])
         if self._step_shape not in (None, shape):
             raise ValueError(
@@ -122,7 +125,7 @@ class Carried(Published, MemoryModule):
                 f"call reset() (or functional.reset_net(net)) before a new batch"
             )
         self._step_shape = shape
-        missing = max(0, 2 - len(shape))  # the core wants [T, B, *features]
+        missing = max(0, 2 - len(shape))  # the core needs [T, B, *features]
         x = x_seq.reshape(len(x_seq), *(1,) * missing, *shape) if missing else x_seq
         with self.lent(x) as core:
             y, after, traces = core.run(x, self._before(x), names)
@@ -154,7 +157,7 @@ class Carried(Published, MemoryModule):
 
 
 def note(module: Any, x: Tensor, how: str = "") -> None:
-    """Tell `ranvier.explain`, if it is listening, how this module is carried."""
+    """Tell `ranvier.explain`, if it is running, how this module is run."""
     if (book := getattr(here, "book", None)) is not None:
         asked = getattr(module, "backend", "torch")
         more = f'; backend="{asked}" is taken and chooses nothing' if asked != "torch" else ""
@@ -164,7 +167,7 @@ def note(module: Any, x: Tensor, how: str = "") -> None:
 
 
 def mark_from(y: Tensor) -> bool:
-    """Whether a second backward can be told apart here: in eager mode, where there is a graph."""
+    """Whether a second backward can be detected here: in eager mode, if there is a graph."""
     return y.requires_grad and not torch.compiler.is_compiling() and _C._functorch.peek_interpreter_stack() is None
 
 
@@ -174,7 +177,7 @@ def _spend(mark: list[int]) -> None:
 
 
 class _Handed(torch.autograd.Function):
-    """A memory on its way to the next call: it knows whether the graph that made it is gone."""
+    """Pass a memory to the next call, and record whether its graph has been freed."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, mark: list[int]) -> Tensor:

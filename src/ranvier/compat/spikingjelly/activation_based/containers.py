@@ -1,4 +1,4 @@
-"""SpikingJelly's containers: modules run step by step, folded, or with their output coming back."""
+"""SpikingJelly's containers: modules that run step by step, folded, or with their output as feedback."""
 
 from collections.abc import Callable
 from typing import Any
@@ -81,7 +81,7 @@ class StepModeContainer(Container, nn.Sequential):
 
 
 class _Returning(Container, MemoryModule):
-    """Its last output is a memory."""
+    """A container whose last output is a memory."""
 
     def __init__(self, sub_module: nn.Module, step_mode: str):
         super().__init__(step_mode)

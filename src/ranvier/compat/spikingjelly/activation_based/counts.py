@@ -1,4 +1,4 @@
-"""Whole numbers as spikes, and back: for chips that know only spikes."""
+"""Convert whole numbers to spikes, and back: for chips that support only spikes."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class _Unary(torch.autograd.Function):
-    """Slot j of n is 1 where j < count; each slot takes an n-th of the count's gradient."""
+    """Slot j of n is 1 where j < count; each slot passes back 1 / n of the count's gradient."""
 
     @staticmethod
     def forward(ctx: Any, counts: Tensor, slots: int) -> Tensor:
@@ -22,10 +22,12 @@ class _Unary(torch.autograd.Function):
 
 
 def unary(counts: Tensor, slots: int) -> Tensor:
-    """Whole numbers as spikes, for chips that know only these: counts [T, *] in {0, ..., slots} -> [T slots, *].
+    """Convert whole numbers to spikes, for chips that support only spikes: counts [T, *] in {0, ..., slots} -> [T
+    slots, *].
 
-    Step t becomes the steps t slots + j, with a spike in those of j < count; a count above `slots` fills them all. The
-    gradient of a count is the mean of its slots'. ValueError if slots is less than 1. `counted` is the way back.
+    Step t becomes the steps t slots + j, with a spike in those of j < count; a count above `slots` fills all of them.
+    The gradient of a count is the mean of the gradients of its slots. slots below 1 raises a ValueError. `counted` is
+    the inverse.
 
     >>> import torch
     >>> unary(torch.tensor([2.0, 0.0, 1.0]), 2)
@@ -37,7 +39,7 @@ def unary(counts: Tensor, slots: int) -> Tensor:
 
 
 def counted(spikes: Tensor, slots: int) -> Tensor:
-    """The sum of every `slots` steps: [T, *] -> [ceil(T / slots), *]; the end is filled with zeros.
+    """The sum of every `slots` steps: [T, *] -> [ceil(T / slots), *]; the end is padded with zeros.
 
     >>> import torch
     >>> counted(torch.tensor([1.0, 1.0, 0.0, 0.0, 1.0]), 2)

@@ -1,4 +1,4 @@
-"""SpikingJelly's encoders by name. Those with memory keep their first input until `reset()`."""
+"""SpikingJelly's encoders by name. Those with a memory keep their first input until `reset()`."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from ranvier.compat.spikingjelly.activation_based.base import MemoryModule, Step
 
 
 class StatelessEncoder(StepModule, nn.Module):
-    """An encoder that looks at every input."""
+    """An encoder that encodes every input."""
 
     def __init__(self, step_mode: str = "s"):
         super().__init__()
@@ -19,7 +19,7 @@ class StatelessEncoder(StepModule, nn.Module):
 
 
 class StatefulEncoder(MemoryModule):
-    """An encoder that turns its first input into T steps and gives them one after the other, round and round."""
+    """An encoder that turns its first input into T steps and returns them one after the other, repeatedly."""
 
     def __init__(self, T: int, step_mode: str = "s"):
         super().__init__(step_mode)
@@ -48,7 +48,7 @@ class StatefulEncoder(MemoryModule):
 
 
 class PeriodicEncoder(StatefulEncoder):
-    """The given spikes [T, ...], round and round."""
+    """The given spikes [T, ...], repeated periodically."""
 
     def __init__(self, spike: Tensor, step_mode: str = "s"):
         super().__init__(len(spike), step_mode)
@@ -70,7 +70,7 @@ LATENCY = {
 
 
 class LatencyEncoder(StatefulEncoder):
-    """One spike each, the earlier the larger the input, which lies in [0, 1]."""
+    """One spike per number, which comes earlier the larger the input is; inputs are in [0, 1]."""
 
     def __init__(self, T: int, enc_function: str = "linear", step_mode: str = "s"):
         super().__init__(T, step_mode)
@@ -91,7 +91,7 @@ class PoissonEncoder(StatelessEncoder):
 
 
 class WeightedPhaseEncoder(StatefulEncoder):
-    """The first K digits of the input in base 2, one a step; it lies in [0, 1 - 2^-K]."""
+    """The first K binary digits of the input, one per step; inputs are in [0, 1 - 2^-K]."""
 
     def __init__(self, K: int, step_mode: str = "s"):
         super().__init__(K, step_mode)

@@ -11,21 +11,21 @@ from ranvier.compat.spikingjelly.activation_based.wrappers import folded
 
 
 def reset_net(net: nn.Module) -> None:
-    """Call `reset()` on every module that has one: begin a new batch."""
+    """Call `reset()` on every module that has it, before a new batch."""
     for module in net.modules():
         if callable(reset := getattr(module, "reset", None)):
             reset()
 
 
 def detach_net(net: nn.Module) -> None:
-    """Cut every memory off from the graph: truncated back-propagation through time."""
+    """Detach every memory from the graph: for truncated backpropagation through time."""
     for module in net.modules():
         if isinstance(module, MemoryModule):
             module.detach()
 
 
 def set_step_mode(net: nn.Module, step_mode: str) -> None:
-    """Set the step mode of every module that has it; what stands inside a container keeps "s"."""
+    """Set the step mode of every module that has it; modules inside a container keep "s"."""
     inner = {m for c in net.modules() if isinstance(c, Container) for m in c.modules() if m is not c}
     for module in net.modules():
         if isinstance(module, StepModule) and module not in inner:
@@ -39,7 +39,7 @@ def set_step_mode(net: nn.Module, step_mode: str) -> None:
 
 
 def set_backend(net: nn.Module, backend: str, instance: Any = nn.Module) -> None:
-    """Keep the name of a backend in every module that has one. Which kernels run is chosen by Ranvier."""
+    """Store the name of a backend in every module that has one. Ranvier chooses which kernels run."""
     if backend not in BACKENDS:
         raise ValueError(f"set_backend: backend must be one of {BACKENDS}, got {backend!r}")
     for module in net.modules():
@@ -51,7 +51,7 @@ Stage = nn.Module | Callable | Sequence
 
 
 def _one(module: Stage) -> Callable:
-    """A chain of modules as one function."""
+    """Return a chain of modules as one function."""
     if not isinstance(module, (list, tuple)):
         return module  # type: ignore[return-value]
 
@@ -64,7 +64,7 @@ def _one(module: Stage) -> Callable:
 
 
 def multi_step_forward(x_seq: Tensor, single_step_module: Stage) -> Tensor:
-    """x_seq [T, N, ...] through a module of single steps, step by step."""
+    """Run x_seq [T, N, ...] through a module of single steps, step by step."""
     run = _one(single_step_module)
     return torch.stack([run(x_t) for x_t in x_seq.unbind(0)])
 
@@ -75,12 +75,14 @@ def t_last_multi_step_forward(x_seq: Tensor, single_step_module: Stage) -> Tenso
 
 
 def chunk_multi_step_forward(split_size: int, x_seq: Tensor, multi_step_module: nn.Module) -> Tensor:
-    """x_seq [T, N, ...] in chunks of split_size steps through a module of sequences, memories carried on."""
+    """Run x_seq [T, N, ...] through a module of sequences in chunks of split_size steps; memories are passed on."""
     return torch.cat([multi_step_module(chunk) for chunk in x_seq.split(split_size)])
 
 
 def seq_to_ann_forward(x_seq: Any, stateless_module: Stage) -> Any:
-    """x_seq [T, N, ...] (or a tuple of such) through a module without memory, time folded into the batch."""
+    """Run x_seq [T, N, ...] (or a tuple of such tensors) through a module without memory, with time folded into the
+    batch.
+    """
     return folded(_one(stateless_module), x_seq)
 
 
@@ -91,7 +93,7 @@ def t_last_seq_to_ann_forward(x_seq: Tensor, stateless_module: Stage) -> Tensor:
 
 def delay(x_seq: Tensor, delay_steps: int) -> Tensor:
     """x_seq [T, ...] shifted by delay_steps steps, zeros before."""
-    from ranvier.compat.spikingjelly.activation_based.layers import Delay  # it needs this module
+    from ranvier.compat.spikingjelly.activation_based.layers import Delay  # this module is imported there
 
     return Delay(delay_steps, step_mode="m")(x_seq)
 
@@ -143,7 +145,7 @@ def spike_similar_loss(
 
 
 def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
-    """Draw the weights of every convolution and linear map anew, with a = sqrt(5)."""
+    """Draw the weights of every convolution and linear map again, with a = sqrt(5)."""
     for module in net.modules():
         if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, a=5**0.5)

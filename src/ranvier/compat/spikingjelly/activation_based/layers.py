@@ -18,7 +18,7 @@ log = logging.getLogger("ranvier")
 
 
 def _of_core(name: str, check: Callable[[str, Any], Any] = lambda name, v: v) -> Any:
-    """An attribute of the core layer under a published name: it reads, and acts when it is set."""
+    """Return an attribute of the core layer with a published name; it can be read and set."""
     return property(
         lambda self: getattr(self.core, name),
         lambda self, value: setattr(self.core, name, check(type(self).__name__, value)),
@@ -67,7 +67,7 @@ class _ThresholdDependent(MultiStepModule):
     def __init__(self, alpha: float, v_th: float, *args: Any, **kwargs: Any):
         features, given = _batch_norm(*args, **kwargs)
         super().__init__(features, threshold=v_th, alpha=alpha, **given)  # type: ignore[call-arg]
-        self.alpha, self.v_th = alpha, v_th  # they say how the weight began
+        self.alpha, self.v_th = alpha, v_th  # they determined the initial weight
 
 
 def _batch_norm(
@@ -150,7 +150,7 @@ class _Masked(Carried):
     p = _of_core("p", _share)
 
     def create_mask(self, x: Tensor) -> None:
-        """Draw the mask anew for steps like x."""
+        """Draw a new mask for steps like x."""
         self.mask = self.core.mask(x)
 
 
@@ -200,7 +200,7 @@ class DropConnectLinear(Carried):
     samples_num = _of_core("samples")
 
     def drop(self, batch_size: int) -> None:
-        """Draw the masks of a batch anew; with invariant=True they stay until `reset()`."""
+        """Draw the masks for a batch; with invariant=True they stay until `reset()`."""
         masks = self.core._masks(batch_size, self.weight)
         self.dropped_w, self.dropped_b = masks["mask"], masks.get("mask_b")
 
@@ -269,7 +269,7 @@ class Delay(Carried):
 
     @property
     def queue(self) -> list[Tensor]:
-        """The inputs that are on their way, oldest first."""
+        """The inputs that have not arrived yet, oldest first."""
         return [] if self.state is None else list(next(iter(self.state.values())).unbind(1))
 
 
@@ -291,7 +291,7 @@ class VotingLayer(StepModule, ranvier.GroupMean):
 
 
 class PrintShapeModule(StepModule, nn.Module):
-    """Its input, unchanged; the shape goes to the log at level DEBUG."""
+    """Return the input unchanged; its shape is logged at level DEBUG."""
 
     def __init__(self, ext_str: str = "PrintShapeModule"):
         super().__init__()
@@ -303,7 +303,7 @@ class PrintShapeModule(StepModule, nn.Module):
 
 
 class _Slots(MultiStepModule, nn.Module):
-    """Changes the number of steps in evaluation, or always; in training, else, nothing."""
+    """Changes the number of steps in evaluation, or always; otherwise, in training, it does nothing."""
 
     def __init__(self, num_slots: int, always_convert: bool = False):
         super().__init__()

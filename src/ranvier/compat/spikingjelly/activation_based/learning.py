@@ -11,7 +11,7 @@ from ranvier.compat.spikingjelly.activation_based.base import MemoryModule
 from ranvier.plasticity import Trace, accumulate, eligibility, pair
 
 Function = Callable[[Tensor], Any]
-Before = Tensor | float | None  # a trace [N, ...] before the first step; a number or None where there was none
+Before = Tensor | float | None  # a trace [N, ...] before the first step; a number or None if there was none
 
 
 def _same(w: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def _same(w: Tensor) -> Tensor:
 
 
 def _one(v: Any) -> Any:
-    """A batch of one; numbers and None as they are."""
+    """Return a batch of one sample; numbers and None are returned unchanged."""
     return v.unsqueeze(0) if isinstance(v, Tensor) else v
 
 
@@ -32,7 +32,9 @@ def _traced(spikes: Tensor, before: Before, rho: float) -> Tensor:
 def _change(
     layer: nn.Module, pre: Tensor, post: Tensor, x: Tensor, y: Tensor, f_pre: Function, f_post: Function, reduction: str
 ) -> Tensor:
-    """What `pair` makes of spikes and traces [T, N, ...]: summed over steps, by `reduction` over the batch."""
+    """Return the weight change of `pair` for spikes and traces [T, N, ...]: summed over steps, reduced over the
+    batch.
+    """
     bound = lambda w: (f_post(w), f_pre(w))  # noqa: E731
     return pair(
         pre, post, x, y, layer.weight, plus=1.0, minus=1.0, bound=bound, synapse=layer, reduction=reduction  # type: ignore
@@ -123,7 +125,7 @@ def mstdpet_linear_single_step(
 
 
 class _Learner(MemoryModule):
-    """Sees what goes into `synapse` and what comes out of `sn` while they run; `step` learns from it."""
+    """Records the input of `synapse` and the output of `sn` while they run; `step` learns from them."""
 
     def __init__(
         self, step_mode: str, synapse: nn.Module, sn: nn.Module, tau_pre: float, tau_post: float, f_pre: Function,
@@ -150,7 +152,7 @@ class _Learner(MemoryModule):
             seen.append(spikes.detach() if self.step_mode == "m" else spikes.detach().unsqueeze(0))
 
     def _take(self) -> tuple[Tensor, Tensor]:
-        """All that was seen since the last step: [T, N, ...] of both sides."""
+        """Return everything that was recorded since the last step: [T, N, ...] of both sides."""
         if not self._pre or len(self._pre) != len(self._post):
             raise ValueError(
                 f"{type(self).__name__}: seen {len(self._pre)} inputs of the synapse and {len(self._post)} outputs of "
@@ -165,17 +167,17 @@ class _Learner(MemoryModule):
         return accumulate(self.synapse.weight, change) if on_grad else change  # type: ignore[arg-type, func-returns-value]
 
     def reset(self) -> None:
-        """Forget the traces, and what was seen."""
+        """Reset the traces, and delete what was recorded."""
         super().reset()
         self._pre.clear()
         self._post.clear()
 
     def enable(self) -> None:
-        """See again what passes."""
+        """Record again."""
         self.enabled = True
 
     def disable(self) -> None:
-        """Look away until `enable()`."""
+        """Stop recording until `enable()`."""
         self.enabled = False
 
 
@@ -201,7 +203,9 @@ class STDPLearner(_Learner):
 
 
 class _Rewarded(_Learner):
-    """What one step makes eligible meets the reward of the next; decay and gain of the eligibility trace between."""
+    """The eligibility of one step is multiplied by the reward of the next, with decay and gain of the eligibility
+    trace.
+    """
 
     def __init__(self, *given: Any, decay: float, gain: float, batch_size: int | None = None):
         super().__init__(*given)
@@ -229,7 +233,7 @@ class _Rewarded(_Learner):
 
 
 class MSTDPLearner(_Rewarded):
-    """Reward-modulated STDP: what the step before made eligible, times the reward."""
+    """Reward-modulated STDP: the eligibility of the step before, times the reward."""
 
     def __init__(
         self,

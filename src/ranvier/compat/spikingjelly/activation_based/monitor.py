@@ -1,4 +1,4 @@
-"""SpikingJelly's monitors by name: they keep what passes through chosen modules, until `clear_recorded_data()`."""
+"""SpikingJelly's monitors by name: they record values of chosen modules, until `clear_recorded_data()`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,14 +11,14 @@ Kinds = type | tuple[type, ...] | None
 
 
 def unpack_len1_tuple(x: Any) -> Any:
-    """The one element of a tuple of one; anything else as it is."""
+    """Return the one element of a tuple of length 1; anything else is returned unchanged."""
     return x[0] if isinstance(x, tuple) and len(x) == 1 else x
 
 
 class BaseMonitor:
-    """`records`: everything that was seen, in order; `monitor[name]`: that of one module; `monitor[k]`: record k.
+    """`records`: all records, in order; `monitor[name]`: those of one module; `monitor[k]`: record k.
 
-    Monitored are the modules of the given kinds; with none, those of the network's own class.
+    It monitors the modules of the given types; without types, those of the network's own class.
     """
 
     def __init__(self, net: nn.Module | None = None, instance: Kinds = None):
@@ -165,7 +165,7 @@ class Monitor:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Reset the counts."""
         self._spikes = dict.fromkeys(self.module_dict, 0.0)
         self._places = dict.fromkeys(self.module_dict, 0)
         self._fired: dict[str, Tensor] = {}

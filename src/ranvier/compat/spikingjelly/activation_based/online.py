@@ -1,4 +1,4 @@
-"""SpikingJelly's layers for online training: what runs on [spike, trace], step by step.
+"""SpikingJelly's layers for online training, which run on [spike, trace], step by step.
 
 The gradient of a weight at one step is the gradient of its output times the trace of its input; nothing flows from step
 to step. Xiao et al., Online training through time for spiking neural networks, NeurIPS 2022.
@@ -23,7 +23,7 @@ class _Instead(torch.autograd.Function):
 
 
 def instead(x: Tensor, value: Tensor) -> Tensor:
-    """The value of one tensor; the gradient goes to both.
+    """Return the value of one tensor; the gradient goes to both.
 
     >>> import torch
     >>> x = torch.ones(2, requires_grad=True)
@@ -44,7 +44,7 @@ class ReplaceforGrad:
 
 
 class GradwithTrace(nn.Module):
-    """A module whose output is that of the spikes, and whose weights learn as if the trace had come in.
+    """A module whose output is computed from the spikes, and whose weights learn as if its input were the trace.
 
     [spike, trace], one step [N, *features] each -> module(spike). The gradient that reaches spike and trace is the one
     of the module's input.
@@ -68,7 +68,7 @@ class GradwithTrace(nn.Module):
 
 
 class SpikeTraceOp(nn.Module):
-    """[spike, trace] -> the module of both; the trace's without gradient."""
+    """[spike, trace] -> the module applied to both; the trace has no gradient."""
 
     def __init__(self, module: nn.Module):
         super().__init__()
@@ -82,7 +82,7 @@ class SpikeTraceOp(nn.Module):
 
 
 class OTTTSequential(nn.Sequential):
-    """Layers in sequence on a tensor, or from the first `OTTTLIFNode` on, in training, on [spike, trace]."""
+    """Layers in sequence on a tensor; in training, from the first `OTTTLIFNode` on, on [spike, trace]."""
 
     def forward(self, x: Any) -> Any:  # type: ignore[override]
         for module in self:

@@ -1,6 +1,6 @@
-"""SpikingJelly's recurrent cells by name: torch's cells with spikes in the place of sigmoid and tanh.
+"""SpikingJelly's recurrent cells by name: torch's cells with spikes instead of sigmoid and tanh.
 
-Torch operations, step by step; a `ranvier.Recurrent` is what the kernels carry.
+They are torch operations, step by step; for kernels use `ranvier.Recurrent`.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Fires = Callable[[Tensor], Tensor]
 
 
 class SpikingRNNCellBase(nn.Module):
-    """`linear_ih` and `linear_hh`, of `gates` times hidden_size rows; `(x [N, in], state) -> state`."""
+    """`linear_ih` and `linear_hh` with `gates` times hidden_size rows; `(x [N, in], state) -> state`."""
 
     gates, states_num = 1, 1
 
@@ -115,7 +115,7 @@ class SpikingLSTMCell(_Gated):
 class SpikingRNNBase(nn.Module):
     """Layers of cells over x [T, N, in] -> (output [T, N, hidden], last states [layers, N, hidden] each).
 
-    Both directions, if bidirectional, see what the layer below gave; their outputs stand side by side.
+    If bidirectional, both directions run on the output of the layer below; their outputs are concatenated.
     """
 
     cell: type[SpikingRNNCellBase]
@@ -175,7 +175,7 @@ class SpikingRNNBase(nn.Module):
 
 
 def _along(cell: Any, x: Tensor, state: tuple[Tensor, ...], backwards: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """One cell along time: output [T, N, hidden] and the last state."""
+    """Run one cell over time: output [T, N, hidden] and the last state."""
     steps = x.unbind(0)
     outputs = []
     for x_t in reversed(steps) if backwards else steps:

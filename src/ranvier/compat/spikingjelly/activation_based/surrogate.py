@@ -1,4 +1,4 @@
-"""SpikingJelly's surrogate functions by name. Their formulas stand in `ranvier.surrogate` and `antiderivative.py`.
+"""SpikingJelly's surrogate functions by name. Their formulas are in `ranvier.surrogate` and `antiderivative.py`.
 
 Each is a module: 1 where x >= 0 forward, its surrogate derivative backward; with spiking=False the antiderivative,
 whose derivative it is. Their numbers are attributes that may be set. A lower-case name is the function:
@@ -18,7 +18,7 @@ from ranvier.surrogate import SURROGATES, Surrogate
 
 
 class SurrogateFunctionBase(nn.Module):
-    """To subclass: give `spiking_function(x, alpha)` and `primitive_function(x, alpha)`, as static methods."""
+    """For subclasses: define `spiking_function(x, alpha)` and `primitive_function(x, alpha)`, as static methods."""
 
     def __init__(self, *given: Any, **numbers: Any):
         super().__init__()
@@ -52,14 +52,14 @@ class SurrogateFunctionBase(nn.Module):
 
 
 class MultiArgsSurrogateFunctionBase(SurrogateFunctionBase):
-    """To subclass, for functions of several numbers: give `forward(x)`."""
+    """For subclasses with several numbers: define `forward(x)`."""
 
     def __init__(self, spiking: bool, *args: Any, **kwargs: Any):
         super().__init__(spiking=spiking)
 
 
 class Named(SurrogateFunctionBase):
-    """A surrogate of the core. `takes`: published numbers and defaults; `means`: what the core calls them."""
+    """A surrogate of the core. `takes`: published numbers and defaults; `means`: their names in the core."""
 
     name: ClassVar[str]
     takes: ClassVar[dict[str, Any]] = {}
@@ -76,11 +76,11 @@ class Named(SurrogateFunctionBase):
                 f"{type(self).__name__}: a surrogate's numbers are not learned here; set them as it trains"
             )
         super().__init__(**bound(type(self), args, kwargs))
-        _ = self.core  # numbers out of range are refused here
+        _ = self.core  # raises errors for numbers out of range
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """The numbers as the core calls them."""
+        """The numbers by their names in the core."""
         if self.means is None:
             return {k: getattr(self, k) for k in self.takes}
         return {k: of(self) for k, of in self.means.items()}
@@ -106,7 +106,7 @@ def _smooth(name: str, x: Tensor, numbers: dict[str, Any]) -> Tensor:
 
 
 def fused(function: Any) -> Surrogate | None:
-    """The surrogate the kernels take, or None if this function must be called itself."""
+    """Return the surrogate for the kernels, or None if this function must be called itself."""
     plain = isinstance(function, Named) and function.spiking and type(function).forward is Named.forward
     return function.core if plain else None
 

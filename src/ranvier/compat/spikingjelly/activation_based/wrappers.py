@@ -18,9 +18,9 @@ LAYOUTS = {
 
 
 class Stateless(StepModule):
-    """A torch layer, its second parent, with `step_mode` as last argument; everything else is torch's.
+    """A torch layer, its second base class, with `step_mode` as last argument; everything else is torch's.
 
-    ranks: how many axes a sequence may have in step mode "m"; none are checked if there are none.
+    ranks: the numbers of axes that a sequence may have in step mode "m"; not checked if empty.
     """
 
     ranks: tuple[int, ...] = ()
@@ -30,7 +30,7 @@ class Stateless(StepModule):
         cls.ranks = ranks
         parent = next(c for c in cls.__mro__[1:] if not issubclass(c, StepModule))
         if "__init__" in vars(cls) or not issubclass(parent, nn.Module):
-            return  # it says itself what it takes
+            return  # it checks its input itself
         names = inspect.signature(parent).parameters
         own = [p for k, p in names.items() if k not in ("device", "dtype") and p.kind is p.POSITIONAL_OR_KEYWORD]
         step_mode = inspect.Parameter("step_mode", inspect.Parameter.POSITIONAL_OR_KEYWORD, default="s")
@@ -55,7 +55,7 @@ class Stateless(StepModule):
 
 
 def folded(module: Any, x: Any, *more: Any) -> Any:
-    """module on [T N, ...] for tensors [T, N, ...]; tuples of tensors in and out are allowed."""
+    """Run module on [T N, ...] for tensors [T, N, ...]; input and output may be tuples of tensors."""
     many = x if isinstance(x, (tuple, list)) else (x,)
     steps = many[0].shape[:2]
     for one in (*many, *more):

@@ -1,7 +1,7 @@
 """The nodes of `clock_driven`: those of `activation_based`, and `MultiStep*` nodes, which take sequences [T, N, ...].
 
 A `MultiStep*` node keeps `spike_seq`, its last output, and `v_seq`, the membrane after each step, which is computed
-when it is asked for.
+when it is read.
 """
 
 from typing import Any
@@ -14,7 +14,9 @@ from ranvier.compat.spikingjelly.activation_based.neuron import *  # noqa: F403
 
 
 def _of_sequences(takes: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a node, without the step mode; the kernels are Ranvier's, so the last two choose nothing."""
+    """Return the arguments of a node without the step mode; the last two have no effect, since the kernels are
+    Ranvier's.
+    """
     own = {k: v for k, v in takes.items() if k not in ("step_mode", "store_v_seq", "backend")}
     return {**own, "backend": "torch", "lava_s_cale": 64}
 

@@ -24,14 +24,15 @@ def _flags(
 
 
 class StepCode(str):
-    """The equations of a step, for reading, with the choice of terms they stand for."""
+    """The equations of a step as text, with the selection of terms that they describe."""
 
     flags: dict[str, bool]
 
 
 class CuBaStepCode:
-    """Which terms the neuron has and which observables are injected; `generate()` gives what
-    `cuba_aelif_integration` takes as `integration_step_code`."""
+    """The terms of the neuron and the injected observables; `generate()` returns the argument `integration_step_code`
+    of `cuba_aelif_integration`.
+    """
 
     def __init__(
         self, leaky: bool = True, fire: bool = True, refractory: bool = False, exponential: bool = False,
@@ -66,7 +67,9 @@ class CuBaStepCode:
 
 
 class AELIFOutput(NamedTuple):
-    """What `cuba_aelif_integration` returns, in this order, each [T, B, N]; the converter's records as they came."""
+    """The result of `cuba_aelif_integration`, in this order, each [T, B, N]; records of the converter are returned
+    unchanged.
+    """
 
     membrane: Tensor
     membrane_madc: Any
@@ -139,7 +142,7 @@ def cuba_aelif_integration(
 
 
 def _observed(measured: dict[str, Tensor], terms: dict[str, bool]) -> dict[str, Tensor]:
-    """Without the fitting terms, spikes and adaptation are not modelled, so their records count for nothing."""
+    """Without the fitting terms, spikes and adaptation are not modelled, so their records are ignored."""
     adapts = terms["subthreshold_adaptation"] or terms["spike_triggered_adaptation"]
     modelled = {"v": True, "z": terms["fire"], "w": adapts}
     return {k: r for k, r in measured.items() if modelled[k]}

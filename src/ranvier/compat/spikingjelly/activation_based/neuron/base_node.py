@@ -1,4 +1,4 @@
-"""The nodes there are to subclass: charge, fire and reset, as torch operations on hidden memories."""
+"""Base classes of nodes for subclasses: charge, fire and reset, as torch operations on memories between calls."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def rest(node: Any) -> Any:
 
 
 class BaseNode(MemoryModule):
-    """To subclass: give `neuronal_charge(x)`, which changes `self.v`. Charge, fire and reset are torch operations.
+    """For subclasses: define `neuronal_charge(x)`, which changes `self.v`. Charge, fire and reset are torch operations.
 
     >>> import torch
     >>> class Doubling(BaseNode):
@@ -49,7 +49,7 @@ class BaseNode(MemoryModule):
         self.register_memory("v", rest(self))
 
     def _publish(self, values: dict[str, Any]) -> None:
-        """Set the published attributes; of a wrong kind they are refused."""
+        """Set the published attributes; a wrong type raises an error."""
         for name, value in values.items():
             if name in KINDS and not KINDS[name][0](value):
                 raise TypeError(f"{type(self).__name__}: {name} must be {KINDS[name][1]}, got {value!r}")
@@ -106,7 +106,7 @@ def _number(value: Any) -> bool:
     return isinstance(value, (int, float, Tensor)) and not isinstance(value, bool)
 
 
-# Which kind an argument must be of, and how to say it. `backend` stood before `store_v_seq` once: told apart here.
+# The type of each argument, and its description. `backend` once stood before `store_v_seq`: both orders are recognised.
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "v_threshold": (_number, "a number"),
     "v_reset": (lambda v: v is None or _number(v), "a number, or None for a reset by subtraction"),

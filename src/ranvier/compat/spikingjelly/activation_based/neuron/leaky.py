@@ -1,4 +1,4 @@
-"""Membranes that leak in proportion, and the one that does not: one row each."""
+"""Membranes with a proportional leak, and one without leak: one table row each."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ from ranvier.nn.neurons.parametric import leak
 
 
 def leaking(tau: Any) -> Any:
-    """1 / tau; a tau of 1 or less is refused."""
+    """Return 1 / tau; a tau of 1 or less raises an error."""
     if not isinstance(tau, Tensor):
         return leak(tau)
     if not bool((tau > 1).all()):
@@ -91,7 +91,7 @@ class ComplementaryLIFNode(Node):
     }  # fmt: skip
     means = {"leak": lambda n: leaking(n.tau), **FIRES}
     kept = {"v": ("v", 0.0), "m": ("m", 0.0)}
-    v_reset = None  # it subtracts
+    v_reset = None  # the reset subtracts
 
     @property
     def store_v_seq(self) -> bool:

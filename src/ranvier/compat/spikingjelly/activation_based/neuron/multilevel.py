@@ -1,4 +1,4 @@
-"""Neurons that say more than one bit: one row each."""
+"""Neurons with an output of more than one bit: one table row each."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The node that a core neuron carries, described by one row."""
+"""A node that runs a core neuron, described by one table row."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from ranvier.nn.temporal import promoted
 PARTS = ("neuronal_charge", "neuronal_fire", "neuronal_reset")
 Means = dict[str, Callable[[Any], Any]]
 
-# What core neurons call the arguments that most nodes share. SpikingJelly says by v_reset what kind of reset there is.
+# Names in core neurons of arguments that most nodes share. In SpikingJelly, v_reset selects the kind of reset.
 FIRES: Means = {
     "threshold": lambda n: n.v_threshold,
     "surrogate": lambda n: surrogate.fused(n.surrogate_function),
@@ -30,11 +30,12 @@ RESETS: Means = {
 
 
 class Node(Carried, BaseNode):
-    """A node that a core neuron carries.
+    """A node that runs a core neuron.
 
     neuron: the core neuron. takes: published arguments and their defaults, in order (`...` for none); they become
-    attributes and act whenever they are set. means: argument of the core neuron -> what it is, from the node. kept: the
-    memories. learned: published parameter -> (parameter of the core neuron, its first value, from the arguments).
+    attributes and take effect when they are set. means: argument of the core neuron -> its value, computed from the
+    node. kept: the memories. learned: published parameter -> (parameter of the core neuron, its first value, from the
+    arguments).
     parts: whether it is charge, fire, reset one after the other; then a subclass may give any of the three, and the
     surrogate may be any function: such a node runs step by step.
     """
@@ -76,11 +77,11 @@ class Node(Carried, BaseNode):
             self._lent[name] = own, tuple(getattr(self, name).shape)
         for name, (_, begin) in self.kept.items():
             self.register_memory(name, begin(self) if callable(begin) else begin)
-        _ = self.core  # arguments out of range are refused here
+        _ = self.core  # raises errors for arguments out of range
 
     @property
     def core(self) -> Any:
-        """The core neuron, for the attributes as they are."""
+        """The core neuron, for the current attributes."""
         return self._tuned(torch.zeros(()))
 
     def _tuned(self, x: Tensor, **instead: Any) -> Any:
@@ -106,7 +107,9 @@ class Node(Carried, BaseNode):
 
     @property
     def hand(self) -> bool:
-        """Whether it runs as torch operations, step by step: a part of it or its surrogate is not the core's."""
+        """Whether it runs as torch operations, step by step: one of its parts or its surrogate is not that of the
+        core.
+        """
         own = surrogate.fused(self.surrogate_function) is None
         if own and not self.parts:
             raise TypeError(
@@ -139,7 +142,7 @@ class Node(Carried, BaseNode):
         return nn.Module.train(self, mode)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._made.clear()  # made again where the next input is
+        self._made.clear()  # they are made again on the device of the next input
         return BaseNode._apply(self, fn, recurse)
 
     def __getstate__(self) -> dict:

@@ -1,4 +1,4 @@
-"""Membranes with a voltage-dependent current, and the one that resonates: one row each."""
+"""Membranes with a voltage-dependent current, and one that resonates: one table row each."""
 
 import ranvier
 from ranvier.compat.spikingjelly.activation_based.neuron.base_node import SPIKES, STEPS, rest

@@ -9,7 +9,7 @@ from ranvier.compat.spikingjelly.activation_based.neuron.node import Node
 
 
 class SLTTLIFNode(LIFNode):
-    """`LIFNode` whose memory is cut off from the graph before every step; step mode "s" only."""
+    """`LIFNode` whose memory is detached from the graph before every step; only in step mode "s"."""
 
     takes = {**LIF, "detach_reset": True}
 

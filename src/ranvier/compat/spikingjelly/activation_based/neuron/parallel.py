@@ -25,7 +25,7 @@ def _fused(module: Any) -> ranvier.surrogate.Surrogate:
 
 
 class _Parallel(Carried):
-    """A neuron whose spikes are decided by `core.fire`, all steps at once."""
+    """A neuron whose spikes are computed by `core.fire`, for all steps at once."""
 
     def __init__(self, core: Temporal, surrogate_function: Function, step_mode: str, **given: Any):
         super().__init__(core, step_mode, **given)
@@ -46,7 +46,7 @@ class PSN(MultiStepModule, _Parallel):
         self.T = T
 
     def carry(self, x_seq: Tensor, names: tuple[str, ...] = ()) -> Any:
-        self.reset()  # every call is a sequence of its own
+        self.reset()  # every call is a new sequence
         return super().carry(x_seq, names)
 
 
@@ -70,7 +70,7 @@ class MaskedPSN(_Parallel):
 
     @property
     def lambda_(self) -> Tensor:
-        """How far the mask is in force: 0 not at all, 1 fully."""
+        """Strength of the mask: 0 not at all, 1 fully."""
         return self._lambda_  # type: ignore[return-value]
 
     @lambda_.setter
@@ -80,13 +80,13 @@ class MaskedPSN(_Parallel):
         self._lambda_.fill_(float(to))  # type: ignore[operator]
 
     def masked_weight(self) -> Tensor:
-        """The weight [T, T] as it acts."""
+        """The weight [T, T] after masking."""
         with self.lent(self.weight) as core:  # type: ignore[arg-type]
             return core.masked()
 
 
 def _without_masks(module: Any, state: dict, prefix: str, *rest: Any) -> None:
-    """The masks follow from k and T; a checkpoint may lack them."""
+    """The masks are computed from k and T; a checkpoint may lack them."""
     for name in ("mask0", "mask1"):
         state.setdefault(prefix + name, getattr(module, name))
 
@@ -138,7 +138,7 @@ class GatedLIFNode(MultiStepModule, Carried):
         _fused(self)
 
     def _before(self, x: Tensor) -> None:
-        return None  # every call is a sequence of its own: it has T steps
+        return None  # every call is a new sequence of T steps
 
     def carry(self, x_seq: Tensor, names: tuple[str, ...] = ()) -> Any:
         self.reset()

@@ -28,7 +28,7 @@ DECODE: dict[str | None, Callable[[Tensor], Any]] = {
 
 
 class NonSpikingBaseNode(MultiStepModule, Carried):
-    """A membrane without spikes over a sequence, read out by `decode`; every call begins anew."""
+    """A membrane without spikes over a sequence, read out by `decode`; every call starts from the initial state."""
 
     def __init__(self, decode: str | None = None):
         if decode not in DECODE:
