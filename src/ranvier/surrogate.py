@@ -253,9 +253,8 @@ def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
 
 
 def _cosine(turns: Any) -> Any:
-    """cos(2 pi t) for
-    t
-    <= 1/2: 1 - 2 sin(pi t)^2, where the sine is computed by its series, which is short up to pi / 2.
+    """cos(2 pi t) for |t| <= 1/2: 1 - 2 sin(pi t)^2, where the sine is computed by its series, which is short up to
+    pi / 2.
     """
     a = math.pi * turns
     square = a * a

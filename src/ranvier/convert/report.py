@@ -18,10 +18,8 @@ from ranvier.nn.verbs import scan
 class Layer:
     """One layer of neurons after the last step.
 
-    rate_error: mean
-    rate - ReLU
-    over mean ReLU; dead: share of neurons that never fired; saturated: share of neurons, over all samples, that fired
-    at every step; spikes: number per neuron and step.
+    rate_error: mean |rate - ReLU| over mean ReLU; dead: share of neurons that never fired; saturated: share of
+    neurons, over all samples, that fired at every step; spikes: number per neuron and step.
     """
 
     name: str

@@ -19,9 +19,7 @@ LONGEST = 30  # longest fraction in bits: numbers with a common fraction then fi
 
 class Value(NamedTuple):
     """code / 2^frac. code: a C expression, an array of int64, or a plain int, which works in both;
-    integer
-    <= bound.
-    """
+    abs(integer) <= bound."""
 
     code: Any
     frac: int

@@ -95,8 +95,5 @@ def arctan(k: float = 2) -> Activation:
 
 
 def superspike(k: float = 25) -> Activation:
-    """Slope 1 / (1 + k
-    x
-    )^2, the default of every neuron.
-    """
+    """Slope 1 / (1 + k |x|)^2, the default of every neuron."""
     return Activation(surrogate.superspike(k))

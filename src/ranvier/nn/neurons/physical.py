@@ -236,10 +236,7 @@ class Physical(Neuron):
 
 @contextmanager
 def measuring(records: Mapping[nn.Module, Mapping[str, Tensor]]) -> Iterator[None]:
-    """Within this block, the physical neurons in `records` use measured values: {layer: {"v"
-    "z"
-    "w": record}}.
-    """
+    """Within this block, the physical neurons in `records` use measured values: {layer: {"v" | "z" | "w": record}}."""
     outer = getattr(_here, "records", {})
     _here.records = {**outer, **records}
     try:
