@@ -103,7 +103,7 @@ def evaluate(
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Test a trained run's weights again on its test set, or a NIR graph on a set that is shown as a recipe shows it.
+    """Test a trained run's weights again on its test set, or a NIR graph on a data set that is encoded as in a recipe.
 
     Example: ranvier eval net.nir --data digits --set steps=16
     """
@@ -291,9 +291,9 @@ def export(
     approximate: Annotated[bool, typer.Option("--approximate", help="NIR: the nearest where it has no word.")] = False,
     data: OwnData = None,
 ) -> None:
-    """Write a trained run as a file that runs elsewhere, and check the file against the network.
+    """Export a trained run to a file for another platform, and compare the file with the network.
 
-    Fixed points of C are chosen on training samples. Example: ranvier export runs/digits --to c --out digits.c
+    The fixed points of C are chosen on training samples. Example: ranvier export runs/digits --to c --out digits.c
     """
     from ranvier.export import command
     from ranvier.train.running import shown
@@ -305,7 +305,7 @@ def export(
     typer.echo(f"written: {path}")
 
 
-# A new command is a line here.
+# To add a command, add a line here.
 COMMANDS = {
     "train": train,
     "init": init,
@@ -355,7 +355,7 @@ def _set_environment() -> None:
 
 
 def _trained(run: Path, data: str | None) -> tuple[Recipe, Any, Any]:
-    """A run's recipe, the parts of its data set, and its net with its weights."""
+    """Return a run's recipe, the parts of its data set, and its network with its weights."""
     from ranvier.train.folder import Folder
     from ranvier.train.running import prepare, read_config
 

@@ -1,4 +1,4 @@
-"""What `ranvier export` does: the file, and whether it does what the network does."""
+"""The command `ranvier export`: it writes a file and checks that the file computes the same as the network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,9 @@ from ranvier.extras import needed
 
 @dataclass(frozen=True)
 class Wish:
-    """How a network is written. bits: of the weights of C; step: one step of ONNX or pt2; dt, approximate: of NIR."""
+    """Settings of an export. bits: bits of the weights in C; step: one step of ONNX or pt2; dt, approximate: for
+    NIR.
+    """
 
     bits: int = 8
     step: bool = False
@@ -25,8 +27,9 @@ class Wish:
 
 
 def write(net: nn.Module, sample: Tensor, to: str, path: Path | None, wish: Wish) -> tuple[Path, str]:
-    """Write a trained network as `to`, one of WRITERS. Gives the file's path, and what came of a check on `sample`
-    [T, B, *features]."""
+    """Write a trained network as `to`, one of WRITERS. Return the path of the file, and the result of a check on
+    `sample` [T, B, *features].
+    """
     if to not in WRITERS:
         raise ValueError(f"--to takes {', '.join(WRITERS)}, got {to!r}")
     path = Path(f"net.{to}") if path is None else path
@@ -67,7 +70,7 @@ def _pt2(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
 def _compared(
     net: nn.Module, x: Tensor, run: Callable[..., tuple[Tensor, ...]], state: dict[str, Tensor], step: bool
 ) -> str:
-    """What a file gives, beside what the network gives."""
+    """Compare the output of a file with the output of the network, in words."""
     with torch.no_grad():
         wanted = net(x)
         if not step:

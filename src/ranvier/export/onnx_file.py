@@ -17,7 +17,7 @@ from ranvier.extras import needed
 
 @dataclass(frozen=True)
 class Onnx:
-    """A network as ONNX: `model` is torch's `ONNXProgram`, `traced` the program that it was made of."""
+    """A network as ONNX: `model` is torch's `ONNXProgram`, `traced` the program from which it was made."""
 
     model: torch.onnx.ONNXProgram
     traced: Traced
@@ -34,7 +34,7 @@ class Onnx:
 
     @property
     def steps(self) -> int | None:
-        """The number of steps that it takes; None if any, or if it is of a single step."""
+        """The number of steps of its input; None if it is free, or if the program is one single step."""
         return self.traced.steps
 
     def initial(self, batch: int) -> dict[str, Tensor]:
@@ -48,7 +48,7 @@ class Onnx:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says while it writes, such as that torchvision is missing."""
+    """Within this block, silence messages of torch, such as that torchvision is missing."""
     log = logging.getLogger("torch.onnx._internal.exporter._registration")
     outer, log.disabled = log.disabled, True
     try:
@@ -62,8 +62,9 @@ def _quiet() -> Iterator[None]:
 def onnx(net: nn.Module, sample: Any, *, step: bool = False) -> Onnx:
     """A network as ONNX, for whole sequences, or for one step with the state as inputs and outputs.
 
-    Arguments and errors are those of `pt2`. The file takes any number of samples, and of steps where no layer says how
-    many there are; time is ONNX's operator Scan. It needs the extra `onnx`; onnxruntime and others run it.
+    Arguments and errors are those of `pt2`. The number of samples is free, and so is the number of steps unless a layer
+    fixes it; the loop over time is ONNX's operator Scan. It needs the extra `onnx`; the file runs in onnxruntime and
+    others.
 
     >>> import torch, ranvier, onnxruntime
     >>> net, x = ranvier.Sequential(torch.nn.Linear(3, 4), ranvier.LIF()), torch.rand(10, 2, 3)

@@ -27,12 +27,12 @@ def c(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16, name:
 
     net: a `Sequential` (nested ones too) of linear layers, convolutions, pools, batch normalisation behind weights,
     neurons and `Recurrent`. sample [T, B, *features]: typical input; the fixed points of all numbers are chosen from
-    what flows on it. bits: of weights, 8, 4, or 2 (ternary: -1, 0, 1 times a scale for each output). state_bits: 16 or
-    32, of states and of what flows. name: begins every name of the file.
+    the values on it. bits: bits of a weight, 8, 4, or 2 (ternary: -1, 0, 1 times a scale for each output). state_bits:
+    16 or 32, for states and for values between layers. name: prefix of every name in the file.
 
-    Numbers are integers with a fixed point; halves are rounded up. What does not fit saturates: the twin in Python
-    counts that, warns (`c` too, if it happens on the sample), and `saturated(x)` gives the numbers. Functions such as
-    exp are read from tables. ValueError names a layer that has no integer form.
+    Numbers are integers with a fixed point; halves are rounded up. Too large values saturate: the Python program counts
+    them and warns (`c` also warns, if it happens on the sample), and `saturated(x)` returns the counts. Functions such
+    as exp are read from tables. A layer that has no integer form raises a ValueError with its name.
 
     >>> import torch, ranvier as rv
     >>> net = rv.Sequential(torch.nn.Linear(4, 8), rv.LIF(), torch.nn.Linear(8, 2), rv.LI())
@@ -116,7 +116,7 @@ class Program:
         return np.stack(found)
 
     def saturated(self, x: Tensor) -> Saturations:
-        """What does not fit on x [T, B, *features]."""
+        """Return how many values saturate on x [T, B, *features]."""
         with saturations() as seen:
             self.run(self.encode(x))
         return seen

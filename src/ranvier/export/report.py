@@ -18,11 +18,11 @@ from ranvier.train.energy import access, addition, product
 
 @dataclass(frozen=True)
 class Report:
-    """flash: bytes of constants (of code too, where gcc and `size` are there to tell: `code`); ram: bytes of the
-    state; products: weights that a step reads where no input is zero; met: those it read, a mean over the samples
-    and steps; updates: states written in a step; operations: on states in a step, by kind; nanojoule: of a step,
-    after the 45 nm figures of `ranvier.train.energy`; saturated: what did not fit; cycles: of this machine's
-    processor for a step. None: not known here.
+    """flash: bytes of constants (and of code, if gcc and `size` are installed: `code`); ram: bytes of the
+    state; products: weights that a step reads if no input is zero; met: weights that were read on x, a mean over
+    samples and steps; updates: states written in a step; operations: operations on states in a step, by kind;
+    nanojoule: energy of a step, by the 45 nm figures of `ranvier.train.energy`; saturated: values that saturated;
+    cycles: processor cycles of a step on this machine. None means unknown.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The loop over time as one operation of torch, which files can hold: torch's `scan`, ONNX's Scan."""
+"""The loop over time as one torch operation that can be exported: torch's `scan`, ONNX's Scan."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from ranvier.nn.returning import _Returning
 from ranvier.nn.temporal import Temporal
 from ranvier.nn.timed import TimedRecurrent
 
-STEPPED = (Recurrent, _Returning, TimedRecurrent)  # layers that go step by step: each becomes one loop, too
+STEPPED = (Recurrent, _Returning, TimedRecurrent)  # layers that run step by step: each also becomes one loop
 
 
 class Scanned(Backend):
-    """The loop over time as one operation of torch, which files can hold."""
+    """The loop over time as one torch operation that can be exported."""
 
     name, description, transforms = "scanned", "torch's scan", True
 
@@ -41,7 +41,7 @@ class Scanned(Backend):
             outputs, after = reference.scan(rule, wide, state, held)
         elif state:
             outputs, after = loop(body, wide, list(state), held)
-        else:  # no step knows of another: all are one
+        else:  # steps are independent: all are one
             outputs, after = reference.scan(rule, [x.unsqueeze(0) for x in wide], state, held)
             outputs = [y[0] for y in outputs]
         return [y.to(like.dtype) for y in outputs], after
@@ -53,14 +53,14 @@ def loop(
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     """body(inputs of a step, state, held) -> outputs of the step and new state, over all steps [T, ...] of the inputs.
 
-    held: every other tensor that the body reads.
+    held: all other tensors that the body uses.
     """
     states, until = len(state), len(state) + len(inputs)
 
     def combine(*given: Tensor) -> list[Tensor]:
         outputs, after = body(list(given[states:until]), list(given[:states]), list(given[until:]))
         kept = [new.to(old.dtype).expand(old.shape) for new, old in zip(after, given, strict=False)]
-        return [t.clone() for t in (*kept, *outputs)]  # none may share the memory of another
+        return [t.clone() for t in (*kept, *outputs)]  # no two may share memory
 
     begin = [s.clone(memory_format=torch.contiguous_format) for s in state]
     found = scan_op(combine, begin, inputs, tuple(h.clone() for h in held))
@@ -68,7 +68,7 @@ def loop(
 
 
 class _Run(nn.Module):
-    """A layer's `run`, as a module that is called."""
+    """The `run` of a layer as a module."""
 
     def __init__(self, layer: Temporal):
         super().__init__()
@@ -79,7 +79,7 @@ class _Run(nn.Module):
 
 
 def looped(layer: Temporal, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict]:
-    """`run` of a layer that goes step by step, as one loop."""
+    """Do what `run` does for a layer that runs step by step, as one loop."""
     inputs, run = list(x) if isinstance(x, (tuple, list)) else [x], _Run(layer)
     pack: Callable[[list[Tensor]], Any] = tuple if isinstance(x, (tuple, list)) else (lambda given: given[0])
     if type(inputs[0].shape[0]) is int and inputs[0].shape[0] < 2:

@@ -1,4 +1,4 @@
-"""A network as a program of torch operations alone: what `pt2` gives, and `onnx` translates."""
+"""A network as a program of torch operations only: the result of `pt2`, which `onnx` translates."""
 
 import copy
 import warnings
@@ -45,7 +45,7 @@ class _Step(nn.Module):
 
 
 def _input(xs: Sequence[Tensor]) -> Any:
-    """What the network takes: a tensor, or a tuple of several."""
+    """Return the input of the network: a tensor, or a tuple of several."""
     return tuple(xs) if len(xs) > 1 else xs[0]
 
 
@@ -58,11 +58,11 @@ def _outputs(y: Any) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True)
 class Traced:
-    """A network as a program of torch operations alone.
+    """A network as a program of torch operations only.
 
-    program: torch's `ExportedProgram`; inputs, outputs: their names in order. A program of whole sequences takes
-    x [T, B, *features] and gives y. One of a single step takes x [B, *features] and its state, "before.PATH.NAME" each,
-    and gives y and the state after it, "after.PATH.NAME" each.
+    program: torch's `ExportedProgram`; inputs, outputs: their names in order. A program for whole sequences has the
+    input x [T, B, *features] and the output y. A program for a single step has the inputs x [B, *features] and the
+    state, each named "before.PATH.NAME", and the outputs y and the state after it, each named "after.PATH.NAME".
     """
 
     program: torch.export.ExportedProgram
@@ -72,7 +72,7 @@ class Traced:
 
     @property
     def steps(self) -> int | None:
-        """The number of steps that it takes; None if any, or if it is of a single step."""
+        """The number of steps of its input; None if it is free, or if the program is one single step."""
         return None if self.state else _fixed(self.program, 0)
 
     def initial(self, batch: int) -> dict[str, Tensor]:
@@ -80,18 +80,18 @@ class Traced:
         return {k: v.expand(batch, *v.shape[1:]).clone() for k, v in self.state.items()}
 
     def save(self, path: str | Path) -> None:
-        """Write the file, which `torch.export.load` reads where Ranvier is not installed."""
+        """Write the file; `torch.export.load` can read it without Ranvier."""
         torch.export.save(self.program, path, extra_files={"names.txt": "\n".join((*self.inputs, *self.outputs))})
 
 
 def pt2(net: nn.Module, sample: Any, *, step: bool = False) -> Traced:
-    """A network as a program of torch operations, for a file that plain torch loads.
+    """Export a network as a program of torch operations, for a file that torch can load alone.
 
-    net: any module that calls temporal layers; it is exported as in evaluation (`net.eval()`). sample: an input
-    [T, B, *features], or a tuple of them, of which shape and dtype matter. The program takes any number of samples, and
-    of steps where no layer says how many there are. step: for one step, with the state as inputs and outputs.
+    net: any module that calls temporal layers; it is exported in evaluation mode (`net.eval()`). sample: an input [T,
+    B, *features], or a tuple of them; only shape and dtype matter. The number of samples is free, and so is the number
+    of steps unless a layer fixes it. step: export one step, with the state as inputs and outputs.
 
-    ValueError if a layer cannot be exported, with its path and the reason.
+    A layer that cannot be exported raises a ValueError with its path and the reason.
 
     >>> import torch, ranvier
     >>> net, x = ranvier.Sequential(torch.nn.Linear(3, 4), ranvier.LIF()), torch.rand(10, 2, 3)
@@ -132,7 +132,7 @@ def pt2(net: nn.Module, sample: Any, *, step: bool = False) -> Traced:
 
 
 def _enough(x: Any) -> Tensor:
-    """A sample of two steps and two samples at least: of one, torch takes the number for a constant."""
+    """Return a sample with at least two steps and two samples: torch treats a size of one as a constant."""
     if not isinstance(x, Tensor) or x.dim() < 3 or not x.numel():
         got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f"export: sample must be an input [T, B, *features], or a tuple of them, got {got}")
@@ -142,7 +142,7 @@ def _enough(x: Any) -> Tensor:
 
 
 def _prepare(net: nn.Module, step: bool) -> None:
-    """Make loops of layers that go step by step, and refuse those that one step cannot serve."""
+    """Turn layers that run step by step into loops; raise an error for layers that cannot run a single step."""
     for path, layer in net.named_modules():
         if step and isinstance(layer, Whole):
             raise ValueError(_refusal(path, layer, "sees all steps of a sequence at once"))
@@ -151,16 +151,16 @@ def _prepare(net: nn.Module, step: bool) -> None:
 
 
 def _before(net: nn.Module, xs: list[Tensor]) -> Any:
-    """The state of a network before the first step."""
+    """Return the state of a network before the first step."""
     for path in _counting(net, xs):
         layer = net.get_submodule(path)
         raise ValueError(_refusal(path, layer, "has a parameter for each step, so it must know which step it is"))
     state = scan(net, _input([x[:0] for x in xs]))[1]
-    return tree.tree_map(torch.clone, state)  # torch takes a tensor that is given twice for one input
+    return tree.tree_map(torch.clone, state)  # torch merges inputs that are the same tensor
 
 
 def _counting(net: nn.Module, xs: list[Tensor]) -> list[str]:
-    """The layers that count steps, since they have a parameter for each."""
+    """Return the layers that count steps, since they have a parameter for each step."""
     state = scan(net, _input(xs))[1]
     return [path for path, inner in state.items() if isinstance(inner, dict) and "step" in inner]
 
@@ -171,7 +171,7 @@ def _refusal(path: str, layer: nn.Module, reason: str) -> str:
 
 
 def _named(state: Any) -> dict[str, Tensor]:
-    """The tensors of a state by their paths: "1.v"."""
+    """Return the tensors of a state by their paths: "1.v"."""
     found = {}
     for path, value in tree.tree_flatten_with_path(state)[0]:
         keys = [part.key for part in path]  # type: ignore[attr-defined]
@@ -191,7 +191,7 @@ def _exported(module: nn.Module, given: tuple[Tensor, ...], free: list[dict]) ->
         except GuardOnDataDependentSymNode as problem:
             said = "export: a layer reads the value of a tensor and goes on by it, which a file cannot; see the cause"
             raise ValueError(said) from problem
-    program.graph.eliminate_dead_code()  # such as the look at the initial state; torch could not load it
+    program.graph.eliminate_dead_code()  # for example reads of the initial state; torch could not load them
     modules = [m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)]
     targets = {str(n.target) for m in modules for n in m.graph.nodes}
     own = {t for t in targets if t.startswith("ranvier")}
@@ -201,7 +201,7 @@ def _exported(module: nn.Module, given: tuple[Tensor, ...], free: list[dict]) ->
 
 
 def _fixed(program: torch.export.ExportedProgram, axis: int) -> int | None:
-    """The size of an axis of the first input, if the program takes no other."""
+    """Return the size of an axis of the first input if it is fixed; otherwise None."""
     (first, *_) = program.graph_signature.user_inputs
     node = next(n for n in program.graph.nodes if n.name == first)
     size: Any = node.meta["val"].shape[axis]

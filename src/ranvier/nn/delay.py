@@ -72,8 +72,8 @@ class Delay(_Delay):
 
     @property
     def reach(self) -> int:  # type: ignore[override]
-        """The longest delay; computed again after other delays were loaded."""
-        steps, known = self.steps, self._reach is not None and torch.compiler.is_exporting()  # which knows no values
+        """The longest delay; it is computed again after other delays were loaded."""
+        steps, known = self.steps, self._reach is not None and torch.compiler.is_exporting()  # values are unknown then
         if not steps.is_meta and not known and (self._reach is None or self._reached != _version(steps)):
             self._reach, self._reached = int(steps.max()), _version(steps)
         if self._reach is None:

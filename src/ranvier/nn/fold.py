@@ -24,7 +24,7 @@ def temporal(module: nn.Module) -> bool:
 
 
 def still(x: Any) -> bool:
-    """Whether x [T, B, ...] is equal at all steps (stride 0) and needs no gradient, which would differ by step."""
+    """Whether x [T, B, ...] is equal at all steps (stride 0) and needs no gradient, which may differ between steps."""
     return isinstance(x, Tensor) and x.dim() > 2 and x.shape[0] > 1 and x.stride(0) == 0 and not x.requires_grad
 
 

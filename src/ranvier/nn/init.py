@@ -15,12 +15,12 @@ from ranvier.nn.neuron import Neuron
 from ranvier.nn.recurrent import Recurrent
 from ranvier.surrogate import Surrogate
 
-# Decays that `recurrent` spreads: how many times as long as the membrane's.
+# Time constants of slower states in `recurrent`, as multiples of the membrane's.
 SPREAD = {"beta": 1.0, "rho": 3.0}
 
 
 def spread(neurons: int, shortest: float, longest: float, generator: torch.Generator | None = None) -> Tensor:
-    """Decays per step [neurons] of time constants from shortest to longest steps, even on a logarithmic scale.
+    """Decays per step [neurons] of time constants from shortest to longest steps, uniform on a logarithmic scale.
 
     >>> import torch, ranvier
     >>> beta = ranvier.init.spread(100, 5.0, 200.0)
@@ -36,16 +36,16 @@ def recurrent(
     kind: type[Neuron], neurons: int, *, shortest: float = 5.0, longest: float = 200.0, detach_feedback: bool = True,
     generator: torch.Generator | None = None, **given: Any,
 ) -> Recurrent:  # fmt: skip
-    """A recurrent layer that can be trained over thousands of steps: each of its neurons has a time of its own, and no
-    gradient goes around a loop that makes it grow.
+    """A recurrent layer that can be trained over thousands of steps: each neuron has its own time constant, and no
+    gradient goes through the recurrent loop, where it could grow.
 
-    kind: the class of the neurons. One that has `published` (SEAdLIF, SiLIF, BRF, BHRF) draws its parameters so; LIF,
-    ALIF and others with a decay per step `beta` get membranes of `shortest` to `longest` steps, even on a logarithmic
-    scale, and adaptations (`rho`) of three times that. given: further arguments of the neuron, such as
-    learn=("beta",); what is given is not drawn.
-    The feedback is orthogonal; a row is multiplied by 1 - beta, so that a neuron that adds up many steps takes little
-    of each. detach_feedback: no gradient through the spikes that return (see `Recurrent`); where the neuron has a
-    `detach_reset`, that is on, too. The page on long sequences shows what each of these is for.
+    kind: the class of the neurons. A class with a method `published` (SEAdLIF, SiLIF, BRF, BHRF) draws its parameters
+    with it; LIF, ALIF and others with a decay per step `beta` get membranes of `shortest` to `longest` steps, uniform
+    on a logarithmic scale, and adaptations (`rho`) of three times that. given: further arguments of the neuron, such as
+    learn=("beta",); given parameters are not drawn. The feedback is orthogonal; a row is multiplied by 1 - beta, so a
+    neuron that sums over many steps gets only a small input from each. detach_feedback: no gradient through the spikes
+    that return (see `Recurrent`); if the neuron has the option `detach_reset`, it is also switched on. The page on long
+    sequences shows the effect of each of these choices.
 
     >>> import torch, ranvier
     >>> layer = ranvier.init.recurrent(ranvier.ALIF, 16, longest=500.0)
@@ -133,10 +133,11 @@ def surrogate_aware_(weight: Tensor, surrogate: Surrogate, *, deviation: float =
 
 
 def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> dict[str, float]:
-    """Scale the weights of a net, layer after layer, until its neurons are neither silent nor saturated on x; in place.
+    """Scale the weights of a network in place, layer after layer, until its neurons are neither silent nor saturated on
+    x.
 
     Before every spiking neuron, recurrent or not, the last layer with a weight is scaled such that the input of the
-    neuron has a deviation of threshold / xi. x: a batch as the net takes it. Gives the share of steps with a spike,
+    neuron has a standard deviation of threshold / xi. x: a batch of inputs. Returns the share of steps with a spike,
     layer by layer. After Mishkin & Matas, All you need is a good init, ICLR 2016.
 
     >>> import torch, ranvier
@@ -184,7 +185,7 @@ def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> d
 
 
 def _within(layer: nn.Module) -> Neuron | None:
-    """The neuron of a layer: itself, or that of a recurrent one."""
+    """Return the neuron of a layer: the layer itself, or the neuron inside a recurrent layer."""
     found = layer.neuron if isinstance(layer, Recurrent) else layer
     return found if isinstance(found, Neuron) else None
 

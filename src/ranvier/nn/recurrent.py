@@ -17,17 +17,17 @@ class Recurrent(Temporal):
 
     z[t] = neuron(x[t] + feedback(z[t - 1])), with z[-1] = 0.
 
-    neuron: a `Neuron` with one input. feedback: the number of neurons (a linear map without bias between them is
-    made), or any module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape.
-    detach_feedback: no gradient flows through the outputs that return (the feedback itself still learns): gradients
-    stay bounded however long the sequence and however large the feedback.
+    neuron: a `Neuron` with one input. feedback: the number of neurons (for a linear map without bias between them), or
+    any module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape. detach_feedback:
+    no gradient flows through the outputs that return (the feedback itself still learns): gradients stay bounded for any
+    length of the sequence and any strength of the feedback.
 
     >>> import torch, ranvier
     >>> ranvier.Recurrent(ranvier.ALIF(), 16)(torch.rand(10, 2, 16)).shape
     torch.Size([10, 2, 16])
     """
 
-    detach_feedback = False  # of layers that were pickled without it
+    detach_feedback = False  # for layers that were pickled before this option existed
 
     def __init__(self, neuron: Neuron, feedback: int | nn.Module, *, detach_feedback: bool = False):
         super().__init__()

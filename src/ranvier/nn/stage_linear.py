@@ -50,8 +50,9 @@ class LinearStage(Stage):
         return cls(linear, temporal)  # type: ignore[arg-type]
 
     def hands(self, numbers: int) -> bool:
-        """Whether an output of so many numbers is passed on as bits: it is spikes, not too few to look for events, and
-        the next stage can take bits."""
+        """Whether an output with this many numbers is passed on as bits: it is spikes, the event-driven path may be
+        worthwhile, and the next stage accepts bits.
+        """
         after, weight = self.after, self.linear.weight
         if not isinstance(after, LinearStage) or not after.events or weight.dtype != torch.float32:
             return False
@@ -91,8 +92,9 @@ class LinearStage(Stage):
         return (short.run(x.contiguous(), pieces), len(pieces)) if pieces else None
 
     def piece(self, steps: int, batch: int, width: int, dtype: torch.dtype) -> short.Piece | None:
-        """This stage for a short sequence; None if such an input is not short, or its tensors are not plain ones that
-        fit it."""
+        """Return this stage for a short sequence; None if the sequence is not short, or if the tensors are not plain or
+        do not fit.
+        """
         own, neuron = self.linear._parameters, self.neuron
         weight, bias = own.get("weight"), own.get("bias")
         if weight is None or self.initial is None or not self.fits(width, dtype):

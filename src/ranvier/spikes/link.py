@@ -1,4 +1,6 @@
-"""One layer of a short sequence: a linear map and its neurons, all steps at once, there and back. See `short.py`."""
+"""One layer of a short sequence: a linear map and its neurons, for all steps at once, forward and backward. See
+`short.py`.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -29,10 +31,11 @@ class Size(NamedTuple):
 class Link:
     """A linear map and its neurons; tensors are contiguous.
 
-    wide: which parameters differ from neuron to neuron; numbers: what the rule takes after them; initial: the states.
+    wide: which parameters differ from neuron to neuron; numbers: the further arguments of the rule; initial: the
+    initial states.
     """
 
-    more = 0  # how many tensors it keeps beside x, the weight, u and params
+    more = 0  # tensors saved besides x, the weight, u and params
 
     def __init__(
         self, rule: Rule, size: Size, wide: tuple[bool, ...], numbers: Sequence[float], initial: Sequence[float]
@@ -46,10 +49,10 @@ class Link:
         self.start = np.repeat(np.array(initial, self.real).reshape(-1, 1), self.row, 1)  # [S, B N]
         self.nothing = np.zeros_like(self.start)
         self.segment, self.tile = numba_backend.plan(size.steps, self.states, size.dtype.itemsize)
-        self.forth, self.back = self.code(None), {}  # the kernels; of backward by the gradients that are wanted
+        self.forth, self.back = self.code(None), {}  # the kernels; those of backward by the wanted gradients
 
     def code(self, wanted: tuple[bool, ...] | None) -> Any:
-        """The kernel: forward, or backward of the gradients that are wanted."""
+        """Return the kernel of forward or, when `wanted` is given, of backward for these gradients."""
         code = numba_backend.module(self.rule, self.size.dtype, self.wide, wanted)
         return code.forward if wanted is None else code.backward
 
@@ -64,13 +67,15 @@ class Link:
         return u, y
 
     def kept(self, y: Tensor) -> Sequence[Tensor]:
-        """What backward needs beside x, the weight, u and params."""
+        """Return what backward needs besides x, the weight, u and params."""
         return ()
 
     def backward(
         self, kept: Sequence[Tensor], g: Tensor, inward: bool, wanted: Sequence[bool]
     ) -> tuple[Tensor | None, Gradients]:
-        """The gradient g of y -> that of x [T B, K] if it is wanted (`inward`); those of weight, bias and params."""
+        """From the gradient g of y compute that of x [T B, K] if it is wanted (`inward`), and those of weight, bias and
+        params.
+        """
         x, weight, u, *rest = kept
         g_u = torch.empty_like(u)
         of_params = self.carry_back(u, rest, g, g_u, tuple(wanted[2:]))
@@ -83,7 +88,7 @@ class Link:
         return g_x, [g_weight, g_u.sum(0) if wanted[1] else None, *of_params]
 
     def carry(self, u: Array, y: Array, params: Sequence[Tensor]) -> None:
-        """Write y [T, B, N] of u [T B, N]."""
+        """Compute y [T, B, N] from u [T B, N]."""
         two, final = np.empty((2, self.states, self.row), self.real), np.empty_like(self.start)
         numba_backend.timed(
             self.rule.name, self.forth, 0, self.row, self.row, self.steps, (self.flat(u),), self.start,
@@ -93,7 +98,7 @@ class Link:
     def carry_back(
         self, u: Tensor, rest: Sequence[Tensor], g: Tensor, g_u: Tensor, wanted: tuple[bool, ...]
     ) -> Gradients:
-        """Write g_u [T B, N]; -> the gradients of params."""
+        """Compute g_u [T B, N]; return the gradients of params."""
         code, found = self.kernel(wanted)
         still = g.dim() == 3 and g.stride(0) == 0  # equal at all steps: the gradient of a mean over time
         given = (g[:1] if still else g).contiguous().numpy().reshape(-1, self.row)
@@ -107,13 +112,13 @@ class Link:
         return self.shaped(found, rest, wanted)
 
     def kernel(self, wanted: tuple[bool, ...]) -> tuple[Any, Array]:
-        """The kernel of backward, and room for the gradients [P, B N] of the parameters that want one."""
+        """Return the kernel of backward, and an array for the gradients [P, B N] of the parameters that need one."""
         asked = (True, *wanted, *self.still)
         code = self.back.get(asked) or self.back.setdefault(asked, self.code(asked))
         return code, np.zeros((sum(wanted), self.row), self.real)
 
     def params(self, given: Sequence[Tensor]) -> tuple[Array, ...]:
-        """Parameters as the kernels take them: [1], or [B N]."""
+        """Return the parameters in the form that kernels need: [1], or [B N]."""
         found = [self._wide(p) if w else np.array((p.item(),), self.real) for p, w in zip(given, self.wide)]  # noqa: B905
         return *found, *self.numbers
 
@@ -121,11 +126,11 @@ class Link:
         return array(p.to(self.size.dtype).expand(self.batch, self.neurons).reshape(-1))
 
     def flat(self, x: Array) -> Array:
-        """[T B, N] or [T, B, N] as [T, B N]."""
+        """Reshape [T B, N] or [T, B, N] to [T, B N]."""
         return x.reshape(self.steps, self.row)
 
     def shaped(self, rows: Array, params: Sequence[Tensor], wanted: Sequence[bool]) -> Gradients:
-        """Gradients [P, B N] in the shapes of the parameters."""
+        """Return gradients [P, B N] in the shapes of the parameters."""
         each = iter(rows)
         return [
             torch.from_numpy(next(each)).view(self.batch, self.neurons).sum_to_size(p.shape).to(p.dtype) if w else None
@@ -134,7 +139,7 @@ class Link:
 
 
 class RecurrentLink(Link):
-    """The same with spikes that return; the last of its params is their weight [N, N]. float32 only."""
+    """A link whose spikes return; the last of its params is the recurrent weight [N, N]. float32 only."""
 
     more = 1  # y
 
@@ -152,7 +157,7 @@ class RecurrentLink(Link):
         return code.feedback_forward if wanted is None else code.feedback_backward
 
     def kept(self, y: Tensor) -> Sequence[Tensor]:
-        return [y.clone()]  # its owner may change the output
+        return [y.clone()]  # its owner may change the output in place
 
     def carry(self, u: Array, y: Array, params: Sequence[Tensor]) -> None:
         *params, weight = params
@@ -183,7 +188,7 @@ class RecurrentLink(Link):
         return [*self.shaped(found, params, wanted[:-1]), of_weight]
 
     def _tile(self) -> tuple[Array, ...]:
-        """Room for the events of a tile."""
+        """Return scratch arrays for the events of a tile."""
         listed, ends = self.samples * self.neurons + 1, np.empty(self.samples, np.int32)
         return np.empty(listed, np.int32), np.empty(listed, np.float32), ends, product.edge()
 

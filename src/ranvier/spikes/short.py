@@ -1,9 +1,9 @@
-"""Short sequences: linear layers and their neurons in a row, as one function of autograd.
+"""Short sequences: a row of linear layers and their neurons as one autograd function.
 
-In a small network calls take longer than arithmetic. So what fits one chunk goes through here: a product and a kernel
-per layer and direction, and one step of autograd for the whole row. Products and kernels are those of `chunked.py`, so
-outputs are equal bit for bit. Every layer begins with its initial states, which are plain numbers, and the states after
-the last step are not given back.
+In a small network calls take longer than arithmetic. So a sequence that fits one chunk is run here: one product and one
+kernel per layer and direction, and one autograd function for the whole row. Products and kernels are those of
+`chunked.py`, so outputs are equal bit for bit. Every layer starts from its initial states, which are plain numbers, and
+the states after the last step are not returned.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,11 @@ from ranvier.spikes.link import Link, RecurrentLink, Size
 
 
 class Piece(NamedTuple):
-    """A layer of the row: how it is computed, and its tensors. params: what the rule takes after its states, but for
-    plain numbers; of recurrent neurons they end with the weight through which spikes return."""
+    """A layer of the row: how it is computed, and its tensors.
+
+    params: the parameters of the rule that are not plain numbers; for recurrent neurons the last one is the weight
+    through which spikes return.
+    """
 
     link: Link
     weight: Tensor
@@ -29,7 +32,7 @@ class Piece(NamedTuple):
 
 
 def fits(steps: int, batch: int, width: int) -> bool:
-    """Whether so many numbers are so few that neither events nor chunks are worth a thought."""
+    """Whether a sequence is so small that events and chunks are not worthwhile."""
     return 0 < steps * batch * width < product.SMALL
 
 
@@ -38,9 +41,10 @@ def link(
     rule: Rule, size: Size, wide: tuple[bool, ...], numbers: tuple[float, ...], initial: tuple[float, ...],
     recurrent: bool,
 ) -> Link:  # fmt: skip
-    """How neurons are carried; made once for each size.
+    """Return how neurons are run; it is made once for each size.
 
-    wide: which parameters differ from neuron to neuron; numbers: what the rule takes after them; initial: the states.
+    wide: which parameters differ from neuron to neuron; numbers: the further arguments of the rule; initial: the
+    initial states.
     """
     return (RecurrentLink if recurrent else Link)(rule, size, wide, numbers, initial)
 
@@ -52,7 +56,7 @@ def run(x: Tensor, pieces: Sequence[Piece]) -> Tensor:
 
 
 class _Short(Function):
-    """The row of layers, each with weight, bias and params."""
+    """The autograd function for the row of layers, each with weight, bias and params."""
 
     @staticmethod
     def forward(ctx: Any, links: Sequence[Link], x: Tensor, *given: Any) -> Tensor:

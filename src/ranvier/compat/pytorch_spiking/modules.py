@@ -19,7 +19,7 @@ class SpikingActivation(rate.SpikingActivation):
     """`ranvier.SpikingActivation` with the signature of pytorch-spiking. x [B, T, N] -> [B, T, N].
 
     activation: rates in Hz. dt: seconds. initial_state: voltages in [0, 1), broadcastable to [B, N]; None draws them
-    anew at each call. spiking_aware_training: False trains on rates, without spikes. return_sequences: False gives
+    again at each call. spiking_aware_training: False trains on rates, without spikes. return_sequences: False returns
     the last step only, [B, N]. All may be changed after construction. `initial_state` is a buffer that is not saved.
 
     >>> import torch

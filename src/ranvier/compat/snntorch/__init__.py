@@ -1,6 +1,6 @@
 """snnTorch's names: neurons, `surrogate`, `spikegen`, `functional`, `utils`, `spikeplot`.
 
-A neuron takes one step a call, as there, and a whole sequence by `scan`, which is fused.
+A call of a neuron is one step, as in snnTorch; `scan` runs a whole sequence, fused.
 
 >>> import torch
 >>> from ranvier.compat import snntorch as snn

@@ -54,7 +54,7 @@ class LossFunctions:
 
 
 class ce_rate_loss(LossFunctions):
-    """Cross-entropy of every step, the mean over steps; its shape is [1], as there."""
+    """Cross-entropy of every step, the mean over steps; its shape is [1], as in snnTorch."""
 
     def __init__(
         self,

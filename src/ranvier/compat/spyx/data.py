@@ -30,9 +30,11 @@ def shuffler(dataset: tuple[Tensor, Tensor], batch_size: int) -> Callable[..., t
 
 
 def rate_code(num_steps: int, max_r: float = 0.75, time_axis: int = 1) -> Callable[..., Tensor]:
-    """(data in [0, 1], rng) -> uint8 spikes with chance data * max_r, with time at `time_axis`: [B, F] -> [B, T, F].
+    """(data in [0, 1], rng) -> uint8 spikes with probability data * max_r, with time at `time_axis`: [B, F] -> [B, T,
+    F].
 
-    As in Spyx, an axis of length 1 that data of three axes or more has there is taken as time: [B, 1, F] -> [B, T, F].
+    As in Spyx, if data has three or more axes and the axis `time_axis` has length 1, this axis becomes the time axis:
+    [B, 1, F] -> [B, T, F].
     """
 
     def code(data: Tensor, rng: Key = None) -> Tensor:
@@ -50,7 +52,9 @@ def angle_code(neuron_count: int, min_val: float, max_val: float) -> Callable[[T
 
 
 def latency_code(num_steps: int, threshold: float = 0.01) -> Callable[[Tensor], Tensor]:
-    """(data, kept in [0, 1]) -> uint8 spikes [T, ...], the earlier the larger; none at or below the threshold."""
+    """(data, clamped to [0, 1]) -> uint8 spikes [T, ...], which come earlier for larger values; no spike at or below
+    the threshold.
+    """
     return lambda data: encode.latency(data.clamp(0.0, 1.0), num_steps, threshold).to(torch.uint8)
 
 
@@ -59,7 +63,7 @@ class _Transform:
         self.code, self.input_key, self.output_key = code, input_key, output_key
 
     def map(self, record: dict) -> dict:
-        """The record with its `input_key` coded into its `output_key`."""
+        """Return the record with the encoded `input_key` in its `output_key`."""
         return {**record, self.output_key: self.code(torch.as_tensor(record[self.input_key], dtype=torch.float32))}
 
 

@@ -9,19 +9,21 @@ from ranvier.train import loss, metric, regularise
 
 
 def integral_accuracy(time_axis: int = 1) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(traces, targets) -> (share that is right, predictions): argmax of the sum over time."""
+    """(traces, targets) -> (accuracy, predictions): argmax of the sum over time."""
     return metric.integral_accuracy(time_axis)
 
 
 def integral_crossentropy(smoothing: float = 0.3, time_axis: int = 1) -> Callable[[Tensor, Tensor], Tensor]:
-    """(traces, targets) -> cross-entropy of the sum over time. Unlike Spyx, a label out of range is a ValueError."""
+    """(traces, targets) -> cross-entropy of the sum over time. Unlike Spyx, a label out of range raises
+    ValueError.
+    """
     return loss.integral_crossentropy(smoothing, time_axis)
 
 
 def mse_spikerate(
     sparsity: float = 0.25, smoothing: float = 0.0, time_axis: int = 1
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """(traces, targets) -> squared distance of the rate from `sparsity` times T, a count, as Spyx has it.
+    """(traces, targets) -> squared distance of the rate from `sparsity` times T, a count, as in Spyx.
 
     `ranvier.train.loss.mse_spikerate` compares a rate with a rate.
     """

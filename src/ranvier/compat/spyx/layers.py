@@ -29,7 +29,9 @@ class ActivityRegularization(torch_nn.Module):
 
 
 def PopulationCode(num_classes: int) -> pool.PopulationReadout:
-    """Sums groups of classes * population units into classes. (Spyx's code sums other groups than its text says.)"""
+    """Sums groups of classes * population units into classes. (The code of Spyx sums other groups than its
+    documentation describes.)
+    """
     return pool.PopulationReadout(num_classes)
 
 
@@ -40,7 +42,7 @@ def sum_pool(value: Tensor, window_shape: Any, strides: Any, padding: str, chann
 
 
 def _full(size: Any, value: Tensor, channel_axis: int | None) -> tuple[int, ...]:
-    """A window with a number for every axis: 1 for batch and channels."""
+    """Return a window with a number for every axis: 1 for batch and channels."""
     axes = value.dim()
     if channel_axis and not -axes < channel_axis < axes:
         raise ValueError(f"sum_pool: there is no channel axis {channel_axis} in {tuple(value.shape)}")
@@ -97,7 +99,7 @@ class Sequential(torch_nn.Module):
         return x, after
 
     def scan(self, x: Any, state: list) -> tuple[Any, list]:
-        """The same for a sequence, layer by layer instead of step by step."""
+        """Do the same for a sequence, layer by layer instead of step by step."""
         after = []
         for layer, before in zip(self.layers, state, strict=True):
             x, before = _through(layer, x, before) if hasattr(layer, "initial_state") else (fold(layer, x), None)

@@ -48,7 +48,7 @@ class _Loader:
         return self.prestage("test")
 
     def prestage(self, split: str = "train") -> State:
-        """A part ("train", "val" or "test") in its order, cut into batches."""
+        """A part ("train", "val" or "test") in its order, divided into batches."""
         part, size = self._full(split), self.batch_size
         whole = len(part) // size * size
         return State(*(a[:whole].unflatten(0, (-1, size)) for a in (part.bytes, part.labels)))
@@ -85,7 +85,7 @@ class NMNIST_loader(_Loader):
 
 
 class MNIST_loader(_Loader):
-    """MNIST: obs [1, 28, 28], where a pixel fires in each of sample_T steps with chance pixel * max_rate."""
+    """MNIST: obs [1, 28, 28], where a pixel fires in each of sample_T steps with probability pixel * max_rate."""
 
     def __init__(
         self, batch_size: int = 32, sample_T: int = 64, max_rate: float = 0.75, val_size: float = 0.3,

@@ -34,7 +34,9 @@ def _shape(hidden_shape: Sequence[int] | int) -> tuple[int, ...]:
 
 
 def _decay(value: Any, shape: tuple[int, ...], key: Key) -> torch_nn.Parameter:
-    """None: drawn for every neuron around 0.5, within [0, 1]; a number: that, held in [0, 1]. Learned either way."""
+    """None: drawn for every neuron around 0.5, within [0, 1]; a number: that number, clamped to [0, 1]. It is learned
+    in both cases.
+    """
     if value is not None:
         return torch_nn.Parameter(torch.as_tensor(value, dtype=torch.get_default_dtype()).clamp(0.0, 1.0))
     drawn = torch_nn.init.trunc_normal_(torch.empty(shape), 0.5, 0.25, 0.0, 1.0, generator=generator(key))
@@ -82,7 +84,7 @@ class StatefulLayer(torch_nn.Module):
         if self.looped:
             self.recurrent_w = _feedback(shape, key)
         self.__dict__["_made"] = {}
-        self._core(torch.zeros(()))  # what is out of range is refused here
+        self._core(torch.zeros(()))  # raises errors for values out of range
 
     def _draw(self, given: dict[str, Any], key: Key) -> None:
         for name in ("alpha", "beta", "gamma"):
@@ -121,7 +123,7 @@ class StatefulLayer(torch_nn.Module):
         return getattr(self.spike, "surrogate", None)
 
     def _core(self, x: Tensor) -> Any:
-        """The layer that the kernels carry, made anew when the slope or the device is another."""
+        """Return the layer that the kernels run; it is made again if the surrogate or the device has changed."""
         slope = self._slope()
         key = (x.device, None if slope is None else (slope.name, slope.numbers))
         if self._made.get("key") != key:
@@ -132,7 +134,7 @@ class StatefulLayer(torch_nn.Module):
         return self._made["core"]
 
     def _numbers(self, x: Tensor) -> dict[str, Tensor]:
-        """What the core is lent: threshold, decays, weights."""
+        """Return the tensors that the core uses: threshold, decays, weights."""
         found = {n: bounded(p, 0.0, 1.0) for n, p in self._parameters.items() if p is not None and n != "recurrent_w"}
         if self.threshold is not None:
             found["threshold"] = torch.as_tensor(self.threshold)
@@ -145,7 +147,7 @@ class StatefulLayer(torch_nn.Module):
 
 
 def _by_hand(core: Any, activation: Any, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """The core's rule with any torch function in the place of its spike, step by step."""
+    """Run the core's rule step by step, with any torch function instead of its spike."""
     looped = isinstance(core, FireFirstRecurrent)
     neuron: Any = core.neuron if looped else core
 
@@ -185,7 +187,7 @@ class LIF(StatefulLayer):
 
 
 class LI(StatefulLayer):
-    """V' = clip(beta) V + x, given out as well: a readout. beta is 0.8 for every unit unless given."""
+    """V' = clip(beta) V + x, which is also the output: a readout. beta is 0.8 for every unit unless given."""
 
     kind, takes = ClampedLI, {"layer_shape": ..., "beta": None, "name": None}
 

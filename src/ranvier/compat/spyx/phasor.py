@@ -1,8 +1,8 @@
 """Spyx's phasors, phases as spikes, and its resonate-and-fire neuron.
 
-A phasor is a complex number of size 1, whose angle is what a neuron says; one spike a cycle can carry it. Frady &
-Sommer, Robust computation with rhythmic spike patterns, PNAS 116, 2019; Bybee, Frady & Sommer, Deep learning in spiking
-phasor neural networks, arXiv:2204.00507, 2022.
+A phasor is a complex number of modulus 1, whose angle is the output of a neuron; one spike per cycle can encode it.
+Frady & Sommer, Robust computation with rhythmic spike patterns, PNAS 116, 2019; Bybee, Frady & Sommer, Deep learning in
+spiking phasor neural networks, arXiv:2204.00507, 2022.
 """
 
 import math
@@ -19,7 +19,7 @@ from ranvier.nn.neurons.associative import AssociativeResonate
 
 
 def real_to_phasor(x: Tensor, scale: float = math.pi) -> Tensor:
-    """exp(i scale x): real x of any shape -> complex, of size 1. x in [0, 1] fills the upper half circle.
+    """exp(i scale x): real x of any shape -> complex, with modulus 1. x in [0, 1] fills the upper half circle.
 
     >>> real_to_phasor(torch.tensor([0.0, 0.5]))
     tensor([ 1.0000e+00+0.j, -4.3711e-08+1.j])
@@ -41,7 +41,7 @@ class PhasorLinear(nn.Module):
     """z W^T + b in complex numbers: z [*, in_features] complex -> [*, out_features] complex.
 
     Real and imaginary parts are real parameters of their own (`weight`, `bias` with a last axis of 2), so that every
-    optimiser does the right thing; they begin normal with variance 1 / (2 in_features), biases at 0.
+    optimiser works; initially they are normal with variance 1 / (2 in_features), biases at 0.
 
     >>> PhasorLinear(3, 2)(real_to_phasor(torch.rand(5, 3))).shape
     torch.Size([5, 2])
@@ -65,7 +65,8 @@ class PhasorLinear(nn.Module):
 
 
 class PhasorActivation(nn.Module):
-    """Back onto the circle: z / (|z| + eps), of the shape of z; the angle stays, the size becomes 1 (0 stays 0).
+    """Normalise to the unit circle: z / (|z| + eps), in the shape of z; the angle stays, the modulus becomes 1 (0 stays
+    0).
 
     >>> PhasorActivation()(torch.tensor([3.0 + 4.0j, 0.0j]))
     tensor([0.6000+0.8000j, 0.0000+0.0000j])
@@ -120,7 +121,7 @@ class PhasorMLP(nn.Module):
 
 
 class SpikingPhasor(nn.Module):
-    """A `PhasorLinear` between spikes: [T, B, in_features] -> [T, B, out_features], one spike a cycle of T steps."""
+    """A `PhasorLinear` between spikes: [T, B, in_features] -> [T, B, out_features], one spike per cycle of T steps."""
 
     def __init__(self, phasor_layer: nn.Module, period_T: int):
         super().__init__()
@@ -139,8 +140,9 @@ def phase_to_spikes(theta: Tensor, T: int) -> Tensor:
 
 
 def spikes_to_phase(spike_train: Tensor, T: int | None = None) -> Tensor:
-    """[steps, ...] -> angles of a cycle of T steps (all, unless given); 0 where nothing fired, as Spyx's text promises
-    (its code gives -pi)."""
+    """[steps, ...] -> angles of a cycle of T steps (all, unless given); 0 where nothing fired, as documented in Spyx
+    (its code returns -pi).
+    """
     angle = encode.phase_of(spike_train)
     if T is None or T == len(spike_train):
         return angle

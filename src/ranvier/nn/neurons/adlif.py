@@ -21,7 +21,7 @@ def decays(features: int, low: float, high: float, generator: Generator | None =
     return torch.exp(-1.0 / drawn(features, low, high, generator))
 
 
-# Where parameters drawn as published stay while they learn: time constants of 5 to 25 and of 60 to 300 steps.
+# Ranges of parameters drawn as published, also during learning: time constants of 5 to 25 and of 60 to 300 steps.
 RANGES = {
     "alpha": (math.exp(-1 / 5), math.exp(-1 / 25)), "beta": (math.exp(-1 / 60), math.exp(-1 / 300)),
     "a": (1e-3, 1.0), "b": (1e-3, 2.0),
@@ -66,8 +66,9 @@ class SEAdLIF(Neuron):
         return z, (u, beta * w + (1.0 - beta) * (q * (a * u + b * z)))
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """A learned decay stays below 1, where nothing would be taken in, and a learned adaptation above 0; drawn as
-        published, they stay in the ranges they were drawn from."""
+        """A learned decay stays below 1 (at 1 the input would have no effect), and a learned adaptation above 0;
+        parameters that were drawn as published stay in the ranges from which they were drawn.
+        """
         low, high = super().bounds(name)
         inside = {
             "alpha": (low, 0.999),
@@ -79,9 +80,10 @@ class SEAdLIF(Neuron):
 
     @classmethod
     def published(cls, features: int, generator: Generator | None = None, **given) -> Self:
-        """Parameters of its own for each neuron, learned and drawn as published: time constants of 5 to 25 steps
-        (membrane) and 60 to 300 (adaptation), a from 0 to 1, b from 0 to 2; no gradient through the reset. While they
-        learn, they stay in these ranges: beyond them the neuron's own loop of membrane and adaptation can be unstable.
+        """Return a neuron layer whose parameters differ between neurons, are learned, and are drawn as published: time
+        constants of 5 to 25 steps (membrane) and 60 to 300 (adaptation), a from 0 to 1, b from 0 to 2; no gradient
+        through the reset. During learning they stay in these ranges: outside, the coupled membrane and adaptation of a
+        neuron can be unstable.
 
         >>> import ranvier
         >>> sorted(name for name, _ in ranvier.SEAdLIF.published(8).named_parameters())

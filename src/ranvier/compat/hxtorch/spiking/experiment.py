@@ -7,10 +7,11 @@ from torch import nn
 
 
 class Experiment:
-    """What was called, in order. `mock=True` runs the model; otherwise `hardware` gives recordings by module.
+    """The recorded calls of modules, in order. `mock=True` runs the model; otherwise `hardware` returns recordings by
+    module.
 
-    hardware: a function from (experiment, runtime) to {module: hw_data}; the vendor's stack is not needed, and what
-    is for it alone (hw_routing_func) is kept but not used.
+    hardware: a function from (experiment, runtime) to {module: hw_data}; the vendor's software is not needed, and
+    arguments that only concern it (hw_routing_func) are stored but not used.
     """
 
     def __init__(
@@ -26,11 +27,11 @@ class Experiment:
         self.connections.append((module, inputs))
 
     def clear(self) -> None:
-        """Forget what was called."""
+        """Delete the recorded calls."""
         self.connections = []
 
     def get_hw_results(self, runtime: Any) -> Mapping[Any, Any]:
-        """The recordings by module; none in a mock run."""
+        """Return the recordings by module; empty in a mock run."""
         if self.mock:
             return {}
         if self.hardware is None:
@@ -42,7 +43,7 @@ class Experiment:
 
 
 class HXModule(nn.Module):
-    """Base: calling it records the call and gives back its handle, which `run` fills."""
+    """Base class: a call is recorded and returns a handle, which `run` fills."""
 
     def __init__(self, experiment: Experiment):
         super().__init__()
@@ -53,7 +54,7 @@ class HXModule(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define new_handle()")
 
     def forward_func(self, *inputs: Any, hw_data: Any = None) -> Any:
-        """Handles in, a filled handle out."""
+        """Handles -> a filled handle."""
         raise NotImplementedError(f"{type(self).__name__} must define forward_func(*inputs, hw_data=None)")
 
     def forward(self, *inputs: Any) -> Any:
@@ -62,8 +63,8 @@ class HXModule(nn.Module):
 
 
 class HXModuleWrapper(HXModule):
-    """Several modules run by one function of your own: `forward_func(*handles, hw_data=tuple)` gives one handle for
-    each.
+    """Several modules that are run by one function of your own: `forward_func(*handles, hw_data=tuple)` returns one
+    handle for each.
     """
 
     def __init__(self, experiment: Experiment, **wrapped: HXModule):
@@ -80,7 +81,7 @@ class HXModuleWrapper(HXModule):
 
 
 def run(experiment: Experiment, runtime: int | None = None) -> Mapping[Any, Any]:
-    """Run what was called: fill every handle, in order, and forget the calls. Gives the recordings, {} in a mock
+    """Run the recorded calls in order: fill every handle, and delete the calls. Returns the recordings, {} in a mock
     run.
     """
     if not experiment.mock and not isinstance(runtime, int):

@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 class _Kinds(type):
-    """`Handle(...)` makes an instance of the class that has just these fields; there is one for each set of names."""
+    """`Handle(...)` makes an instance of the class with exactly these fields; there is one class for each set of
+    names.
+    """
 
     def __call__(cls, *values: Any, **fields: Any) -> Any:
         if cls is not Handle:
@@ -44,11 +46,11 @@ class Handle(metaclass=_Kinds):
             setattr(self, name, value)
 
     def holds(self, name: str) -> bool:
-        """Whether the field is there and filled."""
+        """Whether the field exists and is filled."""
         return getattr(self, name, None) is not None
 
     def clone(self, other: "Handle") -> None:
-        """Take over another handle's fields, which must have the same names."""
+        """Copy the fields of another handle, which must have the same names."""
         if self._fields != other._fields:
             raise ValueError(f"clone: fields differ, {list(self._fields)} and {list(other._fields)}")
         for name in self._fields:
@@ -98,7 +100,7 @@ class LIFObservables(Handle):
 
 @dataclass
 class AnalogObservable:
-    """What both converters recorded of one quantity."""
+    """The recordings of both converters for one quantity."""
 
     cadc: Any = None
     madc: Any = None

@@ -14,7 +14,7 @@ from ranvier.compat.hxtorch.spiking.transforms import linear_saturating
 
 
 def spikes_of(handle: Any) -> Tensor:
-    """The spikes a handle holds: of neurons, or a plain tensor."""
+    """Return the spikes in a handle of neurons, or a plain tensor itself."""
     for name in ("spikes", "tensor"):
         if getattr(handle, name, None) is not None:
             return getattr(handle, name)
@@ -42,14 +42,14 @@ class Synapse(HXModule):
 
 
 class EventPropSynapse(Synapse):
-    """A synapse whose second output half carries EventProp's adjoint back."""
+    """A synapse whose second half of the output is for EventProp's adjoint."""
 
     def forward_func(self, *inputs: Any, hw_data: Any = None) -> SynapseHandle:
         return SynapseHandle(graded_spikes=F.EventPropSynapseFunction.apply(spikes_of(inputs[0]), self.weight))
 
 
 class SparseSynapse(Synapse):
-    """A synapse of which only the given connections [in, out] exist."""
+    """A synapse with only the given connections [in, out]."""
 
     mask: Tensor
 
@@ -78,7 +78,7 @@ class BatchDropout(HXModule):
         return LIFObservables()
 
     def set_mask(self) -> Tensor:
-        """Draw the mask of the next run."""
+        """Draw the mask for the next run."""
         self.mask = torch.rand(self.size) > self._dropout if self.training else torch.ones(self.size, dtype=torch.bool)
         return self.mask
 
@@ -96,7 +96,7 @@ class BatchDropout(HXModule):
 
 
 class InputNeuron(HXModule):
-    """Input spikes as they are, or as the hardware looped them back."""
+    """Return input spikes unchanged, or as recorded from the hardware."""
 
     def __init__(self, size: int, experiment: Experiment):
         super().__init__(experiment)

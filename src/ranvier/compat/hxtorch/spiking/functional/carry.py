@@ -18,7 +18,7 @@ def _strictly(v: Any, threshold: Any) -> Any:
 
 @cache
 def neuron(dt: float, slope_name: str | None, alpha: float, flags: tuple[tuple[str, Any], ...]) -> AdEx:
-    """The neuron of these flags; its parameters come with each call."""
+    """Return the neuron for these flags; its parameters are passed at each call."""
     switches = dict(flags)
     fires = switches["fire"]
     return AdEx(
@@ -28,7 +28,7 @@ def neuron(dt: float, slope_name: str | None, alpha: float, flags: tuple[tuple[s
 
 
 def summed(input: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """One [T, B, N] of hxtorch's inputs: a tensor, or a tuple of synapses' outputs that are added."""
+    """Return hxtorch's inputs as one [T, B, N]: a tensor, or a tuple of synapse outputs, which are added."""
     if isinstance(input, tuple):
         if len({x.shape for x in input}) != 1:
             raise ValueError(f"inputs of one neuron must agree in [T, B, N], got {[tuple(x.shape) for x in input]}")
