@@ -343,9 +343,9 @@ class _Damped:
 
 
 def damped(surrogate: Surrogate, damping: float = 0.3) -> Surrogate:
-    """Any surrogate times a number: damping g(u). Below 1 it holds down gradients that pass many spikes, as in
+    """damping g(u): a surrogate times a number. A number below 1 reduces gradients that pass through many spikes, as in
     recurrent layers over long sequences. Bellec et al., Long short-term memory in networks of spiking neurons, 2018,
-    take 0.3.
+    use 0.3.
 
     >>> import torch, ranvier
     >>> g = ranvier.surrogate.damped(ranvier.surrogate.triangular(1.0), 0.3)

@@ -1,4 +1,4 @@
-"""halco's coordinates of neurons. No chip is here: they are kept, compared and not used."""
+"""halco's coordinates of neurons. There is no chip here: coordinates can be stored and compared, but have no effect."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ class AtomicNeuronOnDLS:
 
 @dataclass(frozen=True)
 class LogicalNeuronOnDLS:
-    """A neuron's compartments and the circuit it begins at."""
+    """A neuron: its compartments, and the circuit at which it begins."""
 
     compartments: Any
     anchor: AtomicNeuronOnDLS

@@ -5,7 +5,7 @@ import logging
 
 
 class LogLevel(enum.IntEnum):
-    """How much is said."""
+    """Level of detail of the messages."""
 
     TRACE = 5
     DEBUG = logging.DEBUG
@@ -16,7 +16,7 @@ class LogLevel(enum.IntEnum):
 
 
 def get(name: str) -> logging.Logger:
-    """The logger of that name."""
+    """Return the logger with this name."""
     return logging.getLogger(name)
 
 

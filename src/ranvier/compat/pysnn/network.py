@@ -1,4 +1,4 @@
-"""PySNN's network: an nn.Module that knows which connection feeds which neuron."""
+"""PySNN's network: an nn.Module with a list of which connection feeds which neuron."""
 
 from collections import OrderedDict
 from typing import Any
@@ -12,14 +12,16 @@ TYPES = {Linear: "linear", Conv2d: "conv2d"}
 
 
 class SNNNetwork(nn.Module):
-    """Modules are attributes, as ever; `add_layer` groups a connection with its neuron for the learning rules."""
+    """Modules are attributes, as in torch; `add_layer` groups a connection with its neuron for the learning rules."""
 
     def __init__(self) -> None:
         super().__init__()
         self._layers: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
     def add_layer(self, name: str, connection: Connection, neuron: BaseNeuron) -> None:
-        """Name a connection with the neuron it feeds. KeyError for a name that is taken, empty, or has a dot."""
+        """Name a connection with the neuron it feeds. A name that exists already, is empty or has a dot raises a
+        KeyError.
+        """
         if not isinstance(connection, Connection):
             raise TypeError(f"add_layer: {type(connection).__name__} is no Connection")
         if not isinstance(neuron, BaseNeuron):
@@ -42,7 +44,8 @@ class SNNNetwork(nn.Module):
                 module.reset_state()  # type: ignore[operator]
 
     def layer_state_dict(self) -> OrderedDict[str, dict[str, Any]]:
-        """{name: {"connection": state_dict, "neuron": state_dict, "type": name}}; its tensors are the live ones.
+        """{name: {"connection": state_dict, "neuron": state_dict, "type": name}}; its tensors are the network's own,
+        not copies.
 
         Make rules from it after the network was moved or cast.
         """

@@ -2,10 +2,10 @@
 
     import ranvier.compat.pytorch_spiking as pytorch_spiking
 
-What differs, and why: a given `initial_state` is never written to (the original ran on from where the last call had
-left it), may be of any shape broadcastable to [B, N], and moves with the module; without one, it is drawn on the
-device of the input; parameters of the activation are trained; second derivatives exist; the output has the dtype of
-the input; an empty sequence is answered, dt <= 0 refused. The computation is that of `ranvier.SpikingActivation` and
+Differences: a given `initial_state` is never changed (the original continues from the state after the last call), may
+be of any shape broadcastable to [B, N], and moves with the module; without one, it is drawn on the device of the input;
+parameters of the activation are trained; second derivatives exist; the output has the dtype of the input; an empty
+sequence is allowed, dt <= 0 raises an error. The computation is that of `ranvier.SpikingActivation` and
 `ranvier.Lowpass`.
 """
 

@@ -27,7 +27,8 @@ def spiking_activation(
 class SpikingActivation(torch.autograd.Function):
     """`SpikingActivation.apply(inputs, activation, ...)` is `spiking_activation`.
 
-    `forward` and `backward` serve functions of your own that are made of it; they give the gradient of inputs alone.
+    `forward` and `backward` are for your own functions that are based on it; they compute the gradient of the inputs
+    only.
     """
 
     apply = staticmethod(spiking_activation)  # type: ignore[assignment]

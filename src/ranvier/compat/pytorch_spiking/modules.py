@@ -66,9 +66,9 @@ class Lowpass(nn.Module):
     """`ranvier.Lowpass` with the signature of pytorch-spiking, always trained. x [B, T, units] -> [B, T, units].
 
     tau, dt: seconds; changing them afterwards does nothing. units: size of the last axis. apply_during_training:
-    False gives back x as it is in train mode. initial_level: output before the first step, broadcastable to
+    with False, x is returned unchanged in train mode. initial_level: output before the first step, broadcastable to
     [B, units], a parameter.
-    return_sequences: False gives the last step only, [B, units].
+    return_sequences: False returns the last step only, [B, units].
 
     Parameters, as published: `level_var` and `smoothing_var`, the logit of exp(-dt / tau), both [1, units].
 

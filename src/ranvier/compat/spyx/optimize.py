@@ -1,4 +1,4 @@
-"""Spyx's training loop. A loop of its own is what a user of that library expects; recipes train on Lightning."""
+"""Spyx's training loop. Users of Spyx expect a loop of this form; Ranvier's recipes train with Lightning."""
 
 from collections.abc import Callable, Iterable
 from statistics import fmean
@@ -21,11 +21,11 @@ def fit(
     eval_fn: Callable[..., tuple[Any, Any]] | None = None,
     on_epoch_end: Callable[[int, dict[str, float]], None] | None = None,
 ) -> list[dict[str, float]]:
-    """Trains a model in place; returns for every epoch `train_loss`, and `eval_acc` and `eval_loss` if asked for.
+    """Train a model in place; return for every epoch `train_loss`, and `eval_acc` and `eval_loss` if eval_fn is given.
 
-    tx: a torch optimiser, or a function of the parameters that makes one. loss_fn(model, *batch) -> scalar;
+    tx: a torch optimiser, or a function that makes one from the parameters. loss_fn(model, *batch) -> scalar;
     train_iter() -> the batches of an epoch; eval_fn(model, *batch) -> (accuracy, loss), on the batches of eval_iter().
-    RuntimeError if an iterator yields nothing.
+    An iterator that yields nothing raises a RuntimeError.
     """
     optimiser = tx if isinstance(tx, optim.Optimizer) else tx(model.parameters())
     history: list[dict[str, float]] = []

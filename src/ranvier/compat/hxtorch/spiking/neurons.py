@@ -21,8 +21,8 @@ PARAMETERS = dict(
 
 
 class AELIF(HXModule):
-    """The adaptive exponential neuron, each term a switch. Parameters are numbers or HXParameters; the model value
-    counts.
+    """The adaptive exponential neuron; each term can be switched on or off. Parameters are numbers or HXParameters, of
+    which the model value is used.
 
     Output: a handle with current, membrane_cadc, membrane_madc, with adaptation_cadc and adaptation_madc if it
     adapts, and spikes if it fires.
@@ -109,9 +109,11 @@ class AELIF(HXModule):
         return type(handle)(**{k: fields[k] for k in handle._fields})
 
     def post_process(self, hw_spikes: Any, runtime: float | None = None) -> Any:
-        """Raw recordings as `hw_data`: dense spikes, and the converter's trace shifted, offset and scaled.
+        """Convert raw recordings to `hw_data`: dense spikes, and the trace of the converter, shifted, offset and
+        scaled.
 
-        hw_spikes: `HardwareObservables`; its records are dense tensors, or offer `.to_dense(runtime, dt, mode)`.
+        hw_spikes: `HardwareObservables`; its records are dense tensors, or have a method `.to_dense(runtime, dt,
+        mode)`.
         """
         rows = 0 if runtime is None else steps(runtime, self.experiment.dt)
 
@@ -122,7 +124,7 @@ class AELIF(HXModule):
 
         spikes, cadc = dense(hw_spikes.spikes), dense(hw_spikes.cadc)
         if spikes is not None and not spikes.is_floating_point():
-            spikes = spikes.to(torch.get_default_dtype())  # as the model's spikes
+            spikes = spikes.to(torch.get_default_dtype())  # in the dtype of the model's spikes
         if cadc is not None:
             cadc = post_process(
                 cadc[:rows] if rows else cadc, shift=self.cadc_time_shift, offset=self.trace_offset,
@@ -151,7 +153,7 @@ class LI(AELIF):
 
 
 class EventPropLIF(LIF):
-    """LIF with hxtorch's own EventProp adjoint; takes one `EventPropSynapse`."""
+    """LIF with hxtorch's own EventProp adjoint; its input must come from one `EventPropSynapse`."""
 
     def forward_func(self, *inputs: Any, hw_data: Any = None) -> LIFObservables:
         if len(inputs) != 1:
@@ -164,7 +166,7 @@ class EventPropLIF(LIF):
 
 
 class NeuronExp(LIF):
-    """LIF with exact decays (deprecated there)."""
+    """LIF with exact decays (deprecated in hxtorch)."""
 
     def _decays(self) -> dict[str, Any]:
         taus = {f"{n}_exp": torch.as_tensor(getattr(self, n).model_value) for n in ("tau_syn", "tau_mem")}
@@ -183,7 +185,7 @@ class NeuronExp(LIF):
 
 
 class ReadoutNeuronExp(LI):
-    """LI with exact decays (deprecated there)."""
+    """LI with exact decays (deprecated in hxtorch)."""
 
     _decays = NeuronExp._decays
 

@@ -27,7 +27,7 @@ class HXParameter(nn.Module):
         return self._value
 
     def make_trainable(self, set_on_chip_func: Callable | None = None) -> None:
-        """Turn the model's value into a parameter that optimisers see."""
+        """Make the model's value a parameter that optimisers see."""
         value = nn.Parameter(torch.as_tensor(self._value, dtype=torch.get_default_dtype()).clone())
         del self._value
         self._value = value
@@ -37,7 +37,7 @@ class HXParameter(nn.Module):
         return self._trainable
 
     def set_on_chip(self, chip: Any, coords: Any) -> None:
-        """Hand the value to the chip by the function that `make_trainable` was given."""
+        """Pass the value to the chip with the function that was given to `make_trainable`."""
         if self._set_on_chip is None:
             raise ValueError(
                 "set_on_chip: give make_trainable(set_on_chip_func=...) the function that writes to the chip"
@@ -90,7 +90,7 @@ class MixedHXModelParameter(HXParameter):
 
 
 class HXTransformedModelParameter(ModelParameter):
-    """The hardware's value is a function of the model's."""
+    """The value for the hardware is a function of the value for the model."""
 
     def __init__(self, model_value: Any, func: Callable[[Any], Any]):
         super().__init__(model_value)
@@ -106,5 +106,5 @@ class HXTransformedModelParameter(ModelParameter):
 
 
 def wrapped(value: Any) -> HXParameter:
-    """A number as a parameter; parameters as they are."""
+    """Return a number as a parameter; return parameters unchanged."""
     return value if isinstance(value, HXParameter) else HXParameter(value)

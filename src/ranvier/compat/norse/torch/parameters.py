@@ -57,12 +57,12 @@ class IAFParameters(NamedTuple):
 
 
 def reset_value(z: Any, v: Any, v_th: Any, v_reset: Any) -> Any:
-    """To v_reset."""
+    """Set the membrane to v_reset."""
     return v - z * (v - v_reset)
 
 
 def reset_subtract(z: Any, v: Any, v_th: Any, v_reset: Any) -> Any:
-    """Down by v_th - v_reset."""
+    """Reduce the membrane by v_th - v_reset."""
     return v - z * (v_th - v_reset)
 
 

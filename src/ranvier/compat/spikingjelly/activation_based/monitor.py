@@ -76,7 +76,8 @@ def _same(x: Any) -> Any:
 
 
 class OutputMonitor(BaseMonitor):
-    """
+    """Records a function of the output of each monitored module.
+
     >>> import torch
     >>> from ranvier.compat.spikingjelly.activation_based import monitor, neuron
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 2), neuron.IFNode(step_mode="m"))

@@ -87,11 +87,12 @@ def cuba_aelif_integration(
     exponential: bool = False, subthreshold_adaptation: bool = False, spike_triggered_adaptation: bool = False,
     integration_step_code: str | None = None,
 ) -> AELIFOutput:  # fmt: skip
-    """The configurable current-based neuron of hxtorch. input [T, B, N], or a tuple of such, which are added.
+    """The configurable current-based neuron of hxtorch. input [T, B, N], or a tuple of such tensors, which are added.
 
-    Step by step: the membrane moves by the current of the step before; the current takes the input; a spike where v is
-    strictly above threshold; adaptation; reset; silence. Injected records (`hw_data.voltage.cadc`, `.spikes`,
-    `.adaptation.cadc`) shorten the result to their length. Parameters are numbers or tensors broadcastable to [B, N].
+    The order of a step: the membrane is updated with the current of the step before; the input is added to the current;
+    a spike where v is strictly above threshold; adaptation; reset; refractory silence. Injected records
+    (`hw_data.voltage.cadc`, `.spikes`, `.adaptation.cadc`) shorten the result to their length. Parameters are numbers
+    or tensors broadcastable to [B, N].
     """
     x = summed(input)
     terms: dict[str, bool] = dict(

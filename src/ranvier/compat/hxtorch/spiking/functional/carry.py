@@ -45,7 +45,7 @@ def carried(
     measured: Mapping[str, Tensor] | None = None, late: Mapping[str, Tensor] | None = None, begin: Any = None,
     **flags: Any,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    """Output and traces {v, i, w} of x [T, B, N]; params by Ranvier's names, numbers or tensors."""
+    """Return output and traces {v, i, w} for x [T, B, N]; params: numbers or tensors by Ranvier's names."""
     if not dt > 0:
         raise ValueError(f"dt must be above 0, got {dt!r}")
     layer = neuron(float(dt), slope_name, float(alpha), tuple(sorted(flags.items())))

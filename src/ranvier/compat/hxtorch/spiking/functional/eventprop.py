@@ -11,8 +11,9 @@ from ranvier.compat.hxtorch.spiking.functional.grid import GridEventProp
 
 
 class EventPropSynapseFunction(torch.autograd.Function):
-    """spikes [T, B, in], weight [out, in] -> (weighted spikes, zeros) as [2, T, B, out]; the second half only carries
-    lambda_v - lambda_i back to the layer below."""
+    """spikes [T, B, in], weight [out, in] -> (weighted spikes, zeros) as [2, T, B, out]; the second half exists only to
+    pass lambda_v - lambda_i back to the layer below.
+    """
 
     @staticmethod
     def forward(ctx: Any, spikes: Tensor, weight: Tensor, _bias: Any = None) -> Tensor:  # type: ignore[override]
@@ -31,7 +32,8 @@ class EventPropLIFFunction(torch.autograd.Function):
     """`EventPropLIFFunction.apply(input, leak, reset, threshold, tau_syn, tau_mem, hw_data=None, dt=1e-6)`.
 
     input [2, T, B, N] of `EventPropSynapseFunction` -> (spikes, membrane, current), row 0 the state before any input.
-    The gradient of the spikes is read as -dL/dt of each spike; membrane and current give none, the parameters get none.
+    The gradient of the spikes is interpreted as -dL/dt of each spike; gradients of membrane and current are ignored,
+    and the parameters get no gradient.
     """
 
     @staticmethod

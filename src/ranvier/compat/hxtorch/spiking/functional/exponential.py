@@ -1,4 +1,4 @@
-"""exp_cuba_li_integration and exp_cuba_lif_integration (deprecated there, and here)."""
+"""exp_cuba_li_integration and exp_cuba_lif_integration (deprecated in hxtorch, and here)."""
 
 import warnings
 from typing import Any
@@ -38,7 +38,7 @@ def exp_cuba_lif_integration(
     input: Any, *, leak: Any, reset: Any, threshold: Any, tau_syn_exp: Any, tau_mem_exp: Any, method: str, alpha: Any,
     hw_data: Any = None,
 ) -> tuple[Tensor, Tensor, Tensor, Any]:  # fmt: skip
-    """As `exp_cuba_li_integration`, with spikes and reset. Returns (spikes, membrane, current, membrane_madc)."""
+    """Like `exp_cuba_li_integration`, with spikes and reset. Returns (spikes, membrane, current, membrane_madc)."""
     warnings.warn(
         "exp_cuba_lif_integration is deprecated; use cuba_aelif_integration", DeprecationWarning, stacklevel=2
     )

@@ -1,4 +1,4 @@
-"""EventProp as hxtorch ships it: spikes on the grid of steps, and an adjoint of its own in reverse time.
+"""EventProp as in hxtorch: spikes on the grid of steps, and a special adjoint in reverse time.
 
 First order and biased low (`TimedLIF` is exact); it is here so that networks trained with that library can be compared.
 """
@@ -14,7 +14,7 @@ from ranvier.ops import spike, where
 
 
 class GridAdjoint(Neuron):
-    """The adjoint of a LIF neuron whose spikes lie on the grid, from the last step to the first.
+    """The adjoint of a LIF neuron whose spikes are on the grid, from the last step to the first.
 
     Inputs, in reverse time: spikes z, the current i of the step before, and g, which is -dL/dt of each spike.
     lv = lambda_v, li = lambda_i; outputs (lv, li) after the step. Wunderlich & Pehle 2021, in hxtorch's order.
@@ -37,7 +37,7 @@ class GridAdjoint(Neuron):
 
 class GridEventProp(torch.autograd.Function):
     """(x, params) -> spikes, membrane, current; row 0 is the state before x. `params`: v_leak, v_reset, threshold,
-    tau_syn, tau_mem as tensors; they get no gradient. x [2, T, B, N] carries the weighted spikes in its first half."""
+    tau_syn, tau_mem as tensors; they get no gradient. The first half of x [2, T, B, N] is the weighted spikes."""
 
     @staticmethod
     def forward(
@@ -46,7 +46,7 @@ class GridEventProp(torch.autograd.Function):
         ctx.dt, ctx.params, ctx.shape = dt, params, x.shape
         if recorded is None:
             z, membrane, current = _forward(x[0], params, dt)
-        else:  # a device ran: its spikes count, the current is the model's
+        else:  # spikes are those of the device, the current is that of the model
             (z, membrane), current = recorded, None
             ctx.mark_non_differentiable(*(r for r in recorded if r is not None))
             z, membrane = (None if r is None else r.clone() for r in (z, membrane))

@@ -8,7 +8,7 @@ from ranvier.compat.hxtorch.spiking.functional.carry import carried, summed
 
 
 class LIOutput(NamedTuple):
-    """[T, B, N] each; `madc` as it came."""
+    """[T, B, N] each; `madc` is returned unchanged."""
 
     membrane: Tensor
     current: Tensor
@@ -16,7 +16,7 @@ class LIOutput(NamedTuple):
 
 
 class LIFOutput(NamedTuple):
-    """[T, B, N] each; `madc` as it came."""
+    """[T, B, N] each; `madc` is returned unchanged."""
 
     spikes: Tensor
     membrane: Tensor
@@ -86,7 +86,7 @@ def cuba_iaf_integration(
     input: Any, *, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any, method: str, alpha: Any, hw_data: Any = None,
     dt: float = 1e-6,
 ) -> LIFOutput:  # fmt: skip
-    """Integrate-and-fire without leak; begins at v = reset."""
+    """Integrate-and-fire without leak; it starts at v = reset."""
     params = dict(v_reset=reset, threshold=threshold, tau_syn=tau_syn, c_mem=tau_mem)
     return _lif(input, hw_data, dt, method, alpha, params, begin=reset, leak=False)
 
@@ -95,6 +95,6 @@ def cuba_refractory_iaf_integration(
     input: Any, *, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any, refractory_time: Any, method: str,
     alpha: Any, hw_data: Any = None, dt: float = 1e-6,
 ) -> LIFOutput:  # fmt: skip
-    """Integrate-and-fire without leak, silent and clamped for refractory_time after a spike; begins at v = reset."""
+    """Integrate-and-fire without leak, silent and clamped for refractory_time after a spike; it starts at v = reset."""
     params = dict(v_reset=reset, threshold=threshold, tau_syn=tau_syn, c_mem=tau_mem, t_refractory=refractory_time)
     return _lif(input, hw_data, dt, method, alpha, params, begin=reset, leak=False, refractory=True)

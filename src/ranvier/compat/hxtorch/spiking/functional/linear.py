@@ -19,8 +19,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def linear_sparse(
     input: Tensor, weight: Tensor, connections: Tensor | None = None, bias: Tensor | None = None
 ) -> Tensor:
-    """`linear` through the connections [out, in] that are True; the others get no gradient, and the weight is not
-    written to.
+    """`linear` through the connections [out, in] that are True; the others get no gradient, and the weight itself is
+    not changed.
     """
     return masked_linear(input, weight, connections, bias)
 
@@ -53,8 +53,8 @@ def batch_dropout(input: Tensor, mask: Tensor) -> Tensor:
 
 
 def input_neuron(input: Tensor, hw_data: Any = None) -> Tensor:
-    """The input; with spikes looped back from hardware, their values and the input's gradient, as long as the
-    shorter.
+    """Return the input. If spikes were recorded on hardware, return their values with the gradient of the input, in the
+    length of the shorter of the two.
     """
     spikes = getattr(hw_data, "spikes", hw_data)
     if spikes is None:

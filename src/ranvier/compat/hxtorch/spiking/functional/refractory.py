@@ -14,7 +14,8 @@ def refractory_update(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Silence and clamp neurons with `ref_state` steps left; z, v, ref_state [B, N] -> the same after the step.
 
-    A spike sets the counter to refractory_time / dt, rounded up to whole steps (a quotient off by rounding is whole).
+    A spike sets the counter to refractory_time / dt, rounded up to whole steps (rounding errors of the quotient do not
+    add a step).
     """
     constants = (torch.as_tensor(c, dtype=v.dtype, device=v.device) for c in (reset, refractory_time))
     z, v, left = torch.broadcast_tensors(z, v, ref_state.to(v.dtype))

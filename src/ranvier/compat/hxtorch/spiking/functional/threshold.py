@@ -10,7 +10,7 @@ from ranvier.ops import inject, spike, spike_derivative
 
 
 def slope(method: str, alpha: Any) -> surrogate.Surrogate:
-    """The surrogate that `method` and `alpha` name."""
+    """Return the surrogate for `method` and `alpha`."""
     if method != "superspike":
         raise ValueError(f"Threshold function '{method}' is not implemented yet; use 'superspike'")
     return surrogate.superspike(float(alpha)) if float(alpha) > 0 else surrogate.straight_through()
@@ -23,7 +23,7 @@ def threshold(input: Tensor, method: str, alpha: float | Tensor) -> Tensor:
 
 
 def superspike_func(input: Tensor, alpha: float | Tensor) -> Tensor:
-    """`threshold` by its other name."""
+    """Another name of `threshold`."""
     return threshold(input, "superspike", alpha)
 
 

@@ -28,7 +28,7 @@ class SpikeTimesToDense(nn.Module):
 
 
 class SpikeTimesToSparseTensor(SpikeTimesToDense):
-    """The same as a sparse tensor."""
+    """Do what `SpikeTimesToDense` does, with a sparse tensor as result."""
 
     def forward(self, spike_times: Tensor) -> Tensor:
         return super().forward(spike_times).to_sparse()
