@@ -88,6 +88,28 @@ def test_neurons_without_a_decay_are_refused(kind):
         rv.init.recurrent(kind, 8)
 
 
+def test_a_time_constant_that_is_given_is_not_drawn_either():
+    assert bool((rv.init.recurrent(rv.LIF, 4, tau=50.0).neuron.beta == math.exp(-1 / 50)).all())
+
+
+@pytest.mark.parametrize("neurons", [0, -3, 2.5, True])
+def test_a_number_of_neurons_is_wanted(neurons):
+    with pytest.raises(ValueError, match="whole number above 0"):
+        rv.init.recurrent(rv.LIF, neurons)
+
+
+def test_detached_feedback_is_what_learning_forward_in_time_computes():
+    """D-RTRL carries no influence through other neurons: its gradient is that of backpropagation with detached
+    feedback."""
+    torch.manual_seed(0)
+    layer = rv.Recurrent(rv.LIF(), 6, detach_feedback=True)
+    net = rv.Sequential(rv.Linear(6, 6), layer, rv.Linear(6, 2), rv.LI()).double()
+    x, weights = 2 * torch.rand(9, 2, 6, dtype=torch.float64), list(net.parameters())
+    found = torch.autograd.grad(rv.online.Learner(net, "drtrl")(x).square().sum(), weights)
+    for a, b in zip(found, torch.autograd.grad(net(x).square().sum(), weights), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("times", [(0.0, 5.0), (10.0, 5.0), (1.0, math.inf), (math.nan, 1.0)])
 def test_times_that_cannot_be_spread_are_refused(times):
     with pytest.raises(ValueError, match="shortest <= longest"):

@@ -59,13 +59,16 @@ def recurrent(
             f"init.recurrent: kind must be a class of neurons with a decay per step `beta` or with `published`, such "
             f"as LIF, ALIF, SEAdLIF or BRF, got {kind!r}; for another, build the neuron and pass it to Recurrent"
         )
+    if isinstance(neurons, bool) or not isinstance(neurons, int) or neurons < 1:
+        raise ValueError(f"init.recurrent: neurons must be a whole number above 0, got {neurons!r}")
+    said = {*given, *(kind.times[k].of for k in given if k in kind.times)}  # a time constant says its decay
     own = {"detach_reset": True} if "detach_reset" in kind.options else {}
     if draws:
         neuron = draws(neurons, generator=generator, **{**own, **given})
     else:
         drawn = {
             k: spread(neurons, times * shortest, times * longest, generator)
-            for k, times in decays.items() if k not in given
+            for k, times in decays.items() if k not in said
         }  # fmt: skip
         neuron = kind(**{"shape": neurons, **own, **drawn, **given})
     layer = Recurrent(neuron, neurons, detach_feedback=detach_feedback)
