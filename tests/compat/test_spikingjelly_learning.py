@@ -1,5 +1,6 @@
 """SpikingJelly's learners: what the original gave, both step modes, convolutions, rewards, online training."""
 
+import gc
 import json
 import math
 from pathlib import Path
@@ -137,3 +138,23 @@ def test_no_gradient_flows_from_step_to_step():
     y = functional.multi_step_forward(x, node)
     y[-1].sum().backward()
     assert not x.grad[:2].any() and x.grad[2].any()
+
+
+@pytest.mark.parametrize("kind", ["MSTDPLearner", "MSTDPETLearner"])
+def test_the_graph_of_the_reward_is_released(kind):
+    synapse, sn = layer.Linear(4, 3, bias=False), neuron.IFNode()
+    own = {"batch_size": 2} if kind == "MSTDPLearner" else {"tau_trace": 5.0}
+    learner = getattr(learning, kind)("s", synapse=synapse, sn=sn, tau_pre=2.0, tau_post=2.0, **own)
+    value = torch.ones(2, requires_grad=True)
+
+    def alive():
+        gc.collect()
+        return sum(type(o) in (torch.Tensor, torch.nn.Parameter) for o in gc.get_objects())
+
+    counts = []
+    for _ in range(20):
+        sn(synapse(torch.rand(2, 4)))
+        learner.step(value * 2.0)
+        functional.detach_net(sn)
+        counts.append(alive())
+    assert counts[-1] == counts[5] and not synapse.weight.grad.requires_grad

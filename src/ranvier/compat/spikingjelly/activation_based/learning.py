@@ -196,6 +196,7 @@ class STDPLearner(_Learner):
     ):
         super().__init__(step_mode, synapse, sn, tau_pre, tau_post, f_pre, f_post)
 
+    @torch.no_grad()
     def step(self, on_grad: bool = True, scale: float = 1.0) -> Tensor | None:
         given = *self._take(), self.trace_pre, self.trace_post, self.tau_pre, self.tau_post, self.f_pre, self.f_post
         self.trace_pre, self.trace_post, change = stdp_multi_step(self.synapse, *given)
@@ -213,8 +214,9 @@ class _Rewarded(_Learner):
         self.register_memory("eligibility", 0.0)
         self.register_memory("trace_e", 0.0)
 
+    @torch.no_grad()
     def step(self, reward: Tensor | float, on_grad: bool = True, scale: float = 1.0) -> Tensor | None:
-        """reward: one number, or [N]."""
+        """reward: one number, or [N]. It is a number here: no graph is kept."""
         change: Any = 0.0
         of_each = torch.as_tensor(reward).to(self.synapse.weight).reshape(-1, *(1,) * self.synapse.weight.dim())  # type: ignore
         for in_spike, out_spike in zip(*self._take(), strict=True):
