@@ -14,6 +14,7 @@ PACKAGES = {
     "pysnn": "pysnn",
     "snntorch": "snntorch",
     "norse": "norse",
+    "sinabs": "sinabs",
 }
 """Names of other libraries -> the package here that has theirs."""
 

@@ -1,0 +1,61 @@
+"""What a Sinabs layer does with its membrane: how many spikes, which reset, which surrogate derivative."""
+
+import math
+from dataclasses import dataclass
+
+from ranvier import ops, surrogate
+from ranvier.surrogate import Surrogate
+
+
+class MultiSpike:
+    """As many spikes as thresholds fit under the membrane: floor(v / threshold), 0 below 0."""
+
+    most = math.inf
+
+
+class SingleSpike:
+    """One spike where v >= threshold."""
+
+    most = 1.0
+
+
+@dataclass(frozen=True)
+class MaxSpike:
+    """`MultiSpike`, at most `max_num_spikes_per_bin`."""
+
+    max_num_spikes_per_bin: int | None = None
+
+    @property
+    def most(self) -> float:
+        return math.inf if self.max_num_spikes_per_bin is None else float(self.max_num_spikes_per_bin)
+
+
+@dataclass(frozen=True)
+class MembraneSubtract:
+    """Every spike takes `subtract_value` from the membrane; None: the threshold."""
+
+    subtract_value: float | None = None
+
+
+@dataclass(frozen=True)
+class MembraneReset:
+    """A spike sets the membrane to `reset_value`; the gradient passes where there is none."""
+
+    reset_value: float = 0.0
+
+
+@dataclass(frozen=True)
+class SingleExponential:
+    """grad_scale / (grad_width threshold) exp(-|v - threshold| / (grad_width threshold))."""
+
+    grad_width: float = 0.5
+    grad_scale: float = 1.0
+
+    @property
+    def core(self) -> Surrogate:
+        """Of u = v / threshold - 1."""
+        return surrogate.custom(_exponential, "single_exponential", width=self.grad_width, scale=self.grad_scale)
+
+
+def _exponential(u, width, scale):  # type: ignore[no-untyped-def]
+    return scale / width * ops.exp(-abs(u) / width)
