@@ -180,6 +180,7 @@ REFUSED = {
     "quantised states": lambda: snn.Leaky(0.9, state_quant=torch.round),
     "a surrogate of three arguments": lambda: surrogate.custom_surrogate(lambda x, g, z: g),
     "an unknown reset": lambda: snn.Leaky(0.9, reset_mechanism="soft"),
+    "latency between steps": lambda: spikegen.latency(torch.rand(3), 5, interpolate=True),
     "latency without steps": lambda: spikegen.latency(torch.rand(3)),
 }
 
