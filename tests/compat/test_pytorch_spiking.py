@@ -191,3 +191,13 @@ def test_levels_may_differ_within_a_batch():
         one(x[b : b + 1]).square().sum().backward()
         torch.testing.assert_close(layer.level_var.grad[b], one.level_var.grad[0])
     torch.testing.assert_close(layer.smoothing_var.grad, sum(one.smoothing_var.grad for one in single))
+
+
+def test_levels_broadcast_over_further_axes():
+    x = torch.rand(4, 6, 2, 3)
+    flat = ps.Lowpass(0.1, 3, dt=0.05, initial_level=torch.rand(4, 3))
+    y = flat(x)
+    assert torch.equal(y[:, :, 0], flat(x[:, :, 0])) and torch.equal(y[:, :, 1], flat(x[:, :, 1]))
+    assert ps.Lowpass(0.1, 3, initial_level=torch.tensor(0.5))(x).shape == x.shape
+    with pytest.raises(ValueError, match="one row for each"):
+        flat(x[:2])

@@ -1,5 +1,6 @@
 """Sinabs' layers: spikes, states, gradients and keys of release 3.1.3, and what is mended or refused."""
 
+import copy
 import importlib.util
 import json
 import subprocess
@@ -59,6 +60,9 @@ def test_states_are_kept_reset_and_loaded():
     assert not layer.v_mem.requires_grad
     with pytest.raises(ValueError, match="reset_states"):
         layer(x[:1])
+    layer(x)
+    twin = copy.deepcopy(layer)
+    assert not twin.v_mem.requires_grad and torch.equal(twin(x), layer(x))
 
 
 def test_attributes_act():
@@ -100,7 +104,8 @@ def test_what_is_not_here_is_refused():
         sl.IAF(surrogate_grad_fn=torch.sigmoid)
     with pytest.raises(ValueError, match="MultiSpike"):
         sl.IAF(spike_fn=torch.sigmoid)
-    with pytest.raises(ValueError, match="above 0"):
-        sl.LIF(tau_mem=0.0)
+    for make in (lambda: sl.LIF(tau_mem=0.0), lambda: sl.LIF(tau_mem=float("nan")), lambda: sl.IAF(torch.zeros(()))):
+        with pytest.raises(ValueError, match="above 0"):
+            make()
     with pytest.raises(ValueError, match="features"):
         sl.IAF()(torch.ones(3, 4))

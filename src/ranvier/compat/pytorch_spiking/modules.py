@@ -101,10 +101,21 @@ class Lowpass(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         if self.training and not self.apply_during_training:
             return inputs if self.return_sequences else _last(inputs.transpose(0, 1))
-        level = self.level_var.expand(len(inputs), self.units)
+        level = self._level(torch.Size((inputs.shape[0], *inputs.shape[2:])))
         with lend(self._filter[0], {"smoothing": self.smoothing_var[0]}) as core:
             y, _ = core.scan(inputs.transpose(0, 1), {"y": level})
         return y.transpose(0, 1) if self.return_sequences else _last(y)
+
+    def _level(self, shape: torch.Size) -> Tensor:
+        """The levels that a batch [B, ..., units] begins at."""
+        level = self.level_var
+        if level.dim() == 2 and len(level) not in (1, shape[0]):
+            raise ValueError(
+                f"Lowpass: levels are {tuple(level.shape)}, but there are {shape[0]} samples; give [1, units], or one "
+                f"row for each"
+            )
+        level = level.view(len(level), *[1] * (len(shape) - 2), -1) if level.dim() == 2 else level
+        return level.expand(shape)
 
     def extra_repr(self) -> str:
         return f"tau={self.tau:g}, units={self.units}, dt={self.dt:g}"

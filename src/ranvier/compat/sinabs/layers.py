@@ -1,5 +1,6 @@
 """Sinabs' layers by name, fused over the sequence: x [B, T, *features] -> the same shape."""
 
+import copy
 import math
 from typing import Any, ClassVar
 
@@ -57,6 +58,8 @@ class StatefulLayer(nn.Module):
         self.min_v_mem = None if low is None else nn.Parameter(torch.tensor(float(low)), requires_grad=False)
         if self.does_spike:
             threshold = torch.as_tensor(given["spike_threshold"], dtype=torch.get_default_dtype())
+            if not bool((threshold > 0).all()):
+                raise ValueError(f"{type(self).__name__}: spike_threshold must be above 0, got {threshold}")
             self.spike_threshold = nn.Parameter(threshold.clone(), requires_grad=False)
         shape = given["shape"]
         for name in self.state:
@@ -69,7 +72,7 @@ class StatefulLayer(nn.Module):
             setattr(self, f"tau_{name}", None)
             return
         tau = torch.as_tensor(tau, dtype=torch.get_default_dtype())
-        if bool((tau <= 0).any()):
+        if not bool((tau > 0).all()):
             raise ValueError(f"{type(self).__name__}: tau_{name} must be above 0 steps, got {tau}")
         kind, value = ("alpha", torch.exp(-1.0 / tau)) if self.train_alphas else ("tau", tau.clone())
         setattr(self, f"{kind}_{name}", nn.Parameter(value))
@@ -156,6 +159,14 @@ class StatefulLayer(nn.Module):
         super().zero_grad(set_to_none)
         for name in self.state:
             setattr(self, name, getattr(self, name).detach())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy whose states are cut off from the graph."""
+        for held in (*(getattr(self, name) for name in self.state), *self.recordings.values()):
+            memo[id(held)] = held.detach().clone()
+        new = memo[id(self)] = self.__class__.__new__(self.__class__)
+        new.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return new
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         for name in self.state:  # of the batch it was saved at
