@@ -49,8 +49,8 @@ def _linear_weight() -> tuple[Size, Ways]:
 
 
 def _pictures() -> tuple[Size, Tensor, Tensor, Tensor, dict[float, Tensor]]:
-    """Images of 32 channels, a weight, a gradient, and the bits of spikes by their share."""
-    count, channels, side, width = 8, 32, 16, 128
+    """Images of 64 channels, a weight, a gradient, and the bits of spikes by their share."""
+    count, channels, side, width = 8, 64, 16, 64  # a whole word of bits a pixel, as layers in use have
     x, g = _numbers(count, side, side, channels).permute(0, 3, 1, 2), _numbers(count, side, side, width)
     weight = _numbers(width, channels, 3, 3)
     spikes = {s: bits.packed(_spikes(s, count * side * side, channels)).bits for s in (FEW, MANY)}
