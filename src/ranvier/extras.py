@@ -9,7 +9,7 @@ EXTRAS = {
     "safetensors": "train", "tomlkit": "train", "jinja2": "train", "matplotlib": "plot", "cycler": "plot",
     "nir": "nir", "onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx",
     "h5py": "events", "tensorboard": "tensorboard", "wandb": "wandb",
-    "optuna": "sweep",
+    "optuna": "sweep", "neurobench": "neurobench",
 }  # fmt: skip
 
 
