@@ -211,10 +211,12 @@ def doctor(
     target: Annotated[str, typer.Argument(metavar="RUN|RECIPE", help="A trained run's folder, or a recipe to try.")],
     settings: Settings = None,
     data: Data = None,
+    chip: Annotated[str | None, typer.Option("--target", metavar="NAME", help="What does not fit this chip.")] = None,
 ) -> None:
     """Look for dead and saturated layers, vanishing gradients and drifting rates; print advice, and the energy.
 
-    A recipe is examined with its initial weights, a run with its final weights.
+    A recipe is examined with its initial weights, a run with its final weights. With --target (microcontroller, loihi2,
+    xylo, speck, spinnaker2) it prints what does not fit that chip instead.
     """
     from ranvier.doctor import diagnose
     from ranvier.nn.padded import masked
@@ -227,6 +229,13 @@ def doctor(
     splits, net = prepare(plan, data or known)
     if folder:
         folder.read_weights(net)
+    if chip is not None:
+        from ranvier.export import TARGETS, check
+
+        misfits = check(net, shown(plan, splits[1])[0], chip)
+        typer.echo("\n".join(map(str, misfits)) or f"nothing of the network is beyond the limits of {chip}")
+        typer.echo(f"limits: {TARGETS[chip].source}")
+        return
     if not any(weight.requires_grad for weight in net.parameters()):
         raise ValueError(f"doctor looks at gradients, and {plan.name} learns without them; its report tells what fires")
     net.train(folder is None)  # initial weights are examined with batch statistics, as at the start of training

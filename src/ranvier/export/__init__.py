@@ -10,15 +10,20 @@ from ranvier.export.compiled import compile_and_run
 from ranvier.export.onnx_file import Onnx, onnx
 from ranvier.export.program import Program, c
 from ranvier.export.report import Report, report
+from ranvier.export.targets import TARGETS, Misfit, Target, check
 from ranvier.export.traced import Traced, pt2
 
 __all__ = [
+    "TARGETS",
     "FewBits",
+    "Misfit",
     "Onnx",
     "Program",
     "Report",
+    "Target",
     "Traced",
     "c",
+    "check",
     "compile_and_run",
     "fixed_point",
     "onnx",
