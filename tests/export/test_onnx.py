@@ -195,6 +195,19 @@ def test_the_network_itself_stays_as_it_is():
     assert all(p.requires_grad for p in net.parameters()) and "run" not in vars(net[1])
 
 
+@quiet
+def test_a_network_trained_as_integers_is_exported_with_its_rounded_weights():
+    net, x = built("dense")[0], torch.rand(9, 2, 6)
+    aware = rv.export.quantised(net, x, bits=4)
+    assert torch.equal(rv.export.pt2(aware, x).program.module()(x)[0], aware(x))
+    assert "parametrizations" in "".join(aware.state_dict())
+
+
+def test_a_random_beginning_is_refused():
+    with pytest.raises(ValueError, match=r"SpikingActivation\) begins at random.*give it start"):
+        rv.export.pt2(rv.Sequential(rv.SpikingActivation(torch.relu)), torch.rand(9, 2, 6))
+
+
 @pytest.mark.parametrize("sample", [torch.rand(3, 2), "x", torch.rand(0, 2, 6)])
 def test_a_sample_of_another_kind_is_refused(sample):
     with pytest.raises(ValueError, match=r"sample must be an input \[T, B, \*features\]"):

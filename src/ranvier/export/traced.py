@@ -11,12 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.nn.utils import parametrize
 from torch.utils import _pytree as tree
 
 from ranvier.backends import choose
+from ranvier.convert.rate import SpikingActivation
 from ranvier.export.scanned import STEPPED, Scanned, looped
 from ranvier.nn.length import Whole
 from ranvier.nn.verbs import scan
+
+
+class _Known(nn.Module):
+    """What a parametrisation gives, as it is now."""
+
+    value: Tensor
+
+    def __init__(self, value: Tensor):
+        super().__init__()
+        self.register_buffer("value", value)
+
+    def forward(self) -> Tensor:
+        return self.value
 
 
 class _Sequence(nn.Module):
@@ -143,9 +158,17 @@ def _enough(x: Any) -> Tensor:
 
 def _prepare(net: nn.Module, step: bool) -> None:
     """Turn layers that run step by step into loops; raise an error for layers that cannot run a single step."""
-    for path, layer in net.named_modules():
+    for path, layer in list(net.named_modules()):
         if step and isinstance(layer, Whole):
             raise ValueError(_refusal(path, layer, "sees all steps of a sequence at once"))
+        if isinstance(layer, SpikingActivation) and layer.start is None:
+            raise ValueError(
+                f"export: layer {path!r} (SpikingActivation) begins at random, which a file cannot; give it start=0.5"
+            )
+        if parametrize.is_parametrized(layer):
+            known: Any = layer.parametrizations
+            for name in list(known):  # torch's removal would change the user's layer, too: they share a class
+                known[name] = _Known(getattr(layer, name).detach())
         if isinstance(layer, STEPPED):
             layer.run = partial(looped, layer)  # type: ignore[method-assign]
 
