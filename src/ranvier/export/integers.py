@@ -68,15 +68,16 @@ def word(bound: int) -> str:
 
 @dataclass
 class Saturations:
-    """Numbers that did not fit: how many, and how many times the largest that fits they were: by the path of the
-    layer, and of the "input"."""
+    """Values that saturated, by the path of the layer or "input": their number, and the largest ratio of a value to its
+    limit.
+    """
 
     count: dict[str, int] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
-    layer: str = "input"  # whose numbers are seen now
+    layer: str = "input"  # the layer whose values are checked now
 
     def see(self, a: Any, low: int, high: int) -> None:
-        """Numbers that are to lie between low and high."""
+        """Count the numbers of a that are outside [low, high]."""
         if wrong := int(np.count_nonzero((a < low) | (a > high))):
             times = float(np.abs(a).max() / max(1, abs(low), abs(high)))
             self.count[self.layer] = self.count.get(self.layer, 0) + wrong

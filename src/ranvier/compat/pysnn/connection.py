@@ -80,7 +80,7 @@ class Connection(nn.Module):
             state.zero_()
 
     def reset_weights(self, distribution: str = "uniform", gain: float = 1.0, a: float = 0.0, b: float = 1.0) -> None:
-        """Draw the weights anew; ValueError lists the distributions."""
+        """Draw new weights; for an unknown distribution, a ValueError lists the names."""
         if distribution not in DISTRIBUTIONS:
             raise ValueError(f"distribution must be one of {list(DISTRIBUTIONS)}, got {distribution!r}")
         normal = distribution == "normal"

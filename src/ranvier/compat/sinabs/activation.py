@@ -1,4 +1,4 @@
-"""What a Sinabs layer does with its membrane: how many spikes, which reset, which surrogate derivative."""
+"""The parts of a Sinabs layer that act on its membrane: number of spikes, reset, surrogate derivative."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ranvier.surrogate import Surrogate
 
 
 class MultiSpike:
-    """As many spikes as thresholds fit under the membrane: floor(v / threshold), 0 below 0."""
+    """As many spikes as the membrane has multiples of the threshold: floor(v / threshold), 0 below 0."""
 
     most = math.inf
 
@@ -21,7 +21,7 @@ class SingleSpike:
 
 @dataclass(frozen=True)
 class MaxSpike:
-    """`MultiSpike`, at most `max_num_spikes_per_bin`."""
+    """`MultiSpike` with at most `max_num_spikes_per_bin` spikes."""
 
     max_num_spikes_per_bin: int | None = None
 
@@ -32,14 +32,14 @@ class MaxSpike:
 
 @dataclass(frozen=True)
 class MembraneSubtract:
-    """Every spike takes `subtract_value` from the membrane; None: the threshold."""
+    """Every spike subtracts `subtract_value` from the membrane; None: the threshold."""
 
     subtract_value: float | None = None
 
 
 @dataclass(frozen=True)
 class MembraneReset:
-    """A spike sets the membrane to `reset_value`; the gradient passes where there is none."""
+    """A spike sets the membrane to `reset_value`; the gradient passes only where there is no spike."""
 
     reset_value: float = 0.0
 
@@ -53,7 +53,7 @@ class SingleExponential:
 
     @property
     def core(self) -> Surrogate:
-        """Of u = v / threshold - 1."""
+        """Return the surrogate as a function of u = v / threshold - 1."""
         return surrogate.custom(_exponential, "single_exponential", width=self.grad_width, scale=self.grad_scale)
 
 

@@ -20,7 +20,7 @@ SPIKING: dict[str, Any] = {
 
 
 class StatefulLayer(nn.Module):
-    """A layer that keeps `v_mem` (and `i_syn`) [B, *features] from call to call, until `reset_states()`.
+    """A layer that stores `v_mem` (and `i_syn`) [B, *features] between calls, until `reset_states()`.
 
     takes: published arguments and defaults, in order. Attributes may be set at any time.
     """
@@ -65,7 +65,7 @@ class StatefulLayer(nn.Module):
         for name in self.state:
             self.register_buffer(name, torch.zeros(0 if shape is None else tuple(shape)))
         self.__dict__["_made"] = {}
-        self._core(torch.zeros(()))  # what is of a wrong kind is refused here
+        self._core(torch.zeros(()))  # a wrong type raises an error here
 
     def _time_constant(self, name: str, tau: Any) -> None:
         if tau is None:
@@ -90,7 +90,7 @@ class StatefulLayer(nn.Module):
         return ("v_mem", "i_syn") if self._synaptic else ("v_mem",)
 
     def _core(self, x: Tensor) -> Any:
-        """The rule of these settings; made anew when they change."""
+        """Return the rule for these settings; it is made again when they change."""
         key: Any = (x.device, self._synaptic)
         how: dict[str, Any] = {}
         rule: Any = LeakRule
@@ -150,18 +150,18 @@ class StatefulLayer(nn.Module):
         return y.transpose(0, 1)
 
     def reset_states(self) -> None:
-        """Membranes and currents to 0, for a batch of any size."""
+        """Set membranes and currents to 0, for a batch of any size."""
         for name in self.state:
             setattr(self, name, torch.zeros(0, device=getattr(self, name).device))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """As torch, and the states are cut off from the graph."""
+        """Like torch; in addition the states are detached from the graph."""
         super().zero_grad(set_to_none)
         for name in self.state:
             setattr(self, name, getattr(self, name).detach())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """A copy whose states are cut off from the graph."""
+        """Return a copy whose states are detached from the graph."""
         for held in (*(getattr(self, name) for name in self.state), *self.recordings.values()):
             memo[id(held)] = held.detach().clone()
         new = memo[id(self)] = self.__class__.__new__(self.__class__)
@@ -169,7 +169,7 @@ class StatefulLayer(nn.Module):
         return new
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        for name in self.state:  # of the batch it was saved at
+        for name in self.state:  # in the batch size of the saved state
             if (saved := state_dict.get(prefix + name)) is not None:
                 setattr(self, name, torch.zeros_like(saved))
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -187,7 +187,9 @@ class IAF(StatefulLayer):
 
 
 class LIF(StatefulLayer):
-    """v = a v + (1 - a) x with a = exp(-1 / tau_mem), or a v + x without norm_input; else as `IAF`. tau in steps."""
+    """v = a v + (1 - a) x with a = exp(-1 / tau_mem), or a v + x without norm_input; all else as in `IAF`. tau in
+    steps.
+    """
 
     takes = {
         "tau_mem": ..., "tau_syn": None, **SPIKING, "min_v_mem": None, "train_alphas": False, "shape": None,
@@ -196,7 +198,7 @@ class LIF(StatefulLayer):
 
 
 class ExpLeak(StatefulLayer):
-    """v = a v + x with a = exp(-1 / tau_mem), or a v + (1 - a) x with norm_input; v is given out. tau in steps.
+    """v = a v + x with a = exp(-1 / tau_mem), or a v + (1 - a) x with norm_input; the output is v. tau in steps.
 
     >>> import torch
     >>> ExpLeak(tau_mem=5.0)(torch.tensor([0.5, 2.7]).reshape(1, 2, 1)).flatten().detach()
@@ -211,7 +213,9 @@ class ExpLeak(StatefulLayer):
 
 
 class _Squeezed(StatefulLayer):
-    """Batch and time in one axis, [B T, *features]: give batch_size or num_timesteps, and the layer's own arguments."""
+    """Batch and time in one axis, [B T, *features]; arguments are batch_size or num_timesteps, and those of the
+    layer.
+    """
 
     def __init__(self, batch_size: int | None = None, num_timesteps: int | None = None, **kwargs: Any):
         if batch_size in (None, -1) and num_timesteps in (None, -1):

@@ -1,4 +1,4 @@
-"""Sinabs' step: decay and input, spikes, reset, and then the lowest membrane there may be."""
+"""Sinabs' order of a step: decay and input, spikes, reset, and then the lower limit of the membrane."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ class SynapticRule(SpikingRule):
 
 
 class LeakRule(Neuron):
-    """v = alpha v + gain x, given out;  then v >= low."""
+    """v = alpha v + gain x, which is the output;  then v >= low."""
 
     alpha: Param = Param(1.0, "decay of the membrane per step")
     gain: Param = Param(1.0, "what the membrane takes of its input")

@@ -20,7 +20,7 @@ from ranvier.nn.temporal import check_sequence
 STEPS, BATCH = (
     2,
     3,
-)  # of the sequence that shows the shapes: [2, 3, ...] where time is seen, [6, ...] where it is folded
+)  # of the sequence from which shapes are found: [2, 3, ...], or [6, ...] with time folded
 Sources = tuple[str, ...]
 
 

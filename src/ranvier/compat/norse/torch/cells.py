@@ -29,10 +29,10 @@ LIBOX_ROW = Row(rules.LIBoxRule, own.LIBoxParameters, own.LIBoxState)
 
 
 class Layer(nn.Module):
-    """A neuron by its row, with parameters p and dt in seconds; p and dt may be set at any time.
+    """A neuron described by one table row, with parameters p and dt in seconds; p and dt may be set at any time.
 
-    Tensors of p that want a gradient get one. The surrogate derivative is 1 / (1 + |u|)^2; `alpha` of p changes
-    nothing, as in Norse 1.1.0.
+    Tensors of p with requires_grad get a gradient. The surrogate derivative is 1 / (1 + |u|)^2; `alpha` of p has no
+    effect, as in Norse 1.1.0.
     """
 
     row: ClassVar[Row]
