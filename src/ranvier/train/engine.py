@@ -27,7 +27,7 @@ with needed("training"):
     from lightning.pytorch import LightningModule
     from lightning.pytorch.callbacks import Callback, ProgressBar
 
-    from ranvier.train.keep import History, Keeper, SafeFiles, read_checkpoint
+    from ranvier.train.keep import History, Keeper, SafeFiles, check_fits, read_checkpoint
     from ranvier.train.scale import STRATEGIES, Scale
 
 
@@ -168,6 +168,8 @@ class Engine(LightningModule):
         checkpoint["place"] = place | {"epochs": self.plan.epochs}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if "state_dict" in checkpoint:
+            check_fits(checkpoint["state_dict"], self.state_dict(), self.trainer.ckpt_path or "")
         place = checkpoint["place"]
         mine = slice(self.global_rank, None, self.trainer.world_size)  # the number of processes may have changed
         self.sums = {name: sum(each[mine]) for name, each in place["sums"].items()}
@@ -229,7 +231,8 @@ def fit(
             sharded = scale.strategy in STRATEGIES
             engine = Engine(plan, copy.deepcopy(net) if sharded else net, drawn, scale.tbptt)
             if sharded and resumed:
-                read_checkpoint(resumed)  # Lightning reads it in another way: damage is reported here
+                # Lightning reads it in another way: damage, or another net, is reported here
+                check_fits(read_checkpoint(resumed)["state_dict"], engine.state_dict(), resumed)
             trainer.fit(engine, drawn, checked, ckpt_path=resumed, weights_only=True)
         leader = trainer.is_global_zero
     net.cpu()

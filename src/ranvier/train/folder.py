@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -57,6 +58,17 @@ class Folder:
         while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
             candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
         return candidate
+
+    def refuse_inside(self, what: str, name: Any) -> None:
+        """ValueError for code inside this folder, as a file or as a module: a run may come from elsewhere, and what
+        came with it is not run."""
+        where = str(name).rpartition(":")[0]
+        parts = [where] if where.endswith(".py") else where.split(".")
+        every = [Path()] if where.endswith(".py") else [Path(entry) for entry in sys.path]
+        candidates = [place.joinpath(*parts[:k]) for place in every for k in range(1, len(parts) + 1)]
+        home = self.path.resolve()
+        if where and any(p.resolve().is_relative_to(home) for c in candidates for p in (c, c.with_suffix(".py"))):
+            raise ValueError(f"the {what} {name} lies inside the run's folder and is not run; move it elsewhere")
 
     config = property(lambda self: self.path / "config.toml")
     weights = property(lambda self: self.path / "weights.safetensors")

@@ -4,10 +4,13 @@ all.
 
 import io
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
+from torch import Tensor
 
 from ranvier.extras import needed
 from ranvier.train.folder import Folder, write
@@ -95,6 +98,9 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
     run, raises a ValueError.
     """
     try:
+        with ZipFile(path) as file:
+            if name := file.testzip():  # torch itself does not compare the sums
+                raise ValueError(f"the sum of {name} is wrong")
         found = torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except FileNotFoundError:
         raise
@@ -107,3 +113,15 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
     if missing:
         raise ValueError(f"{path} is no checkpoint of a run: it has no {', '.join(sorted(missing))}")
     return found
+
+
+def check_fits(kept: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str | Path) -> None:
+    """ValueError where the weights of a checkpoint are another net's."""
+    there, here = ({name: list(w.shape) for name, w in weights.items()} for weights in (kept, own))
+    for name in [*here, *there]:
+        if there.get(name) != here.get(name):
+            got, wanted = (f"{shapes[name]}" if name in shapes else "none" for shapes in (there, here))
+            raise ValueError(
+                f"{path} is the checkpoint of another net: its {name.removeprefix('net.')} is {got}, this net has "
+                f"{wanted}; take back what was changed, or remove it to train from the beginning"
+            )

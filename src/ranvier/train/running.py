@@ -193,8 +193,9 @@ def read_config(folder: Folder, plan: Recipe | None = None) -> tuple[Recipe, Sca
             raise ValueError(
                 "its net was given from Python; go on with ranvier.train.run(net, folder, resume=True, ...)"
             )
+        for what in ("recipe", "data"):
+            folder.refuse_inside(what, config.get(what, ""))
         if plan is None:
-            _refuse_inside(folder, str(config["recipe"]))
             plan = from_config(RECIPES, config)
         else:
             plan = override(plan, {k: v for k, v in config.items() if k != "recipe"})
@@ -205,6 +206,7 @@ def read_config(folder: Folder, plan: Recipe | None = None) -> tuple[Recipe, Sca
         raise ValueError(f"{folder.config}: {error}") from None
 
 
+<<<<<<< HEAD
 def _refuse_inside(folder: Folder, recipe: str) -> None:
     """Raise an error if the recipe is in the run folder: the folder may come from elsewhere, and its code is not
     run.
@@ -214,6 +216,8 @@ def _refuse_inside(folder: Folder, recipe: str) -> None:
         raise ValueError(f"the recipe {recipe} lies inside the run's folder and is not run; move it elsewhere")
 
 
+=======
+>>>>>>> 6a8db8f (A checkpoint with one wrong byte, or of another net, is refused in a sentence; no code inside a run's folder is run, by whatever name)
 def _recipe(recipe: Any) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
