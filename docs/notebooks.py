@@ -1,4 +1,4 @@
-"""Runs the notebooks of the course and keeps their outputs: `make notebooks`, or this file with their numbers."""
+"""Runs the notebooks and keeps their outputs: `make notebooks`, or this file with numbers (of the course) or names."""
 
 import sys
 import tempfile
@@ -7,7 +7,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-LEARN = Path(__file__).parent / "learn"
+HERE = Path(__file__).parent
+NOTEBOOKS = sorted([*HERE.glob("learn/*.ipynb"), *HERE.glob("how-to/*.ipynb")])
 
 
 def run(path: Path) -> None:
@@ -21,7 +22,7 @@ def run(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for notebook in sorted(LEARN.glob("*.ipynb")):
-        if not sys.argv[1:] or notebook.stem[0] in sys.argv[1:]:
+    for notebook in NOTEBOOKS:
+        if not sys.argv[1:] or {notebook.stem, notebook.stem[0]} & {*sys.argv[1:]}:
             print(notebook.name)
             run(notebook)

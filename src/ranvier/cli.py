@@ -241,9 +241,9 @@ def doctor(
     net.train(folder is None)  # initial weights are examined with batch statistics, as at the start of training
     x, labels, *lengths = shown(plan, splits[1])
     loss = plan.loss()
-    with masked(net, x, *(lengths or [None])) as x:
-        diagnosis = diagnose(net, x, labels, lambda traces, right: loss(traces, right, *lengths))
-        cost = energy(net, x)
+    with masked(net, x, *(lengths or [None])) as there:
+        diagnosis = diagnose(net, there, labels, lambda traces, right: loss(traces, right, *lengths))
+    cost = energy(net, x, *lengths)
     console.print(str(diagnosis), markup=False, soft_wrap=True)
     console.print(f"\n{cost}", markup=False, soft_wrap=True)
 

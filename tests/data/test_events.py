@@ -127,14 +127,15 @@ def test_units_and_columns_that_do_not_fit_are_refused(tmp_path):
             list(events.read_shd(tmp_path / "shd.h5"))
 
 
-def test_mutated_shd_files(tmp_path):
+@pytest.mark.parametrize("many", [40, pytest.param(500, marks=pytest.mark.long)])
+def test_mutated_shd_files(tmp_path, many):
     """Refused or read, never another error."""
     from test_camera import mutated
 
     path = tmp_path / "shd.h5"
     write_shd(path, spoken(6))
     raw, refused = path.read_bytes(), 0
-    for seed in range(40):
+    for seed in range(many):
         path.write_bytes(mutated(raw, seed))
         try:
             assert all((r.times >= 0).all() and (r.places < 700).all() for r in events.read_shd(path))

@@ -88,3 +88,18 @@ def test_torchmetrics_sum_over_batches():
     assert operations.compute().item() == 2 * 4 * 3
     accuracy.reset()
     assert accuracy.seen == 0
+
+
+def test_steps_behind_the_end_cost_nothing():
+    net = rv.Sequential(
+        nn.Conv1d(2, 3, 3, padding=1), nn.BatchNorm1d(3), rv.LIF(threshold=0.3), nn.Flatten(),
+        rv.Linear(15, 6), rv.Recurrent(rv.LIF(threshold=0.2), 6),
+    ).eval()  # fmt: skip
+    x, lengths = spikes(9, 3, 2, 5), torch.tensor([9, 2, 4])
+    report = energy(net, x, lengths)
+    alone = [energy(net, x[:n, b : b + 1]) for b, n in enumerate(lengths.tolist())]
+    assert report.steps == 5 and str(report).startswith("per sample, 5 steps")
+    for k, layer in enumerate(report.layers):
+        assert layer.operations == pytest.approx(sum(one.layers[k].operations for one in alone) / 3)
+        assert layer.spiking_pj == pytest.approx(sum(one.layers[k].spiking_pj for one in alone) / 3)
+        assert layer.dense == alone[0].layers[k].dense

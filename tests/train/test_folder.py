@@ -43,7 +43,7 @@ def test_metrics_and_result_there_and_back(tmp_path):
     rows = [{"epoch": 1.0, "loss": 0.25}, {"epoch": 2.0, "loss": 0.125}]
     folder.write_metrics(rows)
     assert folder.read_metrics() == rows and not folder.finished
-    result = {"accuracy": 0.5, "samples": 8, "training_seconds": 1.5}
+    result = {"accuracy": 0.5, "correct": 4, "samples": 8, "training_seconds": 1.5}
     folder.write_result(result)
     assert folder.read_result() == result and folder.finished
 

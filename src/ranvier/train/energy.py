@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ranvier.derive.operations import OPERATIONS
 from ranvier.nn.neuron import Neuron
+from ranvier.nn.padded import masked, within
 from ranvier.nn.recurrent import Recurrent
 from ranvier.notebook import table
 
@@ -72,7 +73,7 @@ class Energy:
     """The estimate for a whole network, per sample; print it."""
 
     layers: tuple[LayerEnergy, ...]
-    steps: int
+    steps: float
     weight_bits: int
     state_bits: int
     activation_bits: int
@@ -136,7 +137,7 @@ class Energy:
         verdict = "more" if ratio > 1 else "less"
         return "\n".join(
             [
-                f"per sample, {self.steps} steps; weights {self.weight_bits}, states {self.state_bits}, "
+                f"per sample, {self.steps:g} steps; weights {self.weight_bits}, states {self.state_bits}, "
                 f"dense activations {self.activation_bits} bits",
                 head,
                 *rows,
@@ -153,8 +154,13 @@ class Energy:
         )
 
 
-def energy(net: nn.Module, x: Tensor, *, weight_bits: int = 8, state_bits: int = 16) -> Energy:
+def energy(
+    net: nn.Module, x: Tensor, lengths: Tensor | None = None, *, weight_bits: int = 8, state_bits: int = 16
+) -> Energy:
     """Run the network on x [T, B, *features] and estimate what one sample of it costs, layer by layer.
+
+    lengths [B]: the steps of each recording, where they differ; those behind its end cost nothing, and a sample is
+    then the mean of them.
 
     Linear layers, convolutions, recurrent feedback and neurons are counted; normalisation (it folds into the weights),
     pooling and the rest are not. An input that is constant in time (stride 0) is multiplied once; any other input that
@@ -168,9 +174,9 @@ def energy(net: nn.Module, x: Tensor, *, weight_bits: int = 8, state_bits: int =
     """
     if x.dim() < 3:
         raise ValueError(f"energy: x must be a sequence [T, B, *features], got {tuple(x.shape)}")
-    steps, batch = x.shape[:2]
-    bits = max(1, math.ceil(math.log2(steps + 1)))
-    count = _Counter(steps, batch, weight_bits, state_bits, bits)
+    bits = max(1, math.ceil(math.log2(len(x) + 1)))
+    valid = None if lengths is None else within(lengths.to(x.device), len(x))
+    count = _Counter(*x.shape[:2], valid, weight_bits, state_bits, bits)
     inside = {id(m) for r in net.modules() if isinstance(r, Recurrent) for m in r.modules() if m is not r}
     hooks = [
         m.register_forward_hook(count.hook(path, handle))
@@ -179,21 +185,24 @@ def energy(net: nn.Module, x: Tensor, *, weight_bits: int = 8, state_bits: int =
         if isinstance(m, kind) and id(m) not in inside
     ]
     try:
-        with torch.no_grad():
-            net(x)
+        with torch.no_grad(), masked(net, x, lengths) as shown:
+            net(shown)
     finally:
         for hook in hooks:
             hook.remove()
     if not count.layers:
         raise ValueError("energy: the network has no linear layers, convolutions or neurons to count")
-    return Energy(tuple(count.layers), steps, weight_bits, state_bits, bits)
+    return Energy(tuple(count.layers), count.steps, weight_bits, state_bits, bits)
 
 
 class _Counter:
     """Collects one entry per layer as the layers run."""
 
-    def __init__(self, steps: int, batch: int, weight_bits: int, state_bits: int, activation_bits: int):
-        self.steps, self.batch, self.layers = steps, batch, []
+    def __init__(
+        self, steps: int, batch: int, valid: Tensor | None, weight_bits: int, state_bits: int, activation_bits: int
+    ):
+        self.batch, self.valid, self.layers = batch, valid, []
+        self.steps: float = steps if valid is None else float(valid.sum()) / batch  # of one sample
         self.weight_bits, self.state_bits, self.activation_bits = weight_bits, state_bits, activation_bits
         self.kinds: dict[Any, Callable] = {
             nn.Linear: self._linear,
@@ -205,11 +214,19 @@ class _Counter:
     def hook(self, path: str, handle: Callable) -> Callable:
         return lambda m, inputs, output: handle(path, m, inputs[0], output)
 
+    def _there(self, x: Tensor) -> Tensor:
+        """x [T, B, *features], or [T * B, *features], at the steps that each recording has."""
+        if self.valid is None:
+            return x
+        return x[self.valid] if x.shape[:2] == self.valid.shape else x[self.valid.flatten()]
+
     def _linear(self, path: str, m: nn.Linear, x: Tensor, y: Tensor) -> None:
+        x = self._there(x)
         met = float((x != 0).sum()) * m.out_features
         self._weights(path, x, met, float(m.weight.numel()), m.weight.numel(), m.in_features, m.out_features)
 
     def _convolution(self, path: str, m: Any, x: Tensor, y: Tensor) -> None:
+        x, y = self._there(x), self._there(y)
         ones = torch.ones_like(m.weight)
         met = float(m._conv_forward((x != 0).to(x.dtype), ones, None).sum())
         all_of_them = float(m._conv_forward(torch.ones_like(x[:1]), ones, None).sum())
@@ -218,7 +235,7 @@ class _Counter:
     def _recurrent(self, path: str, m: Recurrent, x: Tensor, z: Tensor) -> None:
         self._neuron(path, m.neuron, x, z)
         if isinstance(m.feedback, nn.Linear):
-            w = m.feedback.weight
+            z, w = self._there(z), m.feedback.weight
             self._weights(f"{path}.feedback", z, float((z != 0).sum()) * len(w), float(w.numel()), w.numel(), *w.shape)
 
     def _weights(

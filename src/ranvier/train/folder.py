@@ -113,9 +113,8 @@ class Folder:
     def read_result(self) -> dict[str, Any]:
         try:
             result = json.loads(self.result.read_text(encoding="utf-8"))
-            if not isinstance(result, dict) or not {"samples", "training_seconds"} <= set(result):
-                raise ValueError("it has no result of a run")
-        except (ValueError, RecursionError) as error:
+            _check_result(result)
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.result} is damaged: {error}; remove it to end this run again") from None
         return result
 
@@ -144,6 +143,24 @@ class Folder:
             net.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(f"{self.weights} does not fit the net of {self.config}: {error}") from None
+
+
+NUMBERS = ("samples", "training_seconds", "loss", "epochs", "parameters", "accuracy", "correct")
+TABLES = ("beside", "firing_rate")  # of numbers, by what they are of
+
+
+def _check_result(result: Any) -> None:
+    """ValueError for what is no result of a run."""
+    if not isinstance(result, dict) or not {"samples", "training_seconds"} <= set(result):
+        raise ValueError("it has no result of a run")
+    if ("accuracy" in result) != ("correct" in result) or not {"accuracy", "loss"} & set(result):
+        raise ValueError("it has no loss, or accuracy without the number of right answers")
+    tables = {f"{name} of {key}": v for name in TABLES for key, v in dict(result.get(name, {})).items()}
+    for name, value in ({k: result[k] for k in NUMBERS if k in result} | tables).items():
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"{name} must be a number, got {value!r}")
+    if not all(isinstance(sentence, str) for sentence in list(result.get("told", ()))):
+        raise ValueError("told must be sentences")
 
 
 def write(path: Path, content: str | bytes) -> None:

@@ -202,7 +202,7 @@ def read_config(folder: Folder, plan: Recipe | None = None) -> tuple[Recipe, Sca
         if not isinstance(trainer, Mapping):
             raise ValueError(f"trainer must be a table of settings, got {trainer!r}")
         return plan, override(Scale(), trainer), Path(where) if where else None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, ImportError) as error:
         raise ValueError(f"{folder.config}: {error}") from None
 
 
