@@ -114,6 +114,8 @@ def _learning(story: Story, figure: Figure) -> None:
     for axes, (what, scale) in zip(rows, scales.items(), strict=True):
         lines = {part: [scale * row[f"{part}_{what}"] for row in story.history] for part in ("train", "validation")}
         plot.curve(lines, axes, label=f"{what}, %" if what == "accuracy" else what)
+        if what == "accuracy":
+            axes.set_ylim(top=min(axes.get_ylim()[1], 101.0))  # there is no more than all
     for upper, lower in pairwise(rows):
         upper.set_xlabel("")
         lower.get_legend().remove()

@@ -176,7 +176,7 @@ def energy(
         raise ValueError(f"energy: x must be a sequence [T, B, *features], got {tuple(x.shape)}")
     bits = max(1, math.ceil(math.log2(len(x) + 1)))
     valid = None if lengths is None else within(lengths.to(x.device), len(x))
-    count = _Counter(*x.shape[:2], valid, weight_bits, state_bits, bits)
+    count = _Counter(len(x), x.shape[1], valid, weight_bits, state_bits, bits)
     inside = {id(m) for r in net.modules() if isinstance(r, Recurrent) for m in r.modules() if m is not r}
     hooks = [
         m.register_forward_hook(count.hook(path, handle))
