@@ -206,18 +206,6 @@ def read_config(folder: Folder, plan: Recipe | None = None) -> tuple[Recipe, Sca
         raise ValueError(f"{folder.config}: {error}") from None
 
 
-<<<<<<< HEAD
-def _refuse_inside(folder: Folder, recipe: str) -> None:
-    """Raise an error if the recipe is in the run folder: the folder may come from elsewhere, and its code is not
-    run.
-    """
-    where = recipe.rpartition(":")[0]
-    if where.endswith(".py") and Path(where).resolve().is_relative_to(folder.path.resolve()):
-        raise ValueError(f"the recipe {recipe} lies inside the run's folder and is not run; move it elsewhere")
-
-
-=======
->>>>>>> 6a8db8f (A checkpoint with one wrong byte, or of another net, is refused in a sentence; no code inside a run's folder is run, by whatever name)
 def _recipe(recipe: Any) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
