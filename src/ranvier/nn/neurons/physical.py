@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from ranvier.backends import choose as backends
 from ranvier.backends import op
 from ranvier.nn.neuron import Neuron, Option
 from ranvier.nn.neurons.printed import equations
-from ranvier.nn.neurons.terms import METHODS, OBSERVABLES, ORDERS, Form, Method, Order, Term, choose
+from ranvier.nn.neurons.terms import METHODS, OBSERVABLES, Form, Method, Step, Term, choose
 from ranvier.nn.temporal import check_sequence
 from ranvier.surrogate import Surrogate
 
@@ -30,7 +30,7 @@ def _synapses(name: str, synapses: Any) -> Any:
     return synapses
 
 
-def _form(settings: Mapping[str, Any]) -> Form:
+def _form(settings: Mapping[str, Any], kind: type[Step]) -> Form:
     """Return the equation for these options."""
     s = SimpleNamespace(**settings)
     if s.refractory and not s.fire:
@@ -38,7 +38,7 @@ def _form(settings: Mapping[str, Any]) -> Form:
     many = [str(k) for k in range(s.synapses)] if isinstance(s.synapses, int) else list(s.synapses)
     switches = {k: getattr(s, k) for k in SWITCHES} | {"reset": s.fire}
     suffixes = ("",) if s.synapses == 1 else tuple(f"_{k}" for k in many)
-    return Form(choose(switches, dict(s.terms or {})), suffixes, s.method, s.order, s.detach_reset)
+    return Form(choose(switches, dict(s.terms or {})), suffixes, s.method, s.detach_reset, kind)
 
 
 Value = float | Tensor
@@ -51,6 +51,8 @@ SWITCHES = "leak", "fire", "refractory", "exponential", "subthreshold", "spike_t
 class Physical(Neuron):
     """Base of the neurons whose terms are chosen when they are built; see `AdEx`."""
 
+    kind_of_step: ClassVar[type[Step]] = Step  # the order in which the terms of a step are run
+
     dt: Option[float] = Option(1e-3, "length of a step in seconds", number=True)
     synapses: Option[int | Sequence[str]] = Option(1, "how many inputs, or their names", check=_synapses)
     leak: Option[bool] = Option(True, "the term g_leak (v_leak - v)")
@@ -60,20 +62,19 @@ class Physical(Neuron):
     subthreshold: Option[bool] = Option(False, "adaptation by the membrane, a")
     spike_triggered: Option[bool] = Option(False, "adaptation by spikes, b")
     method: Option[Method] = Option("euler", "how a step is computed", choices=tuple(METHODS))
-    order: Option[Order] = Option("masked", "the order of a step", choices=ORDERS)
     detach_reset: Option[bool] = Option(False, "no gradient flows through the spike of the reset")
     terms: Option[Mapping[str, Term | None] | None] = Option(None, "terms that are changed, added or taken away")
 
     @classmethod
     def declared(cls) -> None:
-        form = _form({k: o.default for k, o in cls.options.items()})
+        form = _form({k: o.default for k, o in cls.options.items()}, cls.kind_of_step)
         cls.inputs, cls.params, cls.states = form.inputs, form.params, form.states
 
     def __init__(self, *, tau_mem: float | Tensor | None = None, **given: Any):
         given_options = {
             k: o.checked(f"{type(self).__name__}: {k}", given.get(k, o.default)) for k, o in self.options.items()
         }
-        form = _form(given_options)
+        form = _form(given_options, self.kind_of_step)
         self.inputs, self.params, self.states = form.inputs, form.params, form.states  # type: ignore[misc]
         self.records = (*form.states, "z")
         if tau_mem is not None:
@@ -86,11 +87,11 @@ class Physical(Neuron):
 
     @property
     def _form(self) -> Form:
-        return _form(self.settings)
+        return _form(self.settings, self.kind_of_step)
 
     def _set_option(self, name: str, value: Any) -> None:
         value = self.options[name].checked(f"{type(self).__name__}: {name}", value)
-        form = _form({**self.settings, name: value})
+        form = _form({**self.settings, name: value}, self.kind_of_step)
         if (form.inputs, [*form.params], [*form.states]) != (self.inputs, [*self.params], [*self.states]):
             raise AttributeError(
                 f"{type(self).__name__}: {name}={value!r} makes another equation, with other parameters or states; "
@@ -254,7 +255,7 @@ if TYPE_CHECKING:  # for type checkers; `more` are the time constants of named s
             delta: Value = 0.1, v_exp: Value = 0.8, a: Value = 0.1, b: Value = 0.1, tau_w: Value = 0.1,
             dt: float = 1e-3, synapses: int | Sequence[str] = 1, leak: bool = True, fire: bool = True,
             refractory: bool = False, exponential: bool = False, subthreshold: bool = False,
-            spike_triggered: bool = False, method: Method = "euler", order: Order = "masked",
+            spike_triggered: bool = False, method: Method = "euler",
             detach_reset: bool = False, terms: Mapping[str, Term | None] | None = None,
             surrogate: Surrogate | None = None, learn: Sequence[str] = (),
             shape: Sequence[int] | int | None = None, **more: Value,
@@ -277,9 +278,8 @@ class AdEx(Physical):
     input has its own tau_syn_<name>; x is then a tuple. `method`: "euler", or "exponential" (exact decays). `tau_mem`
     sets c_mem, with g_leak = 1. `terms` changes the equation: {"leak": f} replaces a term, {"membrane.shunt": f} adds
     one to a stage (current, membrane, spike, adaptation, reset, refractory), None removes a term; the arguments of f
-    are the names of the values that it reads. `order="hxtorch"` lets silent neurons adapt and does not reset a measured
-    membrane, as that library does. Brette & Gerstner, Adaptive exponential integrate-and-fire model, J. Neurophysiology
-    94, 2005.
+    are the names of the values that it reads. Brette & Gerstner, Adaptive exponential integrate-and-fire model, J.
+    Neurophysiology 94, 2005.
 
     >>> import torch, ranvier
     >>> drive = torch.full((40, 1, 1), 0.6)

@@ -1,6 +1,6 @@
 """The terms of physical neurons: small functions at named stages, put together into the rule of one step.
 
-Terms of the membrane and of the adaptation read v only up to the threshold (except in the order of hxtorch): the
+Terms of the membrane and of the adaptation read v only up to the threshold (unless `Step.caps` is False): the
 overshoot in the step of a spike depends on dt, and must not affect them. The arguments of a term are the names of the
 values that it reads: states (`v`, `w`, `i`), the spike `z`, the input `x`, parameters, `dt`, and `keep(tau)`, the
 factor by which a value with time constant tau decays in one step. Any other name is a new parameter.
@@ -56,7 +56,6 @@ PARAMS = {
 }
 
 Method = Literal["euler", "exponential", "factors"]
-Order = Literal["masked", "hxtorch"]
 
 METHODS: dict[Method, tuple[Callable, Callable]] = {  # keep(tau, dt), and gain(c, g, dt): effect of a current on v
     "euler": (lambda tau, dt: 1.0 - dt / tau, lambda c, g, dt: dt / c),
@@ -64,7 +63,6 @@ METHODS: dict[Method, tuple[Callable, Callable]] = {  # keep(tau, dt), and gain(
     "factors": (lambda tau, dt: tau, lambda c, g, dt: (1.0 - c) / g),  # tau_syn, tau_w, c_mem are factors per step
 }
 
-ORDERS: tuple[Order, ...] = ("masked", "hxtorch")
 OBSERVABLES = ("v", "z", "w")
 _GIVEN = {"v", "z", "w", "i", "x", "dt", "keep"}
 
@@ -101,13 +99,13 @@ def choose(switches: dict[str, bool], changes: dict[str, Term | None]) -> dict[s
 
 @dataclass(frozen=True)
 class Form:
-    """The equation of a physical neuron: its terms, and the order in which a step computes them."""
+    """The equation of a physical neuron: its terms, and the kind of step that computes them."""
 
     terms: dict[str, Term]
     synapses: tuple[str, ...]  # suffixes of the inputs: ("",) for a single one
     method: Method
-    order: Order
     detach_reset: bool
+    kind: "type[Step]"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -156,23 +154,25 @@ class Form:
     def step(self, measured: Sequence[str] = (), late: Sequence[str] = ()) -> Callable[..., tuple[Any, tuple]]:
         """The rule of one step; `measured` observables are further inputs v_measured, z_measured, w_measured.
 
-        `late` ones are injected by the refractory stage only, as hxtorch does without its hardware flags.
+        `late` ones are injected by the refractory stage only.
         """
 
         def rule(**q: Any) -> tuple[Any, tuple]:
-            return _Step(self, q, frozenset(measured), frozenset(late)).run()
+            return self.kind(self, q, frozenset(measured), frozenset(late)).run()
 
         return rule
 
 
-class _Step:
+class Step:
     """One step in progress: `q` has the current value of every name."""
+
+    caps = True  # whether terms read the membrane only up to the threshold if there is an exponential term
 
     def __init__(self, form: Form, q: dict[str, Any], measured: frozenset, late: frozenset):
         keep, self.gain = METHODS[form.method]
         self.form, self.measured, self.late = form, measured, late
         steep = {"membrane.exponential"} & form.terms.keys()
-        self.capped = bool(steep) and form.order == "masked" and "threshold" in q
+        self.capped = self.caps and bool(steep) and "threshold" in q
         self.q = {**q, "keep": lambda tau: keep(tau, q["dt"])}
 
     def ask(self, key: str, suffix: str = "") -> Any:
@@ -207,7 +207,7 @@ class _Step:
         self.seen("v")
         silent = q["left"] > 0.0 if form.refractory else None
         if form.fires:
-            (self.masked if form.order == "masked" else self.original)(silent)
+            self.spikes(silent)
         else:
             q["z"] = 0.0
             self.adapt()
@@ -230,7 +230,7 @@ class _Step:
         left = where(silent, self.q["left"] - 1.0, 0.0)
         self.note("left", where(self.q["z"] > 0.0, self.ask("refractory.count"), maximum(left, 0.0)))
 
-    def masked(self, silent: Any) -> None:
+    def spikes(self, silent: Any) -> None:
         """Make a silent neuron neither spike nor adapt; measured values are put in after the model's reset."""
         z = self.ask("spike.fire")
         self.note("z", z if silent is None else where(silent, 0.0, z))
@@ -241,34 +241,3 @@ class _Step:
             self.note("v", where(silent, self.ask("refractory.hold"), self.q["v"]))
             self.count(silent)
         self.seen("v")
-
-    def original(self, silent: Any) -> None:
-        """Run the order of hxtorch: adaptation before silence, and no reset where the membrane is measured."""
-        self.note("z", self.ask("spike.fire"))
-        self.seen("z")
-        self.adapt()
-        if "v" not in self.measured:
-            self.reset()
-        if silent is not None:
-            self.quiet(silent)
-
-    def quiet(self, silent: Any) -> None:
-        self.note("v", where(silent, self.ask("refractory.hold"), self.q["v"]))
-        self.seen("v", again=True)
-        self.note("z", where(silent, 0.0, self.q["z"]))
-        self.seen("z", again=True)
-        self.count(silent)
-
-
-def quiet(
-    z: Any, v: Any, left: Any, v_reset: Any, t_refractory: Any, dt: float, measured: dict[str, Any]
-) -> tuple[Any, Any, Any]:
-    """The refractory stage by itself, in the order of hxtorch: spike, membrane and steps left -> the same three after
-    it.
-    """
-    terms = {k: t for k, t in TERMS.items() if k.startswith("refractory.")}
-    q = dict(z=z, v=v, left=left, v_reset=v_reset, t_refractory=t_refractory, dt=dt)
-    q |= {f"{name}_measured": record for name, record in measured.items()}
-    step = _Step(Form(terms, ("",), "euler", "hxtorch", True), q, frozenset(measured), frozenset())
-    step.quiet(left > 0.0)
-    return step.q["z"], step.q["v"], step.q["left"]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranvier.compat.hxtorch.spiking.functional.order import OriginalAdEx
 from ranvier.compat.hxtorch.spiking.functional.threshold import slope
 from ranvier.nn.neurons.physical import AdEx
 from ranvier.ops import spike
@@ -21,8 +22,8 @@ def neuron(dt: float, slope_name: str | None, alpha: float, flags: tuple[tuple[s
     """Return the neuron for these flags; its parameters are passed at each call."""
     switches = dict(flags)
     fires = switches["fire"]
-    return AdEx(
-        dt=dt, order="hxtorch", detach_reset=True, terms={"fire": _strictly} if fires else None,
+    return OriginalAdEx(
+        dt=dt, detach_reset=True, terms={"fire": _strictly} if fires else None,
         surrogate=slope(str(slope_name), alpha) if fires else None, **switches,
     )  # fmt: skip
 

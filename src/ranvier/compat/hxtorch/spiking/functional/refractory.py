@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ranvier.nn.neurons.terms import quiet
+from ranvier.compat.hxtorch.spiking.functional.order import quiet
 
 
 def refractory_update(

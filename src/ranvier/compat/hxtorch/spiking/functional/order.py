@@ -1,0 +1,49 @@
+"""The order in which hxtorch runs the terms of a step, as another kind of step of a physical neuron."""
+
+from typing import Any, ClassVar
+
+from ranvier.nn.neurons.physical import AdEx
+from ranvier.nn.neurons.terms import TERMS, Form, Step
+from ranvier.ops import where
+
+
+class OriginalStep(Step):
+    """Adaptation before silence, so that a silent neuron adapts, and no reset where the membrane is measured. Terms of
+    the membrane read it beyond the threshold."""
+
+    caps = False
+
+    def spikes(self, silent: Any) -> None:
+        self.note("z", self.ask("spike.fire"))
+        self.seen("z")
+        self.adapt()
+        if "v" not in self.measured:
+            self.reset()
+        if silent is not None:
+            self.quiet(silent)
+
+    def quiet(self, silent: Any) -> None:
+        self.note("v", where(silent, self.ask("refractory.hold"), self.q["v"]))
+        self.seen("v", again=True)
+        self.note("z", where(silent, 0.0, self.q["z"]))
+        self.seen("z", again=True)
+        self.count(silent)
+
+
+class OriginalAdEx(AdEx):
+    """`ranvier.AdEx` in hxtorch's order: z = 1 and v := v_reset, w := w + b where v >= threshold, x [T, B, N] -> z."""
+
+    kind_of_step: ClassVar[type[Step]] = OriginalStep
+
+
+def quiet(
+    z: Any, v: Any, left: Any, v_reset: Any, t_refractory: Any, dt: float, measured: dict[str, Any]
+) -> tuple[Any, Any, Any]:
+    """The refractory stage by itself: spike, membrane and steps left -> the same after it."""
+    terms = {k: t for k, t in TERMS.items() if k.startswith("refractory.")}
+    q = dict(z=z, v=v, left=left, v_reset=v_reset, t_refractory=t_refractory, dt=dt)
+    q |= {f"{name}_measured": record for name, record in measured.items()}
+    form = Form(terms, ("",), "euler", True, OriginalStep)
+    step = OriginalStep(form, q, frozenset(measured), frozenset())
+    step.quiet(left > 0.0)
+    return step.q["z"], step.q["v"], step.q["left"]
