@@ -85,7 +85,7 @@ LINES = {
     f"train digits {SMALL} --out notes.py": "is there already",
     "train --resume gone": "gone is no run",
     "train digits --resume gone": "--resume goes on with a run as it was begun",
-    "eval": "Missing argument 'RUN'",
+    "eval": "Missing argument 'RUN|FILE.nir'",
     "eval gone": "gone is no run",
     "doctor gone": "there is no recipe 'gone'",
     "explain gone": "there is no recipe 'gone'",

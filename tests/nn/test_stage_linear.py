@@ -18,6 +18,7 @@ ONE_INPUT = [c for c in NEURONS if LinearStage.begin([nn.Linear(2, 2), c()])]
 def small_chunks(monkeypatch):
     """Several chunks, by events where they are few, even for what a test has time for."""
     monkeypatch.setattr(chunked, "CHUNK", 1 << 8)
+    monkeypatch.setattr(chunked, "SHARED", 1 << 8)  # of several threads
     monkeypatch.setattr(chunked, "ROWS", 8)
     monkeypatch.setattr(product, "SMALL", 1)
 
