@@ -58,7 +58,7 @@ def test_it_is_measured_once_and_kept(kind, fresh, monkeypatch):
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"found": {"row": 1}}', '{"found": {"multiply": -1, "row": 1}}'])
 def test_a_damaged_file_is_measured_again(text, fresh, monkeypatch):
     crossover.cost("linear")
-    (file,) = fresh.glob("cost-linear_*.json")
+    (file,) = fresh.glob(f"cost-linear-{crossover.EDITION}_*.json")
     file.write_text(text)
     monkeypatch.setattr(measured, "_found", {})
     crossover.cost.cache_clear()
@@ -112,7 +112,7 @@ def test_processes_side_by_side(tmp_path):
     started = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(4)]
     assert [one.wait() for one in started] == [0] * 4
     kept = {p.name.partition("_")[0] for p in tmp_path.glob("*.json")}  # products for the threads asked, and for one
-    assert kept == {"products", "cost-linear"} and not list(tmp_path.glob("*.tmp"))
+    assert kept == {"products", f"cost-linear-{crossover.EDITION}"} and not list(tmp_path.glob("*.tmp"))
 
 
 def test_explain_says_both_times():
