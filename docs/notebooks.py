@@ -1,5 +1,6 @@
 """Runs the notebooks and keeps their outputs: `make notebooks`, or this file with numbers (of the course) or names."""
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +12,12 @@ HERE = Path(__file__).parent
 NOTEBOOKS = sorted([*HERE.glob("learn/*.ipynb"), *HERE.glob("how-to/*.ipynb")])
 
 
+def plain(text: str) -> str:
+    """What a terminal would show at the end: no colours, and of a line that was written again its last form."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
+
+
 def run(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
@@ -18,6 +25,10 @@ def run(path: Path) -> None:
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        printed = [o for o in cell.get("outputs", ()) if o.output_type == "stream" and o.name == "stdout"]
+        if printed:
+            printed[0].text = plain("".join(o.text for o in printed))
+            cell.outputs = [o for o in cell.outputs if not any(o is other for other in printed[1:])]
     nbformat.write(notebook, path)
 
 

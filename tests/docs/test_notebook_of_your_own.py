@@ -39,3 +39,4 @@ def test_it_is_kept_with_its_outputs():
         "python docs/notebooks.py notebook"
     )
     assert not [o for cell in cells for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert not [o for cell in cells for o in cell.outputs if "\x1b" in o.get("text", "")]  # as a page shows it
