@@ -21,6 +21,9 @@ PARTS = {
     "safetensors": "import torch; from ranvier.train.folder import Folder; from pathlib import Path;"
     "Folder(Path('.')).write_weights(torch.nn.Linear(1, 1))",
     "tomlkit": "from ranvier.train.folder import Folder; from pathlib import Path; Folder(Path('.')).write_config({})",
+    "nir": "import torch, ranvier; from ranvier.convert.nir import to_nir;"
+    "to_nir(ranvier.Sequential(torch.nn.Linear(2, 3), ranvier.LIF()), torch.rand(5, 1, 2), 1e-3)",
+    "onnxscript": "import torch, ranvier; from ranvier import export; export.onnx(ranvier.LIF(), torch.rand(5, 1, 2))",
     "jinja2": "from ranvier.report import page; page(None)",
 }
 

@@ -80,7 +80,7 @@ class _Fixed:
     states: dict[str, Any]
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        kind = type(self).__bases__[1]  # this class is made when it is wanted, so pickle finds it by that of the neuron
+        kind = type(self).__bases__[1]  # `type(self)` is made at run time, so pickle stores the class of the neuron
         return _empty, (kind,), self.__getstate__()  # type: ignore[attr-defined]
 
     def get_extra_state(self) -> Tensor:

@@ -41,8 +41,8 @@ class Stage:
         return self.run(x)[0]
 
     def several(self, x: Any) -> tuple[Tensor, int] | None:
-        """This stage and those behind it that can be run at once with it, and how many these are; None if there is no
-        quicker way for x than one stage after the other."""
+        """Run this stage together with the stages after it, where that is quicker. Return their output and the number
+        of stages that ran, or None if x has to go through one stage after the other."""
         return None
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:

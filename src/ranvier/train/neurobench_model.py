@@ -52,9 +52,9 @@ class Measures:
     """NeuroBench's figures of a network.
 
     footprint: bytes of parameters and buffers. connection_sparsity: share of weights that are 0. activation_sparsity:
-    share of the neurons' outputs that are 0, over all steps. macs and acs: multiplications, or additions where all
-    inputs of a layer are spikes (-1, 0, 1), of weights and inputs that are not 0; dense: of all; each for one sample
-    over all its steps.
+    share of the neurons' outputs that are 0, over all steps. The last three count operations per sample, summed over
+    its steps. macs: products of a weight and an input that are both not 0. acs: the same in layers whose inputs are
+    all spikes (-1, 0, 1), where adding is enough. dense: products if zeros are not skipped.
     """
 
     footprint: int

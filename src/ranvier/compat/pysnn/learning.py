@@ -14,9 +14,10 @@ BATCH = {"linear": (0,), "conv2d": (0, 3)}  # the axes over which a change is av
 
 
 class LearningRule:
-    """What rules share. layers: an OrderedDict {name: {"connection": state_dict, "neuron": state_dict, "type": name}}.
+    """Base class of the learning rules.
 
-    It is read, not changed: one `layer_state_dict()` serves several rules.
+    layers: an OrderedDict {name: {"connection": state_dict, "neuron": state_dict, "type": name}}. A rule only reads it,
+    so several rules can use the same `layer_state_dict()`.
     """
 
     def __init__(self, layers: OrderedDict, defaults: dict[str, Any]):

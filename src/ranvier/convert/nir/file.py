@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ranvier.extras import needed
+
 LARGEST = 2**30  # bytes of all numbers in a file
 PATIENCE = 30.0  # seconds until the check of a file is given up
 
@@ -40,10 +42,8 @@ def load(path: str | Path, *, largest: int = LARGEST, patience: float = PATIENCE
 
 
 def _package() -> Any:
-    try:
+    with needed("reading and writing NIR"):
         import nir
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError("NIR files need the package nir: pip install 'ranvier[nir]'") from None
     return nir
 
 

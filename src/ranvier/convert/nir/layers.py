@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 
 from ranvier.convert.nir import neurons
 from ranvier.convert.nir.time import Clock, just_below, narrow
+from ranvier.extras import needed
 from ranvier.nn.convolution import Conv2d
 from ranvier.nn.delay import Delay, LearnedDelay
 from ranvier.nn.dropout import Dropout, Dropout2d
@@ -79,7 +80,8 @@ def node(name: str, site: Site | None = None, metadata: Any = None, **fields: An
     """Make a node of the installed `nir`. A field that its version does not know raises an error, unless all its
     numbers are 0.
     """
-    import nir
+    with needed("a NIR graph"):
+        import nir
 
     cls = getattr(nir, name)
     known = {f.name for f in dataclasses.fields(cls)}

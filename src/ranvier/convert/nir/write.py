@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from ranvier.convert.nir.layers import LAYERS, SILENT, Site, kind, node, reason
 from ranvier.convert.nir.time import Clock
 from ranvier.convert.nir.wired import Looped, Wired
+from ranvier.extras import needed
 from ranvier.nn.fold import Fold, temporal
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.sequential import Sequential
@@ -60,7 +61,8 @@ def to_nir(
 
 def graph(nodes: dict[str, Any], edges: Sequence[tuple[str, str]], metadata: dict[str, Any] | None = None) -> Any:
     """Make a NIR graph with any version of `nir`; the shapes are given, so `nir` need not infer them."""
-    import nir
+    with needed("a NIR graph"):
+        import nir
 
     known = inspect.signature(nir.NIRGraph.__init__).parameters
     options: dict[str, Any] = {"type_check": False} if "type_check" in known else {}
