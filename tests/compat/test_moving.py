@@ -12,7 +12,7 @@ PROGRAMS = {
     p.stem: "pytorch_spiking" if p.stem.startswith("pytorch") else p.stem.split("_")[0]
     for p in sorted((ROOT / "examples" / "moving").glob("*_*.py"))
 }
-ABSENT = {"hxtorch"}  # no package index has it: tests/compat/hxtorch/test_hxtorch_yinyang.py takes its equations instead
+ABSENT = {"hxtorch"}  # in no package index: hxtorch/test_hxtorch_yinyang.py takes its equations instead
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "moving.json").read_text())  # what the originals gave
 
 spec = importlib.util.spec_from_file_location("run", ROOT / "examples" / "moving" / "run.py")
