@@ -65,7 +65,9 @@ FAMILIES: dict[str, dict[str, Case]] = {
         "recurrent, dense": Case(100, 64, (700,), _RECURRENT, "uniform", tolerance=1e-2),
     },
     "net": {"net, 10 % spikes": Case(25, 128, (784,), _NET, 0.1)},
-    "conv": {"conv, 40 % spikes": Case(8, 32, (1, 28, 28), _CONV, 0.4, beta=0.5)},
+    # Binary images have few different values, so the rounding of a batch norm decides over thousands of spikes at once:
+    # the loss of the float32 loop is 1.5e-3 from that of float64, which ours equals.
+    "conv": {"conv, 40 % spikes": Case(8, 32, (1, 28, 28), _CONV, 0.4, beta=0.5, tolerance=1e-2)},
     "latency": {"latency, a training step of 64-128-10, T=10, batch 8": Case(10, 8, (64,), _SMALL, 0.3)},
     "long": {"long, T=1000, batch 16": Case(1000, 16, (40,), _LONG, 0.1, tolerance=1e-2)},
     "wide": {"wide, 3 % spikes": Case(100, 64, (700,), _WIDE, 0.03, tolerance=1e-2)},
