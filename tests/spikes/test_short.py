@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import ranvier as rv
 from ranvier.spikes import product, short
@@ -131,3 +132,29 @@ def test_a_forward_pass_of_a_small_network_changes_files_seldom():
     finally:
         sys.setprofile(None)
     assert sum(a != b for a, b in pairwise(files)) < 80
+
+
+class Marked(torch.Tensor):
+    """A tensor of a class of its own, whose operations torch calls by its own rules."""
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_a_tensor_of_another_class_is_left_to_torch(name, runs):
+    net, x = NETS["two layers"](), torch.rand(9, 2, 6)
+    true = net(x)
+    given = getattr(net[0], name).detach().as_subclass(Marked)
+    delattr(net[0], name)
+    setattr(net[0], name, given)
+    runs.clear()
+    torch.testing.assert_close(net(x).as_subclass(torch.Tensor), true)
+    assert not runs or runs[0] < 2
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_a_pruned_layer_is_computed_with_what_is_left(name, runs):
+    """Pruning, and whoever computes a weight anew, leaves a plain tensor in the place of a parameter."""
+    net, x = NETS["two layers"](), 3 * torch.rand(9, 2, 6)
+    prune.random_unstructured(net[0], name, amount=0.4)
+    with rv.backend("reference"):
+        true = net(x)
+    torch.testing.assert_close(net(x), true)

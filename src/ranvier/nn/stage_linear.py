@@ -97,7 +97,7 @@ class LinearStage(Stage):
         """
         own, neuron = self.linear._parameters, self.neuron
         weight, bias = own.get("weight"), own.get("bias")
-        if weight is None or self.initial is None or not self.fits(width, dtype):
+        if "bias" not in own or weight is None or self.initial is None or not self.fits(width, dtype):
             return None
         neurons, params, wide = weight.shape[0], [], []
         if not short.fits(steps, batch, neurons):
@@ -110,8 +110,8 @@ class LinearStage(Stage):
         if self.recurrent:
             params.append(self.temporal.feedback.weight)  # type: ignore[union-attr]
             wide.append(True)
-        for t in (weight, *params):
-            if type(t) not in choose.PLAIN or not t.is_cpu:
+        for t in (weight, bias, *params):
+            if t is not None and (type(t) not in choose.PLAIN or not t.is_cpu):
                 return None
         rule, size = neuron.bound(()), short.Size(steps, batch, neurons, dtype)
         numbers = [neuron.settings[k] for k in rule.params[len(neuron.params) :] if k in neuron.settings]
