@@ -15,7 +15,8 @@ class Case:
     """One row of the table.
 
     input: "normal", "uniform" or the share of spikes. loss: "crossentropy" (of the readout's mean over time, then a
-    step of SGD), "sum" of the output, or "given" (a random gradient of the output; the input's gradient is asked).
+    step of SGD), "sum" of the output, or "given" (a random gradient of the output; the input's gradient is asked);
+    "none" is forward alone, without gradients, and "stream" one step of it that keeps its state.
     tolerance: how far the evidence may lie from the plain loop's, relatively.
     """
 
@@ -54,6 +55,7 @@ _VGG = (
     ("lif",), ("pool",), ("mean",), ("linear", 10, True, 1.0), ("readout",),
 )  # fmt: skip
 _SMALL = (("linear", 128, True, 1.2), ("lif",), ("linear", 10, True, 1.0), ("readout",))
+_BACK = (("recurrent", 128, 1.2, 0.5), ("linear", 10, True, 1.0), ("readout",))
 
 FAMILIES: dict[str, dict[str, Case]] = {
     "neuron": {
@@ -68,7 +70,12 @@ FAMILIES: dict[str, dict[str, Case]] = {
     # Binary images have few different values, so the rounding of a batch norm decides over thousands of spikes at once:
     # the loss of the float32 loop is 1.5e-3 from that of float64, which ours equals.
     "conv": {"conv, 40 % spikes": Case(8, 32, (1, 28, 28), _CONV, 0.4, beta=0.5, tolerance=1e-2)},
-    "latency": {"latency, a training step of 64-128-10, T=10, batch 8": Case(10, 8, (64,), _SMALL, 0.3)},
+    "latency": {
+        "latency, a training step of 64-128-10, T=10, batch 8": Case(10, 8, (64,), _SMALL, 0.3),
+        "latency, forward alone": Case(10, 8, (64,), _SMALL, 0.3, "none"),
+        "latency, one step of a stream, batch 1": Case(100, 1, (64,), _SMALL, 0.3, "stream"),
+        "latency, one step of a recurrent stream": Case(100, 1, (64,), _BACK, 0.3, "stream"),
+    },
     "long": {"long, T=1000, batch 16": Case(1000, 16, (40,), _LONG, 0.1, tolerance=1e-2)},
     "wide": {"wide, 3 % spikes": Case(100, 64, (700,), _WIDE, 0.03, tolerance=1e-2)},
     "residual": {"residual, T=4, batch 8": Case(4, 8, (3, 32, 32), _RESIDUAL, beta=0.5, tolerance=1e-2)},

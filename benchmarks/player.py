@@ -50,10 +50,12 @@ def turn(step: Callable) -> dict[str, float]:
 
 def main(library: str, case: str, threads: int) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])  # XLA takes more than it is told to
-    if library in ("spyx", "jaxpike"):
-        from on_jax import ready
-    elif library == "limit":
+    if library == "limit":
         from limit import ready
+    elif CASES[case].loss == "stream":
+        from streams import ready
+    elif library in ("spyx", "jaxpike"):
+        from on_jax import ready
     else:
         from on_torch import ready
     step = ready(library, CASES[case], threads)

@@ -14,7 +14,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's idle threads must not take the core
 sys.path.insert(0, str(Path(__file__).parent))
 
-MODULES = ("adex", "fit", "gpu", "latency", "neuron", "parallel", "rate", "recipes", "sparse", "stdp", "chart")
+MODULES = ("adex", "fit", "gpu", "neuron", "parallel", "rate", "recipes", "sparse", "stdp", "chart")
 
 
 def main() -> None:
