@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # Huge pages for large tensors: page faults cost as much as the kernels.
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test test-slow test-long lint docs notebooks results guard mutants bench clean
+.PHONY: demo test test-slow test-long lint docs links notebooks results guard mutants bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,10 @@ lint: $(VENV)/.dev
 # The site, in docs/_build/html: no network is needed, and a warning is an error.
 docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build/html
+
+# Opens every outside link of the site, over the network: by hand.
+links: $(VENV)/.dev
+	$(BIN)/python -m sphinx -q -E -b linkcheck docs docs/_build/links
 
 # Runs the notebooks of the course again and keeps their outputs.
 notebooks: $(VENV)/.dev

@@ -16,7 +16,7 @@ version = release = ranvier.__version__
 language = "en"
 
 extensions = ["myst_nb", "sphinx_copybutton", "sphinx_design"]
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"]
+myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are kept with their outputs; `make notebooks` runs them again, tests do too
 exclude_patterns = ["_build"]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ranvier.nn.neurons.timed import GRADIENTS as TIMED
 from ranvier.nn.neurons.timed import TimedLIF
 from ranvier.nn.timed import TimedRecurrent
+from ranvier.notebook import table
 from ranvier.online.learner import Learner
 from ranvier.online.methods import GRADIENTS, ONLINE, checked
 
@@ -53,8 +54,20 @@ class Comparison:
         for r in self.rows:
             shown = "".join(f"  {r.norms[kind]:9.2e} {r.cosines[kind]:7.3f}" for kind in others)
             lines.append(f"{r.name:<{wide}}  {r.norms[first]:9.2e}{shown}  {r.largest:9.2e}")
-        lines += [f"{kind}: {why}" for kind, why in self.refused.items()]
-        return "\n".join(lines + [f"{path}: {share:.1%} of spikes graze" for path, share in self.grazing.items()])
+        return "\n".join(lines + self._notes())
+
+    def _notes(self) -> list[str]:
+        refused = [f"{kind}: {why}" for kind, why in self.refused.items()]
+        return refused + [f"{path}: {share:.1%} of spikes graze" for path, share in self.grazing.items()]
+
+    def _repr_html_(self) -> str:
+        kinds = list(self.rows[0].norms) if self.rows else []
+        norms, cosines = [f"norm, {k}" for k in kinds], [f"cosine, {k}" for k in kinds[1:]]
+        rows = []
+        for r in self.rows:
+            shown = [f"{r.norms[k]:.2e}" for k in kinds] + [f"{r.cosines[k]:.3f}" for k in kinds[1:]]
+            rows.append([r.name, *shown, f"{r.largest:.2e}"])
+        return table(["parameter", *norms, *cosines, "largest"], rows, "; ".join(self._notes()))
 
 
 def compare_gradients(
