@@ -22,53 +22,63 @@ WIDE, HIGH = 180, 66  # of a picture
 
 # Neuron: when to take it, where it comes from, the current it is shown, and how it is made if not by its name alone.
 NEURONS: dict[str, tuple] = {
-    "IF": ("the simplest spiking neuron; converted networks", "Lapicque 1907", 0.12),
-    "LIF": ("**the one to begin with**", "Gerstner & Kistler 2002", 0.15),
-    "LI": ("a readout: its membrane is the answer", "", 0.15),
-    "RestLIF": ("programs written as in SpikingJelly", "Fang et al. 2021", 1.06),
+    "IF": ("the simplest spiking neuron, without leak; converted networks", "Lapicque 1907", 0.12),
+    "LIF": ("**the standard neuron: start with this one**", "Gerstner & Kistler 2002", 0.15),
+    "LI": ("a readout: its membrane is the output", "", 0.15),
+    "RestLIF": ("the equation of SpikingJelly's `LIFNode`", "Fang et al. 2021", 1.06),
     "ParametricLIF": ("a learned time constant", "Fang et al. 2021", 1.06),
-    "KLIF": ("a learned gain beside the leak", "Jiang & Zhang 2023", 1.06),
+    "KLIF": ("a learned gain of the membrane before the spike", "Jiang & Zhang 2023", 1.06),
     "ComplementaryLIF": ("gradients that reach further back", "Huang et al. 2024", 0.56),
     "AnalogLIF": ("graded activations with a spiking reset", "Wu et al. 2022", 1.06),
-    "GatedLIF": ("let training choose leak, input and reset", "Yao et al. 2022", 0.35, lambda: rv.GatedLIF(STEPS)),
-    "Heaviside": ("a spike without memory", "McCulloch & Pitts 1943", 1.0),
-    "CubaLIF": ("input that arrives smoothly; Loihi", "Davies et al. 2018", 0.03),
-    "CubaLI": ("a smooth readout", "", 0.02),
+    "GatedLIF": (
+        "training chooses leak, input and reset", "Yao et al. 2022", 0.35, lambda: rv.GatedLIF(STEPS),
+    ),
+    "Heaviside": ("a spike without a state", "McCulloch & Pitts 1943", 1.0),
+    "CubaLIF": ("input through a synaptic current; Loihi", "Davies et al. 2018", 0.03),
+    "CubaLI": ("a readout with a synaptic current: smoother than `LI`", "", 0.02),
     "ALIF": ("memory over long sequences; recurrent nets", "Bellec et al. 2018", 0.25),
-    "SEAdLIF": ("adaptation that keeps its swing; speech, long sequences", "Baronig et al. 2025", 8.0),
+    "SEAdLIF": ("adaptation with stable oscillations; speech, long sequences", "Baronig et al. 2025", 8.0),
     "SiLIF": ("adaptation with learned time steps; speech", "Fabre et al. 2025", 6.0),
-    "ResonateAndFire": ("answers to a rhythm", "Izhikevich 2001", 0.9),
-    "BRF": ("rhythms over long sequences; training stays calm", "Higuchi et al. 2024", 45.0),
-    "BHRF": ("the same as a damped oscillator", "Higuchi et al. 2024", 300.0),
+    "ResonateAndFire": ("responds to inputs of one frequency", "Izhikevich 2001", 0.9),
+    "BRF": ("oscillations over long sequences; stable in training", "Higuchi et al. 2024", 45.0),
+    "BHRF": ("like `BRF`, but a damped harmonic oscillator", "Higuchi et al. 2024", 300.0),
     "AssociativeResonate": (
         "resonators in parallel over time", "Izhikevich 2001", 0.45,
         lambda: rv.AssociativeResonate(damping=0.1, omega=0.3, dt=1.0),
     ),
-    "QIF": ("a natural onset of the spike", "Ermentrout & Kopell 1986", 0.35),
+    "QIF": ("a smooth onset of the spike", "Ermentrout & Kopell 1986", 0.35),
     "EIF": ("a sharp onset of the spike, as in cortex", "Fourcaud-Trocmé et al. 2003", 0.1),
-    "Izhikevich": ("bursting, chattering: many patterns, one equation", "Izhikevich 2003", 0.6),
+    "Izhikevich": ("many firing patterns (bursting, chattering, ...) with one equation", "Izhikevich 2003", 0.6),
     "AdEx": ("biology in SI units; BrainScaleS-2", "Brette & Gerstner 2005", 0.6),
     "PhysicalLIF": ("SI units without adaptation; analog chips", "Brette & Gerstner 2005", 0.6),
     "PhysicalLI": ("a readout in SI units", "Brette & Gerstner 2005", 0.6),
     "TernaryLIF": ("spikes of both signs", "Guo et al. 2024", 1.06),
-    "IntegerLIF": ("few steps: several spikes in one", "Luo et al. 2024", 0.5),
+    "IntegerLIF": ("few steps, with several spikes in each", "Luo et al. 2024", 0.5),
     "AssociativeLIF": ("very long sequences: no reset, parallel in time", "Fang et al. 2023", 0.15),
-    "ParallelLIF": ("a reset, and parallel in time all the same", "Heckel & Nowotny 2024", 0.15),
+    "ParallelLIF": ("parallel in time in spite of its reset", "Heckel & Nowotny 2024", 0.15),
     "PSN": ("whole sequences of one length; not causal", "Fang et al. 2023", 2.0, lambda: rv.PSN(STEPS)),
-    "MaskedPSN": ("as PSN, a window of steps", "Fang et al. 2023", 8.0, lambda: rv.MaskedPSN(4, STEPS, masking=1.0)),
-    "SlidingPSN": ("as PSN, any length, streams", "Fang et al. 2023", 0.6, lambda: rv.SlidingPSN(4)),
+    "MaskedPSN": (
+        "like `PSN`, but each step sees a window of steps", "Fang et al. 2023", 8.0,
+        lambda: rv.MaskedPSN(4, STEPS, masking=1.0),
+    ),
+    "SlidingPSN": (
+        "like `PSN`, but for any length, and step by step", "Fang et al. 2023", 0.6, lambda: rv.SlidingPSN(4),
+    ),
     "TimedLIF": ("exact gradients of spike times", "Wunderlich & Pehle 2021", 0.5),
-    "TimedLI": ("the readout behind it", "Wunderlich & Pehle 2021", 0.15),
-    "FireFirstIF": ("the order of Spyx", "Heckel & Nowotny 2024", 0.12),
-    "FireFirstLIF": ("the order of Spyx", "Heckel & Nowotny 2024", 0.15, lambda: rv.FireFirstLIF(beta=0.9)),
+    "TimedLI": ("the readout after `TimedLIF`", "Wunderlich & Pehle 2021", 0.15),
+    "FireFirstIF": ("Spyx's order: spike before input", "Heckel & Nowotny 2024", 0.12),
+    "FireFirstLIF": (
+        "Spyx's order: spike before input", "Heckel & Nowotny 2024", 0.15, lambda: rv.FireFirstLIF(beta=0.9),
+    ),
     "FireFirstALIF": (
-        "the order of Spyx, adaptive", "Heckel & Nowotny 2024", 0.3, lambda: rv.FireFirstALIF(beta=0.9, gamma=0.97),
+        "Spyx's order, with an adaptive threshold", "Heckel & Nowotny 2024", 0.3,
+        lambda: rv.FireFirstALIF(beta=0.9, gamma=0.97),
     ),
     "FireFirstCubaLIF": (
-        "the order of Spyx, with a current", "Heckel & Nowotny 2024", 0.02,
+        "Spyx's order, with a synaptic current", "Heckel & Nowotny 2024", 0.02,
         lambda: rv.FireFirstCubaLIF(alpha=0.9, beta=0.9),
     ),
-    "ClampedLI": ("the readout of Spyx", "", 0.15),
+    "ClampedLI": ("Spyx's readout", "", 0.15),
     "TracedIF": ("local learning: spikes with a trace", "Morrison et al. 2008", 0.12),
     "TracedLIF": ("local learning", "Morrison et al. 2008", 0.15),
     "TracedALIF": ("local learning with a homeostatic threshold", "Diehl & Cook 2015", 0.25),
@@ -130,7 +140,7 @@ def equation(value: type) -> str:
 
 
 def table() -> str:
-    rows = ["| neuron | response | when to take it | equation | states | parameters | source |", "|" + "---|" * 7]
+    rows = ["| neuron | response | when to use it | equation | states | parameters | source |", "|" + "---|" * 7]
     for name, (when, source, *_) in NEURONS.items():
         value = getattr(rv, name)
         states = ", ".join(f"`{s}`" for s in getattr(value, "states", ())) or "-"
@@ -166,9 +176,9 @@ hide-toc: true
 
 ## Neurons
 
-Each picture shows one neuron for {STEPS} steps. The current (grey) flows from step {ON} to step {OFF}; the membrane is
-blue, and each orange stroke is a spike. `x` is the input, `z` the spike, `v` the membrane; all decays are per step
-unless units are named.
+Each picture shows one neuron for {STEPS} steps. The current (grey) is on from step {ON} to step {OFF}. The membrane is
+blue, and each orange mark is a spike. In the equations, `x` is the input, `z` the spike and `v` the membrane. Decays
+are per step unless units are given.
 
 {table()}
 

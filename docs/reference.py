@@ -15,23 +15,23 @@ import ranvier
 
 # The rooms beside the top level: module, what it holds.
 ROOMS = {
-    "ranvier.ops": "what a rule may say",
+    "ranvier.ops": "the functions that a rule may call",
     "ranvier.surrogate": "surrogate derivatives of the spike",
-    "ranvier.init": "how weights begin",
+    "ranvier.init": "initial weights",
     "ranvier.models": "ready-made networks",
-    "ranvier.train": "training: the function `run` and what belongs to it",
+    "ranvier.train": "training: the function `run` and its parts",
     "ranvier.loss": "losses on traces over time",
-    "ranvier.metric": "how often a readout is right",
-    "ranvier.train.regularise": "holding firing rates where they should be",
-    "ranvier.data": "encoders, recordings and sets",
+    "ranvier.metric": "accuracy of a readout",
+    "ranvier.train.regularise": "penalties on firing rates",
+    "ranvier.data": "encoders, recordings and data sets",
     "ranvier.convert": "rates to spikes, trained networks to spiking ones",
     "ranvier.convert.nir": "the exchange format NIR",
     "ranvier.export": "a trained network for other machines",
-    "ranvier.hardware": "what chips do to numbers",
+    "ranvier.hardware": "limits of chips: weights, noise, a chip in the loop",
     "ranvier.plasticity": "learning without backward",
     "ranvier.plot": "pictures",
     "ranvier.online": "learning forward in time, while a net runs",
-    "ranvier.doctor": "what ails a network",
+    "ranvier.doctor": "why a network does not learn",
     "ranvier.recipes": "what `ranvier train` trains",
     "ranvier.compat": "names of other libraries; each library has a page under *Coming from*",
 }
@@ -88,9 +88,9 @@ def write(folder: Path) -> None:
     for group, names in grouped().items():
         module = importlib.import_module(GROUPS[group])
         pages[file_of(group)] = page(group, "" if module is ranvier else module.__doc__ or "", "ranvier", names)
-    index = ["# Reference", "", "Every public name, from its docstring.", "", "## `ranvier`", ""]
+    index = ["# Reference", "", "Every public name with its documentation.", "", "## `ranvier`", ""]
     index += [f"* [{g}]({file_of(g)}.md): {listed(n)}" for g, n in grouped().items()]
-    index += ["", "## Its rooms", ""]
+    index += ["", "## Modules", ""]
     for name, what, module in rooms():
         pages[name] = page(f"`{name}`", what[0].upper() + what[1:] + ".", name, public(module))
         index.append(f"* [`{name}`]({name}.md): {what}. {listed(public(module))}")
