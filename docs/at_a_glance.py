@@ -129,14 +129,24 @@ def drawn(name: str) -> str:
     )
 
 
+# Equations that no docstring says in one paragraph.
+TOLD = {
+    rv.TimedLIF: "tau_mem dv/dt = i - v, tau_syn di/dt = -i; a spike also encodes its time within the step",
+    rv.PhysicalLI: "c_mem dv/dt = i + g_leak (v_leak - v), tau_syn di/dt = -i + input",
+}
+
+
 def equation(value: type) -> str:
-    """The paragraph of the docstring that holds the equation."""
-    paragraphs = (inspect.getdoc(value) or "").split("\n\n")
-    said = [p for p in paragraphs[1:4] if not p.startswith("Arguments")]
-    found = next((p for p in said if " = " in p or "dv/dt" in p), paragraphs[0].partition(": ")[2])
-    if value is rv.TimedLIF:
-        found = "tau_mem dv/dt = i - v, tau_syn di/dt = -i; a spike carries its time within the step"
-    return re.sub(r";\s*gives .*", "", re.sub(r"\s+", " ", found).strip())
+    """The paragraph of the docstring that holds the equation; after a colon, with the next one."""
+    if value in TOLD:
+        return TOLD[value]
+    first, *rest = (inspect.getdoc(value) or "").split("\n\n")
+    said = [p for p in rest[:3] if not p.startswith(("Arguments", "States", "x [T", "xi", ">>>"))]
+    at = next((k for k, p in enumerate(said) if " = " in p or "dv/dt" in p), None)
+    found = said[0] if at is None and said else first.partition(": ")[2] if at is None else said[at]
+    if at is not None and found.endswith(":") and at + 1 < len(said):
+        found += " " + said[at + 1]
+    return re.sub(r";\s*(gives|returns) .*", "", re.sub(r"\s+", " ", found).strip())
 
 
 def table() -> str:

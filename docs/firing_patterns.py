@@ -110,23 +110,22 @@ def main(folder: Path = HERE) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(4, 4, figsize=(12, 8), sharex=True)
-    cells = [(name, adex(name)) for name in ADEX] + [(name, izhikevich(name)) for name in IZHIKEVICH]
-    for k, (axis, (name, cell)) in enumerate(zip(axes.flat, cells, strict=True)):
-        t, (_, v) = after_onset(cell.dt, 500.0), cell.run()
-        axis.plot(t, v, color="#4477aa", linewidth=0.8)
-        low, high = float(cell.current.min()), float(cell.current.max())
-        axis.plot(t, -130 + 15 * (cell.current - low) / (high - low), color="#888888", linewidth=0.8)
-        axis.set_title(name, fontsize=10)
-        axis.set_ylim(-135, 40)
-        axis.set_yticks([-80, -40, 0], ["-80", "-40", "0"] if k % 4 == 0 else [""] * 3)
-        axis.spines[["top", "right"]].set_visible(False)
-    for axis in axes[-1]:
-        axis.set_xlabel("ms after the onset of the current")
-    axes[0, 0].set_ylabel("AdEx: membrane (mV)")
-    axes[2, 0].set_ylabel("Izhikevich: membrane (mV)")
-    figure.tight_layout()
-    figure.savefig(folder / "firing-patterns.png", dpi=100)
+    adexes = {name: adex(name) for name in ADEX}
+    others = {name: izhikevich(name) for name in IZHIKEVICH}
+    for name, cells in (("firing-patterns-adex", adexes), ("firing-patterns-izhikevich", others)):
+        figure, axes = plt.subplots(4, 2, figsize=(6, 6.4), sharex=True, sharey=True, layout="constrained")
+        for axis, (title, cell) in zip(axes.flat, cells.items(), strict=True):
+            t, (_, v) = after_onset(cell.dt, 500.0), cell.run()
+            axis.plot(t, v, color="#4477aa", linewidth=0.8)
+            low, high = float(cell.current.min()), float(cell.current.max())
+            axis.plot(t, -130 + 15 * (cell.current - low) / (high - low), color="#888888", linewidth=0.8)
+            axis.set_title(title, fontsize=11)
+            axis.set(ylim=(-135, 40), yticks=[-80, -40, 0])
+            axis.spines[["top", "right"]].set_visible(False)
+        figure.supxlabel("ms after the onset of the current", fontsize=11)
+        figure.supylabel("membrane (mV)", fontsize=11)
+        figure.savefig(folder / f"{name}.png", dpi=120)
+        plt.close(figure)
 
 
 if __name__ == "__main__":

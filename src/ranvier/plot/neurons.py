@@ -92,7 +92,7 @@ def phase_plane(
     fired = np.flatnonzero(z)
     ax.plot(path[0][fired], path[1][fired], "o", color=colour(1), markersize=4, label=f"{len(fired)} spikes")
     ax.set(xlabel=names[0], ylabel=names[1])
-    legend(ax)
+    legend(ax, loc="upper right", bbox_to_anchor=(1.0, 1.13))  # above the arrows
     return say(
         ax, f"Phase plane of {type(neuron).__name__} at current {current:g}: {len(fired)} spikes in {steps} steps."
     )

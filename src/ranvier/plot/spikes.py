@@ -69,6 +69,8 @@ def comparison(spikes: Any, other: Any, ax: Axes | None = None, names: tuple[str
     >>> import torch
     >>> axes = comparison(torch.eye(5), torch.eye(5).roll(1, 0))
     """
+    from matplotlib.ticker import MaxNLocator
+
     assert ax is not None
     a, b = array(spikes), array(other)
     if a.ndim < 2 or a.shape != b.shape:
@@ -83,6 +85,7 @@ def comparison(spikes: Any, other: Any, ax: Axes | None = None, names: tuple[str
     step, row = np.nonzero(a != b)
     ax.scatter(step, row, s=60, facecolors="none", edgecolors=ink(), linewidths=0.8, label="only in one", zorder=3)
     ax.set(xlim=(-0.6, len(a) - 0.4), ylim=(-0.7, a.shape[1] - 0.3), xlabel="step", ylabel="neuron")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     legend(ax, loc="upper center", bbox_to_anchor=(0.5, 1.13), ncols=3)
     told = f"{int(a.sum())} and {int(b.sum())} spikes, {len(step)} of them in one train only."
     return say(ax, f"Two spike trains of {a.shape[1]} neurons over {len(a)} steps: {told}")
