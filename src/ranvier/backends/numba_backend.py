@@ -27,6 +27,7 @@ from ranvier.derive.trace import Graph
 
 log = logging.getLogger("ranvier")
 
+LEAST = 256  # neurons per tile from which its arrays are long enough; several threads divide fewer than TILE each
 TILE = 1024  # neurons per tile in backward: their arrays stay in the L1 cache
 WIDE = 4096  # neurons per tile in forward, which saves no states: longer rows are prefetched better (1.7 times as fast)
 CACHE = 512 * 1024  # most bytes for the states of a tile: the size of a usual L2 cache
@@ -244,7 +245,7 @@ def forward(
         final.numpy(),
     )
 
-    width = max(TILE, min(WIDE, -(-neurons // torch.get_num_threads())))  # each thread gets its share
+    width = min(WIDE, _share(neurons, steps))
 
     def work(lo: int, hi: int) -> None:
         two = scratch("state", (2, len(rule.states), width), dtype).numpy()
@@ -252,6 +253,12 @@ def forward(
 
     spread(work, neurons, width, steps * neurons >= WORTH)
     return outputs, final
+
+
+def _share(neurons: int, steps: int) -> int:
+    """Return how many neurons a tile may have at most, such that each thread gets its share."""
+    threads = torch.get_num_threads() if steps * neurons >= WORTH else 1
+    return max(LEAST, -(-neurons // (64 * threads)) * 64)
 
 
 def backward(
@@ -280,6 +287,7 @@ def backward(
     gx, gs, gp = _arrays(g_inputs, dtype), g_initial.numpy(), g_params.numpy()
     states = len(rule.states)
     segment, width = plan(steps, states, initial.element_size())
+    width = min(width, _share(neurons, steps))
 
     def work(lo: int, hi: int) -> None:
         marks = scratch("marks", (max(1, -(-steps // segment)), states, width), dtype).numpy()

@@ -25,6 +25,9 @@ from ranvier.derive.trace import Graph
 class Pictures:
     """The sizes of a sequence of images, and of the pooling windows, which are square, do not overlap, and are pooled
     by `kind`.
+
+    even: whether parameters and initial states are equal in all rows of an image; then those of one row of windows are
+    given.
     """
 
     steps: int
@@ -34,6 +37,7 @@ class Pictures:
     channels: int
     window: int = 1
     kind: str = "max"
+    even: bool = False
 
     @property
     def numbers(self) -> int:
@@ -50,13 +54,22 @@ class Pictures:
         return self.window * self.width * self.channels
 
     @property
+    def given(self) -> int:
+        """Number of neurons whose parameters and initial states are given: R W C, for R rows of an image."""
+        return self.rows * self.width * self.channels
+
+    @property
+    def rows(self) -> int:
+        return self.window if self.even else self.height
+
+    @property
     def pooled(self) -> tuple[int, int]:
         """Shape [T, B H' W' C] of the pooled output, where H' and W' count the windows."""
         return self.steps, self.batch * self.tiles * (self.width // self.window) * self.channels
 
     def sizes(self) -> tuple[int, ...]:
         """Return the sizes in the order in which the kernels need them."""
-        return self.steps, self.numbers, self.tiles, self.width, self.channels
+        return self.steps, self.numbers, self.tiles, 1 if self.even else self.tiles, self.width, self.channels
 
 
 def _row(rule: Rule, name: str, arguments: str, graph: Graph, wide: Sequence[bool], still: bool) -> Rows:
@@ -129,8 +142,8 @@ def _module(name: str, rows: str, dtype: torch.dtype) -> ModuleType:
 
 
 def forward(rule: Rule, x: Tensor, initial: Tensor, params: Sequence[Tensor], size: Pictures) -> Tensor:
-    """x [T or 1, B H W C], initial [S, H W C], params [1] or [H W C] each -> pooled [T, B H' W' C], where H' and W'
-    count the windows.
+    """x [T or 1, B H W C], initial [S, R W C], params [1] or [R W C] each -> pooled [T, B H' W' C], where H' and W'
+    count the windows, and R is H, or the rows of a window if all rows are given the same.
     """
     code = module(rule, x.dtype, numba_backend.per_neuron(params), size, len(x) < size.steps)
     pooled = empty(size.pooled, x.dtype)
@@ -155,8 +168,8 @@ def backward(
     wanted: tuple[bool, ...],
     size: Pictures,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x in the shape of x, of the initial state [S, H W C], of the wanted parameters [P, H W C]
-    in float64.
+    """Return the gradients of x in the shape of x, of the initial state [S, R W C], of the wanted parameters [P, R W C]
+    in float64; R is as in `forward`.
 
     wanted: whether x needs a gradient, and which parameters do; a gradient of x that is not wanted is left
     uninitialised.
@@ -169,7 +182,7 @@ def backward(
     parts: dict[int, tuple[Tensor, Tensor]] = {}  # by first tile, so that the order of the sums is fixed
 
     def work(lo: int, hi: int) -> None:
-        parts[lo] = sums = torch.zeros_like(initial), torch.zeros(sum(wanted[1:]), size.numbers, dtype=torch.float64)
+        parts[lo] = sums = torch.zeros_like(initial), torch.zeros(sum(wanted[1:]), size.given, dtype=torch.float64)
         trail = scratch("trail", (size.steps, states, count), x.dtype).numpy()
         carry = scratch("carry", (states, count), x.dtype).numpy()
         z, g_z = (scratch(name, (count,), x.dtype) for name in ("z", "g_z"))

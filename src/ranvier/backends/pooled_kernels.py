@@ -92,16 +92,17 @@ pool, unpool = pool_max, unpool_max  # `pooled.py` sets the kind when it loads t
 
 # ---------------------------------------------------------------- the loops over time
 @kernel
-def forward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, params, pooled, states, z):
+def forward_pooled(lo, hi, steps, picture, tiles, given, width, channels, x, initial, params, pooled, states, z):
     """Run the tiles lo..hi through all steps; an image of `picture` neurons has `tiles` tiles.
 
-    x [T or 1, N]; initial [S, picture]; params: tuple of [1] or [picture]; pooled [T, B H' W' C]. Scratch: states
-    [2, S, count], z [count], where count is the number of neurons in a tile.
+    x [T or 1, N]; initial [S, G]; params: tuple of [1] or [G], where G = given * count: the values of all tiles, or of
+    one that holds for all; pooled [T, B H' W' C]. Scratch: states [2, S, count], z [count], where count is the number
+    of neurons in a tile.
     """
     count, out = WINDOW * width * channels, width // WINDOW * channels
     for u in range(lo, hi):
-        at = u % tiles * count
-        a = u // tiles * picture + at
+        at = u % tiles % given * count
+        a = u // tiles * picture + u % tiles * count
         read(states[0], initial, at, at + count)
         for t in range(steps):
             tile_forward(t, a, a + count, at, x, states[t & 1], params, z, states[(t + 1) & 1])
@@ -109,21 +110,21 @@ def forward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, p
 
 
 @kernel
-def backward_pooled(lo, hi, steps, picture, tiles, width, channels, x, initial, params, pooled, g_pooled, g_x,
+def backward_pooled(lo, hi, steps, picture, tiles, given, width, channels, x, initial, params, pooled, g_pooled, g_x,
                     g_initial, totals, g_params, trail, carry, z, g_z, left):  # fmt: skip
     """Run backward through time for the same tiles: their states and spikes are computed again and stay in cache.
 
-    g_x has the shape of x and is zero outside all windows; gradients are added to g_initial [S, picture] and totals
-    [P, picture]. Totals are float64: the steps of one sample are summed in the precision of x, the samples in float64.
-    Scratch: g_params [P, picture], zero before and after; trail [T, S, count], carry [S, count], z and g_z [count] (g_z
+    g_x has the shape of x and is zero outside all windows; gradients are added to g_initial [S, G] and totals
+    [P, G]. Totals are float64: the steps of one sample are summed in the precision of x, the samples in float64.
+    Scratch: g_params [P, G], zero before and after; trail [T, S, count], carry [S, count], z and g_z [count] (g_z
     is zero outside all windows), left [C].
     """
     count, out = WINDOW * width * channels, width // WINDOW * channels
     still = g_x.shape[0] < steps  # one image for all steps: its gradients are summed
     for u in range(lo, hi):
-        at = u % tiles * count
-        a = u // tiles * picture + at
-        end = a + count if at + 2 * count <= picture else (u // tiles + 1) * picture
+        at = u % tiles % given * count
+        a = u // tiles * picture + u % tiles * count
+        end = a + count if u % tiles + 1 < tiles else (u // tiles + 1) * picture
         for t in range(g_x.shape[0]):
             for n in range(a if still else a + count, end):
                 g_x[t, n] = real(0)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.backends import choose
 from ranvier.nn.convolution import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.temporal import Temporal, check_sequence
@@ -48,13 +49,25 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
     if constant and same_every_step(module):
         y = module(x[0])
         return y.unsqueeze(0).expand(steps, *y.shape), True
-    y = module(samples(x))
+    given = samples(x)
+    if given.requires_grad and choose.fuses(given) and stored_last(given):
+        given.register_hook(_last)  # or torch's mean over pixels makes all layers before it rearrange their gradients
+    y = module(given)
     if not isinstance(y, Tensor):
         raise TypeError(
             f"{type(module).__name__} gives a {type(y).__name__}; between layers a module must give one tensor "
             f"(torch's recurrent layers take the whole sequence: call them on their own, before or after)"
         )
     return y.unflatten(0, (steps, batch)), False
+
+
+def stored_last(x: Tensor) -> bool:
+    """Whether x is images [N, C, H, W] with channels last in memory, and in no other order."""
+    return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _last(g: Tensor) -> Tensor:
+    return g.contiguous(memory_format=torch.channels_last)
 
 
 def samples(x: Tensor) -> Tensor:

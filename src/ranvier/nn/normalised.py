@@ -24,10 +24,13 @@ def one_pass(y: Tensor, norm: Any, neuron: Neuron, kind: str, window: int, steps
     norm: a torch batch norm or None; window: width and height of a pooling window, kind "max" or "mean".
     """
     _, channels, height, width = y.shape
-    size = Pictures(steps, batch, height, width, channels, window, kind)
     _, begin, params = neuron.prepare(y[:1].detach().unsqueeze(0), None)
-    states = [s[0] for s in begin.values()]  # the same for every image
-    initial = torch.stack(states) if states else y.detach().new_empty(0, *y.shape[1:])
+    even = all(p.shape[-2:].numel() == 1 for p in params) and not any(
+        isinstance(s.initial, str) for s in neuron.states.values()
+    )
+    size = Pictures(steps, batch, height, width, channels, window, kind, even)
+    states = [s[0, :, : size.rows] for s in begin.values()]  # the same for every image
+    initial = torch.stack(states) if states else y.detach().new_empty(0, channels, size.rows, width)
     rule, known, weight, bias = neuron.bound(()), None, None, None
     if norm is not None:
         rule, known = rule.scaled, statistics(norm, y, steps * batch // len(y))
@@ -176,7 +179,8 @@ class _OnePass(Function):
                 share = scale.flatten() * (size.channels / x.numel())
                 pooled.add_affine(g_x, x, mean, -share * rate * g_weight, -share * g_bias)
         g_y, g_start = (
-            g.view(-1, size.height, size.width, size.channels).permute(0, 3, 1, 2) for g in (g_x, g_initial)
+            g.view(-1, rows, size.width, size.channels).permute(0, 3, 1, 2)
+            for g, rows in ((g_x, size.height), (g_initial, size.rows))
         )
         g_weight = g_weight.to(x.dtype) if weighs and g_weight is not None else None
         g_bias = g_bias.to(x.dtype) if biases and g_bias is not None else None
@@ -196,17 +200,17 @@ def _rows(y: Tensor, size: Pictures) -> Tensor:
 
 
 def _last(v: Tensor) -> Tensor:
-    """[S, C, H, W] -> [S, H W C]."""
+    """[S, C, R, W] -> [S, R W C]."""
     return v.detach().permute(0, 2, 3, 1).reshape(len(v), -1).contiguous()
 
 
 def _spread(p: Tensor, size: Pictures) -> Tensor:
-    """A parameter broadcastable to [C, H, W] -> [1] or [H W C]."""
+    """A parameter broadcastable to [C, R, W] -> [1] or [R W C]."""
     if p.numel() == 1:
         return p.detach().reshape(1)
-    return _last(p.expand(size.channels, size.height, size.width).unsqueeze(0)).view(-1)
+    return _last(p.expand(size.channels, size.rows, size.width).unsqueeze(0)).view(-1)
 
 
 def _gathered(row: Tensor, p: Tensor, size: Pictures) -> Tensor:
-    """The gradient [H W C] of a parameter at every position -> that of the parameter, in the dtype of the row."""
-    return row.view(size.height, size.width, size.channels).permute(2, 0, 1).sum_to_size(p.shape)
+    """The gradient [R W C] of a parameter at every position -> that of the parameter, in the dtype of the row."""
+    return row.view(size.rows, size.width, size.channels).permute(2, 0, 1).sum_to_size(p.shape)

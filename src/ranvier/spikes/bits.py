@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ranvier.backends.buffers import empty
 from ranvier.backends.threads import spread
 
 WORTH = 1 << 20  # numbers from which several threads share the work
@@ -70,8 +71,13 @@ def unpack(bits: Tensor, columns: int, dtype: torch.dtype = torch.float32) -> Te
     from ranvier.spikes import bits_kernels
 
     _check(bits, columns)
-    x = torch.empty(*bits.shape[:-1], columns)
-    bits_kernels.unpack(view(bits[None].flatten(0, -2).contiguous()), x[None].flatten(0, -2).numpy())
+    x = empty((*bits.shape[:-1], columns), torch.float32)
+    given, numbers = view(bits[None].flatten(0, -2).contiguous()), x[None].flatten(0, -2).numpy()
+
+    def work(lo: int, hi: int) -> None:
+        bits_kernels.unpack(given[lo:hi], numbers[lo:hi])
+
+    spread(work, len(given), max(1, len(given) // 8), x.numel() > WORTH)
     return x.to(dtype)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from ranvier.spikes.vector import count, nonzero64
+from ranvier.spikes.vector import count, nonzero64, spread64, store
 
 kernel = njit(nogil=True, error_model="numpy", cache=True)
 ONE = np.uint64(1)
@@ -36,8 +36,11 @@ def pack(x, bits):
 @kernel
 def unpack(bits, x):
     """Write x [M, K], zeros and ones, from its bits."""
+    whole = x.shape[1] // 64 * 64
     for m in range(x.shape[0]):
-        for k in range(x.shape[1]):
+        for k in range(0, whole, 64):
+            store(x, m, k, spread64(bits[m, k // 64]))
+        for k in range(whole, x.shape[1]):
             x[m, k] = (bits[m, k // 64] >> np.uint64(k % 64)) & ONE
 
 

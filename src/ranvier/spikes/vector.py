@@ -5,6 +5,7 @@ registers.
     total = fma(splat(LANES, a), load(LANES, A, i, j), total)     a * A[i, j:j+LANES] + total
     store(A, i, j, total)
     word = nonzero64(A, i, j)                               64 numbers -> the 64 bits of which are not zero
+    store(A, i, j, spread64(word))                          the same backwards: the 64 bits as numbers 0 and 1
     first(word), count(word)                                its lowest set bit, and how many are set
 
 Arrays are C-contiguous with two axes. Bounds are not checked: the loops of the kernels must stay within their arrays.
@@ -115,6 +116,18 @@ def nonzero64(typing: Any, array: Any, row: Any, column: Any) -> Any:
         return build.bitcast(build.fcmp_unordered("!=", numbers, ir.Constant(kind, None)), WORD)
 
     return types.uint64(array, types.intp, types.intp), code
+
+
+@intrinsic
+def spread64(typing: Any, word: Any) -> Any:
+    """The 64 bits of a word as the numbers 0 and 1: the inverse of `nonzero64`."""
+
+    def code(context: Any, build: Any, signature: Any, given: tuple) -> Any:
+        kind = ir.VectorType(FLOAT, 64)
+        ones, bits = ir.Constant(kind, [1.0] * 64), build.bitcast(given[0], ir.VectorType(ir.IntType(1), 64))
+        return build.select(bits, ones, ir.Constant(kind, None))
+
+    return Vector(64)(types.uint64), code
 
 
 @intrinsic
