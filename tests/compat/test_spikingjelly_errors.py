@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ranvier.compat.spikingjelly import encoding, functional, layer, neuron
+from ranvier.compat.spikingjelly import clock_driven, encoding, functional, layer, neuron, surrogate
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -114,3 +114,47 @@ def test_a_batch_of_another_size_is_refused_without_reset():
 def test_errors_say_what_was_wanted_and_what_came(action, says):
     with pytest.raises(ValueError, match=says):
         action()
+
+
+def test_fused_convolution_and_norm_give_what_both_give():
+    torch.manual_seed(0)
+    conv, norm, x = torch.nn.Conv2d(2, 3, 3, bias=False), torch.nn.BatchNorm2d(3), torch.rand(4, 2, 5, 5)
+    for _ in range(3):
+        norm(conv(x))
+    torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    norm.eval()
+    fused = functional.fuse_convbn2d(conv, norm)
+    torch.testing.assert_close(fused(x), norm(conv(x)))
+    weight = functional.fused_conv2d_weight_of_convbn2d(conv, norm)
+    bias = functional.fused_conv2d_bias_of_convbn2d(conv, norm)
+    functional.scale_fused_conv2d_weight_of_convbn2d(conv, norm, 2.0, 0.5)
+    functional.scale_fused_conv2d_bias_of_convbn2d(conv, norm, 3.0, -1.0)
+    torch.testing.assert_close(functional.fused_conv2d_weight_of_convbn2d(conv, norm), 2.0 * weight + 0.5)
+    torch.testing.assert_close(functional.fused_conv2d_bias_of_convbn2d(conv, norm), 3.0 * bias - 1.0)
+    with pytest.raises(ValueError, match="bias=False"):
+        functional.fuse_convbn2d(torch.nn.Conv2d(2, 3, 3), norm)
+
+
+def test_nodes_of_early_releases_take_their_last_argument_by_place():
+    node = clock_driven.neuron.LIFNode(2.0, True, 1.0, None, surrogate.ATan(), True, False)
+    assert (node.step_mode, node.cupy_fp32_inference, node.detach_reset) == ("s", False, True)
+    assert isinstance(node, neuron.LIFNode)
+
+
+def test_derivatives_take_their_numbers_by_name():
+    x, g = torch.linspace(-1.0, 1.0, 5), torch.ones(5)
+    assert torch.equal(surrogate.atan_backward(g, x, alpha=3.0), surrogate.atan_backward(g, x, 3.0))
+
+
+def test_backend_before_store_v_seq_by_place():
+    class Own(neuron.BaseNode):
+        def __init__(self, step_mode="m", backend="torch", store_v_seq=True):
+            super().__init__(1.0, 0.0, surrogate.ATan(), False, step_mode, backend, store_v_seq)
+
+        def neuronal_charge(self, x):
+            self.v = self.v + x
+
+    node = Own()
+    node(torch.rand(3, 2))
+    assert (node.backend, node.store_v_seq, node.v_seq.shape) == ("torch", True, (3, 2))
+    assert neuron.LIFNode(2.0, True, 1.0, 0.0, surrogate.ATan(), False, "m", "cupy").backend == "cupy"

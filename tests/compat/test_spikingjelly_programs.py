@@ -200,8 +200,9 @@ def test_backends_are_taken_and_told(value):
     assert net[1].backend == "cupy" and 'backend="cupy" is taken' in str(ranvier.explain(net, torch.rand(4, 2, 3)))
     with pytest.raises(ValueError, match="backend must be one of"):
         net[1].backend = "fpga"
-    with pytest.raises(TypeError, match="give backend by its name"):
-        neuron.IFNode(1.0, 0.0, surrogate.ATan(), False, "m", "cupy")
+    assert neuron.IFNode(1.0, 0.0, surrogate.ATan(), False, "m", "cupy").backend == "cupy"  # its earlier place
+    with pytest.raises(TypeError, match="store_v_seq must be True or False"):
+        neuron.IFNode(1.0, 0.0, surrogate.ATan(), False, "m", 3)
 
 
 class Own(neuron.BaseNode):

@@ -1,7 +1,6 @@
 """SpikingJelly's encoders by name. Those with a memory keep their first input until `reset()`."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -127,8 +126,8 @@ class PopEncoder(nn.Module):
 class PopSpikeEncoderDeterministic(PopEncoder):
     """`PopEncoder` whose activity drives integrate-and-fire neurons: regular spikes."""
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(self, obs_dim: int, pop_dim: int, spike_ts: int, mean_range: tuple[float, float], std: float):
+        super().__init__(obs_dim, pop_dim, spike_ts, mean_range, std)
         self.neuron = ranvier.IF(threshold=0.999, surrogate=ranvier.surrogate.straight_through())
 
     def forward(self, obs: Tensor) -> Tensor:

@@ -7,6 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.compat.spikingjelly.activation_based.base import BACKENDS, Container, MemoryModule, StepModule
+from ranvier.compat.spikingjelly.activation_based.fuse import (  # noqa: F401
+    fuse_convbn2d,
+    fused_conv2d_bias_of_convbn2d,
+    fused_conv2d_weight_of_convbn2d,
+    scale_fused_conv2d_bias_of_convbn2d,
+    scale_fused_conv2d_weight_of_convbn2d,
+)
 from ranvier.compat.spikingjelly.activation_based.wrappers import folded
 
 

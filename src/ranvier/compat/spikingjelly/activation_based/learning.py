@@ -78,7 +78,22 @@ def stdp_linear_single_step(
     return stdp_multi_step(fc, *steps, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
-stdp_conv1d_single_step = stdp_conv2d_single_step = stdp_linear_single_step  # the rule asks the layer how it connects
+def stdp_conv2d_single_step(
+    conv: nn.Module,
+    in_spike: Tensor,
+    out_spike: Tensor,
+    trace_pre: Before,
+    trace_post: Before,
+    tau_pre: float,
+    tau_post: float,
+    f_pre: Function = _same,
+    f_post: Function = _same,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`stdp_multi_step` for one step of a convolution."""
+    return stdp_linear_single_step(conv, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+
+
+stdp_conv1d_single_step = stdp_conv2d_single_step
 
 
 def mstdp_linear_single_step(

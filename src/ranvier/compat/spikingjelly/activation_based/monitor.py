@@ -158,7 +158,7 @@ class GradInputMonitor(BaseMonitor):
 class Monitor:
     """The monitor of `clock_driven`: how often the nodes of a network fired while it was enabled."""
 
-    def __init__(self, net: nn.Module, device: str | None = None, backend: str = "torch"):
+    def __init__(self, net: nn.Module, device: str | None = None, backend: str = "numpy"):
         from ranvier.compat.spikingjelly.activation_based.neuron import BaseNode
 
         self.module_dict = {name: m for name, m in net.named_modules() if isinstance(m, BaseNode)}

@@ -3,6 +3,7 @@
 They are torch operations, step by step; for kernels use `ranvier.Recurrent`.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -119,6 +120,12 @@ class SpikingRNNBase(nn.Module):
     """
 
     cell: type[SpikingRNNCellBase]
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        own = [p for p in inspect.signature(SpikingRNNBase).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        of_cell = list(inspect.signature(cls.cell).parameters.values())[3:]  # its surrogates
+        cls.__signature__ = inspect.Signature([*own, *of_cell])  # type: ignore[attr-defined]
 
     def __init__(
         self,

@@ -231,6 +231,16 @@ class Function:
         raise TypeError(f"call it as surrogate.{_lower(self.module)}.apply(x, ...)")
 
 
+def _backward(module: type[Named]) -> Callable[..., Tensor]:
+    """The derivative of a surrogate times a gradient: `atan_backward(grad_output, x, alpha)`."""
+
+    def backward(grad_output: Tensor, x: Tensor, *args: Any, **numbers: Any) -> Tensor:
+        return grad_output * module(*args, **numbers).core(x)
+
+    backward.__signature__ = signature(dict.fromkeys(("grad_output", "x", *module.takes), ...))  # type: ignore
+    return backward
+
+
 def _lower(module: type[Named]) -> str:
     return FUNCTION_NAMES.get(module.__name__, module.name)
 
@@ -250,6 +260,5 @@ def __getattr__(name: str) -> Any:
     if name in FUNCTIONS:
         return Function(FUNCTIONS[name])
     if name.removesuffix("_backward") in FUNCTIONS:
-        module = FUNCTIONS[name.removesuffix("_backward")]
-        return lambda grad_output, x, *numbers: grad_output * module(*numbers).core(x)
+        return _backward(FUNCTIONS[name.removesuffix("_backward")])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

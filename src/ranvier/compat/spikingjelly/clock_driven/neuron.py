@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ranvier.compat.spikingjelly.activation_based import neuron as _neuron
 from ranvier.compat.spikingjelly.activation_based.base import MultiStepModule
+from ranvier.compat.spikingjelly.activation_based.base import check_backend_library as check_backend  # noqa: F401
 from ranvier.compat.spikingjelly.activation_based.neuron import *  # noqa: F403
 
 
@@ -19,6 +20,12 @@ def _of_sequences(takes: dict[str, Any]) -> dict[str, Any]:
     """
     own = {k: v for k, v in takes.items() if k not in ("step_mode", "store_v_seq", "backend")}
     return {**own, "backend": "torch", "lava_s_cale": 64}
+
+
+def _with_inference(takes: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a node with one more behind those of the equation, where `clock_driven` has it."""
+    steps = {k: v for k, v in takes.items() if k in ("step_mode", "store_v_seq", "backend")}
+    return {**{k: v for k, v in takes.items() if k not in steps}, "cupy_fp32_inference": False, **steps}
 
 
 class _MultiStep(MultiStepModule):
@@ -53,6 +60,18 @@ class _MultiStep(MultiStepModule):
     _seen: Any = None
     _v_seq: Any = None
     spike_seq: Any = None
+
+
+class IFNode(_neuron.IFNode):
+    """cupy_fp32_inference chose a kernel there, and is ignored."""
+
+    takes = _with_inference(_neuron.IFNode.takes)
+
+
+class LIFNode(_neuron.LIFNode):
+    """cupy_fp32_inference chose a kernel there, and is ignored."""
+
+    takes = _with_inference(_neuron.LIFNode.takes)
 
 
 class MultiStepIFNode(_MultiStep, _neuron.IFNode):

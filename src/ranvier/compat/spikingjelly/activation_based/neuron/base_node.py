@@ -49,7 +49,13 @@ class BaseNode(MemoryModule):
         self.register_memory("v", rest(self))
 
     def _publish(self, values: dict[str, Any]) -> None:
-        """Set the published attributes; a wrong type raises an error."""
+        """Set the published attributes; a wrong type raises an error.
+
+        backend stood before store_v_seq up to 0.0.0.0.14: given by place, both orders are taken.
+        """
+        if isinstance(values.get("store_v_seq"), str):
+            late = values["backend"] if isinstance(values["backend"], bool) else False
+            values = {**values, "store_v_seq": late, "backend": values["store_v_seq"]}
         for name, value in values.items():
             if name in KINDS and not KINDS[name][0](value):
                 raise TypeError(f"{type(self).__name__}: {name} must be {KINDS[name][1]}, got {value!r}")
@@ -106,13 +112,13 @@ def _number(value: Any) -> bool:
     return isinstance(value, (int, float, Tensor)) and not isinstance(value, bool)
 
 
-# The type of each argument, and its description. `backend` once stood before `store_v_seq`: both orders are recognised.
+# The type of each argument, and its description.
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "v_threshold": (_number, "a number"),
     "v_reset": (lambda v: v is None or _number(v), "a number, or None for a reset by subtraction"),
     "surrogate_function": (callable, "a function of v - v_threshold, such as surrogate.ATan()"),
     "detach_reset": (lambda v: isinstance(v, bool), "True or False"),
-    "store_v_seq": (lambda v: isinstance(v, bool), "True or False; give backend by its name, backend="),
+    "store_v_seq": (lambda v: isinstance(v, bool), "True or False"),
 }
 
 
