@@ -9,7 +9,7 @@ torch.Size([8, 2, 4])
 >>> functional.reset_net(net)
 """
 
-from ranvier.compat.spikingjelly import activation_based, clock_driven
+from ranvier.compat.spikingjelly import activation_based, cext, clock_driven
 from ranvier.compat.spikingjelly.activation_based import (
     base,
     encoding,
@@ -23,6 +23,7 @@ from ranvier.compat.spikingjelly.activation_based import (
 __all__ = [
     "activation_based",
     "base",
+    "cext",
     "clock_driven",
     "encoding",
     "functional",

@@ -33,11 +33,11 @@ def scale_fused_conv2d_weight_of_convbn2d(
     """Change the convolution so that the fused weight becomes k weight + b."""
     _fused(conv2d, bn2d)  # raises errors
     if k is not None:
-        conv2d.weight *= k
+        conv2d.weight.mul_(k)
     if b is not None:
         gain = (bn2d.running_var + bn2d.eps).rsqrt()  # type: ignore[operator]
         gain = gain if bn2d.weight is None else gain * bn2d.weight
-        conv2d.weight += b / gain.reshape(-1, 1, 1, 1)
+        conv2d.weight.add_(b / gain.reshape(-1, 1, 1, 1))
 
 
 @torch.no_grad()
@@ -47,10 +47,10 @@ def scale_fused_conv2d_bias_of_convbn2d(
     """Change the norm so that the fused bias becomes k bias + b."""
     _fused(conv2d, bn2d)  # raises errors
     if k is not None:
-        bn2d.bias *= k
-        bn2d.running_mean *= k  # type: ignore[operator]
+        bn2d.bias.mul_(k)
+        bn2d.running_mean.mul_(k)  # type: ignore[union-attr]
     if b is not None:
-        bn2d.bias += b
+        bn2d.bias.add_(b)
 
 
 def fuse_convbn2d(conv2d: nn.Conv2d, bn2d: nn.BatchNorm2d) -> nn.Conv2d:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ranvier.compat.spikingjelly.activation_based import neuron as _neuron
 from ranvier.compat.spikingjelly.activation_based.base import MultiStepModule
 from ranvier.compat.spikingjelly.activation_based.base import check_backend_library as check_backend  # noqa: F401
-from ranvier.compat.spikingjelly.activation_based.neuron import *  # noqa: F403
+from ranvier.compat.spikingjelly.activation_based.neuron import *  # noqa: F403  # pyright: ignore[reportAssignmentType]
 
 
 def _of_sequences(takes: dict[str, Any]) -> dict[str, Any]:
@@ -74,11 +74,11 @@ class LIFNode(_neuron.LIFNode):
     takes = _with_inference(_neuron.LIFNode.takes)
 
 
-class MultiStepIFNode(_MultiStep, _neuron.IFNode):
+class MultiStepIFNode(_MultiStep, IFNode):
     takes = _of_sequences(_neuron.IFNode.takes)
 
 
-class MultiStepLIFNode(_MultiStep, _neuron.LIFNode):
+class MultiStepLIFNode(_MultiStep, LIFNode):
     takes = _of_sequences(_neuron.LIFNode.takes)
 
 
