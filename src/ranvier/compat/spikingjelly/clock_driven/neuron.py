@@ -33,7 +33,7 @@ class _MultiStep(MultiStepModule):
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         node: Any = self
-        self._seen = x_seq, dict(node.named_memories())
+        self._seen, self._v_seq = (x_seq, dict(node.named_memories())), None
         self.spike_seq = super().multi_step_forward(x_seq)  # type: ignore[misc]
         return self.spike_seq
 

@@ -135,7 +135,8 @@ class Node(Carried, BaseNode):
 
     def fuse(self, x_seq: Tensor) -> Tensor:
         y, traces = self.carry(x_seq, ("v",) if self.store_v_seq else ())
-        self.v_seq = traces.get("v")
+        if self.store_v_seq:  # else it is left alone: programs keep their own records there
+            self.v_seq = traces.get("v")
         return y
 
     def train(self, mode: bool = True) -> Any:
