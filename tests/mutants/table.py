@@ -126,7 +126,7 @@ MUTANTS = [
     Mutant("plasticity/change.py", "torch.where(sums > 0, total / sums, 1.0)", "total / sums", RULES),
     Mutant("plasticity/hebb.py", "total / pre.shape[1] if", "total / pre.shape[0] if", RULES),
     # online
-    Mutant("backends/numba_traces_kernels.py", "at + 4 * stride", "at + 3 * stride",
+    Mutant("backends/numba_traces_kernels.py", "reach[j] = const(1.0)", "reach[j] = const(0.5)",
            "tests/backends/test_traces.py -k numba"),
     Mutant("backends/triton_traces_kernels.py", "* PLACES + offs % PLACES", "* PLACES",
            "tests/backends/test_traces.py -k triton"),

@@ -1,27 +1,35 @@
 """Traces on the CPU: rows printed from the influence of one step, and loops over tiles of channels.
 
-The traces of a neuron stay in the L1 cache for all steps of a segment, so the time of a segment is arithmetic, not
-memory traffic. A single step reads and writes each trace once. The channels are divided among threads; each channel
-sums the gradients of its own weights.
+Few steps update each trace of a weight step by step. Many steps do so segment by segment, and touch each trace once
+per segment. Traces are linear functions of the inputs a[t] of a segment and of the traces e before it:
+
+    gradient  +=  sum_t error_t a[t] + sum_s start_s e_s
+    e_s after  =  sum_t source_st a[t] + sum_r passed_sr e_r
+
+The factors are numbers per neuron, which compiled code finds by going once through the segment and back. The sums are
+matrix products. These are the same numbers as step by step, rounded in another order.
 """
 
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ranvier.backends import numba_backend
 from ranvier.backends.autograd import array
 from ranvier.backends.buffers import scratch
 from ranvier.backends.threads import spread
-from ranvier.backends.traces import Call, Learned, Traces
+from ranvier.backends.traces import Call, Layout, Learned, Traces
 from ranvier.derive.influence import Influence
 from ranvier.derive.source import operand
 from ranvier.derive.trace import Operand
 
 TILE = 64  # neurons whose factors are computed together
-SEGMENT = 32  # steps of a segment: their factors are kept
-TOGETHER = 4  # steps that update a trace in one pass
+WIDE = 256  # the same for segments
+SEGMENT = 128  # most steps of a segment: their factors are kept
+FEW = 3  # up to this number of steps the traces are updated step by step
 WORTH = 200_000  # below this number of products one thread is faster than two
 
 
@@ -79,29 +87,45 @@ def _own_row(learned: Influence) -> str:
     return _function("own_row(lo, hi, found, own, sums)", lines)
 
 
-def _weight_row(learned: Influence, steps: int) -> str:
+def _weight_row(learned: Influence) -> str:
     """Print the update of the traces of the weights into one neuron, vectorised over weights. The neuron is number n in
-    its tile and number m of all. Several steps are done together, so that a trace is read and written once for all of
-    them.
+    its tile and number m of all.
     """
-    states, took = range(len(learned.states)), range(steps)
-    traces = [_Trace(learned, learned.rule.arguments[0], f"x{u}", f"s{u}_") for u in took]
-    lines = [f"s{u}_f{j} = found[t + {u}, {j}, n]" for u in took for j in range(len(learned.found))]
-    lines += [f"came{u} = row(came, at + {u} * stride, 0, w)" for u in took]
-    lines += [f"t{s} = row(weight, {s} * neurons + m, 0, w)" for s in states]
-    head = [f"e{s} = t{s}[k]" for s in states]
-    carry, sums = list(head), [*head, "sum = into[k]"]
-    for u, trace in zip(took, traces, strict=True):
-        carry += [f"x{u} = came{u}[k]"]
-        after = [f"new{s} = {text}" for s, text in enumerate(trace.after)] + [f"e{s} = new{s}" for s in states]
-        sums += [f"x{u} = came{u}[k]", f"sum += {trace.each}", *after]
-        carry += after
-    store = [f"t{s}[k] = e{s}" for s in states]
-    quiet = [f"{trace.named(v)} == const(0.0)" for trace in traces for v in dict.fromkeys(trace.signals)]
+    states = range(len(learned.states))
+    trace = _Trace(learned, learned.rule.arguments[0], "x")
+    lines = [f"f{j} = found[{j}, n]" for j in range(len(learned.found))]
+    lines += ["came_row = row(came, at, 0, w)", *(f"t{s} = row(weight, {s} * neurons + m, 0, w)" for s in states)]
+    head = ["x = came_row[k]", *(f"e{s} = t{s}[k]" for s in states)]
+    store = [f"t{s}[k] = {text}" for s, text in enumerate(trace.after)]
+    quiet = [f"{trace.named(v)} == const(0.0)" for v in dict.fromkeys(trace.signals)]
     lines += [f"if {' and '.join(quiet) or 'True'}:", "    for k in range(w):"]
-    lines += [f"        {line}" for line in (*carry, *store)]
-    lines += ["else:", "    for k in range(w):", *(f"        {line}" for line in (*sums, *store, "into[k] = sum"))]
-    return _function(f"weight_row_{steps}(n, m, neurons, w, t, found, at, stride, came, weight, into)", lines)
+    lines += [f"        {line}" for line in (*head, *store)]
+    lines += ["else:", "    for k in range(w):"]
+    lines += [f"        {line}" for line in (*head, f"into[k] += {trace.each}", *store)]
+    return _function("weight_row(n, m, neurons, w, found, at, came, weight, into)", lines)
+
+
+def _back_row(learned: Influence, name: str, told: bool) -> str:
+    """Print the function that goes one step back, vectorised over neurons; told: with the losses of that step."""
+    states, x = [learned.name(s) for s in learned.states], learned.rule.arguments[0]
+
+    def back(source: str) -> str:
+        own = [learned.signal.get(source)] if told else []
+        later = [(learned.partial.get((s, source)), f" * e{j}") for j, s in enumerate(learned.states)]
+        terms = [(v, "") for v in own] + later
+        return " + ".join(f"{named(v)}{rest}" for v, rest in terms if v is not None) or "const(0.0)"
+
+    def named(v: Operand) -> str:
+        return f"f{learned.place(v)}" if isinstance(v, str) else operand(v)
+
+    body = [f"f{j} = row{j}[n]" for j in range(len(learned.found))]
+    body += [f"e{j} = reach{j}[n]" for j in range(len(states))]
+    body += [f"out[n] = {back(x)}", *(f"reach{j}[n] = {back(s)}" for j, s in enumerate(states))]
+    lines = ["w = hi - lo", "out = row(into, t, lo, hi)"]
+    lines += [f"row{j} = row(found, {j}, 0, w)" for j in range(len(learned.found))]
+    lines += [f"reach{j} = row(reach, {j}, 0, w)" for j in range(len(states))]
+    lines += ["for n in range(w):", *(f"    {line}" for line in body)]
+    return _function(f"{name}(t, lo, hi, found, reach, into)", lines)
 
 
 def _signal_row(learned: Influence, signals: Sequence[str]) -> str:
@@ -134,7 +158,9 @@ def compiled(call: Call) -> ModuleType:
         rows = (
             _influence_row(learned, wide),
             _own_row(learned),
-            *(_weight_row(learned, steps) for steps in (TOGETHER, 1)),
+            _weight_row(learned),
+            _back_row(learned, "error_row", True),
+            _back_row(learned, "source_row", False),
             _signal_row(learned, call.signals),
         )
         loops = numba_backend.loops("ranvier.backends", "numba_traces_kernels.py")
@@ -148,27 +174,95 @@ def carry_traces(call: Call, traces: Traces) -> Learned:
     learned, layout, like = call.learned, call.layout, call.initial
     (steps, neurons), width = call.inputs[0].shape, call.came.shape[2]
     weight, own = like.new_zeros(layout.channels, width), like.new_zeros(len(learned.own), neurons)
-    signals = [like.new_empty(steps, neurons) for _ in call.signals]
-    if not call.inputs[0].numel():
-        return Learned(weight, own, signals)
-    states = len(learned.states)
-    code, segment = compiled(call), min(SEGMENT, steps)
-    tile = max(1, TILE // layout.places)
+    found = Learned(weight, own, [like.new_empty(steps, neurons) for _ in call.signals])
+    if call.inputs[0].numel():
+        carry = _by_segments if width and (steps > FEW or not traces.kept(width)) else _by_steps
+        carry(call, traces, found)
+    return found
+
+
+def _by_steps(call: Call, traces: Traces, into: Learned) -> None:
+    learned, layout, like = call.learned, call.layout, call.initial
+    (steps, neurons), width = call.inputs[0].shape, call.came.shape[2]
+    states, code, tile = len(learned.states), compiled(call), _tile(layout)
     arrays = (
         _arrays(call.inputs), like.numpy(), tuple(map(array, call.params)), _arrays(call.grads),
         call.came.view(steps * layout.batch * layout.places, width).numpy(),
-        traces.weight.view(states * neurons, width).numpy(),
-        traces.own.view(len(learned.own) * states, neurons).numpy(), weight.numpy(), own.numpy(), _arrays(signals),
+        traces.weight.view(states * neurons, width).numpy(), _own(call, traces), into.weight.numpy(),
+        into.own.numpy(), _arrays(into.signals),
     )  # fmt: skip
 
     def work(lo: int, hi: int) -> None:
         before = scratch("traced", (2, like.shape[0], tile * layout.places), like.dtype).numpy()
-        found = scratch("found", (segment, len(learned.found), tile * layout.places), like.dtype).numpy()
+        found = scratch("found", (1, len(learned.found), tile * layout.places), like.dtype).numpy()
         numba_backend.timed(learned.rule.name, code.traces, lo, hi, tile, steps, *layout, *arrays, before, found)
 
     spread(work, layout.channels, tile, steps * neurons * (1 + width) >= WORTH)
-    return Learned(weight, own, signals)
 
 
-def _arrays(tensors: Sequence[torch.Tensor]) -> tuple:
+def _by_segments(call: Call, traces: Traces, into: Learned) -> None:
+    learned, layout, like = call.learned, call.layout, call.initial
+    (steps, neurons), width, code = call.inputs[0].shape, call.came.shape[2], compiled(call)
+    states, length = len(learned.states), min(SEGMENT, steps)
+    state, asked, kept = like.clone(), bool(call.signals), traces.kept(width)
+    errors, starts = like.new_empty(length, neurons), like.new_empty(states, neurons)
+    e: Tensor | None = traces.weight if kept else None
+    given = _arrays(call.inputs), state.numpy(), tuple(map(array, call.params)), _arrays(call.grads)
+    given += _own(call, traces), into.own.numpy(), _arrays(into.signals)
+    for begin in range(0, steps, length):
+        end = min(begin + length, steps)
+        carries = kept or end < steps
+        sources, passed = (like.new_empty(states if carries else 0, n, neurons) for n in (length, states))
+        found = errors.numpy(), starts.numpy(), sources.numpy(), passed.numpy(), asked, carries
+
+        def work(lo: int, hi: int, begin: int = begin, end: int = end, found: tuple = found) -> None:
+            before = scratch("traced", (2, like.shape[0], WIDE), like.dtype).numpy()
+            factors = scratch("found", (length, len(learned.found), WIDE), like.dtype).numpy()
+            reach = scratch("reach", (states, WIDE), like.dtype).numpy()
+            arguments = lo, hi, WIDE, begin, end, *given, *found, before, factors, reach
+            numba_backend.timed(learned.rule.name, code.segment, *arguments)
+
+        spread(work, neurons, WIDE, (end - begin) * neurons * 16 >= WORTH)
+        came = call.came[begin:end]
+        if asked:
+            _add_gradient(into.weight, errors[: end - begin], starts, came, e, call)
+        if carries:
+            e = _carried(sources[:, : end - begin], passed, came, e, layout)
+    if kept and e is not None:
+        traces.weight.copy_(e.view_as(traces.weight))
+
+
+def _add_gradient(into: Tensor, errors: Tensor, starts: Tensor, came: Tensor, e: Tensor | None, call: Call) -> None:
+    """into [C, K] += the sum over steps, samples and places of errors times inputs, and of starts times traces."""
+    b, c, p = call.layout
+    rows = errors.view(-1, b, c, p).transpose(2, 3).reshape(-1, c)
+    product = torch.empty_like(into)
+    call.multiply(rows.t(), came.flatten(0, 1).t(), None, product)
+    into += product
+    if e is not None and len(starts):
+        into += torch.einsum("sbcp,sbcpk->ck", starts.view(-1, b, c, p), e.view(-1, b, c, p, into.shape[1]))
+
+
+def _carried(sources: Tensor, passed: Tensor, came: Tensor, e: Tensor | None, layout: Layout) -> Tensor:
+    """Return the traces [S, B, C, P, K] after a segment."""
+    (states, steps, _), (b, c, p), width = sources.shape, layout, came.shape[2]
+    rows = came.view(steps, b * p, width).transpose(0, 1)
+    columns = sources.view(states, steps, b, c, p).permute(0, 2, 4, 3, 1).reshape(states, b * p, c, steps)
+    after = [torch.bmm(part, rows).view(b, p, c, width).transpose(1, 2) for part in columns]
+    old_ones = () if e is None else e.view(states, b, c, p, width)
+    for s, part in enumerate(after):
+        for r, old in enumerate(old_ones):
+            part.addcmul_(passed[s, r].view(b, c, p, 1), old)
+    return torch.stack(after) if after else sources.new_empty(0, b, c, p, width)
+
+
+def _tile(layout: Layout) -> int:
+    return max(1, TILE // layout.places)
+
+
+def _own(call: Call, traces: Traces) -> Any:
+    return traces.own.view(-1, call.inputs[0].shape[1]).numpy()
+
+
+def _arrays(tensors: Sequence[Tensor]) -> tuple:
     return tuple(t.numpy() for t in tensors)

@@ -40,6 +40,8 @@ class Layout(NamedTuple):
 class Traces(NamedTuple):
     """Eligibility traces: weight [S, N, K] of each weight into each neuron, and own [Q, S, N] of each own argument. S
     counts `Influence.states`.
+
+    Traces of weights that are zero before a call and not wanted after it may be left out: then weight is [S, N, 0].
     """
 
     weight: Tensor
@@ -48,11 +50,20 @@ class Traces(NamedTuple):
     def clone(self) -> "Traces":
         return Traces(self.weight.clone(), self.own.clone())
 
+    def kept(self, width: int) -> bool:
+        """Whether there is a trace for each of the `width` weights of a neuron."""
+        return self.weight.shape[2] == width
+
     @classmethod
     def zeros(cls, learned: Influence, layout: Layout, width: int, like: Tensor) -> "Traces":
         """Return traces of zero, as before the first step; like: a tensor of their dtype and device."""
         states, neurons = len(learned.states), layout.neurons
         return cls(like.new_zeros(states, neurons, width), like.new_zeros(len(learned.own), states, neurons))
+
+
+def _product(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    """out = a w^T."""
+    torch.mm(a, w.t(), out=out)
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,8 @@ class Call:
 
     inputs [T, N] each, initial [S, N], params [1] or [N] each, grads (of the outputs) [T, N] each, or [1, N] if it is
     the same at all steps; came [T, R, K]: the inputs behind the weights, with K = 0 if no weights are learned. signals:
-    the arguments whose gradient at each step is wanted.
+    the arguments whose gradient at each step is wanted. multiply: the product of dense matrices, as in
+    `spikes/dense.py`.
     """
 
     learned: Influence
@@ -72,6 +84,7 @@ class Call:
     came: Tensor
     layout: Layout
     signals: tuple[str, ...] = ()
+    multiply: Callable[[Tensor, Tensor, Tensor | None, Tensor], None] = _product
 
 
 class Learned(NamedTuple):
@@ -95,6 +108,9 @@ KERNELS = {
 def carry_traces(backend: Backend, call: Call, traces: Traces) -> Learned:
     """Update the traces in place through all steps of a call, and return the gradients."""
     carries: Carries = import_module(KERNELS[backend.name]).carry_traces
+    if not traces.kept(call.came.shape[2]) and backend.name != "numba":
+        states, neurons, _ = traces.weight.shape
+        traces = Traces(call.initial.new_zeros(states, neurons, call.came.shape[2]), traces.own)
     return carries(call, traces)
 
 

@@ -13,6 +13,7 @@ from ranvier.derive.influence import Influence
 from ranvier.nn.neuron import Neuron
 from ranvier.online.inputs import Inputs
 from ranvier.online.methods import Method
+from ranvier.spikes.dense import multiply
 
 if TYPE_CHECKING:
     from ranvier.online.layer import Layer
@@ -92,9 +93,9 @@ class Work:
         return self.ys[0] if len(self.ys) == 1 else self.ys
 
     # ------------------------------------------------------------ traces
-    def fresh(self) -> dict[str, Tensor]:
-        """Return the traces before the first step."""
-        width = sum(w[0].numel() for w in self.weights) if self.exact else 0
+    def fresh(self, wanted: bool = True) -> dict[str, Tensor]:
+        """Return the traces before the first step; those of weights are left out if none are wanted after the call."""
+        width = sum(w[0].numel() for w in self.weights) if self.exact and wanted else 0
         found = began(self.learned, self.layout, width, self.like, self.layer.neuron)
         return found if self.inputs is None else {**found, **self.inputs.fresh()}
 
@@ -109,7 +110,7 @@ class Work:
 
     def learn(self, grads: Sequence[Tensor] | None) -> Any:
         """Update the traces in place, and compute gradients from them and from the gradients of the outputs."""
-        before = self.before if self.before is not None else self.fresh()
+        before = self.before if self.before is not None else self.fresh(wanted=False)
         found = self._carry(before, grads)
         products = self.inputs.gradients(before, found) if self.inputs is not None and grads is not None else None
         if self.inputs is not None and before is self.before:  # else nobody asks for traces after these steps
@@ -125,14 +126,15 @@ class Work:
         )
         rows = rows if grads else rows[:1] * len(rule.outputs)
         if self.exact:
-            came = torch.cat([wire.came(a).to(dtype) for wire, a in self.wires], 2).contiguous()
+            each = [wire.came(a).to(dtype) for wire, a in self.wires]
+            came = (torch.cat(each, 2) if len(each) > 1 else each[0]).contiguous()
         else:
             came = self.like.new_zeros(steps, self.layout.batch * self.layout.places, 0)
         names = rule.arguments[: len(rule.inputs)]
         if self.inputs is not None:
             names = (*names, *(self.learned.name(s) for s in self.learned.states))
         signals = names if grads else ()
-        call = Call(self.learned, given.inputs, given.initial, given.params, rows, came, self.layout, signals)
+        call = Call(self.learned, given.inputs, given.initial, given.params, rows, came, self.layout, signals, multiply)
         return carry_traces(self.backend, call, Traces(traces["weight"], traces["own"]))
 
     # ------------------------------------------------------------ gradients
