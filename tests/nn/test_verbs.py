@@ -172,3 +172,10 @@ def test_recurrent_is_its_loop():
         rv.Recurrent(nn.Linear(3, 3), 3)  # type: ignore
     with pytest.raises(TypeError, match="feedback must be the number of neurons or a module"):
         rv.Recurrent(rv.LIF(), 3.5)  # type: ignore
+
+
+def test_a_step_without_a_batch_axis_is_refused_with_the_next_step():
+    net = rv.Sequential(nn.Linear(2, 3), rv.LIF())
+    for run in (rv.Stream(net), lambda x_t: rv.step(net, x_t)):
+        with pytest.raises(ValueError, match=r"\[B, \*features\], got shape \(2,\).*unsqueeze"):
+            run(torch.rand(2))

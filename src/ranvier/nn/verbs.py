@@ -120,6 +120,11 @@ def step(net: nn.Module, x_t: Tensor, state: State | None = None) -> tuple[Any, 
 
     The network sees a sequence of one step, so every network that runs under `scan` also runs here.
     """
+    if isinstance(x_t, Tensor) and x_t.dim() < 2:
+        raise ValueError(
+            f"step: input must be one step [B, *features], got shape {tuple(x_t.shape)}; "
+            f"for a single sample add the batch axis: x_t.unsqueeze(0)"
+        )
     y, state = scan(net, x_t.unsqueeze(0), state)
     return _first(y), state
 
