@@ -23,6 +23,7 @@ ROOMS = {
     "ranvier.loss": "losses on traces over time",
     "ranvier.metric": "accuracy of a readout",
     "ranvier.train.regularise": "penalties on firing rates",
+    "ranvier.train.energy": "an estimate of the energy on a chip",
     "ranvier.data": "encoders, recordings and data sets",
     "ranvier.convert": "rates to spikes, trained networks to spiking ones",
     "ranvier.convert.nir": "the exchange format NIR",
@@ -53,6 +54,7 @@ def public(module: ModuleType) -> dict[str, Any]:
         names = [n for n, v in vars(module).items() if not n.startswith("_") and written_in(v).startswith("ranvier")]
         if module is not ranvier:  # what a file only imports belongs to another page
             names = [n for n in names if written_in(getattr(module, n)).startswith(module.__name__)]
+    names = [*names, *getattr(module, "LATER", ())]  # imported when they are first used
     return {n: getattr(module, n) for n in names if not n.startswith("_") and not inspect.ismodule(getattr(module, n))}
 
 
