@@ -37,6 +37,8 @@ def _pysnn(pysnn):
         "LIFNeuron": lambda: neuron.LIFNeuron(cells, *leak),
         "LIFNeuron exponential": lambda: neuron.LIFNeuron(cells, *leak[:6], 1.5, 2.0, "exponential"),
         "AdaptiveLIFNeuron": lambda: neuron.AdaptiveLIFNeuron(cells, *leak, 0.2, 0.9),
+        "FedeNeuron": lambda: neuron.FedeNeuron(cells, *leak[:6], 1.5, 2.0),
+        "Conv2d": lambda: connection.Conv2d(1, 2, 2, (2, 3), 2, 1, 0),
     }
 
 
@@ -70,6 +72,12 @@ def _run(name, module, x):
         spikes = (x > 0.5).float().unsqueeze(2)
         spikes[1:] *= module.delay_init is None  # delayed, only lone spikes arrive there as they should
         return torch.stack([_first(module(x_t, x_t)) for x_t in spikes])
+    if name == "Conv2d":  # the original puts potentials at wrong places: the sum over all of them is what is compared
+        spikes = (x[:, :, None, None, :] > torch.tensor([0.5, 1.5]).view(1, 1, 1, 2, 1)).float()
+        return torch.stack([_first(module(x_t, x_t)).sum((2, 3, 4)) for x_t in spikes])
+    if name == "FedeNeuron":
+        x = x.unsqueeze(2).unsqueeze(-1)
+        return torch.stack([module(x_t, 0.1 * x_t)[1].clone() for x_t in x])
     if library_of(module) == "pysnn":
         x = x.unsqueeze(2) if name == "Input" else x.unsqueeze(2).unsqueeze(-1)
         return torch.stack([module(x_t)[1].clone() for x_t in x])
