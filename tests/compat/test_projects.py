@@ -14,7 +14,7 @@ from torch import nn
 from ranvier.compat.spikingjelly import clock_driven
 from ranvier.compat.spikingjelly.activation_based import functional, layer, neuron, surrogate
 
-ROOT = "ranvier.compat.spikingjelly"
+ROOT, ROOT_DIR = "ranvier.compat.spikingjelly", Path(__file__).parents[2]
 CUPY = {"tau": 2.0, "detach_reset": True, "backend": "cupy"}
 TRANSFORMER = [
     ("clock_driven.neuron.MultiStepLIFNode", (), CUPY),
@@ -129,10 +129,11 @@ def test_what_a_project_constructs(project):
 
 
 def test_the_page_says_the_count():
-    page = (Path(__file__).parents[2] / "docs" / "moving.md").read_text()
+    page = (ROOT_DIR / "docs" / "moving.md").read_text()
     alone, few = (sum(m is not None and low <= m <= high for m in MOVES.values()) for low, high in ((0, 0), (1, 9)))
     assert f"Of {len(MOVES)} public projects, {alone} move by their imports alone, {few} by a few more lines" in page
     assert all(f"`{name}`" in page for name in MOVES)
+    assert f"of {len(MOVES)} public projects on SpikingJelly, {alone} move so" in (ROOT_DIR / "README.md").read_text()
 
 
 class DetachedLeak(clock_driven.neuron.LIFNode):  # qymeng94/SLTT

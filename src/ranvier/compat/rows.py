@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -16,6 +16,18 @@ def signature(takes: dict[str, Any], named: dict[str, Any] | None = None) -> ins
     empty, kinds = inspect.Parameter.empty, (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     rows = [(k, v, kind) for table, kind in zip((takes, named or {}), kinds, strict=True) for k, v in table.items()]
     return inspect.Signature([inspect.Parameter(k, kind, default=empty if v is ... else v) for k, v, kind in rows])
+
+
+class Described:
+    """A class whose signature is its table: `takes`, and `named`, its keyword-only arguments."""
+
+    takes: ClassVar[dict[str, Any]]
+    named: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "takes" in vars(cls):
+            cls.__signature__ = signature(cls.takes, cls.named)
 
 
 def also(**names: str) -> Callable[[Callable], Callable]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ranvier.compat.rows import bound, lend, signature
+from ranvier.compat.rows import Described, bound, lend
 from ranvier.compat.sinabs.activation import MembraneReset, MembraneSubtract, MultiSpike, SingleExponential
 from ranvier.compat.sinabs.rules import LeakRule, SpikingRule, SynapticRule
 
@@ -19,13 +19,12 @@ SPIKING: dict[str, Any] = {
 }
 
 
-class StatefulLayer(nn.Module):
+class StatefulLayer(Described, nn.Module):
     """A layer that stores `v_mem` (and `i_syn`) [B, *features] between calls, until `reset_states()`.
 
     takes: published arguments and defaults, in order. Attributes may be set at any time.
     """
 
-    takes: ClassVar[dict[str, Any]]
     does_spike: ClassVar[bool] = True
     tau_syn: Any
     tau_mem: Any
@@ -39,11 +38,6 @@ class StatefulLayer(nn.Module):
     norm_input: bool = False
     train_alphas: bool = False
     _made: dict[str, Any]
-
-    def __init_subclass__(cls, **kwargs: Any):
-        super().__init_subclass__(**kwargs)
-        if "takes" in vars(cls):
-            cls.__signature__ = signature(cls.takes)
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ranvier.compat.rows import bound, lend, signature
+from ranvier.compat.rows import Described, bound, lend
 from ranvier.compat.snntorch.rules import AlphaRule, LapicqueRule, LeakyRule, SynapticRule
 from ranvier.compat.snntorch.surrogate import NONE, core_of
 
@@ -18,7 +18,7 @@ COMMON |= {"inhibition": False}
 STATES: dict[str, Any] = {"state_quant": False, "output": False}
 
 
-class SpikingNeuron(nn.Module):
+class SpikingNeuron(Described, nn.Module):
     """A neuron described by one row.
 
     rule: what the kernels carry. takes: published arguments and defaults, in order. numbers: parameter of the rule ->
@@ -26,7 +26,6 @@ class SpikingNeuron(nn.Module):
     """
 
     rule: ClassVar[Any]
-    takes: ClassVar[dict[str, Any]]
     numbers: ClassVar[dict[str, str]] = {"threshold": "threshold", "graded": "graded_spikes_factor", "beta": "beta"}
     state: ClassVar[tuple[str, ...]] = ("mem",)
     resets: ClassVar[tuple[str, ...]] = RESETS
@@ -35,11 +34,6 @@ class SpikingNeuron(nn.Module):
     threshold: Any
     graded_spikes_factor: Any
     mem: Any
-
-    def __init_subclass__(cls, **kwargs: Any):
-        super().__init_subclass__(**kwargs)
-        if "takes" in vars(cls):
-            cls.__signature__ = signature(cls.takes)
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()

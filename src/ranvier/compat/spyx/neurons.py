@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch import nn as torch_nn
 
-from ranvier.compat.rows import bound, lend, signature
+from ranvier.compat.rows import Described, bound, lend
 from ranvier.compat.spyx.axn import superspike
 from ranvier.compat.spyx.keys import Key, generator
 from ranvier.nn.bounds import bounded
@@ -52,7 +52,7 @@ def _feedback(shape: tuple[int, ...], key: Key) -> torch_nn.Parameter:
     return torch_nn.Parameter(weight)
 
 
-class StatefulLayer(torch_nn.Module):
+class StatefulLayer(Described, torch_nn.Module):
     """A layer whose state is passed in and out: `initial_state(batch)`, `(x, V) -> (y, V)`.
 
     kind: what the kernels carry. takes: published arguments and defaults, in order, the shape first. parts: the parts
@@ -60,18 +60,13 @@ class StatefulLayer(torch_nn.Module):
     """
 
     kind: ClassVar[Any]
-    takes: ClassVar[dict[str, Any]]
+    named: ClassVar[dict[str, Any]] = {"rngs": None}
     parts: ClassVar[tuple[str, ...]] = ("v",)
     looped: ClassVar[bool] = False
     threshold: Any = None
     spike: Any = None
     recurrent_w: torch_nn.Parameter
     _made: dict[str, Any]
-
-    def __init_subclass__(cls, **kwargs: Any):
-        super().__init_subclass__(**kwargs)
-        if "takes" in vars(cls):
-            cls.__signature__ = signature(cls.takes, {"rngs": None})
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
