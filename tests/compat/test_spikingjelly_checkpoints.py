@@ -52,5 +52,5 @@ def test_both_ways(tmp_path):
     returned = torch.load(back)
     for name, wanted in original.items():
         for found in (ours[name], returned[name]):
-            torch.testing.assert_close(found["y"], wanted["y"], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(found["y"], wanted["y"], rtol=1e-6, atol=1e-6)
             assert list(found["state"]) == list(wanted["state"])
