@@ -204,8 +204,8 @@ def _by_segments(call: Call, traces: Traces, into: Learned) -> None:
     learned, layout, like = call.learned, call.layout, call.initial
     (steps, neurons), width, code = call.inputs[0].shape, call.came.shape[2], compiled(call)
     states, length = len(learned.states), min(SEGMENT, steps)
-    state, asked, kept = like.clone(), bool(call.signals), traces.kept(width)
-    errors, starts = like.new_empty(length, neurons), like.new_empty(states, neurons)
+    state, asked, kept = like.clone(), call.learns, traces.kept(width)
+    errors, starts = scratch("errors", (length, neurons), like.dtype), like.new_empty(states, neurons)
     e: Tensor | None = traces.weight if kept else None
     given = _arrays(call.inputs), state.numpy(), tuple(map(array, call.params)), _arrays(call.grads)
     given += _own(call, traces), into.own.numpy(), _arrays(into.signals)
@@ -236,9 +236,7 @@ def _add_gradient(into: Tensor, errors: Tensor, starts: Tensor, came: Tensor, e:
     """into [C, K] += the sum over steps, samples and places of errors times inputs, and of starts times traces."""
     b, c, p = call.layout
     rows = errors.view(-1, b, c, p).transpose(2, 3).reshape(-1, c)
-    product = torch.empty_like(into)
-    call.multiply(rows.t(), came.flatten(0, 1).t(), None, product)
-    into += product
+    into += call.product(rows, came.flatten(0, 1))
     if e is not None and len(starts):
         into += torch.einsum("sbcp,sbcpk->ck", starts.view(-1, b, c, p), e.view(-1, b, c, p, into.shape[1]))
 

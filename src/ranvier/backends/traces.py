@@ -61,9 +61,9 @@ class Traces(NamedTuple):
         return cls(like.new_zeros(states, neurons, width), like.new_zeros(len(learned.own), states, neurons))
 
 
-def _product(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
-    """out = a w^T."""
-    torch.mm(a, w.t(), out=out)
+def _product(g: Tensor, x: Tensor) -> Tensor:
+    """Return g^T x."""
+    return g.t() @ x
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Call:
 
     inputs [T, N] each, initial [S, N], params [1] or [N] each, grads (of the outputs) [T, N] each, or [1, N] if it is
     the same at all steps; came [T, R, K]: the inputs behind the weights, with K = 0 if no weights are learned. signals:
-    the arguments whose gradient at each step is wanted. multiply: the product of dense matrices, as in
-    `spikes/dense.py`.
+    the arguments whose gradient at each step is wanted. product: g [M, N], x [M, K] -> g^T x.
+    learns: whether gradients are wanted; if not, only the traces are updated.
     """
 
     learned: Influence
@@ -84,7 +84,8 @@ class Call:
     came: Tensor
     layout: Layout
     signals: tuple[str, ...] = ()
-    multiply: Callable[[Tensor, Tensor, Tensor | None, Tensor], None] = _product
+    product: Callable[[Tensor, Tensor], Tensor] = _product
+    learns: bool = True
 
 
 class Learned(NamedTuple):

@@ -10,6 +10,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from ranvier.backends.traces import Layout
 from ranvier.spikes.dense import multiply
+from ranvier.spikes.product import few, share, weight_gradient
 
 
 class Wire:
@@ -59,10 +60,21 @@ class Wire:
     def product(self, g: Tensor, a: Tensor) -> Tensor:
         """Return the gradient of the weight from g [T, B, *features'], the gradient of the outputs."""
         if not self.convolution:
-            rows, into = a.flatten(0, -2), g.new_empty(g.shape[-1], a.shape[-1])
-            multiply(g.flatten(0, -2).t(), rows.t(), None, into)
-            return into
+            return product(g.flatten(0, -2), a.flatten(0, -2))
         m = self.module
         return conv2d_weight(
             a.flatten(0, 1), m.weight.shape, g.flatten(0, 1).contiguous(), m.stride, m.padding, m.dilation, m.groups
         )
+
+
+def product(g: Tensor, x: Tensor) -> Tensor:
+    """Return g^T x [N, K] for g [M, N] and x [M, K], driven by events if x has few of them.
+
+    The errors g were just written, so events pay here up to the density at which they do in the forward product.
+    """
+    columns, width = x.shape[1], g.shape[1]
+    if g.dtype == x.dtype == torch.float32 and few(share(x, columns), columns, width):
+        return weight_gradient(x.contiguous(), g.contiguous())
+    out = g.new_empty(width, columns)
+    multiply(g.t(), x.t(), None, out)
+    return out

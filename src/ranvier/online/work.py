@@ -13,7 +13,7 @@ from ranvier.derive.influence import Influence
 from ranvier.nn.neuron import Neuron
 from ranvier.online.inputs import Inputs
 from ranvier.online.methods import Method
-from ranvier.spikes.dense import multiply
+from ranvier.online.wire import product
 
 if TYPE_CHECKING:
     from ranvier.online.layer import Layer
@@ -50,7 +50,8 @@ class Work:
             own.append(neuron.bound(()).arguments[0])
         learns = any(w.requires_grad for w in self.weights)
         self.learned = layer.learned(method, own, learns)
-        self.learns = bool(own) or learns or any(x.requires_grad for x in xs)
+        self.inward = any(x.requires_grad for x in xs)
+        self.learns = bool(own) or learns or self.inward
         self.layout = layer.wire.layout(self.xs[0]) if layer.wire is not None else _layout(layer, self.xs[0])
         self.exact = learns and method.traces == "exact"
         if self.exact:
@@ -133,8 +134,11 @@ class Work:
         names = rule.arguments[: len(rule.inputs)]
         if self.inputs is not None:
             names = (*names, *(self.learned.name(s) for s in self.learned.states))
-        signals = names if grads else ()
-        call = Call(self.learned, given.inputs, given.initial, given.params, rows, came, self.layout, signals, multiply)
+        signals = names if grads and (self.inward or not self.exact) else ()
+        call = Call(
+            self.learned, given.inputs, given.initial, given.params, rows, came, self.layout, signals,
+            product, bool(grads),
+        )  # fmt: skip
         return carry_traces(self.backend, call, Traces(traces["weight"], traces["own"]))
 
     # ------------------------------------------------------------ gradients
@@ -149,14 +153,16 @@ class Work:
         self.before = kept
         if reuse:
             self.layer.pending = None
-        spatial = [s.view(self.shape) for s in found.signals[: len(self.xs)]]
+        spatial: list[Tensor | None] = [s.view(self.shape) for s in found.signals[: len(self.xs)]] or [None] * len(
+            self.xs
+        )
         if self.layer.reads and self.method.reads:
             spatial = [given[0]]  # its memory is already part of the traces of the layer below
-        out = [*spatial, *self._of_weights(found, products, spatial[0])]
+        out = [*spatial, *self._of_weights(found, products)]
         out += [g for g in self._of_biases(found)]
         return [*out, *self._of_params(found)]
 
-    def _of_weights(self, found: Any, products: Any, spatial: Tensor) -> list[Tensor | None]:
+    def _of_weights(self, found: Any, products: Any) -> list[Tensor | None]:
         if not any(w.requires_grad for w in self.weights):
             return [None] * len(self.weights)
         if self.exact:
