@@ -45,7 +45,7 @@ class Function(torch.autograd.Function):
 
 
 class _Once(torch.autograd.Function):
-    """A gradient that depends on its inputs but cannot be differentiated again: that raises an error."""
+    """Return a gradient unchanged; differentiating it again raises an error."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, *depends: Tensor | None) -> Tensor:

@@ -17,7 +17,9 @@ class Held(NamedTuple):
     rows: int  # inputs and gradients of outputs, at each step
     states: int  # at each step
     rest: int  # once per neuron: gradients of states and parameters
-    ops: int  # operations of the adjoint: one value in three is live at a time, one in two is the same for all neurons
+    # Operations of the adjoint. By measurement, a third of their values needs a register at any time, and half of them
+    # are the same for all neurons.
+    ops: int
 
 
 class Block(NamedTuple):

@@ -1,9 +1,9 @@
 """The loops over time for GPUs.
 
-The ops (`triton_ops.py`), the text of this file from its first ruled line on, and the steps printed from one rule (see
-`triton_backend.py`) make the module that runs that rule. A program runs one block of neurons through all steps, with
-its states in registers. Fused multiply-add is off (`enable_fp_fusion=False` at launch), so spikes equal those of the
-reference bit for bit.
+The ops (`triton_ops.py`), the text of this file from its first line of dashes on, and the steps printed from one rule
+(see `triton_backend.py`) make the module that runs that rule. A program runs one block of neurons through all steps,
+with its states in registers. Fused multiply-add is off (`enable_fp_fusion=False` at launch), so spikes equal those of
+the reference bit for bit.
 
 Time is cut into segments of a few steps. The rows of a segment are loaded at once, because each load has a long
 latency. Backward keeps these rows and the states between them in registers, so it reads each row once and writes no
@@ -18,7 +18,7 @@ gradients and writes input gradients; marks add one state per SEGMENT steps. `ma
 import triton
 import triton.language as tl
 
-# The module of a rule defines its own values of these; the lines above the next ruled line are not loaded there.
+# The module of a rule defines its own values of these; what stands above the next line of dashes is left out there.
 from ranvier.backends.triton_ops import INTERPRETED, REAL
 
 # ---------------------------------------------------------------- the steps: printed from the rule

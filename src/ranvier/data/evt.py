@@ -13,8 +13,8 @@ from ranvier.data.camera import DamagedFile, Events, inside, text_header, whole
 
 CD_OFF, CD_ON, TIME_HIGH, TRIGGER, OTHERS, CONTINUED = 0x0, 0x1, 0x8, 0xA, 0xE, 0xF  # word types of EVT 2.0
 EVT2 = (CD_OFF, CD_ON, TIME_HIGH, TRIGGER, OTHERS, CONTINUED)
-ADDR_Y, ADDR_X, BASE_X, VECT_12, VECT_8, TIME_LOW = 0x0, 0x2, 0x3, 0x4, 0x5, 0x6  # those of EVT 3.0,
-EVT3 = (ADDR_Y, ADDR_X, BASE_X, VECT_12, VECT_8, TIME_LOW, 0x7, TIME_HIGH, TRIGGER, OTHERS, CONTINUED)  # and more
+ADDR_Y, ADDR_X, BASE_X, VECT_12, VECT_8, TIME_LOW = 0x0, 0x2, 0x3, 0x4, 0x5, 0x6  # word types of EVT 3.0
+EVT3 = (ADDR_Y, ADDR_X, BASE_X, VECT_12, VECT_8, TIME_LOW, 0x7, TIME_HIGH, TRIGGER, OTHERS, CONTINUED)
 WRAP = 1 << 24  # microseconds after which the clock of EVT 3.0 starts again from 0
 
 

@@ -93,7 +93,7 @@ class _Fixed:
         self._rules.clear()  # type: ignore[attr-defined]
 
     def plain_rule(self) -> Rule:
-        """The rule without the rounding, which integers need not do."""
+        """Return the rule without rounding of its states: in integer arithmetic they are rounded already."""
         return super()._bind(())  # type: ignore[misc]
 
     def _bind(self, names: tuple[str, ...], *given: Any) -> Rule:

@@ -17,7 +17,7 @@ from ranvier.plasticity import Dense, Lateral, Trace, rewarded
 from ranvier.recipes.recipe import Recipe
 
 CELLS = 10  # for each value of each bit
-SHOWN = 10  # steps of a cue
+SHOWN = 10  # number of steps for which a cue is shown
 
 
 @dataclass(frozen=True)

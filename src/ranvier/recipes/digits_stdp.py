@@ -17,8 +17,8 @@ from ranvier.recipes.recipe import Recipe
 
 INPUTS = {"digits": 64, "mnist": 784, "fashion-mnist": 784}
 CLASSES = 10
-LISTEN = 10_000  # training samples that are used to assign classes to neurons,
-GLANCE = 1_000  # and before the end of the first pass through the data
+LISTEN = 10_000  # training samples that are used to assign classes to neurons, after a pass through the data
+GLANCE = 1_000  # the same, during a pass
 
 
 @dataclass(frozen=True)

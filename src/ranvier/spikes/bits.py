@@ -24,7 +24,7 @@ class Packed(NamedTuple):
 
 
 def words(columns: int) -> int:
-    """Return the number of words for a row."""
+    """Return how many 64-bit words hold a row of `columns` bits."""
     return -(-columns // 64)
 
 

@@ -106,8 +106,8 @@ def fill_frame(first, last, left, g, window, before, frame, framed):
 
 @kernel
 def sort_rows(a, b, x, channels, window, frame, places, start, index, values, listed, amounts, ends):
-    """Sort the events of the rows a..b of N H by their place within the stride and their channel. index: the position
-    of each in a frame that begins with the row of a; values: its amount. See `by_column` for start, index and values.
+    """Sort the events of the rows a..b of N H by their place within the stride, then by channel. index: the position
+    of each event in a frame whose first row is that of `a`; values: its amount. `by_column` explains start.
     """
     width, origin = window.inputs[1], frame_row(a, window, frame)
     n, pixel = 0, 0

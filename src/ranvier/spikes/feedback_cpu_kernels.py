@@ -11,7 +11,7 @@ Axes: T steps, B samples, N neurons, S states, R samples of a tile.
 
 import numpy as np
 
-# The module of a rule defines its own values of these; the lines above the next ruled line are not loaded there.
+# The module of a rule defines its own values of these; what stands above the next line of dashes is left out there.
 from ranvier.backends.numba_kernels import adjoint_row, advance_row, forward_row
 from ranvier.backends.numba_ops import kernel, read, real, write
 

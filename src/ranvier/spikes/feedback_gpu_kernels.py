@@ -15,7 +15,7 @@ samples, and N filled up to a power of two.
 import triton
 import triton.language as tl
 
-# The module of a rule defines its own values of these; the lines above the next ruled line are not loaded there.
+# The module of a rule defines its own values of these; what stands above the next line of dashes is left out there.
 from ranvier.backends.triton_kernels import (
     SEEN,
     adjoint,

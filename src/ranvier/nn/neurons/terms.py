@@ -231,7 +231,7 @@ class Step:
         self.note("left", where(self.q["z"] > 0.0, self.ask("refractory.count"), maximum(left, 0.0)))
 
     def spikes(self, silent: Any) -> None:
-        """Make a silent neuron neither spike nor adapt; measured values are put in after the model's reset."""
+        """Add the spike, the adaptation after it and the reset. Neurons in `silent` (refractory) do not spike."""
         z = self.ask("spike.fire")
         self.note("z", z if silent is None else where(silent, 0.0, z))
         self.seen("z")

@@ -231,7 +231,7 @@ class _Rewarded(_Learner):
 
     @torch.no_grad()
     def step(self, reward: Tensor | float, on_grad: bool = True, scale: float = 1.0) -> Tensor | None:
-        """reward: one number, or [N]. It is a number here: no graph is kept."""
+        """reward: one number, or one per sample [N]. No gradient is propagated to it."""
         change: Any = 0.0
         of_each = torch.as_tensor(reward).to(self.synapse.weight).reshape(-1, *(1,) * self.synapse.weight.dim())  # type: ignore
         for in_spike, out_spike in zip(*self._take(), strict=True):

@@ -80,7 +80,7 @@ class Named(SurrogateFunctionBase):
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """The numbers by their names in the core."""
+        """Return the parameters of the surrogate under the names that `ranvier.surrogate` uses."""
         if self.means is None:
             return {k: getattr(self, k) for k in self.takes}
         return {k: of(self) for k, of in self.means.items()}
