@@ -237,3 +237,28 @@ def test_errors_name_the_next_step(pictures):
         convert(nn.ReLU(), [])
     with pytest.raises(ValueError, match="not finite"):
         convert(nn.ReLU(), torch.full((4, 3), torch.nan))
+
+
+def test_a_net_without_a_rectifier_says_why():
+    x = torch.rand(20, 3)
+    for function in (nn.GELU(), nn.Tanh(), nn.LeakyReLU(), nn.ELU()):
+        alone = convert(nn.Sequential(nn.Linear(3, 8), function, nn.Linear(8, 2)), x)
+        assert not alone.neurons() and len(alone.left) == 1
+        before = convert(nn.Sequential(nn.Linear(3, 8), function, nn.Linear(8, 8), nn.ReLU()), x)
+        assert len(before.neurons()) == 1 and len(before.left) == 1
+
+
+def test_wrapped_models_and_other_outputs_are_told():
+    class Both(nn.Module):
+        def forward(self, x):
+            return x.relu(), x
+
+    model, x = nn.Sequential(nn.Linear(3, 8), nn.ReLU()), torch.rand(20, 3)
+    with pytest.raises(ValueError, match=r"`model\.module`"):
+        convert(nn.DataParallel(model), x)
+    with pytest.raises(ValueError, match=r"`model\._orig_mod`"):
+        convert(torch.compile(model, backend="eager"), x)
+    with pytest.raises(ValueError, match="gives a tuple"):
+        convert(Both(), x)
+    with pytest.raises(TypeError, match="got NoneType"):
+        convert(model, None)

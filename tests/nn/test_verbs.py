@@ -179,3 +179,14 @@ def test_a_step_without_a_batch_axis_is_refused_with_the_next_step():
     for run in (rv.Stream(net), lambda x_t: rv.step(net, x_t)):
         with pytest.raises(ValueError, match=r"\[B, \*features\], got shape \(2,\).*unsqueeze"):
             run(torch.rand(2))
+
+
+def test_a_neuron_within_a_recurrent_module_is_recorded():
+    net = rv.Sequential(rv.LinearRecurrent(rv.Sequential(rv.Linear(3, 4), rv.LIF()), 3, 4), rv.Linear(4, 2), rv.LI())
+    x, state, membranes = torch.rand(5, 2, 3), None, []
+    traces = rv.record(net, x, "v")
+    assert set(traces) == {"0.module.1", "2"}
+    for x_t in x:
+        _, state = rv.step(net, x_t, state)
+        membranes.append(state["0"]["module"]["1"]["v"])
+    torch.testing.assert_close(traces["0.module.1"], torch.stack(membranes))

@@ -299,3 +299,12 @@ def test_spikingjelly_learners(case: dict):
         torch.testing.assert_close(got, wanted[t], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(pre[-1], torch.tensor(case["trace_pre"]), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(post[-1], torch.tensor(case["trace_post"]), rtol=1e-5, atol=1e-6)
+
+
+def test_a_change_that_cannot_be_applied_leaves_the_weight():
+    weight = torch.ones(2, 2)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        ranvier.plasticity.apply(weight, torch.full((2, 2), torch.nan))
+    with pytest.raises(ValueError, match="low <= high"):
+        ranvier.plasticity.apply(weight, torch.zeros(2, 2), bounds=(1.0, 0.0))
+    assert bool((weight == 1).all())

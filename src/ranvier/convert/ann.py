@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from ranvier.convert.graph import Watch, ceiling, kind_of, maximum, module_of, reason_left, traced
+from ranvier.convert.graph import WHY_NOT, Watch, ceiling, kind_of, maximum, module_of, reason_left, traced
 from ranvier.convert.spiking import QCFS, MaxOfRates, RateIF
 from ranvier.nn.temporal import check_sequence
 
@@ -17,6 +17,11 @@ Data = Tensor | Iterable[Any]
 
 def batches(data: Data, size: int = 128) -> Iterator[Tensor]:
     """Yield the images in batches [B, *features]."""
+    if not isinstance(data, Iterable):
+        raise TypeError(
+            f"convert: data must be a tensor [N, *features] or batches of them, got {type(data).__name__}; pass some "
+            f"hundred training samples to calibrate with"
+        )
     for batch in data.split(size) if isinstance(data, Tensor) else data:
         yield batch[0] if isinstance(batch, (tuple, list)) else batch
 
@@ -185,6 +190,8 @@ def _spiking(net: fx.GraphModule, neurons: dict[str, RateIF]) -> Spiking:
                 left[node.name] = reason
             weave.spread_inputs(node)
             weave.flowing.add(node)
+        elif kind_of(net, node) in WHY_NOT:  # before the first neuron: right as it is, but no neuron either
+            left[node.name] = WHY_NOT[kind_of(net, node)]
     net.graph.lint()
     net.delete_all_unused_submodules()
     net.recompile()

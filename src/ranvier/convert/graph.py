@@ -104,6 +104,10 @@ WHY_NOT = {
 }  # fmt: skip
 
 
+# What torch wraps a model in, and where the model is then.
+WRAPPINGS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
+
+
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, (QCFS, Linear, Conv2d)) or super().is_leaf_module(m, module_qualified_name)
@@ -113,6 +117,9 @@ def traced(model: nn.Module) -> fx.GraphModule:
     """Return a copy of the model in eval mode as a graph of calls, with batch normalisation folded into the layers
     before it.
     """
+    for kind, inside in WRAPPINGS.items():
+        if type(model).__name__ == kind:
+            raise ValueError(f"convert: the model is wrapped in {kind}; convert what it holds, `model.{inside}`")
     copied = copy.deepcopy(model).eval()
     try:
         net = fx.GraphModule(copied, _Tracer().trace(copied), type(model).__name__)
@@ -123,6 +130,12 @@ def traced(model: nn.Module) -> fx.GraphModule:
         ) from problem
     if len(inputs := [n.name for n in net.graph.nodes if n.op == "placeholder"]) != 1:
         raise ValueError(f"convert: the model must take one input, but its forward takes {inputs}")
+    (output,) = (n for n in net.graph.nodes if n.op == "output")
+    if not isinstance(output.args[0], fx.Node):
+        raise ValueError(
+            f"convert: the model must give one tensor [B, *outputs], but it gives a {type(output.args[0]).__name__}; "
+            f"wrap it in a module whose forward picks one"
+        )
     _fold_norms(net)
     return net.eval()
 

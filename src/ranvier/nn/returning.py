@@ -32,7 +32,7 @@ class _Returning(Temporal):
         y, inner = (self.first(x), None) if state is None else (state["y"].to(x.dtype), state["module"])
         steps = []
         for x_t in x.unbind(0):
-            y, inner = verbs.step(self.module, self.join(y, x_t), inner)
+            y, inner = verbs.step_within(self, self.module, self.join(y, x_t), inner)
             steps.append(y)
         if not steps and inner is None:
             inner = verbs.scan(self.module, self.join(y, torch.zeros_like(x.sum(0))).unsqueeze(0)[:0])[1]

@@ -129,6 +129,22 @@ def step(net: nn.Module, x_t: Tensor, state: State | None = None) -> tuple[Any, 
     return _first(y), state
 
 
+def step_within(layer: nn.Module, inner: nn.Module, x_t: Tensor, state: State | None) -> tuple[Any, State]:
+    """Do what `step(inner, x_t, state)` does, for a module inside a layer: what `record` looks for there, step by step,
+    goes into the records of the whole network.
+    """
+    book = getattr(here, "book", None)
+    if book is None or not book.names or layer not in book.paths:
+        return step(inner, x_t, state)
+    with _open(inner, state, book.names) as own:
+        y = inner(x_t.unsqueeze(0))
+    for module, path in own.paths.items():
+        for name, trace in own.traces.get(path, {}).items():
+            found = book.traces.setdefault(book.paths[module], {})
+            found[name] = torch.cat([found[name], trace]) if name in found else trace
+    return _first(y), {**own.before, **own.after}
+
+
 def _first(y: Any) -> Any:
     return y[0] if isinstance(y, Tensor) else type(y)(_first(v) for v in y)
 

@@ -17,7 +17,8 @@ def apply(
 
     weight: any tensor or parameter, for example that of an `nn.Linear` or `nn.Conv2d`. bounds: (low, high), either
     None.
-    total: the sum of the absolute incoming weights of every neuron, see `normalise`.
+    total: the sum of the absolute incoming weights of every neuron, see `normalise`. A change that is not finite, or
+    bounds with low > high, raise a ValueError, and the weight stays as it was.
 
     >>> import torch
     >>> from ranvier.plasticity import apply
@@ -27,6 +28,11 @@ def apply(
     tensor([[1., 0.]])
     """
     _same_shape(weight, change)
+    low, high = bounds or (None, None)
+    if low is not None and high is not None and not low <= high:
+        raise ValueError(f"apply: bounds are (low, high) with low <= high, got {bounds!r}")
+    if not bool(torch.isfinite(change).all()):
+        raise ValueError("apply: the change has entries that are NaN or infinite; look at the rule that made it")
     with torch.no_grad():
         weight.add_(change, alpha=lr)
         if bounds is not None:
