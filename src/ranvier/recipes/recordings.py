@@ -37,7 +37,7 @@ class JapaneseVowels(Signal):
     batch: int = 27
     lr: float = 5e-3
     noise: float = 0.3
-    net: Net = field(default_factory=lambda: Net(neuron="silif", layers=1, dropout=0.3))
+    net: Net = field(default_factory=lambda: Net(neuron="silif", layers=2, dropout=0.3))
 
     def build(self) -> nn.Module:
         return self.layers(self.net, features=12, classes=9)
