@@ -31,7 +31,7 @@ class Described:
 
 
 def also(**names: str) -> Callable[[Callable], Callable]:
-    """Let some arguments of a function also be given by another name: {other name: its own}."""
+    """Decorate a function so that some of its arguments have a second name: second name = "first name"."""
 
     def known(function: Callable) -> Callable:
         @wraps(function)
@@ -53,7 +53,7 @@ def bound(cls: type, args: tuple, kwargs: dict) -> dict[str, Any]:
 
 @contextmanager
 def lend(core: nn.Module, values: dict[str, Tensor]) -> Iterator[Any]:
-    """Within this block the core layer uses these tensors instead of its own: {dotted name there: tensor}."""
+    """Within this block the core layer uses these tensors instead of its own: {dotted name in `core`: tensor}."""
     own = []
     for name, value in values.items():
         where, _, leaf = name.rpartition(".")

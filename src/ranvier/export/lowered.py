@@ -164,7 +164,7 @@ def constant(number: float, bits: int) -> Value:
 
 
 def constants(numbers: Any, bits: int) -> tuple[Any, int]:
-    """Do the same for one number per neuron: return integers, and the fraction that they share."""
+    """Represent one number per neuron by integers of `bits` bits: return them, and the fraction that they share."""
     import numpy as np
 
     high = 2 ** (bits - 1) - 1

@@ -98,11 +98,11 @@ class Part:
         raise NotImplementedError
 
     def products(self) -> int:
-        """Multiplications by a weight in a step in which every input is nonzero."""
+        """Return how many multiplications by a weight a step needs if every input is nonzero."""
         return 0
 
     def met(self, x: Array, state: dict[str, Array]) -> int:
-        """Multiplications by a weight for the nonzero inputs, over the whole batch."""
+        """Return how many multiplications by a weight the nonzero inputs need, summed over the batch."""
         return 0
 
     def updates(self) -> int:

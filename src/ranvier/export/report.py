@@ -85,8 +85,8 @@ def report(program: Program, x: Tensor | None = None) -> Report:
 
 
 def _counted(program: Program, x: Array) -> tuple[float, float]:
-    """Return the number of weights that met a nonzero input, and the energy in nanojoule, both as means over samples
-    and steps.
+    """Return the number of weights that were multiplied by a nonzero input, and the energy in nanojoule, both as
+    means over samples and steps.
     """
     state, met, picojoule = program.initial(x.shape[1]), 0, 0.0
     for x_t in x:

@@ -61,7 +61,7 @@ def recurrent(
         )
     if isinstance(neurons, bool) or not isinstance(neurons, int) or neurons < 1:
         raise ValueError(f"init.recurrent: neurons must be a whole number above 0, got {neurons!r}")
-    said = {*given, *(kind.times[k].of for k in given if k in kind.times)}  # a time constant says its decay
+    said = {*given, *(kind.times[k].of for k in given if k in kind.times)}  # a time constant sets its decay
     own = {"detach_reset": True} if "detach_reset" in kind.options else {}
     if draws:
         neuron = draws(neurons, generator=generator, **{**own, **given})

@@ -59,9 +59,9 @@ class _Threshold(TemporalBatchNorm):
 class ThresholdBatchNorm1d(_Threshold, nn.BatchNorm1d):
     """Threshold-dependent batch norm: statistics over time and batch, and a weight that starts at alpha threshold.
 
-    x [T, B, C] or [T, B, C, L] -> the same shape. num_features: C. threshold: that of the next neuron. alpha: 1 for one
-    branch, 1 / sqrt(n) if n branches are added. Other arguments as torch's batch norm. Zheng et al., Going deeper with
-    directly-trained larger spiking neural networks, AAAI 2021.
+    x [T, B, C] or [T, B, C, L] -> the same shape. num_features: C. threshold: the threshold of the next neuron.
+    alpha: 1 for one branch, 1 / sqrt(n) if n branches are added. Other arguments as in torch's batch norm. Zheng et
+    al., Going deeper with directly-trained larger spiking neural networks, AAAI 2021.
 
     >>> import torch, ranvier
     >>> ranvier.ThresholdBatchNorm1d(3, threshold=0.5)(torch.rand(4, 2, 3)).shape
@@ -134,7 +134,7 @@ class ThroughTime(_Norm):
         self.steps = count(f"{type(self).__name__}: steps", steps)
         self.norms = nn.ModuleList(self.plain(num_features, **given) for _ in range(steps))
         for norm in self.norms:
-            norm.bias = None  # type: ignore[assignment]  # a bias of each step would be a clock for the neuron after it
+            norm.bias = None  # type: ignore[assignment]  # a bias per step would tell the next neuron which step it is
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         self._check(x)

@@ -190,7 +190,7 @@ class _OnePass(Function):
 def _greatest(rule: Rule, size: Pictures, z: Tensor) -> Tensor:
     """Return what backward needs to find the maximum of each window: bits of spikes, or other outputs themselves."""
     if size.kind != "max" or size.window == 1:
-        return z.new_empty(size.steps, 0)  # not needed
+        return z.new_empty(size.steps, 0)  # without max pooling backward needs nothing
     return bits.packed(z).bits if rule.binary and z.dtype == torch.float32 else z.clone()
 
 

@@ -214,7 +214,7 @@ def _watch(norm: nn.Module, valid: Tensor, undo: ExitStack) -> None:
 
 
 def _watch_temporal(norm: TemporalBatchNorm, valid: Tensor, undo: ExitStack) -> None:
-    """Do the same for a batch norm of sequences x [T, B, C, ...]: its statistics are those of the valid steps."""
+    """Add such hooks to a batch norm of sequences x [T, B, C, ...]: its statistics are those of the valid steps."""
     whole = norm.normalise
     norm.normalise = lambda x: _back(whole(x[valid].unsqueeze(1)).squeeze(1), valid)  # type: ignore[method-assign]
     undo.callback(delattr, norm, "normalise")

@@ -103,7 +103,7 @@ def _parts(layer: nn.Module) -> Iterator[nn.Module]:
 
 
 def plain_neuron(module: nn.Module | None) -> bool:
-    """Whether it is a neuron with one input and one output, without methods of its own that change how it runs."""
+    """Whether the module is a neuron with one input and one output, and no methods of its own change how it runs."""
     own = "run", "prepare", "initial", "_inputs"
     return (
         isinstance(module, Neuron)

@@ -115,7 +115,7 @@ class Stream:
             "lesson": self.lesson,
             "_state": state,
             "_bound": None,
-        }  # compiled code contains addresses
+        }  # compiled code contains addresses, so a copy or pickle must not include it
 
 
 class _Bound:
@@ -202,8 +202,8 @@ class _Part:
         self.layer = Layer(weight, bias, back, rule, params)
 
     def takes(self, width: int, dtype: torch.dtype) -> bool:
-        """Whether it was made for inputs of this width and dtype, and the tensors it reads still have the same
-        layout.
+        """Whether this step was compiled for inputs of this width and dtype, and the tensors it reads still have
+        the same layout.
         """
         layer = self.layer
         if layer.weight is not None:

@@ -62,15 +62,15 @@ class Layer:
 
     @classmethod
     def is_one(cls, module: nn.Module) -> bool:
-        """Whether it is a neuron defined by one rule, or such a neuron in a recurrent layer with linear feedback."""
+        """Whether the module is a neuron defined by one rule, or a recurrent layer of it with linear feedback."""
         if isinstance(module, Recurrent):
             return type(module.feedback) is nn.Linear
         return isinstance(module, Neuron)
 
     @cached_property
     def linear(self) -> bool:
-        """Whether it is a readout whose state is a linear function of its past inputs, the same function for all its
-        neurons.
+        """Whether this layer is a readout whose state is a linear function of its past inputs, and this function is
+        the same for all its neurons.
         """
         rule = self.neuron.bound(())
         plain = self.recurrent is None and not rule.spiking and len(rule.inputs) == len(rule.outputs) == 1
@@ -130,7 +130,7 @@ class Layer:
         return y, {"state": state, "traces": after} if keep or reuse else {"state": state}
 
     def through_time(self, a: Any, carried: Carried | None) -> tuple[Any, Carried]:
-        """Do the same with backpropagation through all steps of this call."""
+        """Run the layer like `run`, but learn by backpropagation through all steps of this call, without traces."""
         x = a if self.wire is None else fold(self.wire.module, a)
         return self._called(x, lambda x: self._going_back(x, carried or {}))
 

@@ -264,7 +264,7 @@ class Learner(Sequential):
                 heard.append(z.detach())
         return Broadcast.apply(y, len(hidden), *weights, *(z for _, z in hidden), *heard)  # type: ignore[return-value]
 
-    # ------------------------------------------------------------ what is told of it
+    # ------------------------------------------------------------ reports
     def _told(self, x: Any, book: Any) -> Any:
         """For `explain`: report for each layer which gradient it learns by, and what that gradient stores."""
         y = super().forward(x)

@@ -161,7 +161,8 @@ class Lesson:
         self.optimiser.zero_grad()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_carried": _copied(self.carried), "_bound": None}  # compiled code contains addresses
+        # compiled code contains addresses, so a copy or pickle must not include it
+        return {**self.__dict__, "_carried": _copied(self.carried), "_bound": None}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that is needed to continue exactly, as tensors and numbers."""

@@ -114,7 +114,7 @@ class Work:
         before = self.before if self.before is not None else self.fresh(wanted=False)
         found = self._carry(before, grads)
         products = self.inputs.gradients(before, found) if self.inputs is not None and grads is not None else None
-        if self.inputs is not None and before is self.before:  # else nobody asks for traces after these steps
+        if self.inputs is not None and before is self.before:  # otherwise the traces after these steps are not needed
             for k, v in self.inputs.after(before).items():
                 before[k].copy_(v)
         return found, products

@@ -125,7 +125,9 @@ CONVOLVES: dict[type[nn.Module], Callable[..., Tensor]] = {
 
 
 def _sums(layer: Any, x: Tensor, weight: Tensor) -> Tensor:
-    """How many products of a weight and an input there are, where both are 1."""
+    """Return the sum of the layer's outputs without bias; if inputs and weights are 0 or 1, it counts the products
+    that are not zero.
+    """
     if isinstance(layer, nn.Linear):
         return (x.flatten(0, -2) @ weight.double().T).sum()
     convolve = next(f for kind, f in CONVOLVES.items() if isinstance(layer, kind))

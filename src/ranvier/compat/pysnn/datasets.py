@@ -92,7 +92,7 @@ class Intensity:
 
 
 class NeuromorphicDataset(Dataset):
-    """Files of events as tensors [2, height, width, sample_length / sampling_time], each its own, times in ms.
+    """Each sample is one file of events, as a tensor [2, height, width, sample_length / sampling_time]; times in ms.
 
     data: (file, label) for each sample.
     """

@@ -29,7 +29,7 @@ def linear_thresh_update(thresh: Tensor, x: Tensor, alpha_thresh: Any, thresh_de
 
 
 def if_voltage_update(v_cur: Tensor, v_in: Tensor, alpha: Any, refrac_counts: Tensor) -> Tensor:
-    """v_cur + alpha v_in where no refractory count is left, in place."""
+    """Add alpha v_in to v_cur, in place, for the neurons that are not refractory (refrac_counts is 0)."""
     return v_cur.copy_(torch.where(refrac_counts == 0, v_cur + alpha * v_in, v_cur))
 
 

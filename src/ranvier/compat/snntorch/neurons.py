@@ -21,8 +21,8 @@ STATES: dict[str, Any] = {"state_quant": False, "output": False}
 class SpikingNeuron(Described, nn.Module):
     """A neuron described by one row.
 
-    rule: what the kernels carry. takes: published arguments and defaults, in order. numbers: parameter of the rule ->
-    the buffer or parameter here. state: the published names of the state, in the order they are given back.
+    rule: the neuron class that kernels run. takes: published arguments and defaults, in order. numbers: parameter of
+    the rule -> the buffer or parameter here. state: the published names of the state, in the order returned.
     """
 
     rule: ClassVar[Any]

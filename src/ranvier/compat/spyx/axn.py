@@ -1,5 +1,5 @@
-"""Spyx's activations: a step forward, a surrogate slope backward. Each factory returns a function of membrane minus
-threshold.
+"""Spyx's activations: a step function forward, a surrogate derivative backward. Each factory returns
+a function of membrane minus threshold.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ def heaviside(x: Tensor) -> Tensor:
 
 
 class Activation:
-    """A step with a surrogate slope; neurons with it run fused. `surrogate` is None if it is not a step or cannot be
-    fused.
+    """A step function with a surrogate derivative; neurons that use it run fused. `surrogate` is None if the function
+    is no step or cannot be fused.
     """
 
     def __init__(self, slope: Surrogate | None, own: Function | None = None):
@@ -56,10 +56,10 @@ def _identity(x: Any) -> Any:
 
 
 def custom(bwd: Function = _identity, fwd: Function = heaviside) -> Activation:
-    """fwd is computed forward, `grad * bwd(x)` backward. Without arguments the gradient is multiplied by x, as Spyx has
-    it; for a straight-through gradient say `custom(torch.ones_like)`, or use `ranvier.surrogate.straight_through`.
+    """fwd is computed forward, `grad * bwd(x)` backward. Without arguments the gradient is multiplied by x, as in
+    Spyx; for a straight-through gradient write `custom(torch.ones_like)`, or use `ranvier.surrogate.straight_through`.
 
-    A slope that is plain arithmetic is fused into the neuron; one that calls torch runs step by step.
+    If bwd is plain arithmetic, it is fused into the neuron; if it calls torch, the neuron runs step by step.
     """
     slope = surrogate.custom(bwd)
     fused = fwd is heaviside and _can_be_fused(slope)
@@ -75,25 +75,25 @@ def _can_be_fused(slope: Surrogate) -> bool:
 
 
 def tanh(k: float = 1) -> Activation:
-    """Slope sech(k x)^2."""
+    """Surrogate derivative sech(k x)^2."""
     return Activation(surrogate.tanh(k))
 
 
 def boxcar(width: float = 2, height: float = 0.5) -> Activation:
-    """Slope `height` where |x| < width / 2."""
+    """Surrogate derivative `height` where |x| < width / 2."""
     return Activation(surrogate.boxcar(width, height))
 
 
 def triangular(k: float = 2) -> Activation:
-    """Slope max(0, 1 - |k x|)."""
+    """Surrogate derivative max(0, 1 - |k x|)."""
     return Activation(surrogate.triangular(k))
 
 
 def arctan(k: float = 2) -> Activation:
-    """Slope 1 / (pi (1 + (k pi x)^2))."""
+    """Surrogate derivative 1 / (pi (1 + (k pi x)^2))."""
     return Activation(surrogate.arctan(k))
 
 
 def superspike(k: float = 25) -> Activation:
-    """Slope 1 / (1 + k |x|)^2, the default of every neuron."""
+    """Surrogate derivative 1 / (1 + k |x|)^2, the default of every neuron."""
     return Activation(surrogate.superspike(k))

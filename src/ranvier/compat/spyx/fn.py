@@ -37,12 +37,12 @@ def mse_spikerate(
 
 
 def silence_reg(min_spikes: float) -> Callable[[Any], Tensor]:
-    """(nest of counts [B, ...]) -> penalty on neurons whose mean count is below min_spikes, summed over neurons."""
+    """(nested counts [B, ...]) -> penalty on neurons whose mean count is below min_spikes, summed over neurons."""
     return regularise.silence(min_spikes, reduction="sum")
 
 
 def sparsity_reg(max_spikes: float, norm: Callable[[Tensor], Tensor] | None = None) -> Callable[[Any], Tensor]:
-    """(nest of counts [B, ...]) -> penalty on samples whose mean count is above max_spikes, summed over samples.
+    """(nested counts [B, ...]) -> penalty on samples whose mean count is above max_spikes, summed over samples.
 
     norm: elementwise; Huber's with delta 1 if None.
     """

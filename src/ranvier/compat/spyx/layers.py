@@ -99,7 +99,7 @@ class Sequential(torch_nn.Module):
         return x, after
 
     def scan(self, x: Any, state: list) -> tuple[Any, list]:
-        """Do the same for a sequence, layer by layer instead of step by step."""
+        """Run the layers on a sequence, layer by layer instead of step by step; return output and new states."""
         after = []
         for layer, before in zip(self.layers, state, strict=True):
             x, before = _through(layer, x, before) if hasattr(layer, "initial_state") else (fold(layer, x), None)

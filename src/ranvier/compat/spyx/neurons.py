@@ -55,8 +55,9 @@ def _feedback(shape: tuple[int, ...], key: Key) -> torch_nn.Parameter:
 class StatefulLayer(Described, torch_nn.Module):
     """A layer whose state is passed in and out: `initial_state(batch)`, `(x, V) -> (y, V)`.
 
-    kind: what the kernels carry. takes: published arguments and defaults, in order, the shape first. parts: the parts
-    of the state. looped: its spikes come back through `recurrent_w`. All attributes may be set at any time.
+    kind: the neuron class that kernels run. takes: published arguments and defaults, in order, the shape first.
+    parts: the parts of the state. looped: whether its spikes return through `recurrent_w`. All attributes may be set
+    at any time.
     """
 
     kind: ClassVar[Any]

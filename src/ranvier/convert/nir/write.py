@@ -18,10 +18,8 @@ from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.sequential import Sequential
 from ranvier.nn.temporal import check_sequence
 
-STEPS, BATCH = (
-    2,
-    3,
-)  # of the sequence from which shapes are found: [2, 3, ...], or [6, ...] with time folded
+# The network runs once on a sequence [2, 3, ...] to find the shapes; with time folded into the batch it is [6, ...].
+STEPS, BATCH = 2, 3
 Sources = tuple[str, ...]
 
 

@@ -1,4 +1,4 @@
-"""A spike without a state."""
+"""A spiking layer without a state."""
 
 from typing import Literal
 

@@ -200,7 +200,8 @@ class Step:
         form, q = self.form, self.q
         if form.synapses != ("",):
             q["i"] = sum((q[f"i{s}"] for s in form.synapses[1:]), q[f"i{form.synapses[0]}"])
-        self.note("dv", self.gain(q["c_mem"], q.get("g_leak"), q["dt"]) * self.total("membrane"))  # by the old current
+        # the membrane uses the synaptic current of the step before
+        self.note("dv", self.gain(q["c_mem"], q.get("g_leak"), q["dt"]) * self.total("membrane"))
         for s in form.synapses:
             self.note(f"i{s}", self.ask("current.synapse", s))
         self.note("v", q["v"] + q["dv"])

@@ -18,7 +18,7 @@ def unpack_len1_tuple(x: Any) -> Any:
 class BaseMonitor:
     """`records`: all records, in order; `monitor[name]`: those of one module; `monitor[k]`: record k.
 
-    It monitors the modules of the given types; without types, those of the network's own class.
+    It monitors the modules of the given types; without types, the modules of the network's own class.
     """
 
     def __init__(self, net: nn.Module | None = None, instance: Kinds = None):

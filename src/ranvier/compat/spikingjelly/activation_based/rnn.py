@@ -101,7 +101,9 @@ class SpikingGRUCell(_Gated):
 
 
 class SpikingLSTMCell(_Gated):
-    """i, f, g, o = S(...), c = min(f c + i g, 1), h = o c. surrogate_function2 is that of g."""
+    """i, f, g, o = S(...) with S the spike function, c = min(f c + i g, 1), h = o c. surrogate_function2: the surrogate
+    of g.
+    """
 
     gates, states_num = 4, 2
 

@@ -18,7 +18,8 @@ LAYOUTS = {
 
 
 class Stateless(StepModule):
-    """A torch layer, its second base class, with `step_mode` as last argument; everything else is torch's.
+    """Base of torch layers with one more argument, `step_mode`, which comes last. The torch layer is the second base
+    class; everything else is as in torch.
 
     ranks: the numbers of axes that a sequence may have in step mode "m"; not checked if empty.
     """

@@ -1,4 +1,4 @@
-"""The nodes of `cext`: those of `clock_driven` with a surrogate by its name, `ATan` if nothing is said."""
+"""The nodes of `cext`: those of `clock_driven` with a surrogate by its name, `ATan` by default."""
 
 from typing import Any
 

@@ -36,8 +36,8 @@ class Node(Carried, BaseNode):
     attributes and take effect when they are set. means: argument of the core neuron -> its value, computed from the
     node. kept: the memories. learned: published parameter -> (parameter of the core neuron, its first value, from the
     arguments).
-    parts: whether it is charge, fire, reset one after the other; then a subclass may give any of the three, and the
-    surrogate may be any function: such a node runs step by step.
+    parts: whether a step is charge, fire and reset, one after the other. Then a subclass may define any of these, and
+    the surrogate may be any function: such a node runs step by step.
     """
 
     neuron: ClassVar[Callable[..., Any]]
@@ -107,8 +107,8 @@ class Node(Carried, BaseNode):
 
     @property
     def hand(self) -> bool:
-        """Whether it runs as torch operations, step by step: one of its parts or its surrogate is not that of the
-        core.
+        """Whether the node runs as torch operations, step by step, because one of its parts or its surrogate differs
+        from the core neuron's.
         """
         own = surrogate.fused(self.surrogate_function) is None
         if own and not self.parts:
