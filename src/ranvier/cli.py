@@ -237,7 +237,9 @@ def doctor(
         typer.echo(f"limits: {TARGETS[chip].source}")
         return
     if not any(weight.requires_grad for weight in net.parameters()):
-        raise ValueError(f"doctor looks at gradients, and {plan.name} learns without them; its report tells what fires")
+        raise ValueError(
+            f"doctor examines gradients, but {plan.name} learns without them; its report shows which neurons spike"
+        )
     net.train(folder is None)  # initial weights are examined with batch statistics, as at the start of training
     x, labels, *lengths = shown(plan, splits[1])
     loss = plan.loss()

@@ -51,7 +51,7 @@ class Range:
         except ValueError:
             raise ValueError(f"{name} wants low..high, low..high:log or a,b,c, got {text!r}") from None
         if not low < high < math.inf or (colon and (log != "log" or low <= 0)):
-            raise ValueError(f"{name}={text}: wanted low < high, both above 0 where :log is asked for")
+            raise ValueError(f"{name}={text}: wanted low < high, both above 0 with :log")
         return cls(name, low, high, bool(colon))
 
     def suggest(self, trial: Any, now: Any) -> Any:

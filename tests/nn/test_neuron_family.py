@@ -84,7 +84,7 @@ def test_psn_sees_the_whole_sequence_or_nothing():
     assert layer(drive()).shape == (7, 2, 5)
     with pytest.raises(ValueError, match=r"x \[7, B"):
         layer(drive()[:3])
-    with pytest.raises(ValueError, match="cannot go on from a state"):
+    with pytest.raises(ValueError, match="cannot continue from a state"):
         layer.scan(drive(), layer.scan(drive())[1])
 
 

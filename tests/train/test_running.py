@@ -127,7 +127,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
         run(net(), tmp_path / "run", data=data, loss=lambda t, y, n=None: t.square().sum() * 1e38)
     assert not Folder(tmp_path / "run").finished
     bad = (torch.full((30, 4, 6), float("nan")), torch.zeros(30, dtype=torch.int64))
-    with pytest.raises(Diverged, match="in what the net is shown; look for it in the data"):
+    with pytest.raises(Diverged, match="the input of the network contains NaN or inf; look for it in the data"):
         run(nn.Sequential(nn.Linear(6, 2)), tmp_path / "data", data=(bad, bad))
 
 

@@ -194,14 +194,14 @@ def reason_left(net: fx.GraphModule, node: fx.Node, flowing: set[fx.Node]) -> st
     kind = kind_of(net, node)
     module = module_of(net, node)
     if isinstance(module, _NORMS) and module.running_mean is None:
-        return "it normalises by the batch it sees; give it running statistics"
+        return "it normalises with statistics of the current batch; give it running statistics"
     if kind is F.dropout and not node.kwargs.get("training", True):
         return None
     if kind in LINEAR or (kind in SCALED and sum(a in flowing for a in node.all_input_nodes) <= 1):
         return None
     if kind in SCALED:
-        return "a product of two rates is no rate of spikes"
-    return WHY_NOT.get(kind, "it is not known to be linear, a ReLU or a maximum, so it sees every step by itself")
+        return "a product of two rates is not a rate of spikes"
+    return WHY_NOT.get(kind, "it is not known to be linear, a ReLU or a maximum, so it is applied to each step alone")
 
 
 class Watch(fx.Interpreter):

@@ -84,7 +84,7 @@ class _Fixed:
         return _empty, (kind,), self.__getstate__()  # type: ignore[attr-defined]
 
     def get_extra_state(self) -> Tensor:
-        """The fixed points, which belong to what was trained: bits of the states, then the places of each."""
+        """Return the bits of the states, then the fractional bits of each state; the trained weights depend on them."""
         return torch.tensor([self.state_bits, *(self.fractions[k] for k in self.states)])
 
     def set_extra_state(self, state: Tensor) -> None:

@@ -105,13 +105,13 @@ def saturations() -> Iterator[Saturations]:
 
 
 def about(layer: str) -> None:
-    """The numbers that follow are those of this layer."""
+    """Set the layer to which saturations are counted from now on."""
     if (seen := getattr(_here, "seen", None)) is not None:
         seen.layer = layer
 
 
 def see(a: Any, low: int, high: int) -> None:
-    """Count the numbers that do not lie between low and high, if somebody asked."""
+    """Count the numbers that do not lie between low and high, within `saturations`."""
     if (seen := getattr(_here, "seen", None)) is not None:
         seen.see(np.asarray(a), low, high)
 

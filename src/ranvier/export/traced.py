@@ -160,7 +160,7 @@ def _prepare(net: nn.Module, step: bool) -> None:
     """Turn layers that run step by step into loops; raise an error for layers that cannot run a single step."""
     for path, layer in list(net.named_modules()):
         if step and isinstance(layer, Whole):
-            raise ValueError(_refusal(path, layer, "sees all steps of a sequence at once"))
+            raise ValueError(_refusal(path, layer, "needs all steps of a sequence at once"))
         if isinstance(layer, SpikingActivation) and layer.start is None:
             raise ValueError(
                 f"export: layer {path!r} (SpikingActivation) begins at random, which a file cannot; give it start=0.5"

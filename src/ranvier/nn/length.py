@@ -49,7 +49,7 @@ class Whole(Temporal):
         name = type(self).__name__
         if state is not None or x.shape[0] != self.steps:
             raise ValueError(
-                f"{name} sees all {self.steps} steps of a sequence at once and cannot go on from a state or run on "
+                f"{name} needs all {self.steps} steps of a sequence at once and cannot continue from a state or run on "
                 f"{x.shape[0]} steps; give it x [{self.steps}, B, *features] in one call"
             )
         y = self.mix(x)

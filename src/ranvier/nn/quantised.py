@@ -22,8 +22,8 @@ class Quantisable(nn.Module):
             if value is None:
                 ours = type(self).__name__
                 warnings.warn(
-                    f"ranvier.{ours} is not quantised, since its type was not asked for; if it is to be, name it: "
-                    f"quantize_dynamic(net, {{nn.{ours}, ranvier.{ours}}}), or give it a qconfig of its own",
+                    f"ranvier.{ours} is not quantised, since its type was not given; to quantise it, name it: "
+                    f"quantize_dynamic(net, {{nn.{ours}, ranvier.{ours}}}), or set its qconfig",
                     stacklevel=2,
                 )
             else:

@@ -132,5 +132,5 @@ class Recurrent(Temporal):
             return f"{chosen.name}: the whole sequence in one operator, {found.description}"
         possible = loop(chosen)
         wide = x.dim() == 3 and possible is not None and x.shape[2] > possible.widest
-        reason = f" (one operator carries up to {possible.widest} neurons there)" if wide and possible else ""
+        reason = f" (one operator runs up to {possible.widest} neurons there)" if wide and possible else ""
         return f"step by step{reason}; {self.neuron.explain(x)}"

@@ -88,7 +88,7 @@ def _open(net: nn.Module, state: State | None = None, names: tuple[str, ...] = (
 
 @contextmanager
 def opened(book: Book) -> Iterator[Book]:
-    """Within this block the layers read and write this book."""
+    """Within this block the layers read their states from this book and write their new states to it."""
     outer, here.book = getattr(here, "book", None), book
     try:
         yield book

@@ -266,7 +266,7 @@ class Learner(Sequential):
 
     # ------------------------------------------------------------ reports
     def _told(self, x: Any, book: Any) -> Any:
-        """For `explain`: report for each layer which gradient it learns by, and what that gradient stores."""
+        """Run forward; for `explain`, note for each layer the method by which it learns and what this stores."""
         y = super().forward(x)
         if not self._whole():
             with torch.enable_grad(), opened(None):  # type: ignore[arg-type]

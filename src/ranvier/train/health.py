@@ -80,7 +80,7 @@ class Health(Callback):
         x = module.inputs("train", batch, index)
         said = f"the loss became {loss} in epoch {trainer.current_epoch + 1}, batch {index + 1}"
         if not torch.isfinite(x).all():
-            return f"{said}: there is NaN or inf in what the net is shown; look for it in the data"
+            return f"{said}: the input of the network contains NaN or inf; look for it in the data"
         advice = next(check.advice for check in CHECKS if check.name == "not finite")
         where = ""
         if spiking_layers(module.net) and torch.is_grad_enabled():

@@ -136,7 +136,7 @@ def go_on(
     done = len(known.read_metrics()) if known.metrics.is_file() else 0
     longer = epochs != plan.epochs
     if longer and epochs < done:
-        raise ValueError(f"{folder} has {done} epochs already; to lengthen it ask for more than that, got {epochs}")
+        raise ValueError(f"{folder} has {done} epochs already; to continue, epochs must be at least that, got {epochs}")
     plan = replace(plan, epochs=epochs)
     prepared = prepare(plan, data or place, scale)
     console = console or Console(quiet=True)

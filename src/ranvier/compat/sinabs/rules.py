@@ -33,7 +33,7 @@ class SpikingRule(Neuron):
 
     alpha: Param = Param(1.0, "decay of the membrane per step")
     gain: Param = Param(1.0, "what the membrane takes of its input")
-    threshold: Param = Param(1.0, "what one spike stands for", low=1e-9)
+    threshold: Param = Param(1.0, "the value of one spike", low=1e-9)
     amount: Param = Param(1.0, "what a spike takes, or where it sets the membrane")
     low: Param = Param(-3.0e38, "the lowest membrane")
     most: Param = Param(3.0e38, "the most spikes in a step")

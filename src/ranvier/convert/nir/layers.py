@@ -64,8 +64,8 @@ class Site:
         if reset == "zero":
             return {}
         self.approximation(
-            f"its reset {reset!r} is written as a reset to a level: NIR knows no other (Ranvier reads it back from the "
-            f"node's metadata)",
+            f"its reset {reset!r} is written as a reset to a level, the only kind in NIR (Ranvier reads it back from "
+            f"the node's metadata)",
             "train with reset='zero'",
         )
         return {"reset": reset}

@@ -62,7 +62,7 @@ def _clock(graph: Any, dt: float | None, method: str | None) -> Clock:
     try:
         step = float(told["dt"]) if dt is None else dt
     except (TypeError, ValueError):
-        raise ValueError(f"from_nir: the graph says dt={told['dt']!r}, which is no number; pass dt") from None
+        raise ValueError(f"from_nir: the graph has dt={told['dt']!r}, which is not a number; pass dt") from None
     return Clock(step, said if method is None else method)
 
 

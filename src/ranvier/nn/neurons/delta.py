@@ -20,7 +20,7 @@ class Delta(Neuron):
     """
 
     threshold: Param = Param(0.1, "change that makes a spike")
-    level = State(0.0, "the signal as the spikes tell it")
+    level = State(0.0, "the signal as reconstructed from the spikes")
 
     @staticmethod
     def rule(x, level, threshold):
