@@ -60,7 +60,7 @@ MAXIMA: dict[Any, Callable[[Any, tuple, dict], nn.Module]] = {
     F.adaptive_max_pool3d: _pool(nn.AdaptiveMaxPool3d, *_SIZE),
 }
 
-# Affine in their inputs, so the mean over time of their output is their output for the mean.
+# Layers that are affine in their inputs: the mean over time of their output is their output for the mean input.
 LINEAR = {
     nn.Linear, Linear, *_CONVS, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Bilinear, *_NORMS,
     nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,

@@ -41,7 +41,7 @@ class Scanned(Backend):
             outputs, after = reference.scan(rule, wide, state, held)
         elif state:
             outputs, after = loop(body, wide, list(state), held)
-        else:  # steps are independent: all are one
+        else:  # without a state the steps are independent: compute all at once
             outputs, after = reference.scan(rule, [x.unsqueeze(0) for x in wide], state, held)
             outputs = [y[0] for y in outputs]
         return [y.to(like.dtype) for y in outputs], after

@@ -90,7 +90,7 @@ class Misfit:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A layer, the features it takes, and those it gives."""
+    """A layer, the shape of its input features (given) and of its output features (made)."""
 
     path: str
     layer: Any
@@ -99,9 +99,9 @@ class _Seen:
 
 
 def check(net: nn.Module, x: Tensor, target: str) -> list[Misfit]:
-    """What of a network does not fit a chip of `TARGETS`; x [T, B, *features] shows the shapes.
+    """Return what in a network does not fit a chip of `TARGETS`; x [T, B, *features] shows the shapes.
 
-    These are limits that are published; that nothing is found does not say that a chip's own tools take the network.
+    Only published limits are checked; if nothing is found, the chip's own tools may still refuse the network.
 
     >>> import torch, ranvier as rv
     >>> net = rv.Sequential(torch.nn.Linear(40, 8), rv.LIF(reset="zero"))

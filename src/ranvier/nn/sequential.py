@@ -50,7 +50,7 @@ class Sequential(nn.Sequential):
         alone, done = getattr(here, "book", None) is None and getattr(here, "watch", nullcontext) is nullcontext, 0
         for part in parts:
             layers = part.layers if isinstance(part, Stage) else (part,)
-            if done:  # with an earlier stage
+            if done:  # this part already ran together with an earlier stage
                 done -= 1
             elif isinstance(part, Stage) and alone and not constant and (found := part.several(x)):
                 x, done = found[0], found[1] - 1

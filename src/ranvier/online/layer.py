@@ -104,8 +104,8 @@ class Layer:
         """a [T, B, *features] -> y [T, B, *features'] and what is carried to the next call: the state and, if `keep`,
         the traces.
 
-        From the gradient of y the traces compute the gradient of the weights; the gradient of a goes through each step
-        by itself.
+        From the gradient of y the traces compute the gradient of the weights; the gradient of a at
+        each step comes from the gradient of y at the same step only.
         reuse: the traces in `carried` are updated in place, either in backward or by `advance`.
         """
         first: Tensor = a[0] if isinstance(a, tuple) else a

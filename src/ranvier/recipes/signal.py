@@ -87,7 +87,7 @@ class Signal(Recipe):
         """Play each recording at a random speed, and add noise."""
         steps, features = x.shape[1:]
         draws = torch.rand(len(x), 1, generator=generator, device=x.device)
-        place = torch.arange(steps, device=x.device) * (1.0 + self.stretch * (2.0 * draws - 1.0))  # where it is read
+        place = torch.arange(steps, device=x.device) * (1.0 + self.stretch * (2.0 * draws - 1.0))  # steps to read
 
         def read(step: Tensor) -> Tensor:
             return x.gather(1, step.long().clamp(max=steps - 1).unsqueeze(-1).expand(-1, -1, features))

@@ -148,7 +148,7 @@ class Engine(LightningModule):
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=1)
 
     def _of_all(self) -> dict[str, list[float]]:
-        """Return each score's sum on every process."""
+        """Return for each score a list with its sum on each process."""
         own = torch.tensor(list(self.sums.values()), dtype=torch.float64)
         every: Any = self.all_gather(own.to(self.device)) if self.trainer.world_size > 1 else own.unsqueeze(0)
         return dict(zip(self.sums, every.t().tolist(), strict=True))

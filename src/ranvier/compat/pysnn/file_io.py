@@ -85,7 +85,7 @@ def _encode(filename: str | Path, form: str, TD: Events) -> None:
 
 
 def read_1d_spikes(filename: str | Path) -> Events:
-    """40 bits an event: place 16, polarity 1, time 23."""
+    """Read events of 40 bits each: 16 for the place, 1 for the polarity, 23 for the time."""
     f = _read(filename, "1d")
     return Events(f["x"], None, f["p"], f["t"] / 1000)
 

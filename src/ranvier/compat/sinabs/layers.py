@@ -163,7 +163,7 @@ class StatefulLayer(Described, nn.Module):
         return new
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        for name in self.state:  # in the batch size of the saved state
+        for name in self.state:  # resized to the batch size of the saved state
             if (saved := state_dict.get(prefix + name)) is not None:
                 setattr(self, name, torch.zeros_like(saved))
         super()._load_from_state_dict(state_dict, prefix, *args)

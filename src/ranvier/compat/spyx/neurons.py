@@ -44,7 +44,7 @@ def _decay(value: Any, shape: tuple[int, ...], key: Key) -> torch_nn.Parameter:
 
 
 def _feedback(shape: tuple[int, ...], key: Key) -> torch_nn.Parameter:
-    """Weights [from, to]."""
+    """Return new recurrent weights [from, to]."""
     if len(shape) != 1:
         raise ValueError(f"recurrent neurons take a hidden_shape of one axis, got {shape}; flatten before them")
     weight, deviation = torch.empty(shape * 2), shape[0] ** -0.5

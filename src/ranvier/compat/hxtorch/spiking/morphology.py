@@ -1,4 +1,4 @@
-"""hxtorch.spiking.morphology: where a neuron lies on the chip, kept and not used."""
+"""hxtorch.spiking.morphology: the place of a neuron on the chip, which is accepted but has no effect."""
 
 from dataclasses import dataclass
 

@@ -82,7 +82,9 @@ class SpikeTraceOp(nn.Module):
 
 
 class OTTTSequential(nn.Sequential):
-    """Layers in sequence on a tensor; in training, from the first `OTTTLIFNode` on, on [spike, trace]."""
+    """Layers in sequence. In training, the layers after the first `OTTTLIFNode` receive a pair [spike, trace], the others
+    one tensor.
+    """
 
     def forward(self, x: Any) -> Any:  # type: ignore[override]
         for module in self:
