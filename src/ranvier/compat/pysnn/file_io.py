@@ -96,7 +96,7 @@ def encode_1d_spikes(filename: str | Path, TD: Events) -> None:
 
 
 def read_2d_spikes(filename: str | Path) -> Events:
-    """40 bits an event: x 8, y 8, polarity 1, time 23, as N-MNIST and N-Caltech101 have it."""
+    """Read events of 40 bits each: 8 for x, 8 for y, 1 for the polarity, 23 for the time, as in N-MNIST."""
     f = _read(filename, "2d")
     return Events(f["x"], f["y"], f["p"], f["t"] / 1000)
 
@@ -107,7 +107,7 @@ def encode_2d_spikes(filename: str | Path, TD: Events) -> None:
 
 
 def read_3d_spikes(filename: str | Path) -> Events:
-    """56 bits an event: x 12, y 12, channel 8, time 24."""
+    """Read events of 56 bits each: 12 for x, 12 for y, 8 for the channel, 24 for the time."""
     f = _read(filename, "3d")
     return Events(f["x"], f["y"], f["p"], f["t"] / 1000)
 
@@ -118,7 +118,10 @@ def encode_3d_spikes(filename: str | Path, TD: Events) -> None:
 
 
 def read_1d_num_spikes(filename: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """80 bits a record: neuron 16, start 24, end 24, count 16. Gives ids, starts and ends in ms, counts."""
+    """Read records of 80 bits each: 16 for the neuron, 24 for the start, 24 for the end, 16 for the count.
+
+    Returns ids, starts and ends in ms, and counts.
+    """
     f = _read(filename, "counts")
     return f["n_id"], f["t_start"] / 1000, f["t_end"] / 1000, f["n_spikes"]
 

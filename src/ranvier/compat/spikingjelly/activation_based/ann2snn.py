@@ -11,7 +11,7 @@ from ranvier.convert.ann import convert
 
 
 class Converted(MemoryModule):
-    """A converted network, step by step: `x [N, *features] -> [N, *outputs]`, until `reset()`."""
+    """A converted network, which is called once per step: `x [N, *features] -> [N, *outputs]`, until `reset()`."""
 
     def __init__(self, net: nn.Module):
         super().__init__("s")

@@ -82,8 +82,8 @@ class SpikeTraceOp(nn.Module):
 
 
 class OTTTSequential(nn.Sequential):
-    """Layers in sequence. In training, the layers after the first `OTTTLIFNode` receive a pair [spike, trace], the others
-    one tensor.
+    """Layers in sequence. In training, the layers after the first `OTTTLIFNode` receive a pair [spike, trace],
+    the others one tensor.
     """
 
     def forward(self, x: Any) -> Any:  # type: ignore[override]
