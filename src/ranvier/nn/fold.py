@@ -51,7 +51,8 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
         return y.unsqueeze(0).expand(steps, *y.shape), True
     given = samples(x)
     if given.requires_grad and choose.fuses(given) and stored_last(given):
-        given.register_hook(_last)  # or torch's mean over pixels makes all layers before it rearrange their gradients
+        # the gradient of torch's mean over pixels is not channels last: rearrange it once, not in every layer
+        given.register_hook(_last)
     y = module(given)
     if not isinstance(y, Tensor):
         raise TypeError(

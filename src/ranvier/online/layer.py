@@ -55,7 +55,7 @@ class Layer:
         self.back = Wire(module.feedback) if isinstance(module, Recurrent) else None
         self.layers = [m for m in (before, module) if m is not None]
         self.readout: Layer | None = None  # the only layer that reads this one, if it is a linear readout
-        self.reads = False  # whether it is such a readout
+        self.reads = False  # whether this layer is such a readout of another one
         self.says = ""
         self._rules: dict[Method, tuple[tuple, Rule]] = {}
         self._learned: dict[tuple, Influence] = {}

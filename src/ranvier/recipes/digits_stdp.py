@@ -17,8 +17,8 @@ from ranvier.recipes.recipe import Recipe
 
 INPUTS = {"digits": 64, "mnist": 784, "fashion-mnist": 784}
 CLASSES = 10
-LISTEN = 10_000  # training samples that are used to assign classes to neurons, after a pass through the data
-GLANCE = 1_000  # the same, during a pass
+LISTEN = 10_000  # training samples that are used to assign classes to neurons after each pass through the data
+GLANCE = 1_000  # the number for such an assignment during a pass, which has to be quick
 
 
 @dataclass(frozen=True)

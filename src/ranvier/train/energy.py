@@ -202,7 +202,8 @@ class _Counter:
         self, steps: int, batch: int, valid: Tensor | None, weight_bits: int, state_bits: int, activation_bits: int
     ):
         self.batch, self.valid, self.layers = batch, valid, []
-        self.steps: float = steps if valid is None else float(valid.sum()) / batch  # of one sample
+        # steps of one sample (the mean if lengths differ)
+        self.steps: float = steps if valid is None else float(valid.sum()) / batch
         self.weight_bits, self.state_bits, self.activation_bits = weight_bits, state_bits, activation_bits
         self.kinds: dict[Any, Callable] = {
             nn.Linear: self._linear,

@@ -231,7 +231,7 @@ def fit(
             sharded = scale.strategy in STRATEGIES
             engine = Engine(plan, copy.deepcopy(net) if sharded else net, drawn, scale.tbptt)
             if sharded and resumed:
-                # Lightning reads it in another way: damage, or another net, is reported here
+                # Lightning loads a sharded network by other code, so damage or a wrong network is reported here
                 check_fits(read_checkpoint(resumed)["state_dict"], engine.state_dict(), resumed)
             trainer.fit(engine, drawn, checked, ckpt_path=resumed, weights_only=True)
         leader = trainer.is_global_zero

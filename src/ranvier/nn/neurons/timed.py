@@ -96,10 +96,8 @@ class TimedLIF(_Timed):
         def __init__(self, *, target: Any = None, **given: Any):
             super().__init__(target=target, **given)
             if target is not None:
-                for k in (
-                    "tau_mem",
-                    "tau_syn",
-                ):  # share the target's tensors, so that this layer uses what the target learns
+                # share the tensors of the target, so that this layer uses what the target learns
+                for k in ("tau_mem", "tau_syn"):
                     shared = getattr(target, k)
                     delattr(self, f"{k}_to")
                     (self.register_parameter if k in target._parameters else self.register_buffer)(f"{k}_to", shared)
