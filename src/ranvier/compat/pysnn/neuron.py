@@ -20,7 +20,7 @@ UPDATES = {
 
 
 def _update(kind: str, update_type: str, *decays: Tensor) -> Any:
-    """The update of that name; a linear one takes decays per step in [0, 1]."""
+    """Return the update function of this name; linear ones check that decays per step are in [0, 1]."""
     if update_type not in UPDATES[kind]:
         raise ValueError(f"Unsupported update type {update_type!r}; there are {list(UPDATES[kind])}")
     if update_type == "linear" and any(bool(((d < 0) | (d > 1)).any()) for d in decays):
@@ -96,13 +96,13 @@ SHORT = ("dt", "duration_refrac", "store_trace")
 
 
 class BaseNeuron(nn.Module):
-    """What neurons share. Both published signatures are taken:
+    """Base of all neurons. It accepts both published signatures:
 
-    (cells_shape, thresh, v_rest, alpha_v, alpha_t, dt, duration_refrac, store_trace=False), as the reference has it,
-    (cells_shape, thresh, v_rest, dt, duration_refrac, store_trace=False), as the released code has it.
+    (cells_shape, thresh, v_rest, alpha_v, alpha_t, dt, duration_refrac, store_trace=False), as in the reference,
+    (cells_shape, thresh, v_rest, dt, duration_refrac, store_trace=False), as in the released code.
 
-    duration_refrac is a time in the unit of dt, a multiple of it (ValueError else). `refrac_counts` holds the time
-    left. State: v_cell, spikes, trace, refrac_counts, thresh.
+    duration_refrac is a time in the unit of dt and must be a multiple of dt (otherwise ValueError). `refrac_counts` is
+    the time left. State: v_cell, spikes, trace, refrac_counts, thresh.
     """
 
     v_rest: Tensor

@@ -83,7 +83,7 @@ class LatencyCode(_Transform):
 
 
 class AngleCode(_Transform):
-    """angle_code of a record, uint8."""
+    """Encode each record by `angle_code`, as uint8."""
 
     def __init__(
         self, neuron_count: int, min_val: float, max_val: float, input_key: str = "obs", output_key: str = "obs"

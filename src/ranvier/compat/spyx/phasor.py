@@ -188,5 +188,5 @@ class ResonateFire(nn.Module):
         return s, torch.complex(after["re"], after["im"])
 
     def parallel(self, x: Tensor) -> Tensor:
-        """Spikes of x [T, B, *shape] from rest."""
+        """Return the spikes of all steps for x [T, B, *shape], with the neurons at rest before the first step."""
         return self.core(x)

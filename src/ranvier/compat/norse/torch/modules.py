@@ -42,7 +42,7 @@ class SequentialState(nn.Sequential):
 
 
 class Lift(nn.Module):
-    """A module of single steps, for sequences [T, B, *features]; with a state, step by step."""
+    """Apply a module for single steps to sequences [T, B, *features]; a module with a state runs step by step."""
 
     def __init__(self, module: nn.Module):
         super().__init__()
