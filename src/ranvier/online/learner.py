@@ -65,7 +65,7 @@ class Learner(Sequential):
                 f"made layer by layer, which a forward of your own hides"
             )
         super().__init__()
-        for name, layer in net._modules.items():  # a layer that is used twice, too
+        for name, layer in net._modules.items():  # unlike named_children(), this also yields a layer that is used twice
             self.add_module(name, layer)
         self._kind = checked("Learner: feedback", feedback, FEEDBACKS)
         self._row: tuple[tuple, list[Layer | Plain]] | None = None

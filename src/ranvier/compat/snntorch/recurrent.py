@@ -154,7 +154,7 @@ class LeakyParallel(nn.Module):
             raise ValueError("LeakyParallel: dropout acts between layers of an RNN, and there is one; give dropout=0")
         self.hidden_size, self.spike_grad, self.surrogate_disable = hidden_size, spike_grad, surrogate_disable
         self.weight_hh_enable = weight_hh_enable
-        if beta is not None:  # kept as published; what acts, and is learned, is rnn.weight_hh_l0
+        if beta is not None:  # kept as published; the decay that is used and learned is rnn.weight_hh_l0
             given = torch.atleast_1d(torch.as_tensor(beta, dtype=torch.get_default_dtype()))
             self.register_buffer("beta", given.detach().clone())
         SpikingNeuron._number(self, "threshold", threshold, learn_threshold)  # type: ignore[arg-type]

@@ -226,7 +226,7 @@ class DropConnectLinear(Carried):
 
 
 class SynapseFilter(Carried):
-    """With learnable=True, w = logit(1 / tau) is learned."""
+    """Filter spikes by a synapse with the time constant tau; with learnable=True, w = logit(1 / tau) is learned."""
 
     kept = {"out_i": ("i", 0.0)}
 
