@@ -1,4 +1,4 @@
-"""What a backend is: a class that runs a rule over all steps, and says what it can do.
+"""What a backend is: a class that runs a rule over all steps, and describes what it can do.
 
 To add a backend, write its class in a file of its own and add a line to `BACKENDS` (`choose.py`).
 """

@@ -42,7 +42,7 @@ def backend(name: str) -> Iterator[None]:
 
 @contextmanager
 def forced(backend: Backend) -> Iterator[None]:
-    """The same, with a backend that stands in no table."""
+    """Force this backend object within the block; unlike `backend`, it need not be one of `BACKENDS`."""
     outer = getattr(_here, "forced", None)
     _here.forced = backend
     try:
@@ -95,7 +95,9 @@ def chosen(like: Tensor) -> Backend:
     if reason := asked.lacks(device):
         raise ValueError(f"backend({asked.name!r}) {reason}; move it, or leave out `with backend({asked.name!r})`")
     if transformed() and not asked.transforms:
-        raise ValueError(f"backend({asked.name!r}) does not serve torch.func, which sees through torch operations only")
+        raise ValueError(
+            f"backend({asked.name!r}) cannot run in torch.func, which differentiates torch operations only"
+        )
     return asked
 
 
@@ -105,7 +107,7 @@ def choose(like: Tensor) -> Choice:
     if getattr(_here, "forced", None) is not None:
         return Choice(found, f"asked for by backend({found.name!r})")
     if transformed():
-        return Choice(found, f"torch.func sees through torch operations only: {found.description}")
+        return Choice(found, f"torch.func differentiates torch operations only: {found.description}")
     if found is BACKENDS[Reference.name]:
         return Choice(found, f"no kernel for {device} tensors: {found.description}")
     return Choice(found, f"{device} tensors: {found.description}")

@@ -15,7 +15,7 @@ from torch import Tensor
 from ranvier.backends import choose, op
 
 FILLS = 1 << 15  # neurons that keep a large GPU busy by themselves (132 processors with some 256 threads each)
-LONG = 64  # steps from which waiting for each step costs more than the scan of a chunk (a guess: never measured)
+LONG = 64  # steps from which waiting for each step costs more than the scan of a chunk (an estimate, not measured)
 
 
 def worth(x: Tensor) -> bool:

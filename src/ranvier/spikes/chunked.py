@@ -25,7 +25,7 @@ from ranvier.spikes import bits, product
 from ranvier.spikes.chunk import Neurons, RecurrentNeurons
 
 CHUNK = 1 << 18  # numbers of u in a chunk: one megabyte, which stays in cache
-SHARED = 1 << 22  # the same with several threads: larger chunks, since the threads wait for each other after each chunk
+SHARED = 1 << 22  # as CHUNK, for several threads: larger, since the threads wait for each other after each chunk
 ROWS = 1024  # fewest rows of a dense product, since each product rearranges the whole weight first
 
 

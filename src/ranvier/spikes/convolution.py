@@ -120,7 +120,7 @@ def few(share: float, weight: Tensor) -> bool:
 
 
 def few_of_gradient(share: float, weight: Tensor) -> bool:
-    """The same decision for the gradient of the weight."""
+    """Whether so few of the inputs are not zero that the event-driven gradient of the weight is faster."""
     return share < crossover.MOST and share <= crossover.crossover("convolution weight", weight[0].numel(), len(weight))
 
 

@@ -85,7 +85,7 @@ def few(share: float, columns: int, width: int) -> bool:
 
 
 def few_of_gradient(share: float, columns: int, width: int) -> bool:
-    """The same decision for the gradient of the weight."""
+    """Whether so few of the inputs are not zero that the event-driven gradient of the weight is faster."""
     return share < crossover.MOST and share <= crossover.crossover("linear weight", columns, width)
 
 
