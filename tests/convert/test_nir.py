@@ -39,6 +39,12 @@ def test_there_and_back_is_the_identity(block, tmp_path):
     assert fired > 1000
 
 
+def test_the_random_networks_are_of_every_kind():
+    kinds = [{type(m).__name__ for m in random_net(seed)[0].modules()} for seed in range(200)]
+    assert sum("Recurrent" in one for one in kinds) == 77 and sum("Conv2d" in one for one in kinds) == 82
+    assert sum({"Recurrent", "Conv2d"} <= one for one in kinds) == 26
+
+
 def run_equations(node, x, dt, exponential=False):
     """The node's differential equations, step by step in double precision, straight from the standard."""
     f = lambda name: np.asarray(getattr(node, name), np.float64)  # noqa: E731

@@ -1,6 +1,7 @@
 """A hostile or broken file: one clear error, in bounded time and memory."""
 
 import random
+import sys
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ from ranvier.convert import nir as exchange
 
 nir = pytest.importorskip("nir")
 h5py = pytest.importorskip("h5py")
+resource = pytest.importorskip("resource")
 
 ONE = np.ones(3, np.float32)
 
@@ -147,6 +149,7 @@ def test_mutated_files_give_one_error_or_a_network(count, tmp_path):
     path, hurt = tmp_path / "good.nir", tmp_path / "hurt.nir"
     _example(path)
     content, r, refused = path.read_bytes(), random.Random(count), 0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kilobytes on Linux
     for _ in range(count):
         hurt.write_bytes(_mutate(content, r))
         begun = time.perf_counter()
@@ -157,3 +160,6 @@ def test_mutated_files_give_one_error_or_a_network(count, tmp_path):
             refused += 1
         assert time.perf_counter() - begun < 60
     assert refused > count // 4
+    if sys.platform == "linux":
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4_000_000

@@ -18,7 +18,7 @@ from ranvier import export, ops
 from ranvier.derive.rule import Rule
 from ranvier.export.cells import Neurons
 from ranvier.export.compiled import SANITIZED, STRICT, compiler
-from ranvier.export.integers import Value, Width
+from ranvier.export.integers import Value, Width, saturations
 from ranvier.export.parts import Wire
 from ranvier.export.program import Program
 from ranvier.export.steps import Step, watch
@@ -123,7 +123,7 @@ def random_program(seed):
     x = torch.randn(steps, 4, n, generator=generator) * draw.choice((0.1, 1.0, 10.0))
     width = Width(draw.choice((16, 32)))
     params, begin = [grid(n) if k % 2 else grid() for k, _ in enumerate(rule.params)], [grid(1, n) for _ in rule.states]
-    reach = watch(rule, lambda t, z: x[t] if t < steps else None, [b.expand(4, n) for b in begin], params)
+    reach = watch(rule, lambda t, z: x[t] / 4 if t < steps else None, [b.expand(4, n) for b in begin], params)
     step = Step(rule, reach, Value("", 9, width.high), params, width, f"r{seed}")
     begins = [np.rint(b[0].numpy() * 2.0 ** step.fractions[s]).astype(np.int64) for s, b in zip(step.states, begin)]  # noqa: B905
     begins = [np.clip(b, -width.high, width.high) for b in begins]
@@ -140,15 +140,17 @@ def test_random_rules_give_the_bits_of_the_reference(block, tmp_path):
     for program, x in programs:
         program.save(tmp_path / f"{program.name}.c")
         given = program.encode(x)
-        wanted.append(program.run(given))
+        with saturations() as seen:
+            wanted.append((program.run(given), seen.count.get("rule", 0)))
         name, (steps, batch, n) = program.name, given.shape
         numbers = ", ".join(map(str, given.reshape(-1).tolist()))
         calls.append(f"""{{ static const {program.before.type} x[] = {{{numbers}}};
             static {name} s; {program.after.type} y[{n}];
             for (int b = 0; b < {batch}; b++) {{ {name}_reset(&s); for (int t = 0; t < {steps}; t++) {{
                 {name}_step(&s, x + (t * {batch} + b) * {n}, y);
-                for (int k = 0; k < {n}; k++) printf("%d ", (int)y[k]); }} }} printf("\\n"); }}""")  # fmt: skip
-    files = "\n".join(f'#include "{p.name}.c"' for p, _ in programs)
+                for (int k = 0; k < {n}; k++) printf("%d ", (int)y[k]); }} }}
+            printf("%u\\n", (unsigned){name}_saturated(0)); }}""")  # fmt: skip
+    files = "\n".join(f'#define {p.name.upper()}_COUNT\n#include "{p.name}.c"' for p, _ in programs)
     helpers = sorted({line for p, _ in programs for line in p.source.splitlines() if line.startswith("static inline")})
     assert helpers
     main = "\n".join(["#include <stdio.h>", files, "int main(void) {", *calls, "return 0; }"])
@@ -163,8 +165,10 @@ def test_random_rules_give_the_bits_of_the_reference(block, tmp_path):
     subprocess.run([compiler(), *flags, "main.c", "-o", "main"], cwd=tmp_path, check=True)
     done = subprocess.run(["./main"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    for (program, _), line, y in zip(programs, done.stdout.splitlines(), wanted, strict=True):
-        assert line.split() == [str(v) for v in y.swapaxes(0, 1).reshape(-1)], program.source
+    for (program, _), line, (y, count) in zip(programs, done.stdout.splitlines(), wanted, strict=True):
+        assert line.split()[:-1] == [*map(str, y.swapaxes(0, 1).reshape(-1))], program.source
+        assert int(line.split()[-1]) <= count, program.source  # C leaves out values that nothing reads
+    assert any(count for _, count in wanted)
 
 
 def test_ops_are_near_what_they_say():
@@ -265,6 +269,31 @@ def test_what_saturates_is_said():
     with pytest.warns(UserWarning, match="state_bits=32"):
         export.c(rv.LI(beta=1.0), large)
     assert not export.c(rv.LI(beta=1.0), large, state_bits=32).saturated(large).count
+
+
+def rare():
+    """A network, a sample in which few inputs are on, and an input that is always on."""
+    net = rv.Sequential(nn.Linear(4, 3), rv.LI(beta=0.9), nn.Linear(3, 3), rv.Recurrent(rv.LIF(), 3))
+    for layer in net[::2]:
+        nn.init.constant_(layer.weight, 1.0)
+    sample = torch.zeros(20, 2, 4)
+    sample[::7] = 1.0
+    return net, sample, torch.ones(20, 2, 4)
+
+
+@needs_gcc
+def test_the_c_file_counts_what_saturates():
+    """As many numbers of every layer as in Python; without the flag nothing is counted."""
+    net, sample, x = rare()
+    program = export.c(net, sample, name="Net_1")
+    given = program.encode(x)
+    with saturations() as seen:
+        y = program.run(given)
+    assert len(seen.count) > 1
+    counted = export.compile_and_run(program, given, [*SANITIZED, program.counting])
+    assert counted.saturated == seen.count and np.array_equal(counted.y, y)
+    plain = export.compile_and_run(program, given)
+    assert plain.saturated is None and np.array_equal(plain.y, y)
 
 
 def test_neurons_with_fixed_points_are_copied_pickled_and_loaded():

@@ -15,7 +15,8 @@ from ranvier.export.program import Program
 STRICT = ("-std=c99", "-Wall", "-Werror", "-O2")
 SANITIZED = (*STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
-# Reads T, B and the inputs [T, B, n]; writes the processor cycles of the steps, then the outputs [T, B, m].
+# Reads T, B and the inputs [T, B, n]; writes the processor cycles of the steps, then the outputs [T, B, m], then the
+# saturated numbers of each layer, if they are counted.
 HARNESS = """
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,12 @@ int main(void) {{
     }}
     fwrite(&spent, 8, 1, stdout);
     fwrite(y, sizeof *y * {upper}_OUTPUTS, count, stdout);
+#ifdef {upper}_COUNT
+    for (int k = 0; k < {upper}_LAYERS; k++) {{
+        const uint32_t saturated = {name}_saturated(k);
+        fwrite(&saturated, 4, 1, stdout);
+    }}
+#endif
     free(x); free(y); free(s);
     return 0;
 }}
@@ -58,13 +65,15 @@ int main(void) {{
 class Measured:
     """Result of a run. y [T, B, *outputs]: the output of the C file; cycles: processor cycles per step (None if they
     cannot be measured);
-    flash: bytes of code and constants of the object file; ram: bytes of the state.
+    flash: bytes of code and constants of the object file; ram: bytes of the state; saturated: by the path of a layer,
+    how many numbers saturated in C, without layers in which none did; None if the flags do not ask for it.
     """
 
     y: Array
     cycles: float | None
     flash: int | None
     ram: int
+    saturated: dict[str, int] | None = None
 
 
 def compiler() -> str | None:
@@ -74,6 +83,8 @@ def compiler() -> str | None:
 
 def compile_and_run(program: Program, x: Array, flags: Sequence[str] = STRICT) -> Measured:
     """Compile the C file on this machine and run it on integers x [T, B, *features].
+
+    flags: with `program.counting` among them, the C file also counts the numbers that saturate.
 
     If the compiler or a sanitizer fails, a RuntimeError contains its message; if there is no gcc, a FileNotFoundError
     is raised.
@@ -93,11 +104,16 @@ def compile_and_run(program: Program, x: Array, flags: Sequence[str] = STRICT) -
         given = np.array(x.shape[:2], np.int32).tobytes() + x.astype(_dtype(program.before.type)).tobytes()
         out = _call([str(here / "main")], here, given)
         flash = _flash(here)
-    y = np.frombuffer(out, _dtype(program.after.type), offset=8).astype(np.int64)
+    kind = np.dtype(_dtype(program.after.type))
+    numbers = x.shape[0] * x.shape[1] * program.after.size
+    y = np.frombuffer(out, kind, numbers, offset=8).astype(np.int64)
+    counts = np.frombuffer(out, np.uint32, offset=8 + numbers * kind.itemsize)
     spent, steps = int(np.frombuffer(out, np.uint64, 1)[0]), x.shape[0] * x.shape[1]
     cycles = spent / steps if steps and _counts_cycles() else None
     shape = (*x.shape[:2], *program.after.shape)
-    return Measured(y.reshape(shape), cycles, flash, sum(f.bytes for f in program.fields))
+    saturated = {part.path: int(n) for part, n in zip(program.parts, counts, strict=False) if n}
+    counted = saturated if program.counting in flags else None
+    return Measured(y.reshape(shape), cycles, flash, sum(f.bytes for f in program.fields), counted)
 
 
 def _call(command: list[str], folder: Path, given: bytes | None = None) -> bytes:

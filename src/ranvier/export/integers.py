@@ -197,6 +197,7 @@ class C:
         return f"INT64_C({a})" if isinstance(a, int) and abs(a) >= 2**31 else f"({a})" if isinstance(a, int) else a
 
 
+# SEE(wrong) counts a number that saturates; the file defines it, with a prefix.
 HELPERS = {
     "round32": "static inline int32_t round32(int32_t a, int s) { return (a + ((int32_t)1 << (s - 1))) >> s; }",
     "round64": "static inline int64_t round64(int64_t a, int s) { return (a + ((int64_t)1 << (s - 1))) >> s; }",
@@ -206,13 +207,20 @@ HELPERS = {
     const int64_t half = (int64_t)1 << (s - 1), q = (a + half) >> s;
     return q - ((q & 1) && (a & (2 * half - 1)) == half);
 }""",
-    "fit32": "static inline int32_t fit32(int32_t a, int32_t m) { return a < -m ? -m : a > m ? m : a; }",
-    "fit64": "static inline int32_t fit64(int64_t a, int32_t m) { return (int32_t)(a < -m ? -m : a > m ? m : a); }",
+    "fit32": """static inline int32_t fit32(int32_t a, int32_t m) {
+    SEE(a < -m || a > m);
+    return a < -m ? -m : a > m ? m : a;
+}""",
+    "fit64": """static inline int32_t fit64(int64_t a, int32_t m) {
+    SEE(a < -m || a > m);
+    return (int32_t)(a < -m ? -m : a > m ? m : a);
+}""",
     "ratio": """static inline int64_t ratio(int64_t a, int64_t b) {
     return b ? a / b : a > 0 ? INT32_MAX : a < 0 ? -INT32_MAX : 0;
 }""",
     "between": """static inline int64_t between(const int32_t *t, int64_t a, int64_t low, int s) {
     const int64_t most = ((int64_t)256 << s) - 1;
+    SEE(a < low || a - low > most + 1);
     const int64_t k = a - low < 0 ? 0 : a - low > most ? most : a - low, at = k >> s;
     const int64_t rise = ((int64_t)t[at + 1] - t[at]) * (k - at * ((int64_t)1 << s));
     return t[at] + (s ? ((rise + ((int64_t)1 << s) / 2) >> s) : 0);

@@ -31,8 +31,10 @@ def c(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16, name:
     16 or 32, for states and for values between layers. name: prefix of every name in the file.
 
     Numbers are integers with a fixed point; halves are rounded up. Too large values saturate: the Python program counts
-    them and warns (`c` also warns, if it happens on the sample), and `saturated(x)` returns the counts. Functions such
-    as exp are read from tables. A layer that has no integer form raises a ValueError with its name.
+    them and warns (`c` also warns, if it happens on the sample), and `saturated(x)` returns the counts. The C file, if
+    it is compiled with -DNET_COUNT, counts them too: `net_saturated(k)` returns the count of layer k (NET and net stand
+    for name). Functions such as exp are read from tables. A layer that has no integer form raises a ValueError with its
+    name.
 
     >>> import torch, ranvier as rv
     >>> net = rv.Sequential(torch.nn.Linear(4, 8), rv.LIF(), torch.nn.Linear(8, 2), rv.LI())
@@ -140,6 +142,11 @@ class Program:
         return [*(f for part in self.parts for f in part.fields()), *between]
 
     @property
+    def counting(self) -> str:
+        """Return the compiler's flag with which the C file counts the numbers that saturate."""
+        return f"-D{self.name.upper()}_COUNT"
+
+    @property
     def source(self) -> str:
         """Return the text of the C file."""
         return _print(self)
@@ -168,7 +175,10 @@ def _print(p: Program) -> str:
         for part in p.parts
     ]
     text = "\n".join(bodies)
-    helpers = [line for name, line in HELPERS.items() if re.search(rf"\b{name}\(", text)]
+    upper = p.name.upper()
+    helpers = [
+        line.replace("SEE(", f"{upper}_SEE(") for name, line in HELPERS.items() if re.search(rf"\b{name}\(", text)
+    ]
     kept, begins = text, [f.begins for f in p.fields if isinstance(f.begins, str)]
     arrays = [str(a) for a in p.constants if re.search(rf"\b{a.name}\b", kept) or a.name in begins]
     reset = []
@@ -176,22 +186,38 @@ def _print(p: Program) -> str:
         begin = f"{f.begins}[n]" if isinstance(f.begins, str) else str(f.begins)
         reset.append(f"    for (int n = 0; n < {f.count}; n++) s->{f.name}[n] = {begin};")
     ends = ["x", *(f"s->y{k}" for k in range(len(p.parts) - 1)), "y"]
-    calls = [f"    {part.tag}(s, {a}, {b});" for part, a, b in zip(p.parts, ends, ends[1:], strict=False)]
+    calls = [
+        f"    {upper}_LAYER({k}); {part.tag}(s, {a}, {b});"
+        for k, (part, a, b) in enumerate(zip(p.parts, ends, ends[1:], strict=False))
+    ]
     fields = [f"    {f.type} {f.name}[{f.count}];" for f in p.fields] or ["    char none;"]
     head = f"""/* {p.name}: a spiking network on integers, printed by Ranvier.
  *
  * {p.name} s; {p.name}_reset(&s); then for every step {p.name}_step(&s, x, y).
  * x: {p.before.size} numbers, each {p.name.upper()}_INPUT_FRACTION binary places; y: {p.after.size}, likewise.
+ * Too large numbers saturate. With -D{upper}_COUNT, {p.name}_saturated(k) tells how many did in layer k.
  * Weights have {p.bits} bits, states {p.state_bits}. Needs C99 and a >> of negative numbers that keeps the sign.
  */
 #include <stdint.h>
 
-#define {p.name.upper()}_INPUTS {p.before.size}
-#define {p.name.upper()}_INPUT_FRACTION {p.before.frac}
-#define {p.name.upper()}_OUTPUTS {p.after.size}
-#define {p.name.upper()}_OUTPUT_FRACTION {p.after.frac}
+#define {upper}_INPUTS {p.before.size}
+#define {upper}_INPUT_FRACTION {p.before.frac}
+#define {upper}_OUTPUTS {p.after.size}
+#define {upper}_OUTPUT_FRACTION {p.after.frac}
+#define {upper}_LAYERS {len(p.parts)}
 
 typedef char {p.name}_shifts_keep_the_sign[(-1 >> 1) == -1 ? 1 : -1];
+
+#ifdef {upper}_COUNT /* count numbers that saturate, in each layer, in all steps; one count for all threads */
+static uint32_t {p.name}_counts[{upper}_LAYERS];
+static int {p.name}_layer;
+#define {upper}_LAYER(k) ({p.name}_layer = (k))
+#define {upper}_SEE(wrong) ({p.name}_counts[{p.name}_layer] += (wrong))
+uint32_t {p.name}_saturated(int layer) {{ return {p.name}_counts[layer]; }}
+#else
+#define {upper}_LAYER(k) ((void)0)
+#define {upper}_SEE(wrong) ((void)0)
+#endif
 """
     return "\n".join(
         [

@@ -234,7 +234,8 @@ class Neuron(Declared):
             name = next((n for n, t in self.times.items() if t.of == k and k in self.replaced), k)
             value, learned = self.value(k), isinstance(getattr(self, k), nn.Parameter)
             value = value if name == k else getattr(self, name)
-            text = f"{value.item():g}" if value.numel() == 1 and not value.is_meta else f"{tuple(value.shape)}"
+            known = not value.is_meta and not torch.compiler.is_compiling()  # a value that is traced has no number
+            text = f"{value.item():g}" if known and value.numel() == 1 else f"{tuple(value.shape)}"
             shown.append(f"{name}={text}{' (learned)' if learned else ''}")
         shown += [f"{k}={v!r}" for k, v in self.settings.items() if v != self.options[k].default]
         return ", ".join([*shown, f"surrogate={self.surrogate!r}"] if self.spiking else shown)
