@@ -111,6 +111,8 @@ SOME = {
 ALL = {
     **{f"{c.__name__} behind a norm": lambda c=c: scan(c(), scaled=True, marked=True) for c in NEURONS},
     **{f"{c.__name__}, {n} neurons": lambda c=c, n=n: scan(c(), neurons=n) for c in NEURONS for n in (1, 33, 1024)},
+    **{f"Recurrent {c.__name__}": lambda c=c: recurrent(c()) for c in NEURONS if len(c().bound(()).inputs) == 1},
+    **{f"traces of {c.__name__}": lambda c=c: traces(c()) for c in (rv.LIF, rv.CubaLIF, rv.AdEx)},
     **SOME,
 }
 
@@ -122,6 +124,17 @@ def binder(found):
     def run(self, *args, grid, warmup, **kwargs):
         create_function_from_signature(self.signature, self.params, backend)(*args, **kwargs)
         found.add(self.__name__)
+
+    return run
+
+
+def noted(found):
+    """A launch that notes which kernel it launches."""
+    launch = JITFunction.run
+
+    def run(self, *args, **kwargs):
+        found.add(self.__name__)
+        return launch(self, *args, **kwargs)
 
     return run
 
@@ -161,8 +174,7 @@ def refused():
 
 def main(mode, folder=None):
     found = set()
-    if mode == "bind":
-        JITFunction.run = binder(found)
+    JITFunction.run = binder(found) if mode == "bind" else noted(found)
     launches = stub(folder) if mode == "launch" else lambda: len(found)
     for name, call in (ALL if mode == "bind" else SOME).items():
         before = launches()
@@ -176,7 +188,7 @@ def main(mode, folder=None):
         refused()
     except TypeError as problem:
         print(f"as it must be: {problem}")
-    print(f"{mode}: {launches()} {sorted(found)}")
+    print(f"{mode}: {launches()} {' '.join(sorted(found - {'kernel'}))}")
 
 
 if __name__ == "__main__":
