@@ -61,7 +61,9 @@ def test_the_table_of_results_is_what_the_compiler_says_and_nothing_spills():
     for line in said(str(BENCHMARKS / "compiled.py"), "LIF", "ALIF", "AdEx").splitlines():
         assert known[line.split("|")[1].strip()] == line
     assert "| 8.5 of 8 | 12.5 of 12 | 16 |" in known["LIF"] and "| 4.5 of 4 | 6.5 of 6 | 16 |" in known["LIF"]
-    assert all(line.endswith("| 0 |") for rule, line in known.items() if rule != "rule")
+    for rule, line in known.items():
+        cells = [cell.strip() for cell in line.split("|")]
+        assert rule == "rule" or (cells[4] == "16" and cells[-2] == "0"), line
 
 
 @pytest.mark.slow  # a minute of compiling

@@ -8,6 +8,7 @@ must have room for the rows and states of a segment, and for the values of the r
 from typing import NamedTuple
 
 REGISTERS = 208  # registers of a thread in use, of 255
+LIVE = 52  # operations that count in the choice of loads: of a larger rule not more values are live at once
 UNROLLED = 1024  # most operations of the rule in a segment: each operation is compiled once per step
 
 
@@ -42,8 +43,8 @@ def block(neurons: int, processors: int, held: Held, width: int = 4, real: int =
     """
     share = max(32, _power(-(-neurons // processors)))
     steps = next((s for s in (4, 2) if s * held.ops <= UNROLLED), 1)
-    each = min(16 // width, share // 32)
-    while each > 1 and _registers(each, steps, held, width, real) > REGISTERS:
+    each, live = min(16 // width, share // 32), held if steps < 4 else held._replace(ops=min(held.ops, LIVE))
+    while each > 1 and _registers(each, steps, live, width, real) > REGISTERS:
         each //= 2
     most = min(32, 64 // each, UNROLLED // held.ops if held.ops else 32)
     while 2 * steps <= most and _registers(each, 2 * steps, held, width, real) <= REGISTERS:
