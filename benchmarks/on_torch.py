@@ -19,7 +19,9 @@ class Folded(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         y = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         _, c, h, w = y.shape
-        y = y.as_strided(y.shape, (h * w * c, 1, w * c, c))  # says so even where there is one channel
+        strides = h * w * c, 1, w * c, c
+        if y.stride() != strides:  # where there is one channel; the derivative takes two passes
+            y = y.as_strided(y.shape, strides)
         return super().forward(y).unflatten(0, x.shape[:2])
 
 
@@ -70,7 +72,8 @@ def ready(name: str, case: Case, threads: int) -> Callable[[], tuple[float, floa
     net, axis = build(name, case)
     x, labels, given = (None if a is None else torch.from_numpy(a) for a in draw(case))
     x, given = (None if t is None else t.movedim(0, axis).contiguous() for t in (x, given))
-    if LIBRARIES[name]().folds and len(case.shape) == 3:  # channels last, as `Folded` has it within the others
+    convolves = any(kind == "conv" for kind, *_ in case.layers)
+    if LIBRARIES[name]().folds and convolves:  # channels last, as `Folded` has it within the others
         x = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
 
     def step(net: nn.Module, x: Tensor, labels: Tensor, given: Tensor | None) -> tuple[float, float, Callable]:
