@@ -68,7 +68,7 @@ def test_however_inputs_lie(neuron):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1, 7, 33, 257, 512, 513])
+@pytest.mark.parametrize("width", SIZES)
 @pytest.mark.parametrize("batch", [1, 7])
 def test_recurrent_layers_of_widths_that_fill_no_block(width, batch):
     """In float64, where no order of sums moves a spike; above 512 step by step."""
