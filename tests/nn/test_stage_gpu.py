@@ -58,15 +58,16 @@ def test_a_stage_is_its_layers_one_by_one(name, training, still):
 @pytest.mark.parametrize("kind", ["norm", "pool", "linear"])
 def test_stages_of_odd_sizes_are_their_layers_one_by_one(kind, size):
     torch.manual_seed(0)
+    conv = lambda: nn.Conv2d(2, 2, 1, bias=False)  # noqa: E731
     layers = {
-        "norm": lambda: [nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), rv.LIF(beta=torch.rand(2, 1, 1), learn="beta")],
-        "pool": lambda: [nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), rv.ALIF(), nn.MaxPool2d((2, 1))],
+        "norm": lambda: [conv(), nn.BatchNorm2d(2), rv.LIF(beta=torch.rand(2, 1, 1), learn="beta")],
+        "pool": lambda: [conv(), nn.BatchNorm2d(2), rv.ALIF(), nn.MaxPool2d((2, 1))],
         "linear": lambda: [
             nn.Linear(6, size), rv.LIF(beta=torch.rand(size), threshold=0.3), nn.Linear(size, 3), rv.LI(),
         ],
     }  # fmt: skip
     net = rv.Sequential(*layers[kind]())
-    x = torch.randn(3, 2, 6) if kind == "linear" else torch.randn(3, 2, 1, 2, size)
+    x = torch.randn(3, 2, 6) if kind == "linear" else torch.randn(3, 2, 2, 2, size)
     true, fast = (outcome(copy.deepcopy(net), x * 2, backend) for backend in ("reference", "triton"))
     torch.testing.assert_close(fast, true, rtol=1e-4, atol=1e-4)
 
