@@ -190,3 +190,12 @@ def test_a_neuron_within_a_recurrent_module_is_recorded():
         _, state = rv.step(net, x_t, state)
         membranes.append(state["0"]["module"]["1"]["v"])
     torch.testing.assert_close(traces["0.module.1"], torch.stack(membranes))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5])
+def test_records_of_recurrent_modules_in_one_another_are_joined(steps):
+    inner = rv.LinearRecurrent(rv.Sequential(rv.Linear(3, 4), rv.LIF()), 3, 4)
+    net, x = rv.ElementwiseRecurrent(rv.Sequential(inner, nn.Linear(4, 3))), torch.rand(steps, 2, 3)
+    traces = rv.record(net, x, "v")
+    assert {path: tuple(v.shape) for path, v in traces.items()} == {"module.0.module.1": (steps, 2, 4)}
+    assert tuple(rv.record(net, x, "z")[""].shape) == (steps, 2, 3)

@@ -32,10 +32,12 @@ class _Returning(Temporal):
         y, inner = (self.first(x), None) if state is None else (state["y"].to(x.dtype), state["module"])
         steps = []
         for x_t in x.unbind(0):
-            y, inner = verbs.step_within(self, self.module, self.join(y, x_t), inner)
+            part, inner = verbs.scan_within(self, self.module, self.join(y, x_t).unsqueeze(0), inner)
+            y = part[0]
             steps.append(y)
-        if not steps and inner is None:
-            inner = verbs.scan(self.module, self.join(y, torch.zeros_like(x.sum(0))).unsqueeze(0)[:0])[1]
+        if not steps:
+            nothing = self.join(y, torch.zeros_like(x.sum(0))).unsqueeze(0)[:0]
+            inner = verbs.scan_within(self, self.module, nothing, inner)[1]
         out = torch.stack(steps) if steps else x.new_empty(0, *y.shape)
         return out, {"y": y, "module": inner}, {n: out for n in names}
 

@@ -38,6 +38,7 @@ class Book:
     after: State = field(default_factory=dict)
     names: tuple[str, ...] = ()  # states to record
     traces: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    parts: dict[str, dict[str, list[Tensor]]] = field(default_factory=dict)  # records of layers that run step by step
     notes: list[tuple[str, nn.Module, str]] | None = None  # how each layer ran, for `explain`
 
     def run(self, layer: Temporal, x: Any, runs: Runs) -> Any:
@@ -129,20 +130,22 @@ def step(net: nn.Module, x_t: Tensor, state: State | None = None) -> tuple[Any, 
     return _first(y), state
 
 
-def step_within(layer: nn.Module, inner: nn.Module, x_t: Tensor, state: State | None) -> tuple[Any, State]:
-    """Do what `step(inner, x_t, state)` does, for a module inside a layer: what `record` looks for there, step by step,
-    goes into the records of the whole network.
+def scan_within(layer: nn.Module, inner: nn.Module, x: Tensor, state: State | None) -> tuple[Any, State]:
+    """Do what `scan(inner, x, state)` does, for a module inside a layer that runs it on one part of a sequence after
+    another: `record` joins what it recorded there.
     """
     book = getattr(here, "book", None)
     if book is None or not book.names or layer not in book.paths:
-        return step(inner, x_t, state)
+        return scan(inner, x, state)
     with _open(inner, state, book.names) as own:
-        y = inner(x_t.unsqueeze(0))
+        y = inner(x)
     for module, path in own.paths.items():
+        parts = book.parts.setdefault(book.paths[module], {})
         for name, trace in own.traces.get(path, {}).items():
-            found = book.traces.setdefault(book.paths[module], {})
-            found[name] = torch.cat([found[name], trace]) if name in found else trace
-    return _first(y), {**own.before, **own.after}
+            parts.setdefault(name, []).append(trace)
+        for name, deeper in own.parts.get(path, {}).items():
+            parts.setdefault(name, []).extend(deeper)
+    return y, {**own.before, **own.after}
 
 
 def _first(y: Any) -> Any:
@@ -165,7 +168,8 @@ def record(net: nn.Module, x: Any, name: str = "v") -> dict[str, Tensor]:
         raise ValueError(f"record: no layer of this network has a state {name!r}; there are {sorted(known)}")
     with _open(net, names=(name,)) as book:
         net(x)
-    return {path: traces[name] for path, traces in book.traces.items() if name in traces}
+    found = {path: traces[name] for path, traces in book.traces.items() if name in traces}
+    return found | {path: torch.cat(parts[name]) for path, parts in book.parts.items() if name in parts}
 
 
 def detach(state: Any) -> Any:
