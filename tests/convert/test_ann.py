@@ -262,3 +262,12 @@ def test_wrapped_models_and_other_outputs_are_told():
         convert(Both(), x)
     with pytest.raises(TypeError, match="got NoneType"):
         convert(model, None)
+
+
+def test_data_may_be_a_sequence_that_is_only_indexed():
+    class Batches:
+        def __getitem__(self, k):
+            return [torch.ones(4, 3), 2 * torch.ones(4, 3)][k]
+
+    net = convert(nn.Sequential(nn.Linear(3, 8), nn.ReLU()), Batches())
+    assert len(net.neurons()) == 1

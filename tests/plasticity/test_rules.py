@@ -307,4 +307,7 @@ def test_a_change_that_cannot_be_applied_leaves_the_weight():
         ranvier.plasticity.apply(weight, torch.full((2, 2), torch.nan))
     with pytest.raises(ValueError, match="low <= high"):
         ranvier.plasticity.apply(weight, torch.zeros(2, 2), bounds=(1.0, 0.0))
+    for lr in (torch.nan, torch.inf):
+        with pytest.raises(ValueError, match="lr must be a finite number"):
+            ranvier.plasticity.apply(weight, torch.ones(2, 2), lr)
     assert bool((weight == 1).all())

@@ -17,7 +17,7 @@ Data = Tensor | Iterable[Any]
 
 def batches(data: Data, size: int = 128) -> Iterator[Tensor]:
     """Yield the images in batches [B, *features]."""
-    if not isinstance(data, Iterable):
+    if not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
         raise TypeError(
             f"convert: data must be a tensor [N, *features] or batches of them, got {type(data).__name__}; pass some "
             f"hundred training samples to calibrate with"

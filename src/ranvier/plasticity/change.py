@@ -1,5 +1,6 @@
 """Apply changes of weights: directly, or as a gradient for any torch optimiser."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,8 +18,8 @@ def apply(
 
     weight: any tensor or parameter, for example that of an `nn.Linear` or `nn.Conv2d`. bounds: (low, high), either
     None.
-    total: the sum of the absolute incoming weights of every neuron, see `normalise`. A change that is not finite, or
-    bounds with low > high, raise a ValueError, and the weight stays as it was.
+    total: the sum of the absolute incoming weights of every neuron, see `normalise`. A change or lr that is not finite,
+    or bounds with low > high, raise a ValueError, and the weight stays as it was.
 
     >>> import torch
     >>> from ranvier.plasticity import apply
@@ -31,6 +32,8 @@ def apply(
     low, high = bounds or (None, None)
     if low is not None and high is not None and not low <= high:
         raise ValueError(f"apply: bounds are (low, high) with low <= high, got {bounds!r}")
+    if not math.isfinite(lr):
+        raise ValueError(f"apply: lr must be a finite number, got {lr!r}")
     if not bool(torch.isfinite(change).all()):
         raise ValueError("apply: the change has entries that are NaN or infinite; look at the rule that made it")
     with torch.no_grad():
