@@ -27,7 +27,7 @@ from ranvier.derive.trace import Graph
 
 log = logging.getLogger("ranvier")
 
-LEAST = 256  # neurons per tile from which its arrays are long enough; several threads divide fewer than TILE each
+LEAST = 256  # fewest neurons per tile where several threads share the neurons, so that rows stay long
 TILE = 1024  # neurons per tile in backward: their arrays stay in the L1 cache
 WIDE = 4096  # neurons per tile in forward, which saves no states: longer rows are prefetched better (1.7 times as fast)
 CACHE = 512 * 1024  # most bytes for the states of a tile: the size of a usual L2 cache

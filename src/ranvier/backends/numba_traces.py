@@ -209,10 +209,11 @@ def _by_segments(call: Call, traces: Traces, into: Learned) -> None:
     e: Tensor | None = traces.weight if kept else None
     given = _arrays(call.inputs), state.numpy(), tuple(map(array, call.params)), _arrays(call.grads)
     given += _own(call, traces), into.own.numpy(), _arrays(into.signals)
+    some = states if kept or steps > length else 0
+    sources, passed = (like.new_empty(some, n, neurons) for n in (length, states))
     for begin in range(0, steps, length):
         end = min(begin + length, steps)
         carries = kept or end < steps
-        sources, passed = (like.new_empty(states if carries else 0, n, neurons) for n in (length, states))
         found = errors.numpy(), starts.numpy(), sources.numpy(), passed.numpy(), asked, carries
 
         def work(lo: int, hi: int, begin: int = begin, end: int = end, found: tuple = found) -> None:

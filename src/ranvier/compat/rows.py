@@ -43,6 +43,15 @@ def also(**names: str) -> Callable[[Callable], Callable]:
     return known
 
 
+def renamed(function: Callable, **names: str) -> Callable:
+    """Return the function with other names for some of its arguments: new name = "name in the function"."""
+    other = {of: name for name, of in names.items()}
+    call, own = also(**names)(function), inspect.signature(function)
+    parameters = [p.replace(name=other.get(p.name, p.name)) for p in own.parameters.values()]
+    call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return call
+
+
 def bound(cls: type, args: tuple, kwargs: dict) -> dict[str, Any]:
     """Return the arguments of a call by name, with defaults, by the nearest class that has a table `takes`."""
     row: Any = next(c for c in cls.__mro__ if "takes" in vars(c))

@@ -153,9 +153,8 @@ class Work:
         self.before = kept
         if reuse:
             self.layer.pending = None
-        spatial: list[Tensor | None] = [s.view(self.shape) for s in found.signals[: len(self.xs)]] or [None] * len(
-            self.xs
-        )
+        spatial: list[Tensor | None] = [s.view(self.shape) for s in found.signals[: len(self.xs)]]
+        spatial = spatial or [None] * len(self.xs)
         if self.layer.reads and self.method.reads:
             spatial = [given[0]]  # its memory is already part of the traces of the layer below
         out = [*spatial, *self._of_weights(found, products)]

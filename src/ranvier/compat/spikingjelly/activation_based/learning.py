@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ranvier.compat.rows import renamed
 from ranvier.compat.spikingjelly.activation_based.base import MemoryModule
 from ranvier.plasticity import Trace, accumulate, eligibility, pair
 
@@ -78,22 +79,8 @@ def stdp_linear_single_step(
     return stdp_multi_step(fc, *steps, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
-def stdp_conv2d_single_step(
-    conv: nn.Module,
-    in_spike: Tensor,
-    out_spike: Tensor,
-    trace_pre: Before,
-    trace_post: Before,
-    tau_pre: float,
-    tau_post: float,
-    f_pre: Function = _same,
-    f_post: Function = _same,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`stdp_multi_step` for one step of a convolution."""
-    return stdp_linear_single_step(conv, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
-
-
-stdp_conv1d_single_step = stdp_conv2d_single_step
+# the rule asks the layer how it connects
+stdp_conv1d_single_step = stdp_conv2d_single_step = renamed(stdp_linear_single_step, conv="fc")
 
 
 def mstdp_linear_single_step(
