@@ -5,12 +5,12 @@ A module lives in a file named after the hash of its text. The file is kept, so 
 and anyone can read the code that runs.
 """
 
-import ast
 import hashlib
 import importlib.util
 import logging
 import math
 import os
+import symtable
 import sys
 import tempfile
 import threading
@@ -59,9 +59,8 @@ def undefined(text: str) -> list[str]:
     """Return the ops that this printed text uses but a backend does not define: the math library of the platform
     provides them.
     """
-    nodes = list(ast.walk(ast.parse(text)))
-    known = {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
-    known |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    # not by ast.parse, which threads break for each other in Python 3.11: "AST constructor recursion depth mismatch"
+    known = {name.get_name() for name in symtable.symtable(text, "ops", "exec").get_symbols() if name.is_assigned()}
     return [name for name in EAGER if _RENAMED.get(name, name) not in known]
 
 
