@@ -112,7 +112,7 @@ def test_resuming_needs_no_more_than_the_folder(main, tmp_path):
         (["digits", "--set", "net.hidden=many"], "error: net.hidden wants a whole number, got 'many'"),
         (["digits", "--set", "net.hidden"], "error: --set takes NAME=VALUE"),
         (["digits", "--epochs", "0"], "error: epochs must be at least 1"),
-        (["digits", "--epochs", "x"], "Invalid value for '--epochs'"),
+        (["digits", "--epochs", "x"], "error: --epochs wants a whole number, got 'x'"),
         (["digits", "--set", "net.beta=1.5"], "beta"),
         (
             ["digits", "--set", "data=mnist", "--data", "/nowhere"],

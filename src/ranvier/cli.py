@@ -345,14 +345,32 @@ def main() -> None:
     traceback.
     """
     try:
-        app()
+        sys.exit(app(prog_name="ranvier", standalone_mode=False) or 0)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, TypeError, OSError, ModuleNotFoundError, ArithmeticError) as error:
+    except (typer.TyperException, ValueError, TypeError, OSError, ModuleNotFoundError, ArithmeticError) as error:
         if os.environ.get("RANVIER_TRACE"):
             raise
-        err.print(f"[red]error:[/] {_escape(' '.join(str(error).split()))}", soft_wrap=True)
+        if told := " ".join(_sentence(error).split()):  # typer has printed the help already if there is nothing to tell
+            err.print(f"[red]error:[/] {_escape(told)}", soft_wrap=True)
         sys.exit(1 if isinstance(error, ArithmeticError) else 2)  # 1: the run failed, 2: the command was wrong
+
+
+WANTED = {"int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number"}
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error tells; a mistake in the command line names the help of its command."""
+    if not isinstance(error, typer.TyperException) or not (told := error.format_message().rstrip(".")):
+        return "" if isinstance(error, typer.TyperException) else str(error)
+    values: Any = getattr(error.__cause__, "errors", None)  # pydantic's, for a value of the wrong type
+    option: Any = getattr(error, "param", None)
+    if values and option:
+        value = values()[0]
+        told = f"{option.opts[0]} wants {WANTED.get(value['type'], value['msg'])}, got {value['input']!r}"
+    told = told[0].lower() + told[1:].replace(". Did you", "; did you")
+    where: Any = getattr(error, "ctx", None)
+    return told if told.endswith("?") or not where else f"{told}; see `{where.command_path} --help`"
 
 
 def _set_environment() -> None:

@@ -19,11 +19,23 @@ def lookup(name: str, what: str) -> Any:
     where, colon, attribute = name.rpartition(":")
     if not (colon and where and attribute):
         raise ValueError(f"{what} must be file.py:name or package.module:name, got {name!r}")
-    module = _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    module = _from_file(Path(where)) if where.endswith(".py") else _from_module(where, attribute)
     if not hasattr(module, attribute):
         there = ", ".join(k for k in vars(module) if not k.startswith("_"))
         raise ValueError(f"{where} has no {attribute!r}; it has {there}")
     return getattr(module, attribute)
+
+
+def _from_module(where: str, attribute: str) -> Any:
+    try:
+        return importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name != where.split(".")[0]:
+            raise
+        cure = f"for a file write {where}.py:{attribute}"
+        raise ModuleNotFoundError(
+            f"there is no module {where!r} in {where}:{attribute}; {cure}", name=error.name
+        ) from None
 
 
 def _from_file(path: Path) -> Any:

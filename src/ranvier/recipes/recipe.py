@@ -51,7 +51,8 @@ class Recipe:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name, highest in (("lr", inf), ("weight_decay", inf), ("smoothing", 1.0)):
             if not 0.0 <= getattr(self, name) <= highest or getattr(self, name) == inf:
-                raise ValueError(f"{name} must be a number from 0 to {highest:g}, got {getattr(self, name)}")
+                wanted = "a finite number >= 0" if highest == inf else f"a number from 0 to {highest:g}"
+                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)}")
 
     @property
     def time_first(self) -> bool:
@@ -99,8 +100,9 @@ class Recipe:
     ) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler]:
         """AdamW whose learning rate rises, then decreases as a cosine over `updates` updates."""
         if updates < FEWEST:
-            cure = "take a smaller batch or more epochs"
-            raise ValueError(f"{updates} updates in all are too few for a learning rate that rises and falls; {cure}")
+            got = f"{updates} update" + "s" * (updates != 1)
+            cure = f"at least {FEWEST} are needed; take more epochs or a smaller batch"
+            raise ValueError(f"a run of {got} is too short for a learning rate that rises and falls: {cure}")
         adamw = optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
         # OneCycleLR needs a few updates to rise: with very few updates in all, rise during half of them
         rise = 0.1 if updates > 20 else 0.5

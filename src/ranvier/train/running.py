@@ -17,8 +17,8 @@ from ranvier.extras import needed
 from ranvier.recipes import RECIPES, Recipe, from_config, named, override, to_config
 from ranvier.recipes import settings as recipe_settings
 from ranvier.recipes.given import Given
+from ranvier.recipes.tried import tried
 from ranvier.report import write_report
-from ranvier.train.answer import answer
 from ranvier.train.batches import Batches, batches
 from ranvier.train.evaluate import evaluate, summary
 from ranvier.train.folder import Folder
@@ -28,7 +28,7 @@ with needed("training"):
     from lightning.fabric.utilities.rank_zero import rank_zero_only
     from rich.console import Console
 
-    from ranvier.train.engine import new_net, quiet
+    from ranvier.train.engine import quiet
     from ranvier.train.health import Health
     from ranvier.train.progress import OneBar
     from ranvier.train.scale import Scale
@@ -158,7 +158,7 @@ def prepare(plan: Recipe, data: Path | None, scale: Scale | None = None) -> tupl
     splits = three(Recipe.splits(plan, data) if ":" in plan.data else plan.splits(data))
     first, *_ = (batches(part, plan.batch, time_first=plan.time_first) for part in splits)
     batch = next(iter(first))
-    net = _tried(plan, batch)
+    net = tried(plan, batch)
     if scale is not None:
         with quiet():
             scale.check()
@@ -179,7 +179,7 @@ def three(splits: Any) -> Splits:
     and test.
     """
     if not isinstance(splits, (tuple, list)) or len(splits) not in (2, 3):
-        got = f"{len(splits)} parts" if isinstance(splits, (tuple, list)) else type(splits).__name__
+        got = type(splits).__name__ + (f" of {len(splits)}" if isinstance(splits, (tuple, list)) else "")
         raise TypeError(f"the data must come in parts (train, test) or (train, validation, test), got {got}")
     return Splits(splits[0], splits[1], splits[-1])
 
@@ -235,27 +235,6 @@ def _place(plan: Recipe, folder: str | Path | None, scale: Scale) -> Path:
     if folder is None and (os.environ.get("TORCHELASTIC_RUN_ID") or scale.nodes > 1):
         raise ValueError("processes that begin together must agree on a folder: name it with --out RUN")
     return Path(folder) if folder else Folder.free(Path("runs") / plan.name)
-
-
-def _tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
-    """Return the new network after one batch went through it, its loss and its metric."""
-    try:
-        net = new_net(plan, batch[0].narrow(1 if plan.time_first else 0, 0, 1))
-    except Exception as error:  # any error of its layers about sizes that do not fit
-        raise ValueError(f"{plan.name}: the net does not work with these settings and data: {error}") from error
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            x = plan.encode(batch[0], torch.Generator().manual_seed(0))
-            traces, rest = answer(net.eval(), x, *batch[1:])
-            value = plan.loss()(traces, *rest)
-            if value.ndim:
-                raise ValueError(f"a loss must be one number, got {list(value.shape)}")
-            if plan.metric() is not None:
-                plan.metric()(traces, *rest)
-    except Exception as error:
-        hint = "; pass metric=None where labels are no classes" if isinstance(plan, Given) and plan.score else ""
-        raise ValueError(f"{plan.name}: loss or metric do not work with this net and data: {error}{hint}") from error
-    return net.train()
 
 
 def _check_updates(plan: Recipe, net: nn.Module, drawn: Batches, scale: Scale) -> None:

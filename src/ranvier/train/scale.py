@@ -11,6 +11,7 @@ with needed("training"):
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch import Trainer
     from lightning.pytorch import loggers as lightning_loggers
+    from lightning.pytorch.accelerators import AcceleratorRegistry
     from lightning.pytorch.profilers import SimpleProfiler
     from lightning.pytorch.strategies import ModelParallelStrategy
 
@@ -27,6 +28,9 @@ STRATEGIES = {
         data_parallel_size=world, tensor_parallel_size=1, save_distributed_checkpoint=False
     )
 }
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "transformer-engine")
+SHORT = ("32", "16", "bf16", "64")  # Lightning's shorter names of some of them
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,10 @@ class Scale:
             raise ValueError(f"logger must be one of {', '.join(LOGGERS)}, got {self.logger!r}")
         if self.tbptt and self.world > 1:
             raise ValueError("tbptt runs in one process: leave out devices and nodes, or tbptt")
-        if self.world > 1 and self.strategy not in ("auto",) and self.strategy.split("_")[0] not in ("ddp", "fsdp"):
-            raise ValueError(f"strategy for several processes must be ddp or fsdp, got {self.strategy!r}")
+        if self.strategy.split("_")[0] not in ("auto", "ddp", "fsdp"):
+            raise ValueError(f"strategy must be ddp or fsdp (auto: the usual one), got {self.strategy!r}")
+        if self.precision not in PRECISIONS + SHORT:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
     @property
     def world(self) -> int:
@@ -85,6 +91,9 @@ class Scale:
         if package and importlib.util.find_spec(package) is None:
             extra = EXTRAS[package]
             raise ModuleNotFoundError(f'logger {self.logger} needs {package}: pip install "ranvier[{extra}]"')
+        here = [name for name, known in sorted(AcceleratorRegistry.items()) if known["accelerator"].is_available()]
+        if self.accelerator not in ("auto", *here, *["gpu"] * bool({"cuda", "mps"} & {*here})):
+            raise ValueError(f"there is no accelerator {self.accelerator!r} on this machine; it has {', '.join(here)}")
         self.trainer()
 
     def trainer(self, folder: Path | None = None, **more: Any) -> Trainer:

@@ -1,0 +1,79 @@
+"""Try a recipe with one batch, before its run begins: what does not fit is one sentence, and no folder is made."""
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from ranvier.recipes.given import Given
+from ranvier.recipes.recipe import Recipe, settings
+from ranvier.train.answer import answer
+from ranvier.train.engine import new_net
+
+PATH = r"((?:layers? [^:]*: )*)(.*)"  # of layers, as `Sequential` tells it before the reason
+# Settings that cannot be the reason why a network does not fit its data.
+HARMLESS = {"epochs", "batch", "seed", "lr", "weight_decay", "smoothing"}
+
+
+def tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
+    """Return the new network after one batch (x, labels) or (x, labels, lengths) went through it, its loss and its
+    metric.
+
+    What fails raises a ValueError that names the layer, its input, and the settings that were changed.
+    """
+    sample = batch[0].narrow(1 if plan.time_first else 0, 0, 1)
+    try:
+        net = new_net(plan, sample)
+    except NotImplementedError as error:  # build is missing
+        raise ValueError(f"{plan.name}: {error}") from error
+    except Exception as error:  # any error of its layers about sizes that do not fit
+        path, reason = re.match(PATH, str(error), re.DOTALL).groups()  # pyright: ignore[reportOptionalMemberAccess]
+        told = f"{path}{_place(plan, sample)}{reason}"
+        raise ValueError(f"{plan.name}: the net does not work with {_changed(plan)}: {told}") from error
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            x = plan.encode(batch[0], torch.Generator().manual_seed(0))
+            traces, rest = answer(net.eval(), x, *batch[1:])
+            value = plan.loss()(traces, *rest)
+            if value.ndim:
+                raise ValueError(f"a loss must be one number, got {list(value.shape)}")
+            if plan.metric() is not None:
+                plan.metric()(traces, *rest)
+    except Exception as error:
+        hint = "; pass metric=None where labels are no classes" if isinstance(plan, Given) and plan.score else ""
+        raise ValueError(f"{plan.name}: loss or metric do not work with this net and data: {error}{hint}") from error
+    return net.train()
+
+
+def _changed(plan: Recipe) -> str:
+    """Return the settings that differ from the recipe's own, as part of a sentence."""
+    try:
+        usual = settings(type(plan)())
+    except Exception:  # a recipe that cannot be made without arguments
+        usual = settings(plan)
+    changed = {k: v for k, v in settings(plan).items() if k not in HARMLESS and v != usual.get(k)}
+    return ", ".join(f"{name}={value}" for name, value in changed.items()) or "these settings and data"
+
+
+def _place(plan: Recipe, sample: Tensor) -> str:
+    """Return the innermost layer that failed and the shape of its input, "" if the failure was not in a layer."""
+    within: list[tuple[nn.Module, Any]] = []
+    hooks = [
+        register_module_forward_pre_hook(lambda layer, inputs: within.append((layer, inputs))),
+        register_module_forward_hook(lambda *_: within.pop() and None),
+    ]
+    try:
+        new_net(plan, sample)
+    except Exception:
+        if not within:
+            return ""
+        layer, inputs = within[-1]
+        shapes = ", ".join(str(list(x.shape)) for x in inputs if isinstance(x, Tensor))
+        told = type(layer).__name__ if list(layer.children()) else str(layer)
+        return f"{told} got an input of {shapes}: " if shapes else f"{told}: "
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return ""
