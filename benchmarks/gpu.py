@@ -5,8 +5,8 @@
 First the judge (`tests/backends/on_a_gpu.py`), in processes side by side, then the sections of `SECTIONS`, each beside
 the plain loop compiled by torch and, where it can be had, SpikingJelly. After each section the table in
 benchmarks/RESULTS.md (or FILE) is written anew; a section that no longer fits the time is named there. Needs torch and
-Triton; FOLDER may hold wheels of SpikingJelly and what it imports. Without a GPU, `--dry` runs all of it at tiny sizes
-in Triton's interpreter, to try the script: its times say nothing.
+Triton; FOLDER may hold the wheels of SpikingJelly 2.0 and of loguru, which it imports. Without a GPU, `--dry` runs all
+of it at tiny sizes in Triton's interpreter, to try the script: its times say nothing.
 """
 
 import argparse
@@ -39,11 +39,11 @@ JUDGE = Path(__file__).parents[1] / "tests" / "backends" / "on_a_gpu.py"
 # Each section: seconds it is thought to take on one large GPU, and what it measures.
 SECTIONS: dict[str, tuple[int, Callable[[Clock], list[Row]]]] = {
     "scans": (120, scans),
-    "recurrent": (40, recurrent),
-    "conv": (40, conv),
-    "spoken": (30, spoken),
-    "latency": (15, latency),
-    "framework": (40, framework),
+    "recurrent": (60, recurrent),
+    "conv": (50, conv),
+    "spoken": (50, spoken),
+    "latency": (25, latency),
+    "framework": (45, framework),
 }
 
 
@@ -139,7 +139,9 @@ def run(asked: argparse.Namespace) -> bool:
                 report.notes.append(f"{name}: FAILED, {type(problem).__name__}: {str(problem)[:500]}")
         report.save()
         print(f"{name}: {end - time.monotonic():.0f} s left", flush=True)
-    report.notes += [f"{k}: not beside it, {v}" for k, v in clock.absent.items()]
+    report.notes += [
+        f"{name}: not beside it everywhere. {why}" for name, all in clock.absent.items() for why in sorted(all)
+    ]
     report.save()
     return good
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from gpu_clock import Clock, compiled_loop, spikingjelly
+from gpu_clock import Clock
+from gpu_peers import Over, Peer, alif, lif
 from torch import Tensor, nn
 
 import ranvier as rv
@@ -26,7 +27,6 @@ SIZES = Sizes(
     (500, 16, 16384),
 )
 DRY = Sizes(((3, (2, 8)),), ((3, 2, 16),), (2, 1, 8), (2, 2), (2, 1, 16))
-BETA = 0.9
 
 
 class Row(NamedTuple):
@@ -76,12 +76,11 @@ def scans(clock: Clock) -> list[Row]:
                 for what, run in _passes(net, x, g).items():
                     ms = clock(run)
                     moved = x.numel() * dtype.itemsize * (2 if what == "forward" else 5)
-                    others = {}
-                    if name == "LIF":
-                        for k, make in {"compiled": lambda s=steps: compiled_loop(BETA, s),
-                                        "spikingjelly": lambda: spikingjelly(BETA)}.items():  # fmt: skip
-                            begin = lambda m=make, w=what, x=x, g=g: _passes(m(), x, g)[w]  # noqa: E731
-                            others[k] = None if clock.device == "cpu" else clock.beside(k, begin, 5)
+
+                    def other(peer: Peer, what: str = what, x: Tensor = x, g: Tensor = g) -> Callable[[], object]:
+                        return _passes(peer.neuron(len(x)).to(x.device), x, g)[what]
+
+                    others = clock.beside(other) if name == "LIF" else {}
                     size = f"{steps}, {'x'.join(map(str, shape))}"
                     rows.append(Row(name, size, _short(dtype), what, ms, moved / clock.rate * 1e3 / ms, **others))
     return rows
@@ -96,53 +95,88 @@ def recurrent(clock: Clock) -> list[Row]:
             net = rv.Recurrent(rv.LIF(), width).to(clock.device, dtype)
             x = torch.rand(steps, batch, width, device=clock.device).to(dtype)
             named = _short(dtype) + (", TF32 product" if product == "high" else "")
-            for what, run in _passes(net, x, torch.rand_like(x)).items():
-                rows.append(Row("Recurrent LIF", f"{steps}, {batch}x{width}", named, what, clock(run)))
+            g = torch.rand_like(x)
+            for what, run in _passes(net, x, g).items():
+
+                def other(peer: Peer, what: str = what, x: Tensor = x, g: Tensor = g) -> Callable[[], object]:
+                    return _passes(peer.recurrent(x.shape[2]).to(x.device, x.dtype), x, g)[what]
+
+                size = f"{steps}, {batch}x{width}"
+                rows.append(Row("Recurrent LIF", size, named, what, clock(run), **clock.beside(other)))
     torch.set_float32_matmul_precision("highest")
     return rows
 
 
-def _training(clock: Clock, what: str, net: nn.Module, x: Tensor, size: str, named: str = "float32") -> Row:
+def _training(
+    clock: Clock, what: str, net: nn.Module, others: Callable[[Peer], nn.Module], x: Tensor, size: str
+) -> Row:
     """A training step: forward, backward, a step of SGD, and the memory it takes."""
     labels = torch.zeros(x.shape[1], dtype=torch.long, device=x.device)
-    optimiser = torch.optim.SGD(net.parameters(), 0.01)
 
-    def step() -> None:
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(net(x).mean(0), labels).backward()
-        optimiser.step()
+    def training(net: nn.Module) -> Callable[[], None]:
+        optimiser = torch.optim.SGD(net.to(x.device).parameters(), 0.01)
 
-    return Row(what, size, named, "a training step", clock(step), mb=clock.peak(step))
+        def step() -> None:
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(net(x).mean(0), labels).backward()
+            optimiser.step()
+
+        return step
+
+    step = training(net)
+    beside = clock.beside(lambda peer: training(others(peer)))
+    return Row(what, size, "float32", "a training step", clock(step), mb=clock.peak(step), **beside)
 
 
 def conv(clock: Clock) -> list[Row]:
-    """Two stages of convolution, norm, neuron and pool, by Ranvier's neurons."""
-    steps, batch, side = clock.sizes.conv
+    """Two stages of convolution, norm, neuron and pool, and a linear layer whose mean over time is the answer."""
+    (steps, batch, side), widths = clock.sizes.conv, ((2, 64), (64, 128))
+    last = (side // 4) ** 2 * 128
 
     def stage(before: int, after: int) -> list[nn.Module]:
         made = rv.Conv2d(before, after, 3, padding=1, bias=False)
         return [made, nn.BatchNorm2d(after), rv.LIF(), nn.MaxPool2d(2)]
 
-    last = (side // 4) ** 2 * 128
-    net = rv.Sequential(*stage(2, 64), *stage(64, 128), nn.Flatten(), rv.Linear(last, 10), rv.LI()).to(clock.device)
+    def theirs(peer: Peer) -> nn.Module:
+        parts: list[nn.Module] = []
+        for before, after in widths:
+            made = nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after))
+            parts += [Over(made), peer.neuron(steps), Over(nn.MaxPool2d(2))]
+        return nn.Sequential(*parts, nn.Flatten(2), nn.Linear(last, 10))
+
+    stages = [layer for width in widths for layer in stage(*width)]
+    net = rv.Sequential(*stages, nn.Flatten(), rv.Linear(last, 10))
     x = (torch.rand(steps, batch, 2, side, side, device=clock.device) < 0.2).float()
-    return [_training(clock, "conv net 2-64-128-10", net, x, f"{steps}, {batch}x2x{side}x{side}")]
+    return [_training(clock, "conv net 2-64-128-10", net, theirs, x, f"{steps}, {batch}x2x{side}x{side}")]
 
 
 def spoken(clock: Clock) -> list[Row]:
     """700-256-20 with a recurrent layer, as for spoken digits."""
-    steps, batch = clock.sizes.spoken
-    layers = rv.Linear(700, 256), rv.Recurrent(rv.ALIF(), 256), rv.Linear(256, 20), rv.LI()
-    net = rv.Sequential(*layers).to(clock.device)
+    rows, (steps, batch) = [], clock.sizes.spoken
     x = (torch.rand(steps, batch, 700, device=clock.device) < 0.05).float()
-    return [_training(clock, "700-256-20, recurrent ALIF", net, x, f"{steps}, {batch}x700")]
+    for neuron, step in ((rv.LIF, lif), (rv.ALIF, alif)):
+
+        def theirs(peer: Peer, step: Callable = step) -> nn.Module:
+            return nn.Sequential(nn.Linear(700, 256), peer.recurrent(256, step), nn.Linear(256, 20))
+
+        net = rv.Sequential(rv.Linear(700, 256), rv.Recurrent(neuron(), 256), rv.Linear(256, 20))
+        what = f"700-256-20, recurrent {neuron.__name__}"
+        rows.append(_training(clock, what, net, theirs, x, f"{steps}, {batch}x700"))
+    return rows
 
 
 def latency(clock: Clock) -> list[Row]:
     """One step of a stream, one sample."""
-    net = rv.Sequential(rv.Linear(64, 128), rv.LIF(), rv.Linear(128, 10), rv.LI()).to(clock.device)
+    net = rv.Sequential(rv.Linear(64, 128), rv.LIF(), rv.Linear(128, 10)).to(clock.device)
     stream, x = rv.Stream(net), torch.rand(1, 64, device=clock.device)
-    return [Row("Stream 64-128-10", "1x64", "float32", "a step", clock(lambda: stream(x), 10 * clock.repeats))]
+
+    def other(peer: Peer) -> Callable[[], object]:
+        run = peer.stream(clock.device, (64, 128, 10))
+        return lambda: run(x)
+
+    repeats = 10 * clock.repeats
+    ms = clock(lambda: stream(x), repeats)
+    return [Row("Stream 64-128-10", "1x64", "float32", "a step", ms, **clock.beside(other, repeats))]
 
 
 def framework(clock: Clock) -> list[Row]:
@@ -151,14 +185,21 @@ def framework(clock: Clock) -> list[Row]:
     (steps, batch, width), rows = clock.sizes.framework, []
     for product, named in (("highest", "float32, exact product"), ("high", "float32, TF32 product")):
         torch.set_float32_matmul_precision(product)
-        net = rv.Sequential(rv.Linear(width, width, bias=False), rv.LIF(beta=0.5)).to(clock.device)
         x = torch.rand(steps, batch, width, device=clock.device)
 
-        def both(net: nn.Module = net, x: Tensor = x) -> None:
-            net.zero_grad()
-            net(x).sum().backward()
+        def both(net: nn.Module, x: Tensor = x) -> Callable[[], None]:
+            def run() -> None:
+                net.zero_grad()
+                net(x).sum().backward()
 
-        size = f"{steps}, {batch}x{width}"
-        rows.append(Row("Linear, LIF", size, named, "forward, backward", clock(both, 3), mb=clock.peak(both)))
+            return run
+
+        def other(peer: Peer) -> Callable[[], object]:
+            theirs = nn.Sequential(nn.Linear(width, width, bias=False), peer.neuron(steps))
+            return both(theirs.to(clock.device))
+
+        ours = both(rv.Sequential(rv.Linear(width, width, bias=False), rv.LIF()).to(clock.device))
+        what = "Linear, LIF", f"{steps}, {batch}x{width}", named, "forward, backward"
+        rows.append(Row(*what, clock(ours, 3), mb=clock.peak(ours), **clock.beside(other, 3)))
     torch.set_float32_matmul_precision("highest")
     return rows

@@ -23,5 +23,5 @@ def test_the_dry_run_passes_and_writes_its_table(tmp_path):
     said = page.read_text() if page.exists() else ""
     assert done.returncode == 0, f"{done.stdout}{done.stderr[-2000:]}{said}"
     rows = [line for line in said.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) == 12 + 6 + 1 + 1 + 1 + 2 and "FAILED" not in said
+    assert len(rows) == 12 + 6 + 1 + 2 + 1 + 2 and "FAILED" not in said
     assert "Triton" in said and (tmp_path / "page.gpu.json").exists()
