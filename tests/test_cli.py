@@ -118,7 +118,7 @@ def test_resuming_needs_no_more_than_the_folder(main, tmp_path):
             ["digits", "--set", "data=mnist", "--data", "/nowhere"],
             "error: mnist: the data folder /nowhere",
         ),
-        (["digits", "--resume", "runs"], "error: --resume goes on with a run as it was begun"),
+        (["digits", "--resume", "runs"], "error: --resume continues a run with its own settings"),
         (["--resume", "nowhere"], "error: nowhere is no run"),
     ],
 )

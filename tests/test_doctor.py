@@ -34,7 +34,7 @@ def found(diagnosis, path=None):
 def test_a_healthy_net():
     diagnosis = examine(net_of(rv.LIF(beta=0.8), rv.LIF(beta=0.8), scale=0.7))
     assert diagnosis.well, str(diagnosis)
-    assert "nothing unwell" in str(diagnosis) and [v.path for v in diagnosis.layers] == ["1", "3"]
+    assert "no problem was found" in str(diagnosis) and [v.path for v in diagnosis.layers] == ["1", "3"]
 
 
 def test_dead_layers_cut_the_gradient():

@@ -16,7 +16,7 @@ def test_results_show_themselves():
         ranvier.explain(net, x): "<td>LIF</td>",
         ranvier.saved_memory(net, x): "together</p>",
         diagnose(net, x): "<th>what helps</th>",
-        diagnose(ranvier.Sequential(ranvier.LIF()), x): "nothing unwell was found",
+        diagnose(ranvier.Sequential(ranvier.LIF()), x): "no problem was found",
         energy(net, x): "<th>spiking nJ</th>",
     }
     for result, part in shown.items():

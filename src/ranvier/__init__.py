@@ -10,13 +10,13 @@ Write a neuron once, as its equation. Run it fused, forward and backward, on eve
 | `rv.ops`, `rv.surrogate` | the functions of a rule; derivatives of its spike |
 | `rv.loss`, `rv.metric`, `rv.train` | losses, metrics, training |
 | `rv.data` | data sets, readers and encoders |
-| `rv.convert` | trained networks to spiking networks; NIR |
-| `rv.export` | a network as integers in C |
+| `rv.convert` | conversion of trained networks to spiking networks; NIR files |
+| `rv.export` | a network as an ONNX file, a PyTorch program, or integers in C |
 | `rv.hardware` | effects of neuromorphic chips; chips in the loop |
 | `rv.online` | learning forward in time, at constant memory |
 | `rv.plasticity` | learning without backward |
-| `rv.plot`, `rv.doctor`, `rv.recipes` | pictures; problems of a network; whole training runs |
-| `rv.compat` | the names of other libraries |
+| `rv.plot`, `rv.doctor`, `rv.recipes` | plots; problems of a network; complete training runs |
+| `rv.compat` | modules with the names and signatures of other libraries |
 
 Every name of `rv.nn`, `rv.verbs` and `rv.tools` is also in `rv` itself: `rv.LIF`, `rv.scan`.
 """
@@ -53,7 +53,7 @@ SHORT = (
     "ALIF", "Conv2d", "CubaLIF", "IF", "LI", "LIF", "Linear", "Neuron", "Option", "Param", "Recurrent", "Sequential",
     "State", "Stream", "backend", "decay", "detach", "explain", "record", "scan", "step",
 )  # fmt: skip
-"""What nearly everybody uses: `dir(ranvier)` shows these and the groups; the rest is found in its group."""
+"""The names that are used most: `dir(ranvier)` lists these and the groups. A group lists all of its names."""
 
 
 if not TYPE_CHECKING:  # otherwise type checkers would accept any name

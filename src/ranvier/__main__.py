@@ -1,4 +1,4 @@
-"""The `ranvier` command, and `python -m ranvier`: the parts that need no optional package."""
+"""Start of the `ranvier` command and of `python -m ranvier`. This file needs no optional package."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Several runs in comparison: their settings and their results."""
+"""Compare several runs: their settings and their results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ranvier.train.folder import Folder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The results of a finished run that are listed: their names, and how they are formatted.
+# The results of a finished run that are listed: key in result.json -> (label, function that formats the value).
 FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "accuracy": ("test accuracy", "{:.2%}".format),
     "loss": ("test loss", "{:.4g}".format),
@@ -26,11 +26,11 @@ CURVES = ("train_loss", "validation_loss", "validation_accuracy")
 
 @dataclass(frozen=True)
 class Beside:
-    """Several runs in comparison; print it, or call `page()` for a page of HTML.
+    """A comparison of several runs, as tables; `page()` returns it as a page of HTML.
 
-    names: the names of their folders.
-    settings: those that differ, and figures: the results, both as rows [name, one value per run];
-    history: {name: one list per run, with one figure per epoch}.
+    names: the folders of the runs.
+    settings: the settings that differ, and figures: the results; both are rows [name, one value per run].
+    history: {quantity: one list per run, with one value per epoch}.
     """
 
     names: list[str]
@@ -53,10 +53,10 @@ class Beside:
             drawn = svg(what, lambda figure, runs=runs: self._draw(runs, figure), says, (4.2, 2.4))
             figures.append((words(what), f"Epoch by epoch. At the end: {ends}.", drawn))
         head = ["", *self.names]
-        tables = [("What came of it", head, self.figures), ("Settings that differ", head, self.settings)]
+        tables = [("Results", head, self.figures), ("Settings that differ", head, self.settings)]
         return template("table.html.j2").render(
-            title=" beside ".join(self.names), over="runs side by side", lead="The same figures of each run, and what "
-            "was asked of one and not of the other.", figures=figures, tables=[t for t in tables if t[2]],
+            title=" beside ".join(self.names), over="comparison of runs", lead="The results of each run, and the "
+            "settings in which the runs differ.", figures=figures, tables=[t for t in tables if t[2]],
         )  # fmt: skip
 
     def _draw(self, runs: Sequence[Sequence[float]], figure: Figure) -> None:
@@ -70,12 +70,12 @@ def words(what: str) -> str:
 
 
 def beside(runs: Sequence[str | Path]) -> Beside:
-    """Compare the runs in these folders; of a run that has not ended, the epochs so far are included.
+    """Compare the runs in these folders. A run that has not ended is included with its epochs so far.
 
-    A folder without a run raises a FileNotFoundError, fewer than two folders a ValueError.
+    A folder without a run raises a FileNotFoundError. Fewer than two folders raise a ValueError.
     """
     if len(runs) < 2:
-        raise ValueError(f"show sets runs side by side; name two or more, got {len(runs)}")
+        raise ValueError(f"show compares runs: name two or more folders, got {len(runs)}")
     folders = [Folder.open(run) for run in runs]
     configs = [_flat(folder.read_config()) for folder in folders]
     results = [folder.read_result() if folder.finished else {} for folder in folders]

@@ -1,4 +1,4 @@
-"""The `ranvier` command: each of its commands is a typed function, named in COMMANDS."""
+"""The `ranvier` command: each of its subcommands is a typed function, listed in COMMANDS."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from ranvier.recipes import Recipe
 
-# Torch reads these once, when it is loaded: huge pages halve the cost of fresh memory, and OpenMP threads that sleep
-# while idle, instead of spinning, leave the cores to the kernels.
+# Torch reads these variables only when it is loaded. Huge pages halve the cost of new memory. With "passive", idle
+# OpenMP threads sleep instead of spinning, so they take no time from the kernels.
 ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "passive"}
 
 console, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -25,44 +25,44 @@ RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's na
 MaybeRecipe = Annotated[str | None, typer.Argument(metavar="RECIPE", help="Its name; `ranvier recipes` lists them.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any field of the recipe.")]
 OwnData = Annotated[
-    str | None, typer.Option(metavar="FOLDER|FILE.py:NAME", help="Where the data set lies, or splits of your own.")
+    str | None, typer.Option(metavar="FOLDER|FILE.py:NAME", help="Folder of the data set, or splits of your own.")
 ]
-Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the data set lies, if it is a file.")]
+Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set, if it is read from files.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 
 
 def train(
     recipe: MaybeRecipe = None,
-    epochs: Annotated[int | None, typer.Option(help="Times through the training data.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes through the training data.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples per update and process.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same weights.")] = None,
     gradient: Annotated[
-        str | None, typer.Option(help="How it is differentiated, where a recipe says: eprop, eventprop, ...")
+        str | None, typer.Option(help="How gradients are computed, if the recipe offers it: eprop, eventprop, ...")
     ] = None,
     settings: Settings = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder to make; else runs/RECIPE.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder to create; default runs/RECIPE.")] = None,
     data: OwnData = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run; --epochs lengthens it.")] = None,
-    accelerator: Annotated[str | None, typer.Option(help="cpu, cuda, ...; else the best there is.")] = None,
-    devices: Annotated[int | None, typer.Option(help="How many of them on a machine.")] = None,
-    nodes: Annotated[int | None, typer.Option(help="How many machines.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="ddp or fsdp, where there are several.")] = None,
-    precision: Annotated[str | None, typer.Option(help="bf16-mixed, ... as in Lightning; else 32-true.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run; --epochs lengthens it.")] = None,
+    accelerator: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the best available.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Number of accelerators per machine.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Number of machines.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="ddp or fsdp, if there are several devices.")] = None,
+    precision: Annotated[str | None, typer.Option(help="bf16-mixed, ... as in Lightning; default 32-true.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches per update.")] = None,
-    clip: Annotated[float | None, typer.Option(help="The largest norm of a gradient.")] = None,
-    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the net.")] = False,
+    clip: Annotated[float | None, typer.Option(help="Clip gradients to this norm.")] = None,
+    compile_: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
     tbptt: Annotated[int | None, typer.Option(metavar="K", help="Gradients flow back through K steps only.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read a Dataset.")] = None,
-    keep: Annotated[int | None, typer.Option(metavar="N", help="A checkpoint every N updates too.")] = None,
-    logger: Annotated[str | None, typer.Option(help="tensorboard, csv or wandb beside metrics.csv.")] = None,
-    profile: Annotated[bool, typer.Option("--profile", help="Write profile.txt: what took how long.")] = False,
+    keep: Annotated[int | None, typer.Option(metavar="N", help="Also save a checkpoint every N updates.")] = None,
+    logger: Annotated[str | None, typer.Option(help="Also log to tensorboard, csv or wandb.")] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Write profile.txt: the time of each operation.")] = False,
 ) -> None:
-    """Train a network, test it, and write a report of it.
+    """Train a network, test it, and write a report.
 
-    RECIPE is a name, or file.py:Class for one of your own (`ranvier init` writes one to start from). The run's folder
-    holds config.toml, weights.safetensors, metrics.csv, result.json and report.html. A run that was stopped, by Ctrl-C
-    or otherwise, continues from its checkpoint with the same result: ranvier train --resume RUN.
+    RECIPE is the name of a recipe, or file.py:Class for your own (`ranvier init` writes one to start from). The run's
+    folder contains config.toml, weights.safetensors, metrics.csv, result.json and report.html. If a run was stopped,
+    ranvier train --resume RUN continues it from its checkpoint; the result is the same as without the stop.
 
     Examples: ranvier train digits, or ranvier train mine.py:Recipe --data mine.py:splits --epochs 5 --out runs/mine
     """
@@ -79,7 +79,7 @@ def train(
     if resume is None:
         result = run(_recipe(recipe, _pairs(settings)), out, data=data, console=console, **changes)
     elif recipe or out or settings or set(changes) - {"epochs"}:
-        raise ValueError("--resume goes on with a run as it was begun; leave out RECIPE, --out and all settings")
+        raise ValueError("--resume continues a run with its own settings; leave out RECIPE, --out and all settings")
     else:
         result = go_on(resume, data=Path(data) if data else None, console=console, **changes)
     for line in result.lines():
@@ -87,7 +87,7 @@ def train(
 
 
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the recipe; the file is NAME.py.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the recipe; the file is NAME.py.")],
 ) -> None:
     """Write a recipe to start from: a commented file with a network, its data and its settings, ready to train."""
     from ranvier.recipes.start import write_start
@@ -99,11 +99,11 @@ def init(
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN|FILE.nir", help="The folder of a run, or a NIR graph.")],
     data: Annotated[
-        str | None, typer.Option(metavar="FOLDER|SET", help="Where the data set lies; of a graph: the set or recipe.")
+        str | None, typer.Option(metavar="FOLDER|SET", help="Folder of the data set; for a NIR graph, a set or recipe.")
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Test a trained run's weights again on its test set, or a NIR graph on a data set that is encoded as in a recipe.
+    """Test a trained run on its test set again, or test a NIR graph on a data set that is encoded as in a recipe.
 
     Example: ranvier eval net.nir --data digits --set steps=16
     """
@@ -116,12 +116,12 @@ def evaluate(
         from ranvier.train.running import three
 
         if data is None:
-            raise ValueError(f"{run} is a graph: name the data it is tested on, --data SET, such as --data digits")
+            raise ValueError(f"{run} is a NIR graph: name the data set to test it on, such as --data digits")
         plan = RECIPES[data]() if data in RECIPES else Recipe(data=data)
         plan = override(plan, _pairs(settings))
         splits, net = three(plan.splits()), from_nir(load(run))
     elif settings:
-        raise ValueError("--set is for a NIR graph; a run is tested as it was trained")
+        raise ValueError("--set is for a NIR graph; a run is tested with the settings of its training")
     else:
         plan, splits, net = _trained(run, data)
     answers = evaluation.evaluate(plan, net, splits[2])
@@ -134,8 +134,8 @@ def evaluate(
 
 
 def show(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Folders of two runs or more.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a page of it, with curves.")] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Folders of two or more runs.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the comparison, with curves.")] = None,
 ) -> None:
     """Compare runs: their results, and the settings in which they differ."""
     from ranvier.beside import beside
@@ -156,15 +156,15 @@ def sweep(
     ranges: Annotated[
         list[str], typer.Argument(metavar="NAME=RANGE ...", help="low..high, low..high:log, or a,b,c of any field.")
     ],
-    trials: Annotated[int, typer.Option(help="How many runs, those given up early among them.")] = 20,
+    trials: Annotated[int, typer.Option(help="Number of runs, including those that are stopped early.")] = 20,
     settings: Settings = None,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder to make; else runs/sweep-RECIPE.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="To create; default runs/sweep-RECIPE.")] = None,
     data: OwnData = None,
     seed: Annotated[int, typer.Option(help="The same seed tries the same settings.")] = 0,
 ) -> None:
-    """Search the best settings of a recipe: many short runs, of which bad ones are stopped early.
+    """Search for the best settings of a recipe with many short runs; bad runs are stopped early.
 
-    The best settings are chosen by the validation set. If it is started again with the same --out, it continues.
+    The settings are judged on the validation set. A sweep that is started again with the same --out continues.
 
     Example: ranvier sweep digits lr=1e-3..1e-2:log net.hidden=64,128 --trials 20 --set epochs=5
     """
@@ -211,12 +211,12 @@ def doctor(
     target: Annotated[str, typer.Argument(metavar="RUN|RECIPE", help="A trained run's folder, or a recipe to try.")],
     settings: Settings = None,
     data: Data = None,
-    chip: Annotated[str | None, typer.Option("--target", metavar="NAME", help="What does not fit this chip.")] = None,
+    chip: Annotated[str | None, typer.Option("--target", metavar="NAME", help="Print what exceeds this chip.")] = None,
 ) -> None:
-    """Look for dead and saturated layers, vanishing gradients and drifting rates; print advice, and the energy.
+    """Look for dead and saturated layers, vanishing gradients and drifting rates; print advice and an energy estimate.
 
     A recipe is examined with its initial weights, a run with its final weights. With --target (microcontroller, loihi2,
-    xylo, speck, spinnaker2) it prints what does not fit that chip instead.
+    xylo, speck, spinnaker2) the command prints instead which limits of that chip the network exceeds.
     """
     from ranvier.doctor import diagnose
     from ranvier.nn.padded import masked
@@ -233,7 +233,7 @@ def doctor(
         from ranvier.export import TARGETS, check
 
         misfits = check(net, shown(plan, splits[1])[0], chip)
-        typer.echo("\n".join(map(str, misfits)) or f"nothing of the network is beyond the limits of {chip}")
+        typer.echo("\n".join(map(str, misfits)) or f"the network is within all limits of {chip}")
         typer.echo(f"limits: {TARGETS[chip].source}")
         return
     if not any(weight.requires_grad for weight in net.parameters()):
@@ -254,19 +254,19 @@ def convert(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="file.py:name or package.module:name of a torch model.")
     ],
-    data: Annotated[str, typer.Option(metavar="SET", help="What it was trained on: digits, mnist, fashion-mnist.")],
+    data: Annotated[str, typer.Option(metavar="SET", help="Its data set: digits, mnist, fashion-mnist.")],
     weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Its weights, as safetensors.")] = None,
-    folder: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the data set lies.")] = None,
-    steps: Annotated[str, typer.Option(metavar="T,T,...", help="Where accuracy is told.")] = "8,16,32,64,128",
-    samples: Annotated[int, typer.Option(help="Training samples to calibrate by.")] = 512,
-    test: Annotated[int | None, typer.Option(help="Test samples to compare on; else all.")] = None,
+    folder: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set.")] = None,
+    steps: Annotated[str, typer.Option(metavar="T,T,...", help="Report accuracy at these steps.")] = "8,16,32,64,128",
+    samples: Annotated[int, typer.Option(help="Number of training samples used for calibration.")] = 512,
+    test: Annotated[int | None, typer.Option(help="Number of test samples to compare on; default all.")] = None,
     balance: Annotated[str, typer.Option(help="Threshold of a neuron: max or percentile of its ReLU.")] = "percentile",
     percentile: Annotated[float, typer.Option(help="Which percentile.")] = 99.9,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write weights and report there.")] = None,
 ) -> None:
-    """Convert a trained torch network to a spiking one, and report the loss of accuracy.
+    """Convert a trained torch network to a spiking network, and report how much accuracy is lost.
 
-    Every ReLU becomes a neuron; the report has the accuracy for several numbers of steps, and the error of each layer.
+    Every ReLU becomes a neuron. The report lists the accuracy after several numbers of steps, and the error per layer.
 
     Example: ranvier convert net.py:build --weights net.safetensors --data digits --out converted
     """
@@ -286,7 +286,7 @@ def convert(
         found = report(spiking, built, x, labels, points, seen=lambda count: bar.advance(task, count))
     typer.echo(str(found))
     if weights is None:
-        typer.echo("no --weights were given: the model was converted as MODEL makes it")
+        typer.echo("without --weights: the model was converted with the weights that MODEL has when it is created")
     if out is not None:
         command.write(out, spiking, found)
         typer.echo(f"weights and report: {out}")
@@ -294,17 +294,19 @@ def convert(
 
 def export(
     run: Run,
-    to: Annotated[str, typer.Option(metavar="nir|onnx|pt2|c", help="What kind of file.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write; else net.KIND.")] = None,
-    bits: Annotated[int, typer.Option(help="Of the weights of C: 8, 4 or 2.")] = 8,
-    step: Annotated[bool, typer.Option("--step", help="ONNX and pt2: one step, with its state.")] = False,
-    dt: Annotated[float, typer.Option(help="NIR: seconds of a step.")] = 1e-4,
-    approximate: Annotated[bool, typer.Option("--approximate", help="NIR: the nearest where it has no word.")] = False,
+    to: Annotated[str, typer.Option(metavar="nir|onnx|pt2|c", help="Kind of file.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write; default net.KIND.")] = None,
+    bits: Annotated[int, typer.Option(help="C: bits per weight, 8, 4 or 2.")] = 8,
+    step: Annotated[bool, typer.Option("--step", help="ONNX and pt2: export one step, with its state.")] = False,
+    dt: Annotated[float, typer.Option(help="NIR: seconds per step.")] = 1e-4,
+    approximate: Annotated[bool, typer.Option("--approximate", help="NIR: use the nearest node if none fits.")] = False,
     data: OwnData = None,
 ) -> None:
     """Export a trained run to a file for another platform, and compare the file with the network.
 
-    The fixed points of C are chosen on training samples. Example: ranvier export runs/digits --to c --out digits.c
+    For C, the fixed-point formats are chosen on training samples.
+
+    Example: ranvier export runs/digits --to c --out digits.c
     """
     from ranvier.export import command
     from ranvier.train.running import shown
@@ -341,8 +343,8 @@ for name, command in COMMANDS.items():
 
 
 def main() -> None:
-    """Run the command line. Errors that a user can correct are printed as one sentence; with RANVIER_TRACE=1 as a
-    traceback.
+    """Run the command line. An error that a user can correct is printed as one sentence. With the environment variable
+    RANVIER_TRACE=1 it is printed as a traceback.
     """
     try:
         sys.exit(app(prog_name="ranvier", standalone_mode=False) or 0)
@@ -374,8 +376,8 @@ def _sentence(error: Exception) -> str:
 
 
 def _set_environment() -> None:
-    """Set environment variables for the commands that compute. If torch is loaded already, which reads them only once,
-    start again.
+    """Set the variables of ENVIRONMENT, for commands that compute. If torch is loaded already, restart the process:
+    torch reads them only while it is loaded.
     """
     missing = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     os.environ.update(missing)
@@ -384,7 +386,7 @@ def _set_environment() -> None:
 
 
 def _trained(run: Path, data: str | None) -> tuple[Recipe, Any, Any]:
-    """Return a run's recipe, the parts of its data set, and its network with its weights."""
+    """Return a run's recipe, the parts of its data set, and its trained network."""
     from ranvier.train.folder import Folder
     from ranvier.train.running import prepare, read_config
 
@@ -399,7 +401,7 @@ def _recipe(name: str | None, changes: dict[str, Any]) -> Recipe:
     from ranvier.recipes import RECIPES, named, override
 
     if name is None:
-        raise ValueError(f"name a recipe to train ({', '.join(RECIPES)}), or a run to go on with: --resume RUN")
+        raise ValueError(f"name a recipe to train ({', '.join(RECIPES)}), or continue a run: --resume RUN")
     return override(named(RECIPES, name), changes)
 
 
@@ -407,7 +409,7 @@ def _pairs(settings: list[str] | None) -> dict[str, str]:
     pairs = [item.partition("=") for item in settings or []]
     for name, equals, value in pairs:
         if not (name and equals and value):
-            raise ValueError(f"--set takes NAME=VALUE, as --set net.hidden=256, got {name + equals + value!r}")
+            raise ValueError(f"--set takes NAME=VALUE, such as --set net.hidden=256, got {name + equals + value!r}")
     return {name: value for name, _, value in pairs}
 
 

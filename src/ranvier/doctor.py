@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from ranvier.notebook import table
 from ranvier.train.regularise import spiking_layers
 
-ALWAYS = 0.9  # spikes per step above which a neuron carries no information
+ALWAYS = 0.9  # spikes per step above which a neuron counts as saturated
 
 
 @dataclass(frozen=True)
 class Vitals:
-    """One spiking layer over one batch.
+    """Statistics of one spiking layer over one batch.
 
     rate: spikes per neuron and step; silent: share of neurons without a spike in the whole batch; saturated: share of
     neurons that fire in more than 90 % of all steps; drift: rate in the last third of the steps divided by that in the
@@ -42,7 +42,7 @@ class Vitals:
 
 
 class Check(NamedTuple):
-    """A possible problem of a layer: when it exists, what is observed, and advice."""
+    """A possible problem of a layer. unwell: whether a layer has it; seen: a sentence on what was measured; advice."""
 
     name: str
     unwell: Callable[[Vitals], bool]
@@ -59,32 +59,32 @@ CHECKS = (
           "lower the learning rate, clip gradients, look for NaN in the data and for divisions by zero"),
     Check("dead", lambda v: v.silent >= 0.99, "{silent:.0%} of its neurons never fire",
           "raise the weights before it or normalise them (BatchNorm), lower threshold, raise beta, show more steps; "
-          "train.regularise.silence pulls it up"),
+          "add train.regularise.silence to the loss"),
     Check("mostly silent", lambda v: 0.5 <= v.silent < 0.99, "{silent:.0%} of its neurons never fire",
-          "fewer neurons would do, or a little train.regularise.silence"),
+          "use fewer neurons, or add train.regularise.silence to the loss"),
     Check("saturated", lambda v: v.saturated >= 0.3, "{saturated:.0%} of its neurons fire in nearly every step",
           "lower the weights before it or the input's scale, raise threshold, lower beta; "
-          "train.regularise.sparsity holds it down"),
+          "add train.regularise.sparsity to the loss"),
     Check("firing drifts up", lambda v: v.silent < 0.99 and v.drift > 3,
-          "its last steps have {drift:.1f} times the firing of its first",
+          "it fires {drift:.1f} times as much in its last steps as in its first",
           "the membrane is still charging: show more steps, lower beta, or leave the first steps out of the loss"),
     Check("firing drifts down", lambda v: v.silent < 0.99 and v.drift < 1 / 3,
-          "its last steps have {drift:.2f} times the firing of its first",
-          "activity dies away: raise beta or the weights, or weaken adaptation and inhibition"),
+          "it fires {drift:.2f} times as much in its last steps as in its first",
+          "activity decays: raise beta or the weights, or weaken adaptation and inhibition"),
     Check("no gradient", lambda v: v.finite and _has(v.gradient, lambda g: g == 0), "no gradient reaches it",
           "a layer behind it is dead, or membranes are far from threshold: use a wider surrogate, "
-          "such as surrogate.atan(2.0), and see to the layers behind it first"),
+          "such as surrogate.atan(2.0), and first solve the problems of the layers behind it"),
     Check("gradient vanishes through time", lambda v: _has(v.through_time, lambda g: 0 < g < 1e-3),
           "early steps get {through_time:.0e} of the gradient of late ones",
-          "raise beta, use a wider surrogate, detach_reset=True, or a loss on every step "
+          "raise beta, or use a wider surrogate, detach_reset=True, or a loss on every step "
           "(train.loss.temporal_crossentropy)"),
     Check("gradient explodes through time", lambda v: _has(v.through_time, lambda g: g > 1e3),
           "early steps get {through_time:.0e} times the gradient of late ones",
-          "detach_reset=True, in recurrent layers Recurrent(..., detach_feedback=True): these hold for a whole run; "
-          "smaller feedback weights, surrogate.damped, truncated backpropagation and clipped norms put it off"),
+          "use detach_reset=True, and Recurrent(..., detach_feedback=True) in recurrent layers; smaller feedback "
+          "weights, surrogate.damped, truncated backpropagation and gradient clipping only delay the problem"),
     Check("gradient vanishes with depth", lambda v: _has(v.depth, lambda g: 0 < g < 1e-3),
           "it gets {depth:.0e} of the gradient of the last spiking layer",
-          "normalise between layers, use a wider surrogate, skip connections"),
+          "normalise between layers, use a wider surrogate, or add skip connections"),
     Check("gradient explodes with depth", lambda v: _has(v.depth, lambda g: g > 1e3),
           "it gets {depth:.0e} times the gradient of the last spiking layer",
           "normalise between layers, lower the surrogate's peak, clip gradients"),
@@ -102,7 +102,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Vitals of every spiking layer, and the problems found by CHECKS; print it."""
+    """The statistics of every spiking layer, and the problems found by CHECKS. `print` shows them as a table."""
 
     layers: tuple[Vitals, ...]
     findings: tuple[Finding, ...]
@@ -122,7 +122,7 @@ class Diagnosis:
             lines.append(row + ("" if v.gradient is None else f"{v.gradient:11.1e}{v.through_time or 0.0:9.1e}"))
         for f in self.findings:
             lines += [f"{f.name}: layer {f.path or '(the network)'}: {f.seen}", f"    {f.advice}"]
-        return "\n".join([*lines, *(["nothing unwell was found"] if self.well else [])])
+        return "\n".join([*lines, *(["no problem was found"] if self.well else [])])
 
     def _repr_html_(self) -> str:
         head = ["layer", "neurons", "rate", "silent", "full", "drift", "gradient"]
@@ -140,14 +140,14 @@ class Diagnosis:
         ]
         told = [(f"{f.name}: layer {f.path or '(the network)'}", f.seen, f.advice) for f in self.findings]
         if self.well:
-            return table(head, rows, "nothing unwell was found")
-        return table(head, rows) + table(["what is unwell", "what is seen", "what helps"], told)
+            return table(head, rows, "no problem was found")
+        return table(head, rows) + table(["problem", "what is observed", "what helps"], told)
 
 
 def diagnose(net: nn.Module, x: Tensor, labels: Tensor | None = None, loss: Any = None) -> Diagnosis:
-    """Measure a network during one pass over x [T, B, *features]; with labels and a loss also its gradients.
+    """Measure a network in one pass over x [T, B, *features]; with labels and a loss, also measure its gradients.
 
-    loss(net(x), labels) -> scalar. The network's weights, gradients and mode are not changed.
+    `loss(net(x), labels)` must return a scalar. The network's weights, gradients and mode are not changed.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF(threshold=99.0))
@@ -176,8 +176,8 @@ def diagnose(net: nn.Module, x: Tensor, labels: Tensor | None = None, loss: Any 
 def _watched(
     net: nn.Module, layers: dict[str, Any], x: Tensor, labels: Any, loss: Any
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], float | None]:
-    """Return the inputs (with their gradients) and spikes of every spiking layer in the order in which they ran, and
-    the loss.
+    """Run the network. Return {path: input} (with gradients) and {path: spikes} of the spiking layers, in the order
+    in which they ran, and the loss.
     """
     currents: dict[str, Tensor] = {}
     spikes: dict[str, Tensor] = {}

@@ -8,10 +8,10 @@ from typing import Any
 
 
 def lookup(name: str, what: str) -> Any:
-    """Return the object called `name`; `what` is its name in errors (MODEL, --data, ...).
+    """Return the object called `name`; `what` is what errors call the argument (MODEL, --data, ...).
 
-    Its file is run like a Python script, so only use files that you trust. Raises FileNotFoundError if there is no
-    file, ModuleNotFoundError if there is no module, ValueError if it does not contain the name.
+    The file is run like a Python script, so only use files that you trust. Raises FileNotFoundError if there is no
+    such file, ModuleNotFoundError if there is no such module, and ValueError if it does not define the name.
 
     >>> lookup("math:pi", "NUMBER")
     3.141592653589793
@@ -50,16 +50,16 @@ def _from_file(path: Path) -> Any:
     else:
         key = path.stem
     if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # it may import files in its folder
+        sys.path.append(str(path.parent))  # the file may import other files from its folder
     spec = importlib.util.spec_from_file_location(key, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[key] = module  # pickle and dataclasses look for its classes there
+    sys.modules[key] = module  # pickle and dataclasses look up the classes of a module in sys.modules
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[key]
-        raise ValueError(f"{path} is no valid Python: {error.msg}, line {error.lineno}") from None
+        raise ValueError(f"{path} is not valid Python: {error.msg}, line {error.lineno}") from None
     except BaseException:
         del sys.modules[key]
         raise

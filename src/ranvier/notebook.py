@@ -1,11 +1,11 @@
-"""Display of results in a notebook: HTML tables in the notebook's own colours."""
+"""Show results in a notebook, as HTML tables in the notebook's own colours."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], after: str = "") -> str:
-    """Return rows under a header as an HTML table, with a sentence after it; everything is escaped.
+    """Return an HTML table of a header and rows, with the sentence `after` below it. All text is escaped.
 
     >>> table(["why"], [["a < b"]])
     '<table><thead><tr><th>why</th></tr></thead><tbody><tr><td>a &lt; b</td></tr></tbody></table>'

@@ -49,7 +49,7 @@ def _current() -> tuple[Callable[[Tensor], Tensor] | None, torch.dtype]:
 
 @contextmanager
 def gated(gate: Callable[[Any], Any]) -> Iterator[None]:
-    """Within this block, every `spike` returns gate(spike): so a layer around a neuron can silence it."""
+    """Within this block, every `spike` returns gate(spike). This lets a layer around a neuron silence its spikes."""
     outer = getattr(_here, "gate", None)
     _here.gate = gate
     try:
@@ -88,7 +88,7 @@ class _Spike(torch.autograd.Function):
 
 
 class _Inject(torch.autograd.Function):
-    """Return one tensor forward, and pass the gradient to another one backward."""
+    """Forward returns `measured`; backward passes the gradient to `model`."""
 
     generate_vmap_rule = True
 
@@ -149,7 +149,9 @@ EAGER: dict[str, Callable] = {
 
 
 def apply(op: str, *arguments: Any) -> Any:
-    """Run an op by its name: the first symbol among its arguments records it; without symbols torch computes it."""
+    """Run an op by its name. If an argument is a symbol of a traced rule, the symbol records the op; otherwise torch
+    computes it.
+    """
     for a in arguments:
         if hasattr(a, "__op__"):
             return a.__op__(op, *arguments)
@@ -172,17 +174,17 @@ def stop(a: Any) -> Any:
 
 
 def inject(model: Any, measured: Any) -> Any:
-    """Return `measured` forward, and pass the gradient to `model` backward: a value measured on hardware gets the
-    derivative of its model.
+    """Return `measured` in the forward pass, and pass the gradient to `model` in the backward pass: a value that was
+    measured on hardware gets the derivative of its model.
     """
     return apply("inject", model, measured)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
-    """a where the condition (a comparison) holds, b elsewhere.
+    """a where the condition (a comparison) is true, b elsewhere.
 
-    The other branch may be infinite or NaN; compiled backends give it no gradient there. The reference
-    backend differentiates as torch does, which gives NaN.
+    The branch that is not chosen may be infinite or NaN. Compiled backends pass no gradient to it. The reference
+    backend differentiates as torch does: its gradient may then be NaN.
     """
     return apply("where", condition, a, b)
 

@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
     from ranvier.train.evaluate import Evaluation, Watched
 
-# Colours that matplotlib uses, which the page replaces by its own light or dark colours.
+# Colours in which matplotlib draws. The page replaces them by its own colours, light or dark.
 INK, LINE, FIRST, SECOND, SOFT = "#010101", "#020202", "#030303", "#040404", "#999999"
 THEME = {INK: "var(--ink)", LINE: "var(--line)", FIRST: "var(--first)", SECOND: "var(--second)", SOFT: "var(--soft)"}
-MOST_WRONG = 24  # most samples with wrong answers that are displayed
-ROWS = 40  # most neurons of a layer in a raster
+MOST_WRONG = 24  # at most this many samples with wrong answers are shown
+ROWS = 40  # at most this many neurons of a layer are drawn in a raster
 
 
 @dataclass(frozen=True)
 class Story:
     """The content of a report, as arrays and plain values.
 
-    config: the recipe, nested. result: as in result.json.
-    history: a row of figures per epoch.
+    config: the recipe, as a nested dictionary. result: as in result.json.
+    history: one row of values per epoch.
     evaluation: answers and firing rates on the test set. watched: the activity for one sample.
     wrong: (x `[*features]`, right class, answer) of samples with a wrong answer.
-    fields: for a layer that learned without backward, what each neuron has learned, `[N, H, W]`; otherwise None.
+    fields: for a layer that learned without backward, the image that each neuron has learned, `[N, H, W]`; or None.
     """
 
     config: Mapping[str, Any]
@@ -75,7 +75,7 @@ def page(story: Story) -> str:
 
 
 def template(name: str) -> Any:
-    """Return a template of a page; inserted text is escaped."""
+    """Load a template of a page; text that is inserted into it is escaped."""
     with needed("the report"):
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -98,7 +98,7 @@ def picture(x: torch.Tensor) -> str:
 
 
 def mosaic(fields: torch.Tensor) -> torch.Tensor:
-    """Return images `[N, H, W]`, each scaled to its own maximum, side by side with a gap of one pixel: `[H', W']`."""
+    """Join images `[N, H, W]` to one image, with gaps of one pixel; each image is scaled to its own maximum."""
     count, height, width = fields.shape
     across = math.ceil(math.sqrt(1.5 * count))
     down = -(-count // across)
@@ -115,7 +115,7 @@ def _learning(story: Story, figure: Figure) -> None:
         lines = {part: [scale * row[f"{part}_{what}"] for row in story.history] for part in ("train", "validation")}
         plot.curve(lines, axes, label=f"{what}, %" if what == "accuracy" else what)
         if what == "accuracy":
-            axes.set_ylim(top=min(axes.get_ylim()[1], 101.0))  # there is no more than all
+            axes.set_ylim(top=min(axes.get_ylim()[1], 101.0))  # accuracy is at most 100 %
     for upper, lower in pairwise(rows):
         upper.set_xlabel("")
         lower.get_legend().remove()
@@ -186,7 +186,7 @@ def _learning_in_words(story: Story) -> str:
 
 def _activity_in_words(story: Story) -> str:
     rows = ", ".join(f"{layer} from {r[0]:.3f} to {r[-1]:.3f}" for layer, r in _activity_of(story).items())
-    return f"Curves of how much each layer fires over {len(story.history)} epochs, in spikes per step: {rows}"
+    return f"Firing rate of each layer over {len(story.history)} epochs, in spikes per step: {rows}"
 
 
 def _path_in_words(story: Story) -> str:
@@ -210,8 +210,8 @@ def _beside_in_words(story: Story) -> str:
 
 
 class Drawing(NamedTuple):
-    """How to draw a figure, its description in words, its width in inches, its height (a fixed part and a part per
-    layer), and when it is drawn.
+    """A figure of the report. draw: the function that draws it; says: its description for screen readers; width,
+    height: inches; per_layer: inches that each layer adds to the height; when: whether the figure is drawn.
     """
 
     draw: Callable[[Story, Figure], None]
@@ -233,7 +233,7 @@ FIGURES = {
     ),
     "confused": Drawing(_confused, _confused_in_words, 3.6, 3.6, when=lambda story: story.evaluation.judged),
 }
-BESIDE = Drawing(_beside, _beside_in_words, 4.2, 1.7)  # if there are results to compare with
+BESIDE = Drawing(_beside, _beside_in_words, 4.2, 1.7)  # drawn if there are results to compare with
 
 
 def _svg(name: str, drawing: Drawing, story: Story) -> str:
@@ -243,8 +243,8 @@ def _svg(name: str, drawing: Drawing, story: Story) -> str:
 
 
 def svg(name: str, draw: Callable[[Figure], None], says: str, size: tuple[float, float]) -> str:
-    """Return the drawing of `draw` on a figure of `size` inches, as an `<svg>` in the page's colours; screen readers
-    read `says`.
+    """Call `draw` with a figure of `size` inches, and return the figure as an `<svg>` element in the page's colours.
+    `says` is its description for screen readers.
     """
     from matplotlib.figure import Figure
 

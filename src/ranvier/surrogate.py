@@ -1,7 +1,7 @@
-"""Surrogate derivatives, which replace the derivative of a spike: a spike is a step function and has no useful
-derivative.
+"""Surrogate derivatives. A spike is a step function: its derivative is zero almost everywhere, so training uses another
+function in its place.
 
-Each function here takes a few numbers and returns a `Surrogate`, a function g of the distance to threshold, u = v -
+Each function here takes a few numbers and returns a `Surrogate`, a function g of u, the distance to threshold: u = v -
 threshold. It is written in `ranvier.ops`, so it becomes part of the backward pass of every backend.
 
     >>> import torch, ranvier
@@ -23,8 +23,8 @@ class Surrogate:
     """A surrogate derivative g(u), with its name and its numbers.
 
     The arguments of `derivative` are u and the numbers in `varying`. These are run-time values: a neuron may get a
-    sharper surrogate every epoch, but is compiled only once. The other numbers (how many terms a series has) are part
-    of the compiled code.
+    sharper surrogate every epoch, and is compiled only once. The numbers named in `fixed` (such as the number of terms
+    of a series) are part of the compiled code.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Surrogate:
     def __call__(self, u: Any) -> Any:
         return self.derivative(u, *self.varying.values())
 
-    def __reduce__(self) -> Any:  # a closure cannot be pickled, what it was made from can
+    def __reduce__(self) -> Any:  # a closure cannot be pickled: pickle the function that made it, and its numbers
         if isinstance(self.derivative, _Damped):
             return damped, (self.derivative.surrogate, self.numbers[-1][1])
         if self.name in SURROGATES:
@@ -69,7 +69,7 @@ def _positive(name: str, **numbers: float) -> None:
 
 
 def _everywhere(number: Any, u: Any) -> Any:
-    """Return the number for every u, also infinite u, in the precision of u."""
+    """Return a constant function of u: the number in the shape and precision of u, also where u is infinite."""
     return number + 0.0 * ops.sign(u)
 
 
@@ -230,10 +230,10 @@ def piecewise_leaky_relu(width: float = 1.0, leak: float = 0.01) -> Surrogate:
 
 
 def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
-    """g(u) = 4 / period sum over i = 1 ... terms of cos((2 i - 1) 2 pi u / period): the first terms of a square wave.
+    """g(u) = 4 / period times the sum of cos((2 i - 1) 2 pi u / period) over i = 1, ..., terms.
 
-    Cosines of multiple angles are computed from the first by Chebyshev's recurrence; the first is computed by a series
-    around the nearest whole period.
+    u is first reduced to one period. The first cosine is computed by its series, and the others follow from it by
+    Chebyshev's recurrence.
     """
     _positive("fourier", terms=terms, period=period)
 
@@ -253,9 +253,7 @@ def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
 
 
 def _cosine(turns: Any) -> Any:
-    """cos(2 pi t) for |t| <= 1/2: 1 - 2 sin(pi t)^2, where the sine is computed by its series, which is short up to
-    pi / 2.
-    """
+    """cos(2 pi t) = 1 - 2 sin(pi t)^2 for |t| <= 1/2. Seven terms of the series of the sine are enough up to pi / 2."""
     a = math.pi * turns
     square = a * a
     sine = 1.0
@@ -266,7 +264,10 @@ def _cosine(turns: Any) -> Any:
 
 
 def s2nn(alpha: float = 4.0, beta: float = 1.0) -> Surrogate:
-    """g(u) = alpha s (1 - s), s = sigmoid(alpha u), below 0; beta / (u + 1) from 0 on. Suetake et al., S2NN, 2022."""
+    """g(u) = alpha s (1 - s) for u < 0, with s = sigmoid(alpha u), and beta / (u + 1) for u >= 0.
+
+    Suetake et al., S2NN, 2022.
+    """
     _positive("s2nn", alpha=alpha)
 
     def derivative(u: Any, alpha: Any, beta: Any) -> Any:
@@ -295,7 +296,10 @@ def fake_numerical_gradient(alpha: float = 0.3) -> Surrogate:
 
 
 def log_tailed_relu(alpha: float = 0.0) -> Surrogate:
-    """g(u) = alpha for u <= 0, 1 up to 1, 1 / u beyond. Cai et al., Deep learning with low precision, CVPR 2017."""
+    """g(u) = alpha for u <= 0, 1 for 0 < u <= 1, and 1 / u for u > 1.
+
+    Cai et al., Deep learning with low precision, CVPR 2017.
+    """
     return _surrogate(
         "log_tailed_relu",
         lambda u, alpha: ops.where(u <= 0, _everywhere(alpha, u), 1.0 / ops.maximum(u, 1.0)),
@@ -315,8 +319,8 @@ def scaled_superspike(alpha: float = 1.0) -> Surrogate:
 
 
 def custom(derivative: Callable[..., Any], name: str = "custom", **numbers: float) -> Surrogate:
-    """Your own surrogate derivative: a function of u, written in `ranvier.ops`. `numbers` are its further arguments, by
-    position after u. They are run-time values: a new number does not cause a new compilation.
+    """Your own surrogate derivative: a function of u, written in `ranvier.ops`. The values of `numbers` are passed to
+    it by position, after u. They are run-time values: a new number does not cause a new compilation.
 
     >>> from ranvier import surrogate, ops
     >>> surrogate.custom(lambda u: ops.exp(-ops.abs(u)))
@@ -333,7 +337,7 @@ def custom(derivative: Callable[..., Any], name: str = "custom", **numbers: floa
 
 @dataclass(frozen=True)
 class _Damped:
-    """The derivative of a surrogate times a number, which comes last."""
+    """The derivative of a surrogate times the damping, which is its last argument."""
 
     surrogate: Surrogate
 
@@ -355,7 +359,7 @@ def damped(surrogate: Surrogate, damping: float = 0.3) -> Surrogate:
     if not isinstance(surrogate, Surrogate):
         raise TypeError(f"surrogate.damped: wanted a surrogate, such as surrogate.atan(2.0), got {surrogate!r}")
     if isinstance(surrogate.derivative, _Damped):
-        raise ValueError(f"surrogate.damped: {surrogate!r} is damped already; damp the one within it once")
+        raise ValueError(f"surrogate.damped: {surrogate!r} is damped already; pass a surrogate that is not damped")
     if isinstance(damping, bool) or not isinstance(damping, (int, float)) or not 0 < damping < math.inf:
         raise ValueError(f"surrogate.damped: damping must be a finite number above 0, got {damping!r}")
     numbers = (*surrogate.numbers, ("damping", damping))

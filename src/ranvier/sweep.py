@@ -1,4 +1,4 @@
-"""`ranvier sweep`: search the best settings of a recipe with Optuna; bad trials are stopped early."""
+"""`ranvier sweep`: search for the best settings of a recipe with Optuna; bad trials are stopped early."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ class Range:
 
     @classmethod
     def read(cls, name: str, text: str) -> Range:
-        """Parse a range; text that is not a range raises a ValueError of one sentence."""
+        """Parse a range; text that is not a range raises a ValueError."""
         if ".." not in text:
             return cls(name, choices=tuple(text.split(",")))
         ends, colon, log = text.partition(":")
         try:
             low, high = (float(end) for end in ends.split(".."))
         except ValueError:
-            raise ValueError(f"{name} wants low..high, low..high:log or a,b,c, got {text!r}") from None
+            raise ValueError(f"{name} must be low..high, low..high:log or a,b,c, got {text!r}") from None
         if not low < high < math.inf or (colon and (log != "log" or low <= 0)):
-            raise ValueError(f"{name}={text}: wanted low < high, both above 0 with :log")
+            raise ValueError(f"{name}={text}: low must be less than high, and above 0 with :log")
         return cls(name, low, high, bool(colon))
 
     def suggest(self, trial: Any, now: Any) -> Any:
-        """Return a value for one trial; `now`: the value in the recipe, an integer or not."""
+        """Return a value for one trial. It is an integer if `now`, the value in the recipe, is an integer."""
         if self.choices:
             return trial.suggest_categorical(self.name, self.choices)
         if isinstance(now, int):
@@ -79,7 +79,7 @@ class Sweep:
 
 
 class Watch(Callback):
-    """Reports every epoch to the trial, and ends a run that Optuna stops."""
+    """Lightning callback: reports the validation result of each epoch to Optuna, and stops the run if Optuna asks."""
 
     def __init__(self, trial: Any, aim: str):
         self.trial, self.aim = trial, aim
@@ -103,19 +103,19 @@ def sweep(
     say: Callable[[str], None] = lambda sentence: None,
     **fixed: Any,
 ) -> Sweep:
-    """Train a recipe `trials` times with settings from `ranges` and find the best settings on the validation set.
+    """Train a recipe `trials` times with settings from `ranges`, and find the best settings on the validation set.
 
     ranges: {field: `low..high`, `low..high:log` or `a,b,c`}; fixed: fields and settings of `train.run` that are the
     same for all trials. Each trial is a run in `folder/N`; a trial that is worse than the median of the others at the
-    same epoch ends early. The test set does not influence the choice. Needs Optuna: Akiba et al., KDD 2019. Started
-    again with the same folder, the search continues with the missing trials. An invalid range raises a ValueError
-    before a folder is created.
+    same epoch ends early. The test set does not influence the choice. A search that is started again with the same
+    folder runs only the trials that are missing. An invalid range raises a ValueError before a folder is created.
+    Needs Optuna: Akiba et al., KDD 2019.
     """
     plan = named(RECIPES, recipe) if isinstance(recipe, str) else recipe
     known = settings(override(plan, {k: v for k, v in fixed.items() if k in settings(plan)}))
     found = [Range.read(name, text) for name, text in ranges.items()]
     if not found or trials < 1:
-        raise ValueError("a sweep needs a range, as lr=1e-4..1e-1:log, and at least one trial")
+        raise ValueError("a sweep needs a range, such as lr=1e-4..1e-1:log, and at least one trial")
     for each in found:  # unknown settings and invalid bounds raise an error here
         for value in each.choices or (each.low, each.high):
             whole = isinstance(known.get(each.name), int) and not each.choices
@@ -145,7 +145,7 @@ def sweep(
     study.optimize(objective, n_trials=max(0, left), catch=(ArithmeticError, ValueError), callbacks=[told])
     rows = [{"trial": t.number, **t.params, aim: t.value, "state": STATES[t.state.name]} for t in study.trials]
     if not any(row["state"] == "trained" for row in rows):
-        raise ArithmeticError(f"no trial of the sweep came to its end; look into {folder}")
+        raise ArithmeticError(f"no trial of the sweep was trained to its end; look into {folder}")
     ended = Sweep(folder, aim, study.best_params, study.best_value, rows)
     write(ended.page, page(plan.name, ended))
     return ended
@@ -161,7 +161,7 @@ STATES = {
 
 
 def page(name: str, sweep: Sweep) -> str:
-    """Return the results as one page: the best settings, how they were found, and every trial."""
+    """Return a page of HTML: the best settings, a plot of the results of all trials, and a table of all trials."""
     from ranvier.report import svg, template
 
     done = [(row["trial"], row[sweep.aim]) for row in sweep.trials if row["state"] == "trained"]
@@ -174,7 +174,7 @@ def page(name: str, sweep: Sweep) -> str:
     drawn = svg("trials", lambda figure: _draw(done, said, figure), says, (4.2, 2.4))
     given_up = sum(row["state"] == "given up early" for row in sweep.trials)
     lead = f"The best {said} of {len(sweep.trials)} trials, by {best}. {given_up} were given up early."
-    caption = "Each dot is a trial that was trained to its end, in the order they were begun."
+    caption = "Each dot is a trial that was trained to its end, in the order of their start."
     return template("table.html.j2").render(
         title=f"{name}: {sweep.value:.4g}",
         over="a sweep",

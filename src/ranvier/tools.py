@@ -3,13 +3,13 @@
 | tool | what it does |
 |---|---|
 | `explain` | reports which backend runs each layer, and why |
-| `saved_memory` | the memory that a network saves between its forward and its backward pass |
+| `saved_memory` | reports the memory that a network saves between its forward and its backward pass |
 | `compare_gradients` | compares all ways to differentiate a network, layer by layer |
 | `backend` | forces one backend: "numba", "triton" or "reference" |
 | `graphed` | runs a network on a GPU as CUDA graphs |
-| `products` | fixes how matrix products are computed |
-| `machine_report` | what was measured on this machine, and what is chosen from it |
-| `decay` | the decay per step of a time constant |
+| `products` | chooses which library computes matrix products |
+| `machine_report` | reports how fast matrix products are on this machine, and which method is chosen |
+| `decay` | converts a time constant to the decay per step |
 """
 
 from ranvier.backends.choose import backend

@@ -3,12 +3,12 @@
 | verb | what it does |
 |---|---|
 | `scan`, `step` | run a sequence, or one step; the state is an argument and is returned |
-| `Stream` | runs one step at a time; stores the state |
-| `record` | runs a sequence, returns membranes, spikes, ... over time |
+| `Stream` | runs one step at a time, and stores the state |
+| `record` | runs a sequence, and returns membranes, spikes, ... over time |
 | `detach` | detaches a state from the autograd graph, for truncated backpropagation |
 | `checkpoint` | runs some layers, and runs them again in backward to save memory |
-| `padded`, `lengths_of`, `first_spike`, `encode_times` | handle sequences of different lengths; convert spikes to
-times, and back |
+| `padded`, `lengths_of` | handle sequences of different lengths |
+| `first_spike`, `encode_times` | convert spikes to spike times, and spike times to spikes |
 """
 
 from ranvier.nn.padded import lengths_of, padded
