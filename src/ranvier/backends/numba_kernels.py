@@ -9,7 +9,7 @@ Axes: T steps, N neurons (batch and features together), S states, P parameters w
 
 from numba import njit
 
-from ranvier.backends.numba_ops import kernel, read, write  # the module of a rule has all ops
+from ranvier.backends.numba_ops import kernel, read, write  # (the module of a rule imports all ops)
 
 compiled = njit(nogil=True, error_model="numpy", inline="always")  # inlined before types are inferred: compiles faster
 
@@ -25,7 +25,7 @@ def advance_row(t, lo, hi, inputs, before, params, after):
 
 def adjoint_row(t, lo, hi, inputs, before, params, g_outputs, carry, g_inputs, g_params):
     """Compute the vector-Jacobian product of one step: on entry `carry` [S, W] is the gradient of the states after the
-    step, on return that of the states before it.
+    step, on return the gradient of the states before it.
     """
 
 
@@ -51,16 +51,16 @@ def backward(lo, hi, width, steps, segment, inputs, initial, params, g_outputs, 
     cache.
 
     inputs, g_outputs, g_inputs: tuples of [T, N], but [1, N] for a gradient of outputs that is the same at every step;
-    initial, g_final, g_initial [S, N]; g_params [P, N], to which the gradients are added. Scratch: marks [segments, S,
-    width], the states at the start of each segment but the last; trail [segment or 2, S, width], the states within one
-    segment; carry [S, width].
+    initial, g_final, g_initial [S, N]; g_params [P, N], to which the gradients are added. Scratch arrays: marks
+    [segments, S, width], the states at the start of each segment except the last; trail [segment or 2, S, width], the
+    states within one segment; carry [S, width].
     """
     last, rows = marks.shape[0] - 1, trail.shape[0]
     for a in range(lo, hi, width):
         b = min(a + width, hi)
         read(trail[0], initial, a, b)
         read(carry, g_final, a, b)
-        for k in range(2 * last + 1):  # to the last segment, saving the states at each start; and back
+        for k in range(2 * last + 1):  # forward to the last segment, saving the states at each start, then back
             m, back = min(k, 2 * last - k), k >= last
             start, end = m * segment, min((m + 1) * segment, steps)
             if k < last:

@@ -56,8 +56,8 @@ if real is np.float32:
 
     @op
     def exp(a):
-        # e^a = 2 2^(n - 1) e^r with |r| <= ln2 / 2, e^r by a polynomial: this vectorises, a call to libm does not.
-        # Relative error below 1e-7; results below 2.4e-38 are 0.
+        # e^a = 2 2^(n - 1) e^r with |r| <= ln2 / 2, where a polynomial approximates e^r. This code vectorises; a call
+        # to libm does not. Relative error below 1e-7; results below 2.4e-38 are 0.
         n = np.floor(a * real(1.44269504) + real(0.5))
         r = (a - n * real(0.693359375)) - n * real(-2.12194440e-4)
         p = real(1.9875691500e-4)
@@ -132,10 +132,11 @@ def clamp(a, low, high):
 # ---------------------------------------------------------------- rows and tiles: C-contiguous, with two axes
 @intrinsic
 def row(typing, array, k, lo, hi):
-    """array[k, lo:hi] without a check of bounds; it compiles faster than a slice in Numba.
+    """Return array[k, lo:hi] without checking bounds; this compiles faster than a slice in Numba.
 
-    An empty line of assembly hides the start of the row from LLVM. Otherwise LLVM would test once for all steps whether
-    rows overlap. The rows of consecutive states do overlap, so it would run the loop that is not vectorised.
+    An empty line of assembly hides the start of the row from LLVM. Otherwise LLVM would test before the loop over all
+    steps whether rows overlap. The rows of consecutive states do overlap, so LLVM would choose the loop that is not
+    vectorised.
     """
     if not isinstance(array, types.Array) or (array.ndim, array.layout) != (2, "C"):
         raise errors.TypingError(f"a row of a C-contiguous array with two axes was wanted, got one of {array}")

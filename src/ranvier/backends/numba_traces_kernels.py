@@ -3,29 +3,32 @@
 from ranvier.backends.numba_ops import const, kernel, read, row, write
 
 
-# the rows, printed from the rule
+# the rows: these names stand for functions that are printed from the rule
 def influence_row(t, lo, hi, inputs, before, params, grads, after, found):
     """Compute one step: the states after it, and the factors `found` at it."""
 
 
 def own_row(lo, hi, found, own, sums):
-    """Update the traces of the own arguments of neurons lo..hi, and add their share of the gradients to `sums`."""
+    """Update the traces of the own arguments (such as learned parameters) of the neurons lo..hi, and add to `sums` what
+    they contribute to the gradients.
+    """
 
 
 def weight_row(n, m, neurons, w, found, at, came, weight, into):
-    """Do the same for the w weights of one neuron, which is number n in the tile and number m of all. Its inputs are
-    the row `at` of `came`.
+    """Update the traces of the w weights into one neuron, and add to `into` what they contribute to the gradient. The
+    neuron is number n in its tile and number m of all neurons; its inputs are row `at` of `came`.
     """
 
 
 def error_row(t, lo, hi, found, reach, into):
-    """Go one step back. reach [S, W]: the gradient of all later losses by the traces after the step, then by those
-    before it; into[t] becomes the gradient by the input of the weights at this step, later losses included.
+    """Go one step back in time. reach [S, W] is the gradient of all later losses with respect to the traces: on entry
+    the traces after the step, on return the traces before it. into[t] becomes the gradient of the losses of this and
+    all later steps with respect to the input current of step t.
     """
 
 
 def source_row(t, lo, hi, found, reach, into):
-    """Do the same without the losses of the steps themselves."""
+    """Do the same as `error_row`, but leave out the loss of the step itself."""
 
 
 def signal_row(t, lo, hi, found, signals):
@@ -39,8 +42,8 @@ def traces(lo, hi, tile, steps, batch, channels, places, inputs, initial, params
     """Update the traces of the channels lo..hi step by step, `tile` channels at a time.
 
     inputs, signals: tuples of [T, N]; grads: of [T, N] or [1, N]; initial [S, N]; came [T R, K]; weight [S N, K]; own
-    [Q S, N]; into [channels, K] and sums [Q, N], to which the gradients are added. Scratch: before [2, S, W], found
-    [1, J, W].
+    [Q S, N]; into [channels, K] and sums [Q, N], to which the gradients are added. Scratch arrays: before [2, S, W],
+    found [1, J, W]. `backends/traces.py` explains these axes; W is the width of a tile, J the number of factors.
     """
     neurons, width, now = batch * channels * places, came.shape[1], found[0]
     for c in range(lo, hi, tile):
@@ -62,13 +65,14 @@ def traces(lo, hi, tile, steps, batch, channels, places, inputs, initial, params
 @kernel
 def segment(lo, hi, tile, begin, end, inputs, state, params, grads, own, sums, signals, errors, starts, sources, passed,
             asked, kept, before, found, reach):  # fmt: skip
-    """Go through the steps begin..end, and then back, for the neurons lo..hi, `tile` neurons at a time. This computes
-    the factors of the products that update the traces of the weights and sum their gradient.
+    """Go forward through the steps begin..end and then back, for the neurons lo..hi, `tile` neurons at a time. This
+    computes the factors of two matrix products: one updates the traces of the weights, the other sums their gradient.
 
-    state [S', N] of the neurons: before the steps, then after them. If `asked`: the gradient of all losses of the
-    segment by the input of each step, errors [L, N], and by each trace before the segment, starts [S, N]. If `kept`:
-    the derivatives of trace j after the segment by the same, sources[j] [L, N] and passed[j] [S, N]. Scratch:
-    before [2, S', W], found [L, J, W], reach [S, W].
+    state [M, N]: the M states of the neurons, on entry before the steps, on return after them. L is the number of
+    steps. If `asked`: errors [L, N] is the gradient of all losses of the segment with respect to the input current of
+    each step, and starts [S, N] with respect to each trace before the segment. If `kept`: sources[j] [L, N] and
+    passed[j] [S, N] are the derivatives of trace j after the segment with respect to the same inputs and traces.
+    Scratch arrays: before [2, M, W], found [L, J, W], reach [S, W].
     """
     steps = end - begin
     for first in range(lo, hi, tile):

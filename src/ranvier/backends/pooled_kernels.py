@@ -1,11 +1,11 @@
-"""The loops over time for images whose spikes are pooled at once, and the pooling itself.
+"""The loops over time for images whose spikes are pooled immediately, and the pooling itself.
 
 The text of this file, from the line below on, is loaded after `numba_kernels.py` and before the rows printed from one
 rule (see `pooled.py`).
 
-An image is [H, W, C], channels last; N = B H W C neurons. A tile is as many rows of one image as a window is high. The
-spikes of a tile at one step stay in the cache; only the pooled values are written to memory. Rows and columns outside
-all windows give no output and get no gradient.
+An image is [H, W, C], channels last; N = B H W C neurons. A tile is one row of windows: its height is that of a window.
+The spikes of a tile at one step stay in the cache; only the pooled values are written to memory. Rows and columns
+outside all windows give no output and get no gradient.
 """
 
 from ranvier.backends.numba_kernels import compiled
@@ -15,7 +15,9 @@ from ranvier.backends.numba_ops import kernel, read, real
 
 
 def tile_forward(t, lo, hi, at, x, before, params, z, after):
-    """Compute one step of the neurons lo..hi: output z [W], and the states after it; their parameters start at `at`."""
+    """Compute one step of the neurons lo..hi: output z [W], and the states after it. `at` is the index of the
+    parameters of the first neuron.
+    """
 
 
 def tile_output(t, lo, hi, at, x, before, params, z):
@@ -28,7 +30,7 @@ def tile_advance(t, lo, hi, at, x, before, params, after):
 
 def tile_adjoint(t, lo, hi, at, x, before, params, g_z, carry, g_x, g_params):
     """Compute the vector-Jacobian product of one step: on entry `carry` [S, W] is the gradient of the states after the
-    step, on return that of the states before it.
+    step, on return the gradient of the states before it.
     """
 
 
@@ -38,7 +40,7 @@ WINDOW = 2  # `pooled.py` sets the size before this is compiled, so that loops o
 
 @compiled
 def pool_max(z, y, width, channels):
-    """Return the maximum of each window in y."""
+    """Write the maximum of each window to y."""
     for w in range(width // WINDOW):
         out, first = w * channels, w * WINDOW * channels
         for c in range(channels):
@@ -51,12 +53,12 @@ def pool_max(z, y, width, channels):
 
 @compiled
 def unpool_max(z, y, g, g_z, left, width, channels):
-    """Give the gradient of each window to the first of its maxima; left [C] is scratch."""
+    """Write the gradient of each window to the first of its maxima in g_z; left [C] is a scratch array."""
     for w in range(width // WINDOW):
         out, first = w * channels, w * WINDOW * channels
         for c in range(channels):
             left[c] = g[out + c]
-        for k in range(WINDOW * WINDOW):  # the outer loop: to write one row at a time vectorises
+        for k in range(WINDOW * WINDOW):  # outside the loop over channels, which then vectorises
             place = (k // WINDOW * width + k % WINDOW) * channels + first
             for c in range(channels):
                 given = left[c] * real(z[place + c] == y[out + c])  # a product: a branch would often be mispredicted
@@ -66,7 +68,7 @@ def unpool_max(z, y, g, g_z, left, width, channels):
 
 @compiled
 def pool_mean(z, y, width, channels):
-    """Return the mean of each window in y."""
+    """Write the mean of each window to y."""
     for w in range(width // WINDOW):
         out, first = w * channels, w * WINDOW * channels
         for c in range(channels):
@@ -78,7 +80,7 @@ def pool_mean(z, y, width, channels):
 
 @compiled
 def unpool_mean(z, y, g, g_z, left, width, channels):
-    """Divide the gradient of each window equally among its inputs."""
+    """Divide the gradient of each window equally among its inputs in g_z."""
     for w in range(width // WINDOW):
         out, first = w * channels, w * WINDOW * channels
         for k in range(WINDOW * WINDOW):
@@ -95,9 +97,9 @@ pool, unpool = pool_max, unpool_max  # `pooled.py` sets the kind when it loads t
 def forward_pooled(lo, hi, steps, picture, tiles, given, width, channels, x, initial, params, pooled, states, z):
     """Run the tiles lo..hi through all steps; an image of `picture` neurons has `tiles` tiles.
 
-    x [T or 1, N]; initial [S, G]; params: tuple of [1] or [G], where G = given * count: the values of all tiles, or of
-    one that holds for all; pooled [T, B H' W' C]. Scratch: states [2, S, count], z [count], where count is the number
-    of neurons in a tile.
+    x [T or 1, N]; initial [S, G]; params: tuple of [1] or [G]; pooled [T, B H' W' C], for H' rows of W' windows. A tile
+    has `count` neurons. G = given * count: values are given for all tiles of an image (given = tiles), or for one tile
+    and used for all (given = 1). Scratch arrays: states [2, S, count], z [count].
     """
     count, out = WINDOW * width * channels, width // WINDOW * channels
     for u in range(lo, hi):
@@ -112,15 +114,15 @@ def forward_pooled(lo, hi, steps, picture, tiles, given, width, channels, x, ini
 @kernel
 def backward_pooled(lo, hi, steps, picture, tiles, given, width, channels, x, initial, params, pooled, g_pooled, g_x,
                     g_initial, totals, g_params, trail, carry, z, g_z, left):  # fmt: skip
-    """Run backward through time for the same tiles: their states and spikes are computed again and stay in cache.
+    """Run backward through time for the tiles lo..hi. Their states and spikes are computed again and stay in cache.
 
-    g_x has the shape of x and is zero outside all windows; gradients are added to g_initial [S, G] and totals
-    [P, G]. Totals are float64: the steps of one sample are summed in the precision of x, the samples in float64.
-    Scratch: g_params [P, G], zero before and after; trail [T, S, count], carry [S, count], z and g_z [count] (g_z
-    is zero outside all windows), left [C].
+    g_x has the shape of x and is zero outside all windows; gradients are added to g_initial [S, G] and totals [P, G].
+    Totals are float64: the steps of one sample are summed in the precision of x, the samples in float64. Scratch
+    arrays: g_params [P, G], zero before and after; trail [T, S, count], carry [S, count], z and g_z [count] (g_z is
+    zero outside all windows), left [C].
     """
     count, out = WINDOW * width * channels, width // WINDOW * channels
-    still = g_x.shape[0] < steps  # one image for all steps: its gradients are summed
+    still = g_x.shape[0] < steps  # x is one image for all steps, so its gradients are summed
     for u in range(lo, hi):
         at = u % tiles % given * count
         a = u // tiles * picture + u % tiles * count
@@ -154,7 +156,9 @@ def backward_pooled(lo, hi, steps, picture, tiles, given, width, channels, x, in
 
 @kernel
 def add_affine(lo, hi, channels, g_x, x, centre, slope, offset):
-    """Add slope (x - centre) + offset to the rows lo..hi of g_x [M, C]; x [M, C], the others [C]."""
+    """Add slope (x - centre) + offset to the rows lo..hi of g_x [M, C]. x is [M, C]; centre, slope and offset are [C]
+    each.
+    """
     for m in range(lo, hi):
         g, row = g_x[m, :channels], x[m, :channels]
         for c in range(channels):
@@ -165,7 +169,8 @@ def add_affine(lo, hi, channels, g_x, x, centre, slope, offset):
 def moments(lo, hi, channels, x, sums):
     """Write sums [blocks, 2, C] of x - x[0] and of its square over the rows of the blocks lo..hi, in float64.
 
-    x [M, C] is divided into blocks of M / blocks rows, so the sums do not depend on which thread computes which block.
+    x [M, C] is divided into blocks of M / blocks rows. Each block has its own sums, so the result does not depend on
+    which thread computes which block.
     """
     rows = -(-x.shape[0] // sums.shape[0])
     first = x[0, :channels]

@@ -1,8 +1,8 @@
 """The functions from which one compiled step of a whole network is made; see `step.py`.
 
-The text of this file, from the line below on, is loaded after the ops of a precision and before the step that is
-printed for a network. Arrays are passed as addresses, since to pass an array to compiled code takes longer than a small
-layer.
+The text of this file, from the line below on, is loaded after the ops of one precision and before the step that is
+printed for a network. Arrays are passed as addresses: passing an array to compiled code would take longer than
+computing a small layer.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ ONE_AXIS, TWO_AXES = types.Array(NUMBER, 1, "C"), types.Array(NUMBER, 2, "C")
 
 @intrinsic
 def vector(typing, address, n):
-    """Return the n numbers that begin at an address as an array."""
+    """Return an array of the n numbers that start at an address."""
 
     def code(context, build, signature, given):
         address, n = given
@@ -36,7 +36,7 @@ def vector(typing, address, n):
 
 @intrinsic
 def matrix(typing, address, rows, columns):
-    """Return the rows * columns numbers that begin at an address as a matrix."""
+    """Return a matrix of the rows * columns numbers that start at an address."""
 
     def code(context, build, signature, given):
         address, rows, columns = given
@@ -56,7 +56,9 @@ summed = njit(nogil=True, error_model="numpy", cache=True, fastmath={"reassoc", 
 
 @summed
 def multiply(x, weight, base, stride, out):
-    """out[m] = base[m] + weight x[m]: x [B, K], weight [N, K], out [B, N], base [B, N], or [1, N] with stride 0."""
+    """Compute out[m] = base[m] + weight x[m]: x [B, K], weight [N, K], out [B, N], base [B, N], or [1, N] with stride
+    0.
+    """
     for m in range(out.shape[0]):
         for n in range(out.shape[1]):
             total = real(0)
@@ -67,7 +69,9 @@ def multiply(x, weight, base, stride, out):
 
 @kernel
 def hold(param, limits, out):
-    """Clamp a parameter to its limits: one number, or the same numbers for every sample of the batch."""
+    """Clamp a parameter (one number, or the same numbers for every sample of the batch) to its limits, and write it to
+    `out`.
+    """
     for n in range(out.shape[0]):
         out[n] = min(max(param[n % param.shape[0]], limits[0]), limits[1])
     return out

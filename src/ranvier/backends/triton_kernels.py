@@ -10,15 +10,16 @@ latency. Backward keeps these rows and the states between them in registers, so 
 state. It needs the states at the start of each segment, called marks: forward saves them, or `mark` computes them. Each
 of the last steps, which do not fill a segment, has its own mark.
 
-Axes: T steps, N neurons (batch and features together), S states, P parameters with a gradient.
-Memory traffic per neuron and step: forward reads the inputs and writes the outputs; backward reads inputs and output
-gradients and writes input gradients; marks add one state per SEGMENT steps. `mark` reads the inputs once more.
+Axes: T steps, N neurons (batch and features together), S states, P parameters with a gradient. Memory traffic per
+neuron and step: forward reads the inputs and writes the outputs; backward reads inputs and output gradients, and writes
+input gradients. The marks add one write and one read of the states per SEGMENT steps. `mark` reads the inputs once
+more.
 """
 
 import triton
 import triton.language as tl
 
-# The module of a rule defines its own values of these; what stands above the next line of dashes is left out there.
+# The module of a rule defines its own values of these names: it leaves out all text above the next line of dashes.
 from ranvier.backends.triton_ops import INTERPRETED, REAL
 
 # ---------------------------------------------------------------- the steps: printed from the rule
@@ -45,13 +46,15 @@ def seen(state):
 
 @triton.jit
 def advance(inputs, state, parameters):
-    """Compute the same step without its outputs, for the states that backward computes again -> these states after."""
+    """Compute the step without its outputs, for those states only that backward computes again -> these states after
+    it.
+    """
 
 
 @triton.jit
 def adjoint(inputs, state, parameters, g_outputs, carry):
-    """Compute the vector-Jacobian product of a step at these states -> (gradients of all states before, of the wanted
-    inputs, of the parameters).
+    """Compute the vector-Jacobian product of a step at these states -> (gradients of all states before the step, of the
+    wanted inputs, of the wanted parameters).
     """
 
 
@@ -67,7 +70,9 @@ def read(pointers, at, mask):
 
 @triton.jit
 def real(row):
-    """Convert a row to the dtype of the arithmetic; until then it stays in its own dtype, which may be half as wide."""
+    """Convert a row to the dtype of the arithmetic. It is loaded in its own dtype, which may need only half the
+    registers.
+    """
     wide = ()
     for k in tl.static_range(len(row)):
         wide = wide + (row[k].to(REAL),)
@@ -134,8 +139,8 @@ def write_stack(pointer, at, mask, N, row, S: tl.constexpr):
 
 @triton.jit
 def read_params(pointers, offs, mask, wide: tl.constexpr):
-    """Load parameters: one number for all neurons, or one per neuron (1 beyond the last neuron, since a rule may divide
-    by it).
+    """Load parameters: one number for all neurons, or one per neuron. Beyond the last neuron the value is 1, since a
+    rule may divide by a parameter.
     """
     row = ()
     for k in tl.static_range(len(pointers)):
@@ -171,7 +176,7 @@ def forward(inputs, strides, initial, parameters, outputs, final, marks, T, N, w
     """inputs, outputs: tuples of [T, N]; strides: those of the inputs from step to step; initial, final [S, N];
     parameters: tuple of [1] or [N]; marks [T // SEGMENT + T % SEGMENT, SEEN, N], or None if they are not needed.
     """
-    N = tl.cast(N, tl.int64)  # a 1 arrives as a constant of Triton, which has no methods
+    N = tl.cast(N, tl.int64)  # if N is 1, Triton passes it as a constant, which has no methods
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = offs < N
     p = read_params(parameters, offs, mask, wide)
@@ -221,7 +226,7 @@ def backward(inputs, strides, parameters, g_outputs, g_strides, g_final, g_input
              wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, SEGMENT: tl.constexpr,
              BLOCK: tl.constexpr):  # fmt: skip
     """inputs, g_outputs, g_inputs: tuples of [T, N]; strides, g_strides: those of inputs and g_outputs from step to
-    step; g_final, g_initial [S, N]; g_params [P, N]; marks in the form in which forward saves them.
+    step; g_final, g_initial [S, N]; g_params [P, N]; marks as in `forward`.
     """
     N = tl.cast(N, tl.int64)
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

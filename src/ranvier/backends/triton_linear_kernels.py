@@ -1,8 +1,8 @@
 """A recurrence without reset on a GPU: v[t] = c[t] v[t - 1] + x[t], or back in time v[t] = c[t + 1] v[t + 1] + x[t].
 
-A program runs a few neurons through chunks of time. All steps of a chunk are computed at once, by an associative scan:
-two steps (a, x), then (b, y), are one step (b a, b x + y). The last value of a chunk enters the first step of the next
-chunk.
+A program runs a few neurons through chunks of time. All steps of a chunk are computed at once by an associative scan: a
+step (a, x) followed by a step (b, y) equals the single step (b a, b x + y). The last value of a chunk enters the first
+step of the next chunk.
 
 Axes: T steps, N neurons. Complex numbers are stored as pairs, [T, N, 2]. Per neuron and step x is read once and v
 written once; c is read if it changes with time.
@@ -26,14 +26,16 @@ def both_complex(a, ai, x, xi, b, bi, y, yi):
 
 @triton.jit
 def part(pointer, at, mask, PART: tl.constexpr, COMPLEX: tl.constexpr):
-    """Load real (0) or imaginary (1) parts."""
+    """Load the real (PART = 0) or the imaginary (PART = 1) parts."""
     return tl.load(pointer + (at * 2 + PART if COMPLEX else at), mask=mask, other=0.0)
 
 
 @triton.jit(do_not_specialize=["T"])
 def recurrence(c, x, v, T, N, CHANGING: tl.constexpr, WIDE: tl.constexpr, COMPLEX: tl.constexpr, BACK: tl.constexpr,
                STEPS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """x, v [T, N]; c [T, N] if it is CHANGING, else [N] if it is WIDE, else [1]."""
+    """Compute v [T, N] from x [T, N] and c, which is [T, N] if it changes with time (CHANGING), else [N] if it differs
+    between neurons (WIDE), else [1].
+    """
     N = tl.cast(N, tl.int64)
     n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)[None, :]
     k = tl.arange(0, STEPS)[:, None]

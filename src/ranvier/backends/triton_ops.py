@@ -1,7 +1,8 @@
 """The ops of a rule for Triton.
 
-On a GPU each op is what torch computes there: libdevice's function, or the correctly rounded instruction. Triton's own
-exp, log and division are approximate, and could move a spike to another step. Triton's interpreter has no libdevice.
+On a GPU each op computes what torch computes there: libdevice's function, or the correctly rounded instruction.
+Triton's own exp, log and division are approximate, and could move a spike to another step. Triton's interpreter has no
+libdevice, so it uses other functions.
 """
 
 import torch
@@ -16,7 +17,7 @@ INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
 
 def by_torch(name):
-    """Return torch's version of an op, for the interpreter, whose numbers are NumPy's."""
+    """Return torch's version of an op for Triton's interpreter, which stores its numbers in NumPy arrays."""
 
     def function(*arguments):
         from triton.runtime.interpreter import TensorHandle
@@ -29,7 +30,7 @@ def by_torch(name):
 
 @triton.jit
 def const(c: tl.constexpr):
-    return tl.full((), c, REAL)  # a bare number may be rounded to float32 on its way
+    return tl.full((), c, REAL)  # a plain number could be rounded to float32 first
 
 
 @triton.jit
@@ -90,8 +91,8 @@ def log(a):
 @triton.jit
 def log1p(a):
     if INTERPRETED:
-        b = 1.0 + a
-        return tl.where(b == 1.0, a, tl.log(b) * (a / tl.where(b == 1.0, 1.0, b - 1.0)))  # b - 1 is a, rounded as b is
+        b = 1.0 + a  # b - 1 is a with the rounding error of this sum; the factor a / (b - 1) corrects for it
+        return tl.where(b == 1.0, a, tl.log(b) * (a / tl.where(b == 1.0, 1.0, b - 1.0)))
     else:
         return libdevice.log1p(a)
 
@@ -144,7 +145,7 @@ def floor(a):
 
 @triton.jit
 def nearest(a):
-    # adding and then subtracting 1.5 * 2^(mantissa bits) rounds to the nearest integer, halves to even
+    # adding and then subtracting 1.5 * 2^(mantissa bits) rounds to the nearest integer, and ties to the even one
     if REAL == tl.float64:
         big: tl.constexpr = 6755399441055744.0
     else:

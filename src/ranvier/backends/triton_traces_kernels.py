@@ -17,12 +17,14 @@ def observed(inputs, state, parameters, grads):
 
 @triton.jit
 def weight_step(found, came, trace):
-    """Compute came [BLOCK, WIDTH] at one step -> (what it adds to the gradient, the traces after it)."""
+    """Compute one step of the traces of weights, from their inputs came [BLOCK, WIDTH] -> (what the step adds to the
+    gradient, the traces after it).
+    """
 
 
 @triton.jit
 def own_step(found, trace, like):
-    """Compute the same for the own arguments: (Q blocks, Q TRACED blocks)."""
+    """Compute one step of the traces of own arguments -> (Q blocks to add to gradients, Q TRACED blocks of traces)."""
 
 
 @triton.jit
@@ -34,8 +36,8 @@ def signal_step(found, like):
 @triton.jit(do_not_specialize=["T"])
 def carry_own(inputs, initial, parameters, grads, strides, own, sums, signals, T, N, wide: tl.constexpr,
               S: tl.constexpr, QS: tl.constexpr, Q: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """inputs, signals: tuples of [T, N]; grads: of [T, N], or [1, N] with stride 0; initial [S, N]; own [Q TRACED, N],
-    updated in place; sums [Q, N].
+    """Update the traces of the own arguments. inputs, signals: tuples of [T, N]; grads: tuple of [T, N], or [1, N] with
+    stride 0; initial [S, N]; own [Q TRACED, N], the traces, updated in place; sums [Q, N], the gradients.
     """
     N = tl.cast(N, tl.int64)
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -74,8 +76,9 @@ def read_rows(pointers, t, offs, mask, N):
 def carry_weights(inputs, initial, parameters, grads, strides, came, weight, into, T, N, K, PER_SAMPLE, PLACES, R,
                   blocks, wide: tl.constexpr, S: tl.constexpr, TRACED: tl.constexpr, BLOCK: tl.constexpr,
                   WIDTH: tl.constexpr):  # fmt: skip
-    """Do the same for weights: came [T, R, K]; weight [TRACED, N, K], updated in place; into [N, K]. A sample has
-    PER_SAMPLE neurons, of which PLACES share a row of weights.
+    """Update the traces of the weights. The arguments are those of `carry_own`, and came [T, R, K]; weight [TRACED, N,
+    K], the traces, updated in place; into [N, K], the gradients. A sample has PER_SAMPLE neurons; PLACES of them share
+    a row of weights.
     """
     N = tl.cast(N, tl.int64)
     K = tl.cast(K, tl.int64)

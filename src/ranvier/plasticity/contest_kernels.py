@@ -1,8 +1,8 @@
-"""The contest of `contest.py`, compiled: the cost depends on the number of spikes, and decays are computed only when
-needed.
+"""The compiled code of `contest.py`. Its cost depends on the number of spikes; the decay of a trace is computed only
+when the trace is used.
 
-Axes: T steps, I inputs, N neurons. The weights are stored as [I, N], so the row of an input that spikes is added at
-once.
+Axes: T steps, I inputs, N neurons. The weights are stored as [I, N], so that the weights of an input that spikes are
+contiguous in memory.
 """
 
 import numpy as np
@@ -14,8 +14,8 @@ compiled = njit(nogil=True, error_model="numpy", cache=True)
 
 @compiled
 def charge(v, wait, current, bar, beta):
-    """Compute one step of all membranes; return how many are at or above their bar. A neuron that waits gets no
-    current, so it stays below.
+    """Compute one step of all membranes; return how many are at or above their threshold (`bar`). A neuron in its
+    refractory period (wait > 0) gets no current.
     """
     above = 0
     for n in range(v.shape[0]):
@@ -27,15 +27,15 @@ def charge(v, wait, current, bar, beta):
 
 @compiled
 def present(b, x, z, weight, theta, v, wait, constants, rates, fade, learning, count, scratch):
-    """Sample b of spikes x [T, B, I] -> spikes z [T, B, N], which must be zero before; v and wait [N] continue from
+    """Run sample b: spikes x [T, B, I] -> spikes z [T, B, N]. z must be zero on entry; v and wait [N] continue from
     their values.
 
     If learning, weight [I, N] and theta [N] change. constants: beta, threshold, reset, refractory, inhibition, rise;
-    rates: plus, minus. fade [T + 1]: the factor of a trace after a number of steps. count [N]: number of spikes.
+    rates: plus, minus. fade [T + 1]: fade[k] is the decay of a trace over k steps. count [N]: number of spikes.
     """
     beta, threshold, reset, refractory, inhibition, rise = constants
     plus, minus = rates
-    current, bar, spoke, talkers, heard = scratch  # [N] each, heard [I]; spoke, heard: steps of last spikes
+    current, bar, spoke, talkers, heard = scratch  # spoke [N], heard [I]: steps of last spikes
     talking, heard[:] = 0, -1
     for n in range(v.shape[0]):
         bar[n] = threshold + theta[n]
@@ -48,7 +48,7 @@ def present(b, x, z, weight, theta, v, wait, constants, rates, fade, learning, c
             heard[i] = t
             for n in range(row.shape[0]):
                 current[n] += row[n]
-            if learning:  # presynaptic spike: weaken its synapses to neurons that fired before
+            if learning:  # presynaptic spike: weaken synapses to neurons that fired before
                 for n in talkers[:talking]:
                     row[n] = max(row[n] - minus * fade[t - spoke[n]], real(0))
         if charge(v, wait, current, bar, beta) == 0:
@@ -71,7 +71,9 @@ def present(b, x, z, weight, theta, v, wait, constants, rates, fade, learning, c
 
 @compiled
 def normalise(weight, total, count):
-    """Scale the weights into every neuron that has spiked to sum to `total`; other weights have not changed."""
+    """Scale the weights into every neuron that has spiked so that they sum to `total`; no other weights have
+    changed.
+    """
     for n in range(weight.shape[1]):
         if count[n] > 0:
             scale = total / max(weight[:, n].sum(), real(1e-12))
@@ -81,7 +83,9 @@ def normalise(weight, total, count):
 
 @compiled
 def contest(lo, hi, x, z, weight, theta, v, wait, constants, rates, fade, total, keep, learning):
-    """Run samples lo..hi one after the other, from v and wait [B, N]. keep: the decay of theta over one sample."""
+    """Run the samples lo..hi one after the other; sample b starts from v[b] and wait[b]. keep: the decay of theta over
+    one sample.
+    """
     (inputs, neurons), count = weight.shape, np.empty(weight.shape[1], np.int32)
     scratch = (
         np.empty(neurons, real), np.empty(neurons, real), np.empty(neurons, np.int32), np.empty(neurons, np.int32),

@@ -6,7 +6,9 @@ import triton.language as tl
 
 @triton.jit
 def _places(rows, columns, words, WORDS: tl.constexpr):
-    """Return which words these are, which of them exist, where their numbers are, and which of those exist."""
+    """Return the indices of this program's words and a mask of those that exist, and the same for the numbers they
+    stand for.
+    """
     i = tl.program_id(0).to(tl.int64) * WORDS + tl.arange(0, WORDS)
     there, row = i < tl.cast(rows, tl.int64) * words, i // words
     k = (i - row * words)[:, None] * 64 + tl.arange(0, 64)[None, :]
@@ -15,7 +17,7 @@ def _places(rows, columns, words, WORDS: tl.constexpr):
 
 @triton.jit(do_not_specialize=["rows"])
 def pack(x, bits, rows, columns, words, WORDS: tl.constexpr):
-    """x [rows, columns] -> bits [rows, words] that say which numbers are not zero."""
+    """x [rows, columns] -> bits [rows, words]: a bit is set where the number is not zero."""
     i, there, at, mask = _places(rows, columns, words, WORDS)
     spikes = (tl.load(x + at, mask=mask, other=0.0) != 0).to(tl.int64)
     tl.store(bits + i, tl.sum(spikes << tl.arange(0, 64)[None, :], 1), mask=there)

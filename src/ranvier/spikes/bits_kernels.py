@@ -11,8 +11,8 @@ ONE = np.uint64(1)
 
 @kernel
 def pack(x, bits):
-    """Set bit k % 64 of bits[m, k / 64] where x[m, k] is not zero. Return how many are not zero, and whether all of
-    those are 1.
+    """Set bit k % 64 of bits[m, k / 64] where x[m, k] is not zero. Return how many numbers are not zero, and whether
+    all of them are 1.
     """
     events, whole = 0, x.shape[1] // 64 * 64
     odd = np.int32(0)
@@ -46,10 +46,10 @@ def unpack(bits, x):
 
 @kernel
 def transpose(bits, columns, out):
-    """Copy bit k % 64 of bits[m, k / 64] to bit m % 64 of out[k, m / 64], in squares of 64 by 64 bits that are halved
-    six times.
+    """Copy bit k % 64 of bits[m, k / 64] to bit m % 64 of out[k, m / 64], one square of 64 by 64 bits at a time.
 
-    Each halving swaps the upper right and the lower left quarter of every square of 2 j by 2 j bits.
+    A square is transposed in six passes, for j = 32, 16, ..., 1: each pass swaps the upper right and the lower left
+    quarter of every block of 2 j by 2 j bits.
     """
     square = np.empty(64, np.uint64)
     for w in range(bits.shape[1]):
@@ -72,8 +72,8 @@ def transpose(bits, columns, out):
 
 @kernel
 def pixels(bits, channels, size, out):
-    """Rearrange bits of whole channels, [N C, words(H W)], as bits of pixels, [N H W, words(C)]: each image is
-    transposed.
+    """Rearrange the bits of N images: from one row per channel, [N C, words(H W)], to one row per pixel, [N H W,
+    words(C)].
     """
     for n in range(bits.shape[0] // channels):
         transpose(bits[n * channels : (n + 1) * channels], size, out[n * size : (n + 1) * size])

@@ -1,18 +1,20 @@
-"""Convolutions of images that are mostly zero, channels last: add up only the rows of the weight that an event selects.
+"""Convolutions of images that are mostly zero, channels last: only those rows of the weight are added up that an event
+(a number that is not zero) selects.
 
-Forward: the events that a row of outputs can see are listed once, column by column of the image, and within a column
-from the top tap to the bottom tap. The window of an output is then one contiguous part of that list. The window of the
-next output is a part that starts some columns later, and its weight is moved back by as many columns. So no matrix of
-windows is built, and an event is listed kh / sh times instead of kh kw / (sh sw) times (kernel kh by kw, stride sh by
-sw).
+Forward: for each row of outputs, the events under its windows are listed once, column by column of the image, and
+within a column from the top tap to the bottom tap. The window of an output is then one contiguous part of that list.
+For the next output this part starts some columns later, and the rows of the weight are shifted back by as many columns.
+So no matrix of windows is built, and an event is listed kh / sh times instead of kh kw / (sh sw) times (kernel kh by
+kw, stride sh by sw).
 
-Backward: the gradient of a weight is the sum of the output gradients that its events reach. Rows of outputs are copied
-into a frame of zeros. Then the outputs that a tap reaches from the events of a channel are the list of that channel,
-moved by a constant. With a stride, events are also sorted by their place within the stride, since each place has its
-own taps.
+Backward: the gradient of a weight is the sum of the output gradients that its events reach. Rows of output gradients
+are copied into a frame of zeros. There, each tap reads the list of events of a channel shifted by a constant. With a
+stride, events are also sorted by their place within the stride (row % sh, column % sw), since each place is reached by
+other taps.
 
-An event reads kh kw / (sh sw) rows of a panel, LANES numbers each, from the L2 cache, forward and backward; the dense
-convolution needs as many multiplications for every input. See `product_kernels` for panels and for the speed of reads.
+Both forward and backward, an event reads kh kw / (sh sw) rows of a panel, LANES numbers each, from the L2 cache; the
+dense convolution computes as many multiplications for every input, also for zeros. `product_kernels` describes panels
+and the speed of reads. N' is the number of output channels, and H' by W' the size of the output.
 """
 
 from ranvier.spikes.product_kernels import (
@@ -31,10 +33,11 @@ from ranvier.spikes.vector import load, store
 
 @kernel
 def list_rows(a, b, x, channels, window, listed, amounts, ends):
-    """List the events that the rows a..b of outputs see: those of column c of a row end at ends[row - a, c + 1].
+    """List the events under the windows of the rows a..b of outputs; those of column c of a row end at ends[row - a, c
+    + 1].
 
-    N images have N H' rows of outputs; x [N H W, C] or its bits. An event of column c, tap k and channel i is listed as
-    (c kh + k) C + i.
+    N images have N H' rows of outputs; x [N H W, C] or its bits. An event in column c of the image, under tap k (row of
+    the kernel), in channel i, is listed as (c kh + k) C + i.
     """
     height, width = window.inputs
     taps = window.taps[0]
@@ -51,10 +54,11 @@ def list_rows(a, b, x, channels, window, listed, amounts, ends):
 
 @kernel
 def forward(lo, hi, x, channels, window, panels, base, out, listed, amounts, ends, edge):
-    """out[p] = base + sum over the taps (j, i) and channels of weight[:, c, i, j] x[the pixel under the tap, c].
+    """Compute out[p] = base + sum over taps (i, j) and channels c of weight[:, c, i, j] x[the pixel under the tap, c].
 
-    For the outputs p of the rows lo..hi of N H'. x [N H W, C] or its bits, panels of the weight [N', kw kh C], base
-    [1, N'], out [N H' W', N']. Scratch: listed, amounts [tile * W kh C + 1]; ends [tile, W + 1]; edge [4, LANES].
+    This is done for the outputs p of the rows lo..hi, of N H' rows. x [N H W, C] or its bits, panels of the weight [N',
+    kw kh C], base [1, N'], out [N H' W', N']. Scratch arrays: listed, amounts [tile * W kh C + 1]; ends [tile, W + 1];
+    edge [4, LANES].
 
     Traffic: x (or its bits) is read kh / sh times, mostly from cache; the panels once per tile; out is written once.
     The crossover with the dense convolution is near a density of one third.
@@ -77,15 +81,15 @@ def forward(lo, hi, x, channels, window, panels, base, out, listed, amounts, end
 
 @inner
 def frame_row(row, window, frame):
-    """Return the first row of the stacked frames that sees the events of row `row` of N H."""
+    """Return the first row of the stacked frames that row `row` (of the N H rows of the images) contributes to."""
     height = window.inputs[0]
     return row // height * frame[0] + (row % height + window.padding[0]) // window.stride[0]
 
 
 @kernel
 def fill_frame(first, last, left, g, window, before, frame, framed):
-    """Write the rows first..last of the stacked frames, [rows * columns, LANES]: g [N H' W', N'] from column `left` on,
-    and zeros.
+    """Write the rows first..last of the stacked frames, [rows * columns, LANES]: the columns of g [N H' W', N'] from
+    `left` on, surrounded by zeros.
     """
     rows, columns = frame
     height, width = window.outputs
@@ -106,8 +110,9 @@ def fill_frame(first, last, left, g, window, before, frame, framed):
 
 @kernel
 def sort_rows(a, b, x, channels, window, frame, places, start, index, values, listed, amounts, ends):
-    """Sort the events of the rows a..b of N H by their place within the stride, then by channel. index: the position
-    of each event in a frame whose first row is that of `a`; values: its amount. `by_column` explains start.
+    """Sort the events of the rows a..b (of the N H rows of the images) by their place within the stride, then by
+    channel. index: the position of each event in the frame, counted from the first row that `a` contributes to; values:
+    the value of each event. `by_column` explains `start`.
     """
     width, origin = window.inputs[1], frame_row(a, window, frame)
     n, pixel = 0, 0
@@ -128,8 +133,8 @@ def sort_rows(a, b, x, channels, window, frame, places, start, index, values, li
 
 @inner
 def add_taps(totals, to, wide, channels, kind, window, before, frame, framed, begin, end, index, values):
-    """Add to each tap the share of the events begin..end, which all have the same channel and the same place within the
-    stride.
+    """Add the contribution of the events begin..end to the gradient of each tap. These events all have the same channel
+    and the same place within the stride.
     """
     down, across = kind // window.stride[1], kind % window.stride[1]
     for up in range(before[0] + 1):
@@ -147,14 +152,15 @@ def weight_gradient(
     lo, hi, x, channels, window, before, frame, tile, g, out,
     totals, framed, places, start, index, values, listed, amounts, ends,
 ):  # fmt: skip
-    """out[n, j, i, c] = sum over the outputs p of g[p, n] x[the pixel under tap (i, j) of p, c], x of the rows lo..hi.
+    """Compute out[n, j, i, c] = sum over the outputs p of g[p, n] x[the pixel under tap (i, j) of p, c], for the rows
+    lo..hi of x.
 
-    x [N H W, C] or its bits has N H rows; g [N H' W', N'], out [N', kw kh C]. Scratch, for tiles of `tile` rows:
+    x [N H W, C] or its bits has N H rows; g [N H' W', N'], out [N', kw kh C]. Scratch arrays, for tiles of `tile` rows:
     totals [panels * kw kh C, LANES]; framed [rows * columns, LANES]; places, ends [tile * W]; start [sh sw C + 1];
     index, values, listed, amounts [tile * W C + 1].
 
-    Traffic: x (or its bits) and g are read once, g is written to the frame and read from there; totals once per tile.
-    The crossover with the dense convolution is above a density of two fifths.
+    Traffic: x (or its bits) and g are read once; g is written to the frame and read from there; totals are read and
+    written once per tile. The crossover with the dense convolution is above a density of two fifths.
     """
     depth = window.taps[0] * window.taps[1] * channels
     totals[:] = 0

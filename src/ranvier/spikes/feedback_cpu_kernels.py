@@ -1,5 +1,5 @@
-"""The loops over time of a rule whose output returns through a weight. They are the last part of the module of that
-rule.
+"""The loops over time of a rule whose output returns through a recurrent weight. They are the last part of the module
+of that rule.
 
 A tile of the batch runs through all steps before the next tile starts, so its states and its list of events stay in
 cache; the weight is read from the L2 cache at each step. Per step, neuron and sample, forward reads 4 bytes and writes
@@ -11,7 +11,7 @@ Axes: T steps, B samples, N neurons, S states, R samples of a tile.
 
 import numpy as np
 
-# The module of a rule defines its own values of these; what stands above the next line of dashes is left out there.
+# The module of a rule defines its own values of these names: it leaves out all text above the next line of dashes.
 from ranvier.backends.numba_kernels import adjoint_row, advance_row, forward_row
 from ranvier.backends.numba_ops import kernel, read, real, write
 
@@ -26,7 +26,7 @@ if real is np.float32:
 
     @kernel
     def add_events(few, a, b, x, panels, base, out, listed, amounts, ends, edge):
-        """Compute the same as `multiply`, event-driven if less than a share of `few` is not zero."""
+        """Compute the same as `multiply`, event-driven if the share of nonzero numbers in x is below `few`."""
         columns = x.shape[1]
         if list_tile(a, b, x, columns, listed, amounts, ends) <= few * (b - a) * columns:
             sum_tile(a, b, columns, panels, base, 1, out, listed, amounts, ends, edge)
@@ -53,11 +53,12 @@ else:
 @kernel
 def feedback_forward(lo, hi, segment, few, x, z, weight, initial, params, ys, y, u, us, final, marks, two,
                      listed, amounts, ends, edge):  # fmt: skip
-    """u[t] = x[t] + y[t - 1] weight, y[t] and the states by the rule, for the samples lo..hi; y[-1] = z [B, N].
+    """Compute u[t] = x[t] + y[t - 1] weight, and y[t] and the states by the rule, for the samples lo..hi; y[-1] = z [B,
+    N].
 
-    x, y, u [T, B, N]; ys: tuple of all outputs [T, B N], of which y views the first; us: tuple of u as [T, B N];
-    initial, final [S, B N]; marks [segments, S, B N]: the states at the start of each segment. Scratch: two
-    [2, S, R N], and the arrays of a tile (see `ranvier.spikes.product_kernels.forward`).
+    x, y, u [T, B, N]; ys: tuple of all outputs [T, B N], where y is a view of the first; us: tuple of u as [T, B N];
+    initial, final [S, B N]; marks [segments, S, B N]: the states at the start of each segment. Scratch arrays: two [2,
+    S, R N], and the arrays of a tile (see `ranvier.spikes.product_kernels.forward`).
     """
     steps, _, neurons = x.shape
     tile = ends.shape[0]
@@ -77,13 +78,13 @@ def feedback_forward(lo, hi, segment, few, x, z, weight, initial, params, ys, y,
 @kernel
 def feedback_backward(lo, hi, segment, us, marks, params, weight, g_y, g_after, g_z, g_zs, g_final, g_u, g_us,
                       g_initial, g_params, trail, carry, listed, amounts, ends, edge):  # fmt: skip
-    """Run backward through time for the samples lo..hi: g_z[t] = g_y[t] + g_u[t + 1] weight, then the adjoint gives
-    g_u[t].
+    """Run backward through time for the samples lo..hi: g_z[t] = g_y[t] + g_u[t + 1] weight; from g_z[t], the adjoint
+    of the rule computes g_u[t].
 
-    g_y, g_u [T, B, N]; g_after [B, N]: added to the gradient of the last output; g_z [1, B, N]: that of the current
-    step; g_zs: tuple of the gradients of all outputs [T, B N], of which g_z views the first as [1, B N]; g_us: tuple of
-    g_u as [T, B N]; g_final, g_initial [S, B N]; g_params [P, B N], to which the gradients
-    are added. Scratch: trail [segment, S, R N], carry [S, R N], and the arrays of a tile.
+    g_y, g_u [T, B, N]; g_after [B, N]: added to the gradient of the last output; g_z [1, B, N]: the gradient of the
+    output at the current step; g_zs: tuple of the gradients of all outputs [T, B N], where the first is g_z viewed as
+    [1, B N]; g_us: tuple of g_u as [T, B N]; g_final, g_initial [S, B N]; g_params [P, B N], to which the gradients are
+    added. Scratch arrays: trail [segment, S, R N], carry [S, R N], and the arrays of a tile.
     """
     steps, _, neurons = g_u.shape
     tile = ends.shape[0]

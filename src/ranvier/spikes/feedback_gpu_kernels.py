@@ -1,21 +1,21 @@
-"""The loops over time of a rule whose output returns through a weight, for GPUs. They are the last part of the module
-of that rule.
+"""The loops over time of a rule whose output returns through a recurrent weight, for GPUs. They are the last part of
+the module of that rule.
 
-A program owns all neurons of a block of samples, so it computes by itself the spikes that return. One kernel runs the
-whole sequence with states in registers, and no program waits for another. The returning spikes go through a scratch
-array of two steps, since every thread needs all neurons of a sample; the weight is read from the caches at each step.
-Per step, neuron and sample, forward reads 4 bytes and writes 8 (u and the output), and backward reads 12 and writes 4;
-per step, each program reads the whole weight from the L2 cache.
+A program runs all neurons of a block of samples, so it computes all spikes that return to these neurons. One kernel
+runs the whole sequence with states in registers, and no program waits for another. The returning spikes go through a
+scratch array of two steps, since every thread needs all neurons of a sample; the weight is read from the caches at each
+step. Per step, neuron and sample, forward reads 4 bytes and writes 8 (u and the output), and backward reads 12 and
+writes 4; per step, each program reads the whole weight from the L2 cache.
 
 Axes: T steps, B samples, N neurons, S states, P parameters with a gradient. A program's block is [ROWS, COLUMNS]: some
-samples, and N filled up to a power of two.
+samples, and N rounded up to a power of two.
 """
 # ruff: noqa: RUF005 (Triton does not support starred tuples)
 
 import triton
 import triton.language as tl
 
-# The module of a rule defines its own values of these; what stands above the next line of dashes is left out there.
+# The module of a rule defines its own values of these names: it leaves out all text above the next line of dashes.
 from ranvier.backends.triton_kernels import (
     SEEN,
     adjoint,
@@ -34,7 +34,7 @@ from ranvier.backends.triton_ops import REAL
 # ---------------------------------------------------------------- the product of a block
 @triton.jit
 def returned(x, weight, b, n, B, N, CHUNK: tl.constexpr, PRECISION: tl.constexpr, DEPTH: tl.constexpr):
-    """x weight [ROWS, COLUMNS] for the samples b and neurons n; x [B, N] and weight [N, N] of one dtype."""
+    """Return x weight [ROWS, COLUMNS] for the samples b and neurons n; x [B, N] and weight [N, N] have equal dtypes."""
     total = tl.zeros((b.shape[0], n.shape[0]), REAL)
     for start in tl.range(0, N, CHUNK, num_stages=DEPTH):
         k = start + tl.arange(0, CHUNK)
@@ -64,11 +64,11 @@ def keep(step, offs, mask, row):
 def feedback_forward(x, initial, parameters, weight, bias, last, outputs, u, final, marks, T, B, N, segment,
                      wide: tl.constexpr, S: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
                      CHUNK: tl.constexpr, PRECISION: tl.constexpr, DEPTH: tl.constexpr):  # fmt: skip
-    """u[t] = x[t] + y[t - 1] weight (+ bias), y[t] and the states by the rule.
+    """Compute u[t] = x[t] + y[t - 1] weight (+ bias), and y[t] and the states by the rule.
 
-    x, u [T, B, N]; outputs: tuple of [T, B, N], y the first; weight [N, N]; bias [N] or None; initial, final
-    [S, B, N]; parameters: tuple of [1] or [N]; marks [segments, S, B, N]: the states at the start of each segment.
-    Scratch: last [2, B, N] in the dtype of the weight; last[0] is the output before the first step.
+    x, u [T, B, N]; outputs: tuple of [T, B, N], whose first is y; weight [N, N]; bias [N] or None; initial, final [S,
+    B, N]; parameters: tuple of [1] or [N]; marks [segments, S, B, N]: the states at the start of each segment. Scratch
+    array: last [2, B, N] in the dtype of the weight; last[0] is the output before the first step.
     """
     b = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     n = tl.arange(0, COLUMNS)
@@ -78,7 +78,7 @@ def feedback_forward(x, initial, parameters, weight, bias, last, outputs, u, fin
     p = read_params(parameters, n[None, :], n[None, :] < N, wide)
     state = read_stack(initial, offs, mask, size, S)
     for t in range(T):
-        now = tl.load(x + t * size + offs, mask=mask, other=0.0).to(REAL)  # is loaded during the product
+        now = tl.load(x + t * size + offs, mask=mask, other=0.0).to(REAL)  # loaded while the product runs
         if bias is not None:
             now += tl.load(bias + n[None, :], mask=n[None, :] < N, other=0.0)
         now += returned(last + (t & 1) * size, weight, b, n, B, N, CHUNK, PRECISION, DEPTH)
@@ -97,11 +97,12 @@ def feedback_backward(u, parameters, weight, last, g_outputs, g_final, g_u, g_in
                       segment, segments, wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, ROWS: tl.constexpr,
                       COLUMNS: tl.constexpr, CHUNK: tl.constexpr, PRECISION: tl.constexpr,
                       DEPTH: tl.constexpr):  # fmt: skip
-    """Run backward through time: g_y[t] + g_u[t + 1] weight is the gradient of the output, then the adjoint gives
-    g_u[t].
+    """Run backward through time: g_y[t] + g_u[t + 1] weight is the gradient of the output, and from it the adjoint of
+    the rule computes g_u[t].
 
     u, g_u [T, B, N]; g_outputs: tuple of [T, B, N]; g_final, g_initial [S, B, N]; g_params [P, B, N], to which the
-    gradients are added. Scratch: last [2, B, N] of zeros, in the dtype of the weight; trail [segment, SEEN, B, N].
+    gradients are added. Scratch arrays: last [2, B, N], filled with zeros, in the dtype of the weight; trail [segment,
+    SEEN, B, N].
     """
     b = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     n = tl.arange(0, COLUMNS)
@@ -119,7 +120,7 @@ def feedback_backward(u, parameters, weight, last, g_outputs, g_final, g_u, g_in
         for k in range(length):
             write_stack(trail + k * SEEN * size, offs, mask, size, state, SEEN)
             state = advance(read((u + (start + k) * size,), offs, mask), state, p)
-        tl.debug_barrier()  # this block will read what it wrote
+        tl.debug_barrier()  # all threads must have written before any thread reads
         for i in range(length):
             k = length - 1 - i
             t = start + k

@@ -1,12 +1,13 @@
-"""Products with a matrix that is mostly zero: add up only the rows that an event selects.
+"""Products with a matrix that is mostly zero: only the rows that an event selects are added up.
 
-The events of a tile of rows (the columns that are not zero) are listed once. Then every row of the result is the sum of
-the listed rows of the other factor, LANES columns at a time. The running sums stay in registers. The other factor is
-read from *panels*: LANES of its columns packed side by side, so that one panel fits the L2 cache. Spikes are listed
-from their bits, which were packed, 64 in a word, in the pass that counts them.
+An event is a number that is not zero. The events of a tile of rows are listed once, by their columns. Then every row of
+the result is the sum of the listed rows of the other factor, LANES columns at a time. The running sums stay in
+registers. The other factor is stored as *panels*: LANES of its columns packed side by side, so that one panel fits the
+L2 cache. Spikes are listed from their bits, which were packed, 64 in a word, in the pass that counts them.
 
-Traffic per row: K inputs (or K bits) once, and N numbers of a panel per event instead of per input. A row is read from
-the L2 cache at a quarter to a half of the speed of the multipliers, so the crossover is near a density of 0.3.
+Traffic per row: K inputs (or K bits) once, and N numbers of a panel per event instead of per input. Reading a row from
+the L2 cache is two to four times slower than multiplying it, so the event-driven product is faster up to a density of
+about 0.3.
 
 A factor with fewer than SLIM columns is one panel of SLIM columns, which fits the L1 cache: its events are not sorted.
 If at most half of the last panel is filled, only its first HALF columns are read.
@@ -20,16 +21,18 @@ from numba.extending import overload
 from ranvier.spikes.vector import LANES, first, fma, load, nonzero64, splat, store, zeros
 
 kernel = njit(nogil=True, error_model="numpy", cache=True)
-inner = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)  # called at least a few times per row
+# for functions that are called several times per row
+inner = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)
 ONE = np.uint64(1)
 HALF, QUARTER, SLIM = LANES // 2, LANES // 4, 32
 LINE = 16  # numbers in a cache line
 
 
 def list_events(x, m, columns, left, listed, amounts, n):
-    """Append the columns of row m that are not zero to listed[n:], and their values to amounts[n:]; return the new n.
+    """Append the columns where row m is not zero to listed[n:], and the values there to amounts[n:]; return the new n.
 
-    x [M, K] are numbers, or [M, words] bits (64 in a word) with value 1. Listed columns count from `left`.
+    x: numbers [M, K], or bits [M, words] (64 in a word), where a set bit has the value 1. `left` is added to each
+    listed column.
     """
     raise NotImplementedError("runs in kernels only")
 
@@ -42,7 +45,7 @@ def _of_its_kind(x, m, columns, left, listed, amounts, n):
 def _list_numbers(x, m, columns, left, listed, amounts, n):
     for k in range(0, columns, 64):
         rest = columns - k
-        if m * columns + k + 64 <= x.size:  # the 64 bits may reach into the next word, if there is one
+        if m * columns + k + 64 <= x.size:  # 64 numbers may be read, also beyond the row: all of them are in x
             word = nonzero64(x, m, k)
             if rest < 64:
                 word &= (ONE << np.uint64(rest)) - ONE
@@ -74,7 +77,7 @@ def _list_bits(x, m, columns, left, listed, amounts, n):
 
 @kernel
 def pack_columns(matrix, panels):
-    """Write the panels of a weight [N, K] in the layout of a layer: panels[c K + k, i] = matrix[c lanes + i, k]."""
+    """Copy a weight [N, K], stored as in a linear layer, to panels: panels[c K + k, i] = matrix[c lanes + i, k]."""
     rows, columns = matrix.shape
     lanes, whole = panels.shape[1], columns // LINE * LINE
     for left in range(0, rows, lanes):
@@ -92,7 +95,7 @@ def pack_columns(matrix, panels):
 
 @kernel
 def unpack_columns(panels, at, left, out):
-    """Copy the panel that begins at row `at` back to the rows of a matrix: out[left + i, k] = panels[at + k, i]."""
+    """Copy the panel that starts at row `at` back to the rows of a matrix: out[left + i, k] = panels[at + k, i]."""
     rows, columns = out.shape
     wide, whole = min(panels.shape[1], rows - left), columns // LINE * LINE
     for near in range(0, whole, LINE):
@@ -116,8 +119,8 @@ def list_tile(a, b, x, columns, listed, amounts, ends):
 
 @inner
 def sum_row(m, left, at, begin, end, panels, base, stride, out, listed, amounts, edge):
-    """Compute out[m, left:] = base[m, left:] + the sum of those rows of the panel at row `at` that are listed in
-    begin..end.
+    """Compute out[m, left:] = base[m, left:] + the sum of some rows of a panel: those listed in begin..end. The panel
+    starts at row `at` of `panels`.
     """
     wide = out.shape[1] - left
     if wide >= LANES:
@@ -162,8 +165,8 @@ def sum_tile(a, b, columns, panels, base, stride, out, listed, amounts, ends, ed
 
 @kernel
 def multiply_tile(a, b, x, columns, panels, base, stride, out, edge):
-    """Compute out[m] = base[m] + x[m] weight for m in a..b, zeros included; four rows by a quarter of a panel stay in
-    registers.
+    """Compute out[m] = base[m] + x[m] weight for m in a..b without skipping zeros. The sums of four rows by a quarter
+    of a panel stay in registers.
     """
     width = out.shape[1]
     for left in range(0, width, LANES):
@@ -192,7 +195,7 @@ def forward(lo, hi, x, columns, panels, base, stride, out, listed, amounts, ends
     """Compute out[m] = base[m] + x[m] weight for m in lo..hi: x [M, K] numbers or bits, panels of the weight [K, N],
     out [M, N].
 
-    base [M, N], or [1, N] with stride 0. Scratch: listed, amounts [tile * K + 1]; ends [tile]; edge [4, LANES].
+    base [M, N], or [1, N] with stride 0. Scratch arrays: listed, amounts [tile * K + 1]; ends [tile]; edge [4, LANES].
     """
     for a in range(lo, hi, ends.shape[0]):
         b = min(a + ends.shape[0], hi)
@@ -202,7 +205,7 @@ def forward(lo, hi, x, columns, panels, base, stride, out, listed, amounts, ends
 
 @kernel
 def forward_slim(lo, hi, x, columns, panel, base, stride, out, listed, amounts, ends, edge):
-    """Do what `forward` does for one panel [K, SLIM] that is not full."""
+    """Compute the same as `forward`, for a weight with fewer than SLIM columns: one panel [K, SLIM]."""
     for a in range(lo, hi, ends.shape[0]):
         b = min(a + ends.shape[0], hi)
         list_tile(a, b, x, columns, listed, amounts, ends)
@@ -219,8 +222,8 @@ def forward_slim(lo, hi, x, columns, panel, base, stride, out, listed, amounts, 
 
 @kernel
 def by_column(rows, columns, start, index, values, listed, amounts, ends):
-    """Sort the listed events of `rows` rows by column: those of column k end at start[k] of index (their row) and
-    values.
+    """Sort the listed events of `rows` rows by column, into index (the row of each event) and values (its value). The
+    events of column k end at position start[k].
     """
     start[:] = 0
     for j in range(ends[rows - 1]):
@@ -239,8 +242,8 @@ def by_column(rows, columns, start, index, values, listed, amounts, ends):
 
 @inner
 def add_to(totals, k, packed, shift, wide, begin, end, index, values):
-    """Add to totals[k] the sum of rows of packed times values: index lists these rows in begin..end, and `shift` is
-    added to each. Only the first `wide` numbers of a row count.
+    """Add to totals[k] the sum of values[j] packed[index[j] + shift] over j in begin..end; only the first `wide`
+    numbers of each row are used.
     """
     if wide > HALF:
         total = load(LANES, totals, k, 0)
@@ -256,12 +259,12 @@ def add_to(totals, k, packed, shift, wide, begin, end, index, values):
 
 @kernel
 def add_gradient(lo, hi, x, columns, g, totals, packed, start, index, values, listed, amounts, ends):
-    """Add to totals the panels of x^T g for the columns lo..hi of g, where lo is a multiple of LANES: x as in
-    `forward`, g [M, N].
+    """Add to totals the panels of x^T g for the columns lo..hi of g [M, N], where lo is a multiple of LANES; x as in
+    `forward`.
 
     Rows are processed in tiles: their events are sorted by column, so that each row of the result is summed at once.
-    totals [panels * K, LANES]. Scratch: packed [tile, LANES]; start [K + 1]; index, values, listed, amounts [tile * K +
-    1]; ends [tile].
+    totals [panels * K, LANES]. Scratch arrays: packed [tile, LANES]; start [K + 1]; index, values, listed, amounts
+    [tile * K + 1]; ends [tile].
     """
     tile = ends.shape[0]
     for a in range(0, g.shape[0], tile):
@@ -282,7 +285,9 @@ def add_gradient(lo, hi, x, columns, g, totals, packed, start, index, values, li
 
 @kernel
 def add_gradient_slim(lo, hi, x, columns, g, totals, packed, start, index, values, listed, amounts, ends):
-    """Do what `add_gradient` does for one panel [K, SLIM] that is not full: lo is 0, hi its width."""
+    """Compute the same as `add_gradient`, for a g with fewer than SLIM columns: one panel [K, SLIM]; lo is 0, and hi is
+    the number of columns.
+    """
     tile = ends.shape[0]
     for a in range(0, g.shape[0], tile):
         b = min(a + tile, g.shape[0])
