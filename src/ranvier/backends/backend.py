@@ -12,7 +12,7 @@ from ranvier.derive.rule import Rule
 
 
 class Backend(Protocol):
-    """Runs a rule over all steps; `carry` is differentiable."""
+    """A class that runs a rule over all steps; the result of `carry` is differentiable."""
 
     name: ClassVar[str]
     description: ClassVar[str]
@@ -20,7 +20,9 @@ class Backend(Protocol):
     transforms: ClassVar[bool] = False  # whether transforms of torch.func (grad, vmap, ...) work with it
 
     recurrence: ClassVar[Callable[..., Tensor] | None] = None
-    """(c, x, back) -> v: a recurrence without reset, all steps at once, see `linear.py`."""
+    """(c, x, back) -> v: a recurrence without reset, computed for all steps at once; None if there is no kernel for it.
+    See `linear.py`.
+    """
 
     def lacks(self, device: str) -> str | None:
         """Return the reason why this backend cannot run tensors on this type of device; None if it can."""
@@ -44,16 +46,16 @@ class Kernels(Backend, Protocol):
     strided: ClassVar[bool] = False  # whether the step axis of an input may have any stride, also 0
 
     forward: ClassVar[Callable[..., tuple[list[Tensor], Tensor]]]
-    """(rule, inputs, initial, params) -> outputs [T, N] each, final [S, N]; inputs [T, N] each, initial [S, N], params
-    [1] or [N] each."""
+    """(rule, inputs, initial, params) -> outputs [T, N] each, final [S, N]. inputs are [T, N] each, initial [S, N], and
+    params [1] or [N] each."""
 
     backward: ClassVar[Callable[..., tuple[list[Tensor], Tensor, Tensor]]]
     """(rule, inputs, initial, params, g_outputs, g_final, wanted) -> gradients of the wanted inputs [T, N] each, of the
-    initial state [S, N], of the wanted parameters [P, N]."""
+    initial state [S, N], and of the P wanted parameters [P, N]."""
 
     forward_marked: ClassVar[Callable[..., tuple[list[Tensor], Tensor, Tensor]] | None] = None
-    """The same as `forward`, told which gradients will be wanted: it also gives the states at some steps, which
-    `backward` takes last and then need not find again."""
+    """(rule, inputs, initial, params, wanted) -> outputs, final, marks: as `forward`, and the states at some steps (the
+    marks). `backward` accepts them as its last argument, so it does not have to compute them again."""
 
     def carry(
         self, rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]

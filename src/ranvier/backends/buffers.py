@@ -1,8 +1,8 @@
-"""Memory for large results, which is used again after they are freed.
+"""Memory for large results, which is reused after they are freed.
 
 The operating system hands out fresh memory page by page, when a page is first written to; this costs more than the
-kernel that fills the page. Large tensors go back to the system when they are freed, so every training step would pay
-for it. Here the memory of a large tensor is kept when the tensor is freed, and serves the next result of that size.
+kernel that fills the page. When a large tensor is freed, its memory goes back to the system, so every training step
+would pay this cost again. Here the memory of a freed large tensor is kept, and the next result of that size uses it.
 """
 
 import math
@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGE = 4 << 20  # bytes from which a result uses a buffer; for smaller ones the C library reuses memory by itself
+LARGE = 4 << 20  # least size in bytes of a result that uses a buffer; the C library reuses smaller memory by itself
 KEPT = 512 << 20  # most bytes that are kept for later results
 
 _OF_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
 
 _local = threading.local()
 _lock = threading.Lock()
-_waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> free buffers, oldest size first
-_returned: deque[tuple[int, np.ndarray]] = deque()  # not in _waiting yet: a tensor may be freed while the lock is held
+_waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> free buffers; the size unused for longest first
+_returned: deque[tuple[int, np.ndarray]] = deque()  # not yet in _waiting: tensors can be freed while it is locked
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Return an uninitialised CPU tensor; it uses a free buffer if there is one of its size."""
+    """Return an uninitialised CPU tensor. A large one uses a free buffer if there is one of its size."""
     size = math.prod(shape) * dtype.itemsize
     poisoned = torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory  # type: ignore
     if size < LARGE or poisoned:
@@ -37,19 +37,19 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         buffers = _waiting.get(size)
         buffer = buffers.pop() if buffers else None
     if buffer is None:
-        buffer = np.empty(size + 64, np.uint8)  # numpy asks for huge pages
+        buffer = np.empty(size + 64, np.uint8)  # numpy requests huge pages from the system
     start = -buffer.ctypes.data % 64
     lent = buffer[start : start + size]
     if dtype in _OF_NUMPY:
         lent = lent.view(_OF_NUMPY[dtype]).reshape(shape)
-    weakref.finalize(lent, _take_back, size, buffer).atexit = False  # this array lives as long as the tensor does
+    weakref.finalize(lent, _take_back, size, buffer).atexit = False  # `lent` is freed with the tensor
     x = torch.from_numpy(lent)  # torch does not see it as a view, so it may be changed in place
     return x if dtype in _OF_NUMPY else torch.ops.aten._unsafe_view(x.view(dtype), shape)
 
 
 def empty_like(x: Tensor) -> Tensor:
-    """Return an uninitialised tensor like x, with its axes in the same order in memory; a CPU tensor uses a free
-    buffer.
+    """Return an uninitialised tensor like x, with its axes in the same order in memory. A CPU tensor is allocated by
+    `empty`.
     """
     if x.device.type != "cpu":
         return torch.empty_like(x)
@@ -58,15 +58,15 @@ def empty_like(x: Tensor) -> Tensor:
 
 
 def contiguous(x: Tensor) -> Tensor:
-    """Return x contiguous; a copy on the CPU uses a free buffer."""
+    """Return x if it is contiguous, otherwise a contiguous copy; on the CPU the copy is allocated by `empty`."""
     if x.is_contiguous() or x.device.type != "cpu":
         return x.contiguous()
     return empty(x.shape, x.dtype).copy_(x)
 
 
 def _take_back(size: int, buffer: np.ndarray) -> None:
-    """Take back the buffer of a freed tensor. This may be called at any moment, even while this thread holds
-    the lock.
+    """Take back the buffer of a freed tensor. Python may call this at any moment, even while this thread holds the
+    lock.
     """
     _returned.append((size, buffer))
     if _lock.acquire(blocking=False):
@@ -90,7 +90,9 @@ def _sort_in() -> None:
 
 
 def scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Return an uninitialised tensor of this thread; it is valid until the next call with the same name and dtype."""
+    """Return an uninitialised tensor that belongs to this thread. It is valid until the thread's next call with the
+    same name and dtype.
+    """
     kept: dict = _local.__dict__
     size = math.prod(shape)
     held = kept.get((name, dtype))

@@ -67,20 +67,20 @@ def transformed() -> bool:
 
 
 def fuses(x: Tensor) -> bool:
-    """Whether kernels for events and for single steps may run on x: `stages` finds a backend, and that backend has such
-    kernels.
+    """Whether event-driven kernels and kernels for single steps may run on x: `stages` finds a backend for x, and that
+    backend has such kernels.
     """
     return (found := _kernels(x)) is not None and found.events
 
 
 def stages(x: Tensor) -> str | None:
-    """Return the name of the backend that may run several layers in a row on x as one; None if no backend may."""
+    """Return the name of the backend that may run several consecutive layers on x as one; None if there is none."""
     return None if (found := _kernels(x)) is None else found.name
 
 
 def _kernels(x: Tensor) -> Backend | None:
-    """Return the backend of x if it has kernels, nothing traces the operations (torch.compile, torch.func, torch.jit,
-    dispatch modes) and autocast is off; otherwise None.
+    """Return the backend of x if it has kernels and they may be called directly: autocast is off, and no tool records
+    the operations (torch.compile, torch.func, torch.jit, dispatch modes). Otherwise return None.
     """
     if op.traced([x]) or (found := chosen(x)) is BACKENDS[Reference.name]:
         return None
@@ -88,7 +88,7 @@ def _kernels(x: Tensor) -> Backend | None:
 
 
 def chosen(like: Tensor) -> Backend:
-    """Return the backend for tensors on the device of this one."""
+    """Return the backend for tensors on the device of `like`: the forced one, or else the first that can run there."""
     asked, device = getattr(_here, "forced", None), like.device.type
     if asked is None:
         return next(b for b in BACKENDS.values() if b.lacks(device) is None and (b.transforms or not transformed()))
@@ -102,7 +102,7 @@ def chosen(like: Tensor) -> Backend:
 
 
 def choose(like: Tensor) -> Choice:
-    """Return the backend for tensors like this one, and the reason for it."""
+    """Return the backend for tensors on the device of `like`, and the reason for the choice."""
     found, device = chosen(like), like.device.type
     if getattr(_here, "forced", None) is not None:
         return Choice(found, f"asked for by backend({found.name!r})")

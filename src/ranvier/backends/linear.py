@@ -1,10 +1,10 @@
 """Recurrences without reset, in parallel over time: v[t] = a v[t - 1] + x[t].
 
-Two steps of such a recurrence are one step of another, (a, x) then (b, y) = (b a, b x + y), so log2(T) passes of
-doubling do the work of T steps. This needs more arithmetic but fewer steps that wait for each other. It is faster when
-the neurons are too few to keep the device busy (some thousands on a GPU), and never on a CPU, where the loop over time
-runs at the speed of memory. `worth` decides; `benchmarks/run.py parallel` measures. A backend with a kernel for it
-computes all steps in one pass; elsewhere each pass of doubling is an operation of torch.
+A step (a, x) followed by a step (b, y) equals the single step (b a, b x + y). So each pass can combine pairs of steps
+of twice the length, and log2(T) passes compute all T steps. This needs more arithmetic, but fewer operations wait for
+each other. It is faster when the neurons are too few to keep the device busy (some thousands on a GPU). It is never
+faster on a CPU, where the loop over time runs at the speed of memory. `worth` decides; `benchmarks/run.py parallel`
+measures. A backend may have a kernel that computes all steps in one pass; otherwise the passes are operations of torch.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ranvier.backends import choose, op
 
-FILLS = 1 << 15  # neurons that keep a large GPU busy by themselves (132 processors with some 256 threads each)
-LONG = 64  # steps from which waiting for each step costs more than the scan of a chunk (an estimate, not measured)
+FILLS = 1 << 15  # number of neurons that keeps a large GPU busy (132 processors with some 256 threads each)
+LONG = 64  # steps above which a loop over time is slower than the scan of a chunk (an estimate, not measured)
 
 
 def worth(x: Tensor) -> bool:
@@ -24,7 +24,7 @@ def worth(x: Tensor) -> bool:
 
 
 def scan(decay: Tensor, x: Tensor, initial: Tensor) -> Tensor:
-    """v[t] = decay v[t - 1] + x[t] with v[-1] = initial, real or complex, differentiable any number of times.
+    """Compute v[t] = decay v[t - 1] + x[t] with v[-1] = initial, real or complex, differentiable any number of times.
 
     x [T, B, *F]; initial [B, *F]; decay broadcastable to [B, *F], or [T, B, *F] if it changes with time. Returns v in
     the shape of x.
@@ -41,7 +41,7 @@ def scan(decay: Tensor, x: Tensor, initial: Tensor) -> Tensor:
 
 class _Scan(torch.autograd.Function):
     """v[t] = c[t] v[t - 1] + x[t] from v[-1] = 0; with `back` v[t] = c[t + 1] v[t + 1] + x[t] from v[T] = 0. Each of
-    the two is the derivative of the other.
+    the two recurrences computes the gradient of the other.
     """
 
     @staticmethod

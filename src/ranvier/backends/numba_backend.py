@@ -27,15 +27,15 @@ from ranvier.derive.trace import Graph
 
 log = logging.getLogger("ranvier")
 
-LEAST = 256  # fewest neurons per tile where several threads share the neurons, so that rows stay long
+LEAST = 256  # fewest neurons per tile when several threads share the neurons: rows must not become too short
 TILE = 1024  # neurons per tile in backward: their arrays stay in the L1 cache
-WIDE = 4096  # neurons per tile in forward, which saves no states: longer rows are prefetched better (1.7 times as fast)
+WIDE = 4096  # neurons per tile in forward: no states are saved, and long rows are prefetched better (1.7 times faster)
 CACHE = 512 * 1024  # most bytes for the states of a tile: the size of a usual L2 cache
-WORTH = 200_000  # below this product of neurons and steps one thread is faster than two (about 0.3 ms)
+WORTH = 200_000  # product of neurons and steps below which one thread is faster than two (about 0.3 ms)
 
 
 class Rows:
-    """Prints one function that computes one step of a row of neurons: loads, then operations, then stores."""
+    """The text of a function that computes one step of a row of neurons: loads, then operations, then stores."""
 
     def __init__(self, name: str, arguments: str, graph: Graph):
         self.graph, self.head, self.load, self.store, self.rows = graph, [], [], [], {}
@@ -190,11 +190,11 @@ def _text(file: str) -> str:
 
 @cache
 def loops(room: str, file: str) -> str:
-    """Return the text of a file of further loops from its first ruled comment line on: the imports above that line are
-    left out.
+    """Return the text of a file with further loops, from its first comment line of dashes on. The imports above that
+    line are left out.
 
-    The text starts with the edition of the room's kernels that it calls, so that cached code is compiled again when
-    they change.
+    `room` is the package of the file. The text starts with a hash of all files of that package, so that cached code is
+    compiled again when one of them changes.
     """
     line = f"# {'-' * 64}"
     texts = {f.name: f.read_text() for f in resources.files(room).iterdir() if f.name.endswith(".py")}
@@ -208,7 +208,7 @@ def per_neuron(params: Sequence[Tensor]) -> tuple[bool, ...]:
 
 
 def timed(name: str, function, *arguments) -> None:
-    """Run a kernel; if it had to be compiled first and that took long, print a message."""
+    """Run a kernel; if it had to be compiled first and that took long, log a message."""
     if function.overloads:
         return function(*arguments)
     start = time.perf_counter()
@@ -229,7 +229,7 @@ def _arrays(tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple:
 def forward(
     rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor], into: Sequence[Tensor] = ()
 ) -> tuple[list[Tensor], Tensor]:
-    """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N].
+    """Run a rule: inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N].
 
     into: tensors for the outputs, if they exist already.
     """
@@ -256,7 +256,7 @@ def forward(
 
 
 def _share(neurons: int, steps: int) -> int:
-    """Return how many neurons a tile may have at most, such that each thread gets its share."""
+    """Return the number of neurons for which every thread gets one tile, but at least LEAST."""
     threads = torch.get_num_threads() if steps * neurons >= WORTH else 1
     return max(LEAST, -(-neurons // (64 * threads)) * 64)
 
@@ -271,8 +271,8 @@ def backward(
     wanted: tuple[bool, ...],
     into: Sequence[Tensor] = (),
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Return the gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P,
-    N].
+    """Return the gradients of the wanted inputs [T, N] each, of the initial state [S, N], and of the P wanted
+    parameters [P, N].
 
     g_outputs [T, N] each, or [1, N] if the gradient is the same at every step. into: tensors for the gradients of the
     first inputs, if they exist already.
@@ -301,7 +301,7 @@ def backward(
 
 
 def plan(steps: int, states: int, size: int) -> tuple[int, int]:
-    """Return steps per segment and neurons per tile, such that the states of a segment stay in cache."""
+    """Return the steps per segment and the neurons per tile for which the states of a segment stay in cache."""
     rows = max(1, CACHE // (max(1, states) * size))  # neurons times steps that fit
     if steps * (TILE // 4) <= rows:
         return max(1, steps), min(TILE, max(TILE // 4, rows // max(1, steps) // 64 * 64))

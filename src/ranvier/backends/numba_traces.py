@@ -1,13 +1,14 @@
-"""Traces on the CPU: rows printed from the influence of one step, and loops over tiles of channels.
+"""Eligibility traces on the CPU: rows printed from the influence of one step, and loops over tiles of channels.
 
-Few steps update each trace of a weight step by step. Many steps do so segment by segment, and touch each trace once
-per segment. Traces are linear functions of the inputs a[t] of a segment and of the traces e before it:
+A call of few steps updates each trace of a weight at every step. A call of many steps is divided into segments, and
+updates each trace once per segment. This is possible because traces after a segment are linear functions of the inputs
+a[t] in it and of the traces e before it:
 
-    gradient  +=  sum_t error_t a[t] + sum_s start_s e_s
-    e_s after  =  sum_t source_st a[t] + sum_r passed_sr e_r
+    gradient += sum_t error_t a[t] + sum_s start_s e_s e_s after = sum_t source_st a[t] + sum_r passed_sr e_r
 
-The factors are numbers per neuron, which compiled code finds by going once through the segment and back. The sums are
-matrix products. These are the same numbers as step by step, rounded in another order.
+The factors are numbers per neuron; compiled code computes them by going forward through the segment once, and back
+once. The sums are matrix products. The results equal those of single steps except for rounding, since the sums have
+another order.
 """
 
 from collections.abc import Sequence
@@ -27,10 +28,10 @@ from ranvier.derive.source import operand
 from ranvier.derive.trace import Operand
 
 TILE = 64  # neurons whose factors are computed together
-WIDE = 256  # the same for segments
-SEGMENT = 128  # most steps of a segment: their factors are kept
-FEW = 3  # up to this number of steps the traces are updated step by step
-WORTH = 200_000  # below this number of products one thread is faster than two
+WIDE = 256  # as TILE, when segments are used
+SEGMENT = 128  # most steps of a segment; the factors of all its steps are in memory
+FEW = 3  # up to this number of steps the traces are updated at every step
+WORTH = 200_000  # number of multiplications below which one thread is faster than two
 
 
 def _influence_row(learned: Influence, wide: Sequence[bool]) -> str:
@@ -89,7 +90,7 @@ def _own_row(learned: Influence) -> str:
 
 def _weight_row(learned: Influence) -> str:
     """Print the update of the traces of the weights into one neuron, vectorised over weights. The neuron is number n in
-    its tile and number m of all.
+    its tile and number m of all neurons.
     """
     states = range(len(learned.states))
     trace = _Trace(learned, learned.rule.arguments[0], "x")
@@ -106,7 +107,9 @@ def _weight_row(learned: Influence) -> str:
 
 
 def _back_row(learned: Influence, name: str, told: bool) -> str:
-    """Print the function that goes one step back, vectorised over neurons; told: with the losses of that step."""
+    """Print the function that goes one step back in time, vectorised over neurons; told: whether the loss of that step
+    is included.
+    """
     states, x = [learned.name(s) for s in learned.states], learned.rule.arguments[0]
 
     def back(source: str) -> str:
@@ -234,7 +237,9 @@ def _by_segments(call: Call, traces: Traces, into: Learned) -> None:
 
 
 def _add_gradient(into: Tensor, errors: Tensor, starts: Tensor, came: Tensor, e: Tensor | None, call: Call) -> None:
-    """into [C, K] += the sum over steps, samples and places of errors times inputs, and of starts times traces."""
+    """Add to `into` [C, K] the sum over steps, samples and places of errors times inputs `came`, and the sum of
+    `starts` times the traces e before the segment.
+    """
     b, c, p = call.layout
     rows = errors.view(-1, b, c, p).transpose(2, 3).reshape(-1, c)
     into += call.product(rows, came.flatten(0, 1))
@@ -243,7 +248,7 @@ def _add_gradient(into: Tensor, errors: Tensor, starts: Tensor, came: Tensor, e:
 
 
 def _carried(sources: Tensor, passed: Tensor, came: Tensor, e: Tensor | None, layout: Layout) -> Tensor:
-    """Return the traces [S, B, C, P, K] after a segment."""
+    """Return the traces after a segment, [S, B, C, P, K], for P places."""
     (states, steps, _), (b, c, p), width = sources.shape, layout, came.shape[2]
     rows = came.view(steps, b * p, width).transpose(0, 1)
     columns = sources.view(states, steps, b, c, p).permute(0, 2, 4, 3, 1).reshape(states, b * p, c, steps)

@@ -1,4 +1,5 @@
-"""A rule on images and the pooling after it, on the CPU, in one pass: the spikes of full size are never in memory.
+"""A rule on images and the pooling after it, on the CPU, in one pass, so that the spikes before pooling are never
+written to memory.
 
 Images are channels last; `pooled_kernels.py` describes how they are divided into tiles. Backward needs the input and
 the pooled output; states and spikes are computed again.
@@ -23,11 +24,11 @@ from ranvier.derive.trace import Graph
 
 @dataclass(frozen=True)
 class Pictures:
-    """The sizes of a sequence of images, and of the pooling windows, which are square, do not overlap, and are pooled
-    by `kind`.
+    """The sizes of a sequence of images, and of the pooling windows; these are square and do not overlap. `kind` is
+    "max" or "mean".
 
-    even: whether parameters and initial states are equal in all rows of an image; then those of one row of windows are
-    given.
+    even: whether parameters and initial states are equal in all rows of an image; then they are given for one row of
+    windows only.
     """
 
     steps: int
@@ -55,7 +56,7 @@ class Pictures:
 
     @property
     def given(self) -> int:
-        """Number of neurons whose parameters and initial states are given: R W C, for R rows of an image."""
+        """Number of neurons whose parameters and initial states are given: R W C, for R rows (`rows`) of an image."""
         return self.rows * self.width * self.channels
 
     @property
@@ -64,7 +65,7 @@ class Pictures:
 
     @property
     def pooled(self) -> tuple[int, int]:
-        """Shape [T, B H' W' C] of the pooled output, where H' and W' count the windows."""
+        """Shape [T, B H' W' C] of the pooled output, for H' rows of W' windows."""
         return self.steps, self.batch * self.tiles * (self.width // self.window) * self.channels
 
     def sizes(self) -> tuple[int, ...]:
@@ -142,8 +143,8 @@ def _module(name: str, rows: str, dtype: torch.dtype) -> ModuleType:
 
 
 def forward(rule: Rule, x: Tensor, initial: Tensor, params: Sequence[Tensor], size: Pictures) -> Tensor:
-    """x [T or 1, B H W C], initial [S, R W C], params [1] or [R W C] each -> pooled [T, B H' W' C], where H' and W'
-    count the windows, and R is H, or the rows of a window if all rows are given the same.
+    """Run a rule and the pooling: x [T or 1, B H W C], initial [S, R W C], params [1] or [R W C] each -> pooled [T, B
+    H' W' C], for H' rows of W' windows. R is H, or the height of a window if `size.even`.
     """
     code = module(rule, x.dtype, numba_backend.per_neuron(params), size, len(x) < size.steps)
     pooled = empty(size.pooled, x.dtype)
@@ -179,7 +180,7 @@ def backward(
     g_x = empty(x.shape, x.dtype)
     given = x.numpy(), initial.numpy(), tuple(map(array, params)), pooled.numpy(), g_pooled.numpy(), g_x.numpy()
     states, count = len(rule.states), size.count
-    parts: dict[int, tuple[Tensor, Tensor]] = {}  # by first tile, so that the order of the sums is fixed
+    parts: dict[int, tuple[Tensor, Tensor]] = {}  # by first tile, to add them in a fixed order
 
     def work(lo: int, hi: int) -> None:
         parts[lo] = sums = torch.zeros_like(initial), torch.zeros(sum(wanted[1:]), size.given, dtype=torch.float64)
@@ -197,11 +198,11 @@ def backward(
 
 
 def add_affine(g_x: Tensor, x: Tensor, centre: Tensor, slope: Tensor, offset: Tensor) -> None:
-    """g_x [T, N C] += slope (x - centre) + offset, in place and in one pass; x has the shape of g_x, the others are
-    [C].
+    """Compute g_x [T, N C] += slope (x - centre) + offset, in place and in one pass. x has the shape of g_x; centre,
+    slope and offset are [C].
 
-    slope and offset are float64, and so is the arithmetic: an error in them would be the same in every pixel, and
-    gradients of weights are sums over all pixels.
+    slope and offset are float64, and so is the arithmetic. A rounding error in them would be the same at every pixel,
+    and would add up in the gradients of weights, which are sums over all pixels.
     """
     from ranvier.backends import pooled_kernels  # Numba is imported where it is used
 
@@ -216,9 +217,9 @@ ROWS = 512  # rows of a block in `moments`
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance [C] of x [N, C, H, W] over all other axes, in float64; x is channels last in memory. For
-    this layout torch sums in the precision of x, and the gradient of a batch norm makes that rounding error fifty times
-    larger.
+    """Return the mean and the variance [C] of x [N, C, H, W] over all axes but C, in float64; x is channels last in
+    memory. For this layout torch sums in the precision of x, and in the gradient of a batch norm that rounding error
+    becomes fifty times larger.
     """
     from ranvier.backends import pooled_kernels  # Numba is imported where it is used
 

@@ -1,5 +1,5 @@
-"""The reference: a plain loop, with which all other backends are compared. It runs on any device, in any float dtype,
-and can be differentiated any number of times.
+"""The reference: a plain loop over time, with which all other backends are compared. It runs on any device, in any
+float dtype, and can be differentiated any number of times.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ class Reference(Backend):
 
 
 def scan(rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list, list]:
-    """inputs [T, B, *F] each, state [B, *F] each, params broadcastable to [*F] -> outputs [T, B, *F] each, and the
-    final state.
+    """Run a rule: inputs [T, B, *F] each, state [B, *F] each, params broadcastable to [*F] -> outputs [T, B, *F] each,
+    and the final state.
     """
     steps: list[tuple] = []
     like = inputs[0]

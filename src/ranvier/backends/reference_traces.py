@@ -1,4 +1,6 @@
-"""Traces updated by a plain loop in which torch differentiates each step; the kernels are compared with it."""
+"""Eligibility traces, updated by a plain loop in which torch differentiates each step. The kernels are compared with
+this loop.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +34,7 @@ def carry_traces(call: Call, traces: Traces) -> Learned:
 
 
 def _neurons(came: Tensor, call: Call) -> Tensor:
-    """Expand inputs [R, K] to one row for every neuron: [N, K]."""
+    """Expand the inputs [R, K] to one row per neuron: [N, K]."""
     batch, channels, places = call.layout
     rows = came.view(batch, 1, places, -1).expand(batch, channels, places, came.shape[1])
     return rows.reshape(call.layout.neurons, came.shape[1])
@@ -82,5 +84,7 @@ class _Step:
         return self.of_outputs[name]
 
     def partial(self, state: int, name: str) -> Tensor:
-        """Return the partial derivative; zero if the influence leaves it out, or if there is none."""
+        """Return the derivative of a state after the step with respect to an argument. It is zero if the state does not
+        depend on the argument, or if the influence ignores the dependence.
+        """
         return self.of_states[state][name] if (state, name) in self.known else torch.zeros_like(self.like)

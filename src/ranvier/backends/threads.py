@@ -1,4 +1,4 @@
-"""Run tiles of neurons on several threads: those of a pool that each process has, and the calling thread."""
+"""Run tiles of neurons on several threads: the calling thread, and those of a pool of the process."""
 
 import itertools
 import os
@@ -33,7 +33,7 @@ def spread(work: Callable[[int, int], None], total: int, tile: int, worth: bool)
     """Run `work(lo, hi)` over 0..total in whole tiles, on as many threads as torch uses.
 
     If `worth` is false (too little work), the calling thread does it alone. The work is cut into several pieces per
-    thread, which threads take as they become free, so that one slow thread does not delay the others.
+    thread. A thread that becomes free runs the next piece, so one slow thread does not delay the others.
     """
     threads = min(torch.get_num_threads(), -(-total // tile))
     if threads < 2 or not worth:
@@ -50,5 +50,5 @@ def spread(work: Callable[[int, int], None], total: int, tile: int, worth: bool)
     helpers = [_workers().submit(take) for _ in range(threads - 1)]
     take()
     for helper in helpers:
-        if not helper.cancel():  # this helper had not begun, and no work is left for it
+        if not helper.cancel():  # cancelled: it had not started, and no work is left for it
             helper.result()

@@ -1,16 +1,16 @@
-"""Eligibility traces, which are updated forward in time together with their neurons, and the gradients computed from
+"""Eligibility traces, which are updated forward in time together with the neurons, and the gradients computed from
 them.
 
-At each step every backend computes, for neuron n with states s, own arguments p (such as learned parameters)
-and inputs a[k] that reach it through a weight:
+At each step every backend computes the following for neuron n, which has states s, own arguments p (such as learned
+parameters), and inputs a[k] that reach it through a weight w[k]:
 
-    gradient of w[k]  +=  sum_s signal_s weight[s, n, k] + signal_x a[k]
-    weight[s, n, k]    =  sum_r partial_sr weight[r, n, k] + partial_sx a[k]
+    gradient of w[k] += sum_s signal_s weight[s, n, k] + signal_x a[k] weight[s, n, k] = sum_r partial_sr weight[r, n,
+    k] + partial_sx a[k]
 
-and likewise for each p with `own` in place of `weight`. `derive/influence.py` defines the factors. The N
-neurons of a row are ordered as [batch, channels, places]. The inputs of the weights are R rows of K numbers, ordered
-as [batch, places]. All places of a channel share its weights: a linear layer has one place, and in a convolution one
-row is one patch.
+where weight[s, n, k] is the trace of w[k] for state s; `own` is the same for each p, with 1 in place of a[k].
+`derive/influence.py` defines the factors. The N neurons are ordered as [batch, channels, places]. The inputs of the
+weights are R rows of K numbers, ordered as [batch, places]. All places of a channel share its weights: a linear layer
+has one place, and in a convolution one row is one patch.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,10 +38,11 @@ class Layout(NamedTuple):
 
 
 class Traces(NamedTuple):
-    """Eligibility traces: weight [S, N, K] of each weight into each neuron, and own [Q, S, N] of each own argument. S
-    counts `Influence.states`.
+    """Eligibility traces: weight [S, N, K] of the K weights into each neuron, and own [Q, S, N] of the Q own arguments.
+    S is the number of states in `Influence.states`.
 
-    Traces of weights that are zero before a call and not wanted after it may be left out: then weight is [S, N, 0].
+    If the traces of weights are zero before a call and not needed after it, they may be left out: then weight is [S, N,
+    0].
     """
 
     weight: Tensor
@@ -56,7 +57,7 @@ class Traces(NamedTuple):
 
     @classmethod
     def zeros(cls, learned: Influence, layout: Layout, width: int, like: Tensor) -> "Traces":
-        """Return traces of zero, as before the first step; like: a tensor of their dtype and device."""
+        """Return traces of zero, as before the first step, with the dtype and device of `like`."""
         states, neurons = len(learned.states), layout.neurons
         return cls(like.new_zeros(states, neurons, width), like.new_zeros(len(learned.own), states, neurons))
 
@@ -71,9 +72,9 @@ class Call:
     """Some steps of some neurons; all tensors are flat and of one dtype.
 
     inputs [T, N] each, initial [S, N], params [1] or [N] each, grads (of the outputs) [T, N] each, or [1, N] if it is
-    the same at all steps; came [T, R, K]: the inputs behind the weights, with K = 0 if no weights are learned. signals:
-    the arguments whose gradient at each step is wanted. product: g [M, N], x [M, K] -> g^T x.
-    learns: whether gradients are wanted; if not, only the traces are updated.
+    the same at all steps. came [T, R, K]: the inputs that the weights multiply, with K = 0 if no weights are learned.
+    signals: the arguments whose gradient at each step is wanted. product: the function that computes g^T x from g [M,
+    N] and x [M, K]. learns: whether gradients are wanted; if not, only the traces are updated.
     """
 
     learned: Influence
@@ -89,8 +90,8 @@ class Call:
 
 
 class Learned(NamedTuple):
-    """Gradients: weight [channels, K] and own [Q, N] are summed over steps (weight also over batch and places); signals
-    [T, N] each are not summed.
+    """The gradients of a call: weight [channels, K], summed over steps, batch and places; own [Q, N], summed over
+    steps; and signals [T, N] each, one gradient per step.
     """
 
     weight: Tensor
@@ -116,5 +117,7 @@ def carry_traces(backend: Backend, call: Call, traces: Traces) -> Learned:
 
 
 def silent(call: Sequence[Tensor], like: Tensor) -> list[Tensor]:
-    """Return gradients of zero for outputs like these: the traces are updated, but nothing is learned."""
+    """Return output gradients of zero, [1, N] for each output in `call`: they update the traces, but nothing is
+    learned.
+    """
     return [torch.zeros(1, y.shape[1], dtype=like.dtype, device=like.device) for y in call]

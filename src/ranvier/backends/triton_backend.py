@@ -1,4 +1,6 @@
-"""A rule on the GPU: steps printed for Triton, one program per block of neurons, time inside."""
+"""The GPU backend: the steps of a rule are printed for Triton, and each program runs a block of neurons through
+time.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,14 +22,12 @@ from ranvier.derive.trace import Graph, Operand
 
 @cache
 def processors(device: torch.device) -> int:
-    """Return how many processors share the programs: 1 in Triton's interpreter, which runs one program after
-    the other.
-    """
+    """Return how many processors the GPU has; 1 for Triton's interpreter, which runs one program after the other."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def spread_tuple(operands: Sequence[Operand]) -> str:
-    """Print a tuple of blocks; a value that is the same for all neurons is broadcast to the block."""
+    """Return the text of a tuple of blocks; a value that is the same for all neurons is broadcast to a block."""
     return f"({''.join(f'spread({operand(a)}, inputs[0]), ' for a in operands)})"
 
 
@@ -41,7 +41,8 @@ def _step(
 
 
 def _print(rule: Rule, wanted: Sequence[bool]) -> str:
-    """Print the functions `step`, `advance` and `adjoint` of a rule, and which states backward computes again.
+    """Return the text of the functions `step`, `advance` and `adjoint` of a rule, and of `seen`, which selects the
+    states that backward computes again.
 
     wanted: which inputs and parameters need a gradient.
     """
@@ -68,8 +69,8 @@ def _print(rule: Rule, wanted: Sequence[bool]) -> str:
 def ops(dtype: torch.dtype) -> str:
     """Return the text of the ops of a rule in one precision.
 
-    If `triton_ops.py` does not define an op, it is libdevice's function of that name. Triton's interpreter has no
-    libdevice; there it is torch's function.
+    If `triton_ops.py` does not define an op, libdevice's function of that name is used; in Triton's interpreter, which
+    has no libdevice, torch's function.
     """
     text = (resources.files("ranvier.backends") / "triton_ops.py").read_text()
     from triton import knobs
@@ -105,7 +106,9 @@ def launch(kernel: Any, programs: int, like: Tensor, *arguments: Any, **constant
 
 
 def _strides(rows: Sequence[Tensor]) -> tuple[int, ...]:
-    """Return the strides from step to step of some tensors [T, N], or [1, N] where all steps are the same."""
+    """Return the stride from step to step of each tensor [T, N]; it is 0 for a tensor [1, N], which is the same at all
+    steps.
+    """
     return tuple(0 if len(x) == 1 else x.stride(0) for x in rows)
 
 
@@ -141,9 +144,10 @@ class _Launch:
 def forward(
     rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor]
 ) -> tuple[list[Tensor], Tensor]:
-    """inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N].
+    """Run a rule: inputs [T, N] each, initial [S, N], params [1] or [N] each -> outputs [T, N] each, final [S, N].
 
-    The rows of an input are contiguous; the stride between them is free, and 0 if all steps are the same.
+    Each row of an input must be contiguous. The stride from row to row is arbitrary; it may be 0 if all steps are the
+    same.
     """
     wanted = (True,) * len(inputs) + (False,) * len(params)
     outputs, final, _ = _forward(_Launch(rule, inputs, initial, params, wanted), rule, initial, None)
@@ -153,8 +157,8 @@ def forward(
 def forward_marked(
     rule: Rule, inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor], wanted: tuple[bool, ...]
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Return the result of `forward`, and the marks (saved states) that `backward` of the wanted gradients would
-    otherwise compute itself.
+    """Return the result of `forward`, and the marks: saved states, which `backward` would otherwise have to compute
+    again.
     """
     run = _Launch(rule, inputs, initial, params, wanted)
     return _forward(run, rule, initial, run.marks())
@@ -177,11 +181,11 @@ def backward(
     wanted: tuple[bool, ...],
     marks: Tensor | None = None,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Return the gradients of the wanted inputs [T, N] each, of the initial state [S, N], of the wanted parameters [P,
-    N].
+    """Return the gradients of the wanted inputs [T, N] each, of the initial state [S, N], and of the P wanted
+    parameters [P, N].
 
-    inputs are those of `forward`; g_outputs have the same form, or are [1, N] if all steps are the same. marks are
-    those of `forward_marked`; without them they are computed here.
+    g_outputs are [T, N] each, or [1, N] if all steps are the same. marks are those of `forward_marked`; if they are
+    None, they are computed here.
     """
     run, count = _Launch(rule, inputs, initial, params, wanted), sum(wanted[len(inputs) :])
     if marks is None:
@@ -192,7 +196,7 @@ def backward(
     g_initial, g_params = torch.empty_like(initial), initial.new_empty(count, run.neurons)
     run(
         run.code.backward, *run.given, run.params, tuple(g_outputs), _strides(g_outputs), g_final,
-        tuple(g_inputs), g_initial, g_params, marks, P=count, maxnreg=255,  # without it some values spill
+        tuple(g_inputs), g_initial, g_params, marks, P=count, maxnreg=255,  # else some values leave the registers
     )  # fmt: skip
     return g_inputs, g_initial, g_params
 

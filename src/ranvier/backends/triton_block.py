@@ -1,22 +1,23 @@
 """Choose how many neurons a program of a GPU runs, and how many steps it loads at once.
 
-A program waits for memory at each segment, and all programs wait at the same time. So few neurons are divided among all
-processors; with many neurons, each thread gets as many as fill the largest load, 16 bytes. The registers of a thread
-must have room for the rows and states of a segment, and for the values of the rule's adjoint.
+A program waits for memory at each segment, and programs on different processors can wait at the same time. So a small
+number of neurons is divided among all processors. With many neurons, each thread runs as many as fit one load of 16
+bytes, the largest that exists. The registers of a thread must have room for the rows and states of a segment, and for
+the values of the rule's adjoint.
 """
 
 from typing import NamedTuple
 
 REGISTERS = 208  # registers of a thread in use, of 255
-LIVE = 52  # operations that count in the choice of loads: of a larger rule not more values are live at once
-UNROLLED = 1024  # most operations of the rule in a segment: each operation is compiled once per step
+LIVE = 52  # most operations that count in the choice of loads: in larger rules, no more values are needed at once
+UNROLLED = 1024  # most operations in a segment: the steps are unrolled, so each operation is compiled once per step
 
 
 class Held(NamedTuple):
     """The values that backward keeps in registers for one neuron."""
 
-    rows: int  # inputs and gradients of outputs, at each step
-    states: int  # at each step
+    rows: int  # per step: inputs and gradients of outputs
+    states: int  # per step
     rest: int  # once per neuron: gradients of states and parameters
     # Operations of the adjoint. By measurement, a third of their values needs a register at any time, and half of them
     # are the same for all neurons.
@@ -27,7 +28,7 @@ class Block(NamedTuple):
     """The neurons and steps of one program: constants of the kernels."""
 
     BLOCK: int  # neurons
-    SEGMENT: int  # steps whose rows are loaded at once
+    SEGMENT: int  # number of steps whose rows are loaded at once
     num_warps: int
 
 
@@ -71,7 +72,7 @@ def _registers(each: int, steps: int, held: Held, width: int, real: int) -> int:
 
 
 def _power(n: int) -> int:
-    """Return the least power of two that is not below n.
+    """Return the smallest power of two that is at least n.
 
     >>> [_power(n) for n in (1, 2, 3, 8, 9)]
     [1, 2, 4, 8, 16]

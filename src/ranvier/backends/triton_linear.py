@@ -1,14 +1,13 @@
-"""A recurrence without reset, in parallel over time, in one launch (`triton_linear_kernels.py`)."""
+"""A recurrence without reset on the GPU, parallel over time, in one kernel launch (`triton_linear_kernels.py`)."""
 
 import torch
 from torch import Tensor
 
-FEW = 2048  # up to this number of neurons, a program runs fewer neurons and more steps
+FEW = 2048  # up to this number of neurons, each program runs fewer neurons but longer chunks of time
 
 
 def recurrence(c: Tensor, x: Tensor, back: bool) -> Tensor:
-    """v[t] = c[t] v[t - 1] + x[t], or with `back` v[t] = c[t + 1] v[t + 1] + x[t]; the value before the first step is
-    0.
+    """Compute v[t] = c[t] v[t - 1] + x[t] from v[-1] = 0, or with `back` v[t] = c[t + 1] v[t + 1] + x[t] from v[T] = 0.
 
     x [T, B, *F], real or complex in single or double precision; c of the same dtype, [T, B, *F] or broadcastable to
     [B, *F].

@@ -1,5 +1,5 @@
-"""Traces on the GPU: each program runs a block of neurons and of the weights into each neuron, with the traces in
-registers.
+"""Eligibility traces on the GPU: each program runs a block of neurons, and a block of the weights into each of them,
+with the traces in registers.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,11 @@ from ranvier.derive.source import lines, load, operand
 from ranvier.derive.trace import Operand
 
 NEURONS, WEIGHTS = 16, 64  # neurons and weights of one program
-ALONE = 128  # neurons of a program without weights
+ALONE = 128  # neurons of a program that has no weights
 
 
 def _observed(learned: Influence) -> str:
-    """Print one step: the states after it (states that are not needed stay as they are), and the factors found
-    at it.
-    """
+    """Return the text of one step: the states after it (states that are not needed stay unchanged), and its factors."""
     rule = learned.rule
     i, s = len(rule.inputs), len(rule.states)
     names = rule.arguments
@@ -42,7 +40,7 @@ def _sum(learned: Influence, terms: Sequence[tuple[Operand | None, str]], like: 
 
 
 def _trace(learned: Influence, source: str, trace: Sequence[str], times: str, like: str) -> tuple[str, list[str]]:
-    """Print what a trace adds to the gradient at this step, and the trace after it."""
+    """Return, as text, the term that a trace adds to the gradient at this step, and the trace after it."""
     names = [learned.name(s) for s in learned.states]
     through = [(learned.signal.get(n), f" * {e}") for n, e in zip(names, trace, strict=True)]
     each = _sum(learned, [*through, (learned.signal.get(source), times)], like)

@@ -12,11 +12,13 @@ from torch import Tensor
 from ranvier.backends.buffers import empty
 from ranvier.backends.threads import spread
 
-WORTH = 1 << 20  # numbers from which several threads share the work
+WORTH = 1 << 20  # from this many numbers on, several threads share the work
 
 
 class Packed(NamedTuple):
-    """The bits of a matrix, how many are set, and whether they are exact (all numbers of the matrix are 0 or 1)."""
+    """The bits of a matrix, the number of set bits, and whether the bits are exact: all numbers of the matrix are 0 or
+    1.
+    """
 
     bits: Tensor
     events: int
@@ -24,18 +26,18 @@ class Packed(NamedTuple):
 
 
 def words(columns: int) -> int:
-    """Return how many 64-bit words hold a row of `columns` bits."""
+    """Return the number of 64-bit words for a row of `columns` bits."""
     return -(-columns // 64)
 
 
 def view(bits: Tensor) -> np.ndarray:
-    """Return bits as the array that kernels read."""
+    """Return bits as a NumPy array of uint64 words, the form that kernels read."""
     return bits.numpy().view(np.uint64)
 
 
 def packed(x: Tensor, into: Tensor | None = None) -> Packed:
-    """Return the bits of a float32 matrix x [M, K], computed in one pass; `into` [M, words]: a tensor for the result,
-    if given.
+    """Return the bits of a float32 matrix x [M, K], computed in one pass. into: a tensor [M, words] for the bits, if it
+    exists already.
     """
     from ranvier.spikes import bits_kernels
 
@@ -50,7 +52,7 @@ def packed(x: Tensor, into: Tensor | None = None) -> Packed:
 
 
 def pack(x: Tensor) -> Tensor:
-    """Return as bits [*, ceil(K / 64)] which numbers of x [*, K] are not zero.
+    """Pack x [*, K] into bits [*, ceil(K / 64)]: a bit is set where the number is not zero.
 
     >>> import torch
     >>> from ranvier.spikes import bits
@@ -61,7 +63,7 @@ def pack(x: Tensor) -> Tensor:
 
 
 def unpack(bits: Tensor, columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return zeros and ones [*, columns] from bits [*, words].
+    """Unpack bits [*, words] into numbers 0 and 1, [*, columns].
 
     >>> import torch
     >>> from ranvier.spikes import bits
@@ -92,8 +94,8 @@ def transpose(bits: Tensor, columns: int) -> Tensor:
 
 
 def pixels(bits: Tensor, channels: int, size: int) -> Tensor:
-    """Rearrange bits of channels of `size` pixels, [N channels, words(size)], as bits of pixels, [N size,
-    words(channels)].
+    """Rearrange the bits of N images of `size` pixels: from one row per channel, [N channels, words(size)], to one row
+    per pixel, [N size, words(channels)].
     """
     from ranvier.spikes import bits_kernels
 
@@ -104,7 +106,7 @@ def pixels(bits: Tensor, channels: int, size: int) -> Tensor:
 
 
 def count(bits: Tensor) -> int:
-    """Return how many bits are set."""
+    """Return the number of set bits."""
     return int(np.bitwise_count(view(bits.contiguous())).sum())
 
 

@@ -1,9 +1,10 @@
 """A convolution whose cost follows the number of events.
 
-This file does for convolutions what `product` does for linear maps. If few inputs are not zero, only the weights that
-these inputs reach are added up; otherwise torch computes the convolution. The density is measured, forward and backward
-decide separately, and inputs may be spikes or any numbers. If the inputs are spikes, only their bits are saved for
-backward. The gradient of the input is computed by torch, because both of its factors are dense.
+This file does for convolutions what `product.py` does for linear maps. If few inputs are not zero (these are the
+events), only the weights that these inputs multiply are added up; otherwise torch computes the convolution. The share
+of events is measured, forward and backward decide separately, and inputs may be spikes or any numbers. If the inputs
+are spikes, only their bits are saved for backward. The gradient of the input is computed by torch, because both of its
+factors are dense.
 """
 
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import crossover, product
 
-NARROW = 32  # outputs below which most lanes of a panel would be empty
-SHALLOW = 64  # inputs under a window below which the dense convolution is fast enough
-FORWARD_TILE, BACKWARD_TILE = 256, 512  # pixels listed at once: of the output, of the input
+NARROW = 32  # output channels below which most lanes of a panel would be empty
+SHALLOW = 64  # number of inputs in a window below which the dense convolution is fast enough
+FORWARD_TILE, BACKWARD_TILE = 256, 512  # pixels whose events are listed at once
 Pair = Sequence[int]
 
 
@@ -38,12 +39,14 @@ class Window(NamedTuple):
 
     @property
     def before(self) -> tuple[int, int]:
-        """Number of zeros above and to the left of the outputs in their frame."""
+        """Number of zeros above and to the left of the output gradients in their frame."""
         return (self.taps[0] - 1) // self.stride[0], (self.taps[1] - 1) // self.stride[1]
 
     @property
     def frame(self) -> tuple[int, int]:
-        """Size of the frame of an image: it has room for every output position that a tap reaches from an input."""
+        """Size of the frame of zeros around the output gradients of an image: every tap of every input reads
+        inside it.
+        """
         sides = zip(self.inputs, self.outputs, self.stride, self.padding, self.before, strict=True)
         rows, columns = (max((n - 1 + p) // s, m - 1) + 1 + z for n, m, s, p, z in sides)
         return rows, columns
@@ -58,7 +61,7 @@ def window(x: Pair, weight: Pair, stride: Pair, padding: Pair) -> Window:
 
 
 def last(x: Tensor) -> bool:
-    """Whether images are channels last in memory, with the strides that kernels expect."""
+    """Whether images are channels last in memory, with the strides that the kernels need."""
     return x.stride(1) == 1 and x.stride(3) == x.shape[1] and x.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -74,14 +77,14 @@ def serves(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> bool:
     if len(weight) < NARROW or weight[0].numel() < SHALLOW or not product.serves(x):
         return False
     sides = zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True)
-    return all(s <= k <= n + 2 * p for n, k, s, p in sides)  # every input is seen by a window, and there are outputs
+    return all(s <= k <= n + 2 * p for n, k, s, p in sides)  # each input is in a window, and there are outputs
 
 
 def look(x: Tensor) -> tuple[Tensor, float, bool]:
     """Return the bits [N H W, words(C)] of images x [N, C, H, W], the share of x that is not zero, and whether the bits
     are exact.
 
-    The bits are empty if a sample of x shows that it is dense, or if x has numbers other than 0 and 1.
+    The bits are empty if a sample of its numbers shows that x is dense, or if x contains numbers other than 0 and 1.
     """
     _, channels, height, width = x.shape
     flat = x.permute(0, 2, 3, 1) if last(x) else x
@@ -96,7 +99,7 @@ def look(x: Tensor) -> tuple[Tensor, float, bool]:
 
 
 def explain(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> str:
-    """Describe how a convolution with such a weight is computed for images like x, and why."""
+    """Describe how the convolution of images like x with this weight is computed, and why."""
     if not serves(x, weight, stride, padding):
         least = f"{product.SMALL:,} inputs, {SHALLOW} of them under a window, and {NARROW} outputs"
         return f"dense: events are for float32 on the CPU, {least} or more, and strides that leave no input out"
@@ -115,12 +118,12 @@ def explain(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> str:
 
 
 def few(share: float, weight: Tensor) -> bool:
-    """Whether so few inputs are not zero that the event-driven convolution with such a weight is faster."""
+    """Whether the event-driven convolution with this weight is faster, if this share of the inputs is not zero."""
     return share < crossover.MOST and share <= crossover.crossover("convolution", weight[0].numel(), len(weight))
 
 
 def few_of_gradient(share: float, weight: Tensor) -> bool:
-    """Whether so few of the inputs are not zero that the event-driven gradient of the weight is faster."""
+    """Whether the event-driven gradient of the weight is faster, if this share of the inputs is not zero."""
     return share < crossover.MOST and share <= crossover.crossover("convolution weight", weight[0].numel(), len(weight))
 
 
@@ -129,13 +132,13 @@ def convolution(
 ) -> Tensor:
     """Convolve images x [N, C, H, W] with a weight [N', C, kh, kw] -> [N, N', H', W'].
 
-    share: the share of x that is not zero. bits: the bits of x; if they are given, only they are saved for backward.
+    share: the share of x that is not zero. bits: the bits of x; if given, they are saved for backward instead of x.
     """
     return _Convolution.apply(x, bits, share, weight, bias, stride, padding)
 
 
 class _Convolution(Function):
-    """The convolution for autograd; it saves the bits of the images, or the images."""
+    """The autograd function of the convolution; it saves the bits of the images, or the images themselves."""
 
     @staticmethod
     def forward(
@@ -172,7 +175,9 @@ class _Convolution(Function):
 
 
 def by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return the outputs of `count` images, given as pixels or bits x [N H W, C], as pixels [N H' W', N']."""
+    """Return the event-driven convolution of `count` images: x [N H W, C], numbers or bits, one row per pixel -> [N H'
+    W', N'].
+    """
     from ranvier.spikes import convolution_kernels
 
     (width, channels), (rows, columns), high = (window.inputs[1], weight.shape[1]), window.outputs, window.taps[0]
@@ -194,8 +199,8 @@ def by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tenso
 def weight_gradient(
     x: Tensor, shape: Sequence[int], g: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
-    """Return the gradient of the weight [N', C, kh, kw] from g [N, N', H', W'] and images of that shape, or
-    their bits.
+    """Return the event-driven gradient of the weight, [N', C, kh, kw], from g [N, N', H', W'] and the images, given as
+    numbers or bits with one row per pixel.
     """
     from ranvier.spikes import convolution_kernels
 
@@ -204,7 +209,7 @@ def weight_gradient(
     depth, kinds, rows = weight[0].numel(), seen.stride[0] * seen.stride[1], shape[0] * height
     tile = max(1, BACKWARD_TILE * kinds // width)
     parts = torch.get_num_threads() if g.numel() * depth > 1 << 26 else 1
-    part = max(1, -(-rows // (parts * tile))) * tile  # rows of each thread, which has its own sum
+    part = max(1, -(-rows // (parts * tile))) * tile  # rows per thread; each thread has a sum of its own
     out = torch.empty(max(1, -(-rows // part)), len(weight), depth)
     inputs = pixels(x) if x.dtype == torch.float32 else x
     given = product.rows(inputs), channels, seen, seen.before, seen.frame, tile, pixels(g).numpy()
@@ -226,7 +231,9 @@ def weight_gradient(
 
 
 def _frame_rows(rows: int, tile: int, window: Window) -> int:
-    """Return the largest number of rows of the stacked frames that a tile of rows of images needs."""
+    """Return the largest number of rows of the stacked frames that a tile of `tile` rows needs; `rows` is the number of
+    image rows.
+    """
     first = np.arange(0, rows, tile)
     seen = [
         row // window.inputs[0] * window.frame[0] + (row % window.inputs[0] + window.padding[0]) // window.stride[0]
@@ -236,7 +243,7 @@ def _frame_rows(rows: int, tile: int, window: Window) -> int:
 
 
 def _weight_gradient(ctx: Any, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
-    """Compute the gradient of the weight, event-driven from images x or their bits, or by torch."""
+    """Compute the gradient of the weight from images x or their bits: event-driven, or by torch if that is faster."""
     if few_of_gradient(ctx.share, weight):
         return weight_gradient(x, ctx.shape, g, weight, *ctx.moves)
     if x.dtype == torch.int64:

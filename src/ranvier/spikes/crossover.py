@@ -1,13 +1,15 @@
-"""The choice between dense and event-driven products, from three times measured on this machine.
+"""The choice between dense and event-driven products. It is computed from three times that are measured on this
+machine.
 
-For each of the M rows of a product with K inputs and N outputs, where a share s of the inputs is not zero, the time is
+For a product with K inputs and N outputs, where a share s of the inputs is not zero, the time per row is
 
-    dense       K N multiply
-    by events   max(1, P) row + s K P event,   P = panels for N outputs (half a panel counts half)
+    dense K N multiply by events max(1, P) row + s K P event, P = number of panels for N outputs (half a panel counts
+    half)
 
-`multiply`, `row` and `event` are measured once for each kind of product (`measured.py`): linear maps and convolutions
-(K inputs are those under a window), forward and the gradient of their weight, and the product of one step of a
-recurrent layer. The choice does not depend on earlier calls, so equal inputs give equal bits.
+`multiply`, `row` and `event` are times, measured once for each kind of product (`measured.py`): for linear maps and for
+convolutions (there K counts the inputs in a window), each forward and for the gradient of the weight; and for one step
+of a recurrent layer. The choice does not depend on earlier calls, so equal inputs always give results that are equal
+bit for bit.
 """
 
 import math
@@ -20,24 +22,24 @@ from ranvier.spikes import measured
 
 TURNS = 5  # runs of each product; the first only warms up
 FEW, MANY = 0.02, 0.2  # shares of events at which the products are measured
-EDITION = 2  # of what is measured: times of another edition are measured again
-MOST = 0.5  # above this share events are never counted
+EDITION = 2  # version of these measurements: times saved by another version are measured again
+MOST = 0.5  # above this share of events, products are always dense
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Nanoseconds of one multiplication, of one row of a panel, and of one event in it."""
+    """The measured times in nanoseconds: of one multiplication, of one row of a panel, and of one event in it."""
 
     multiply: float
     row: float
     event: float
 
     def dense(self, columns: int, width: int) -> float:
-        """Time of a row of a dense product."""
+        """Time in nanoseconds of one row of a dense product."""
         return columns * width * self.multiply
 
     def events(self, columns: int, width: int, share: float) -> float:
-        """Time of a row of an event-driven product, where `share` of the inputs is not zero."""
+        """Time in nanoseconds of one row of an event-driven product, if a share `share` of the inputs is not zero."""
         return max(1.0, panels(width)) * self.row + share * columns * panels(width) * self.event
 
     def crossover(self, columns: int, width: int) -> float:
@@ -49,8 +51,8 @@ class Cost:
 
 
 def panels(width: int) -> float:
-    """Number of panels for `width` outputs. A last panel counts half if half of it is enough, and a single slim panel
-    counts its share.
+    """Number of panels for `width` outputs. The last panel counts half if only half of it is used; a single slim panel
+    counts SLIM / LANES.
     """
     from ranvier.spikes.product_kernels import HALF, LANES, SLIM
 
@@ -59,8 +61,8 @@ def panels(width: int) -> float:
 
 @cache
 def cost(kind: str) -> Cost:
-    """The measured times for a kind of `measures.MEASURES`, on one thread. More threads make both ways equally faster,
-    so the choice, and with it the bits of results, does not depend on their number.
+    """The measured times for a kind of `measures.MEASURES`, on one thread. More threads speed up both kinds of product
+    equally. So the choice does not depend on the number of threads, and neither does the rounding of results.
     """
 
     def right(found: dict[str, Any]) -> bool:
@@ -75,7 +77,7 @@ def crossover(kind: str, columns: int, width: int) -> float:
 
 
 def estimate(kind: str, rows: int, columns: int, width: int, share: float) -> str:
-    """Describe the estimated times of both ways."""
+    """Describe the estimated times of the event-driven and the dense product."""
     found = cost(kind)
     ways = found.events(columns, width, share), found.dense(columns, width)
     events, dense = (f"{rows * way * 1e-6:.2g} ms" for way in ways)
@@ -83,7 +85,7 @@ def estimate(kind: str, rows: int, columns: int, width: int, share: float) -> st
 
 
 def _measure(kind: str) -> dict[str, float]:
-    """Measure a kind of product several times and return the three times from the best runs."""
+    """Run a kind of product several times; return the three times of `Cost`, computed from the fastest runs."""
     from ranvier.spikes.dense import products
     from ranvier.spikes.measures import MEASURES
 
@@ -100,8 +102,8 @@ def _measure(kind: str) -> dict[str, float]:
 
 
 def _figures(size: tuple[int, int, int], dense: float, few: float, many: float) -> dict[str, float]:
-    """Compute the three times from the seconds of the dense product, and of the event-driven product with few and with
-    many events.
+    """Compute the three times of `Cost` from three measured times in seconds: of the dense product, and of the
+    event-driven product with few and with many events.
     """
     rows, columns, width = size
     event = max(1e-4, (many - few) * 1e9 / ((MANY - FEW) * rows * columns * panels(width)))

@@ -1,9 +1,11 @@
-"""Dense products at the full speed of the machine: one function for x W^T, g W and g^T x.
+"""Dense products at full speed: one function for the products of a linear layer, x W^T (forward), g W and g^T x
+(backward).
 
-All three are out = a w^T, where a and w are each stored by rows or by columns. torch has several matrix products, and
-which one is fastest depends on the processor: on some, the usual one is less than half as fast as that of oneDNN, which
-is also part of torch. So each product is timed once per machine for each of the three cases (`measured.py`). A wrong
-choice only costs time: all products compute the same sums, in different orders.
+All three have the form out = a w^T, where a and w are each stored by rows or by columns. torch has several
+implementations of matrix products, and the processor decides which one is fastest. On some processors, the
+implementation of `torch.mm` is less than half as fast as that of oneDNN, which is also part of torch. So both are timed
+once per machine for each of the three cases (`measured.py`). A wrong choice only costs time: all of them compute the
+same sums, in different orders.
 """
 
 import os
@@ -16,8 +18,8 @@ from torch import Tensor
 
 from ranvier.spikes.measured import known
 
-WORTH = 1 << 20  # multiplications above which the choice of a product matters more than the cost of a call
-SIZE = 512, 384, 256  # M, K, N of the measured products
+WORTH = 1 << 20  # number of multiplications above which the choice matters more than the cost of a call
+SIZE = 512, 384, 256  # M, K, N of the products that are timed
 KINDS = {  # layouts of a [M, K] and w [N, K]: forward, gradient of the input, gradient of the weight
     "forward": lambda m, k, n: (_ones(m, k), _ones(n, k)),
     "input": lambda m, k, n: (_ones(m, k), _ones(k, n).t()),
@@ -43,7 +45,7 @@ _pinned: str | None = os.environ.get("RANVIER_PRODUCTS")
 
 
 def multiply(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
-    """Compute out [M, N] = a [M, K] w [N, K]^T (+ bias [N]) by the fastest product."""
+    """Compute out [M, N] = a [M, K] w [N, K]^T (+ bias [N]) by the fastest implementation."""
     m, k, n = *a.shape, w.shape[0]
     if m * k * n < WORTH or a.dtype != torch.float32 or not out.is_contiguous():
         return _torch(a, w, bias, out)
@@ -53,7 +55,8 @@ def multiply(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
 
 @contextmanager
 def products(name: str | None) -> Iterator[None]:
-    """Fix the product of all dense layers: "torch" (the same bits as `torch.mm`), "onednn", or None (the fastest).
+    """Choose how all dense layers compute matrix products within this block: "torch" (results equal to `torch.mm` bit
+    for bit), "onednn", or None (the fastest).
 
     The environment variable RANVIER_PRODUCTS does the same for a whole program.
 
@@ -75,7 +78,9 @@ def products(name: str | None) -> Iterator[None]:
 
 
 def way(kind: str) -> str:
-    """Return the fastest product of a kind on this machine, for the number of threads that torch uses now."""
+    """Return the name of the fastest implementation for one of `KINDS` on this machine, with the number of threads that
+    torch uses now.
+    """
     return _pinned or known("products", torch.get_num_threads(), _measured, _right)[kind]
 
 
@@ -88,8 +93,8 @@ def _right(found: dict[str, str]) -> bool:
 
 
 def _measure(make: Callable[[int, int, int], tuple[Tensor, Tensor]]) -> str:
-    """Measure one kind and return its fastest product, by the best of several runs; a product that fails or does not
-    exist is left out.
+    """Time one kind of product, and return the name of the implementation whose fastest run took least time. An
+    implementation that fails or does not exist is left out.
     """
     a, w = make(*SIZE)
     out, best = _ones(SIZE[0], SIZE[2]), {"torch": 0.0}

@@ -1,11 +1,12 @@
-"""The torch operator of a rule whose own output returns through a weight.
+"""The torch operator of a recurrent layer: a rule whose own output returns to its input through a weight.
 
-    u[t] = x[t] + z[t - 1] W^T (+ b),   (z[t], s[t]) = rule(u[t], s[t - 1])
+    u[t] = x[t] + z[t - 1] W^T (+ b), (z[t], s[t]) = rule(u[t], s[t - 1])
 
 One kernel runs the whole sequence: each block of the batch goes through all steps (`LOOPS`). For backward u is saved
-instead of x: with u, the states are computed again without a product. Backward does this segment by segment; then each
-step is one product, g_z[t] = g_y[t] + g_u[t + 1] W, and one row of the adjoint. The gradient of W is a single product
-over all steps. If the returning spikes are detached, g_z = g_y, and backward is that of the rule alone.
+instead of x, because the states can be computed again from u without a matrix product. Backward does this segment by
+segment. Then each step is one product, g_z[t] = g_y[t] + g_u[t + 1] W, and one row of the rule's adjoint. The gradient
+of W is a single product over all steps. If the returning spikes are detached, g_z = g_y, so backward is the same as
+without recurrence.
 """
 
 import math
@@ -23,14 +24,14 @@ from ranvier.backends.backend import Backend
 from ranvier.derive.rule import Rule
 from ranvier.spikes import bits, bits_gpu, feedback_cpu, product
 
-SEGMENT = 1 << 18  # numbers for the states of one segment of a tile: somewhat more than the L2 cache
+SEGMENT = 1 << 18  # most numbers for the states in one segment of a tile: somewhat more than the L2 cache
 
 
 @dataclass(frozen=True)
 class Loop:
-    """How a backend runs such a rule: where its kernels are, how many neurons they support, how spikes become the bits
-    that are saved for backward, how these give the gradient of the weight, and whether the weight may have autocast's
-    dtype.
+    """How a backend runs a recurrent layer: where its kernels are, how many neurons they support, how spikes are packed
+    into bits for backward, how the gradient of the weight is computed from these bits, and whether the weight may have
+    autocast's dtype.
     """
 
     kernels: str
@@ -67,7 +68,7 @@ LOOPS = {
 
 
 def loop(backend: Backend) -> Loop | None:
-    """Return the loop of a backend; None if it has none."""
+    """Return how a backend runs recurrent layers; None if it has no kernels for them."""
     return LOOPS.get(backend.name)
 
 
@@ -75,8 +76,9 @@ def feedback(
     x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], weight: Tensor, bias: Tensor | None, rule: Rule,
     backend: str, detached: bool = False,
 ) -> tuple[list[Tensor], Tensor]:  # fmt: skip
-    """x [T, B, N], z [B, N] (the output before the first step), initial [S, B, N], weight [N, N], bias [N] or None
-    -> outputs [T, B, N] each, final [S, B, N]. detached: no gradient flows through the outputs that return."""
+    """Run a recurrent layer: x [T, B, N], z [B, N] (the output before the first step), initial [S, B, N], weight [N,
+    N], bias [N] or None -> outputs [T, B, N] each, final [S, B, N]. detached: whether the gradient through the
+    returning outputs is cut."""
     if op.traced((x, z, initial, *params, weight)):
         *outputs, final, _, _, _ = recurrent(x, z, initial, list(params), weight, bias, rule.key, backend, detached)
     else:
@@ -85,13 +87,13 @@ def feedback(
 
 
 def _segment(steps: int, states: int, neurons: int) -> int:
-    """Return the number of steps whose states are kept at once: all if they are few, otherwise about sqrt(T)."""
+    """Return the number of steps per segment: all steps if their states are few, otherwise about sqrt(T)."""
     whole = steps * states * neurons * feedback_cpu.together(neurons) <= SEGMENT
     return max(1, steps if whole else math.isqrt(max(steps - 1, 0)) + 1)
 
 
 def _packs(rule: Rule, dtype: torch.dtype) -> bool:
-    """Whether backward saves the bits of the output instead of the output."""
+    """Whether the bits of the output are saved for backward instead of the output."""
     return rule.binary and dtype == torch.float32
 
 
@@ -171,7 +173,7 @@ def _(
 def _keep(ctx: Any, inputs: tuple, output: Sequence[Tensor], rule: str, backend: str, detached: bool) -> None:
     z, params, weight, bias = inputs
     *outputs, _, marks, u, packed = output
-    ctx.set_materialize_grads(False)  # no gradient is allocated for u, which is as large as the output
+    ctx.set_materialize_grads(False)  # else torch would allocate a gradient of zeros for u, which is large
     ctx.rule, ctx.backend, ctx.detached = rule, backend, detached
     ctx.biased, ctx.dtype = bias is not None, outputs[0].dtype
     y = packed if _packs(op.rules[rule], u.dtype) else outputs[0]
@@ -214,7 +216,7 @@ recurrent_backward.register_autograd(refuse, setup_context=lambda ctx, inputs, o
 
 
 class _Recurrent(Function):
-    """`recurrent` without the dispatcher; returns the outputs and the final state."""
+    """The operator without torch's dispatcher; it returns the outputs and the final state."""
 
     @staticmethod
     def forward(
@@ -223,7 +225,7 @@ class _Recurrent(Function):
     ) -> tuple[Tensor, ...]:  # fmt: skip
         found = _forward(x, z, initial, list(params), weight, bias, rule, backend, detached)
         out = found[:-3]
-        if not len(found[-1]):  # backward needs the output itself, which its owner may change in place
+        if not len(found[-1]):  # backward needs the output itself, which the user may change in place
             out = [found[0].clone(), *out[1:]]
         _keep(ctx, (z, params, weight, bias), found, rule, backend, detached)
         return tuple(out)

@@ -1,6 +1,7 @@
-"""The recurrent layer on the CPU, by Numba: threads run tiles of the batch through all steps.
+"""Recurrent layers on the CPU, compiled by Numba: threads run tiles of the batch through all steps.
 
-Forward adds up the rows of the weight whose neurons spiked; if many spiked, it computes the dense product.
+At each step, forward adds up those rows of the weight whose neurons spiked; if many spiked, it computes the dense
+product.
 """
 
 from collections.abc import Sequence
@@ -15,17 +16,17 @@ from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
 from ranvier.spikes import crossover, product
 
-WORTH = 1 << 17  # numbers from which several threads share the batch
+WORTH = 1 << 17  # from this many numbers on, several threads share the batch
 
 
 def loops() -> str:
-    """The text of the loops of recurrent layers, which ends the module of a rule."""
+    """The text of the loops of recurrent layers, which is the last part of the module of a rule."""
     return numba_backend.loops("ranvier.spikes", "feedback_cpu_kernels.py")
 
 
 def together(neurons: int) -> int:
-    """Return the samples per tile: enough that a row of the weight is used several times, few enough that they stay in
-    cache.
+    """Return the number of samples per tile. With more samples, each row of the weight that is read is used more often;
+    with fewer, the tile stays in cache.
     """
     return 8 if neurons <= 512 else 16
 
@@ -63,8 +64,8 @@ def carry(
     rule: Rule, x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], columns: Tensor, segment: int,
     outputs: Sequence[Tensor], u: Tensor, final: Tensor, marks: Tensor,
 ) -> None:  # fmt: skip
-    """Do what `forward` does, but write the results to given arrays; u may be the array of x. params and columns have
-    the layout of the kernels.
+    """Compute the same as `forward`, but write the results to given arrays; u may be the same array as x. params and
+    columns must have the layout of the kernels.
     """
     (_, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
     code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), more=loops())
@@ -86,7 +87,7 @@ def backward(
     rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], weight: Tensor, grads: Sequence[Tensor],
     wanted: Sequence[bool], segment: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return the gradients of u [T, B, N], of the initial state [S, B, N], of the wanted parameters [P, B, N]."""
+    """Return the gradients of u [T, B, N], of the initial state [S, B, N], and of the P wanted parameters [P, B, N]."""
     (_, batch, neurons), dtype = u.shape, marks.dtype
     *g_outputs, g_final = (g.to(dtype).contiguous() for g in grads)
     g_u, flat, back = empty(u.shape, dtype), op.flat_params(params, u.shape[1:], dtype), columns(weight.to(dtype).t())
@@ -99,7 +100,7 @@ def carry_back(
     rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], columns: Tensor, g_outputs: Sequence[Tensor],
     g_after: Tensor, g_final: Tensor, wanted: Sequence[bool], segment: int, g_u: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Do what `backward` does, but write the gradient of u to a given array.
+    """Compute the same as `backward`, but write the gradient of u to a given array.
 
     g_after [B, N]: a gradient that is added to that of the last output. Return the gradients of the state before the
     first step [S, B N] and of the wanted parameters [P, B N].

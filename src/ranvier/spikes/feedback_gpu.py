@@ -1,4 +1,4 @@
-"""A rule whose output returns through a weight, run through time by Triton: each program runs a block of the batch."""
+"""Recurrent layers on the GPU, compiled by Triton: each program runs a block of the batch through all steps."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -11,27 +11,27 @@ from torch import Tensor
 from ranvier.backends import numba_backend, op, triton_backend
 from ranvier.derive.rule import Rule
 
-CHUNK_BYTES = 32 << 10  # of a chunk of the weight; shared memory, 99 KB on small cards, has room for two
+CHUNK_BYTES = 32 << 10  # bytes of a chunk of the weight; shared memory (99 KB on small cards) has room for two chunks
 
 
 class Block(NamedTuple):
-    """What one program runs, and how: constants of the kernels."""
+    """The size of the block that one program runs, and how it multiplies: constants of the kernels."""
 
     ROWS: int  # samples
-    COLUMNS: int  # neurons, filled up to a power of two
+    COLUMNS: int  # neurons, rounded up to a power of two
     CHUNK: int  # rows of the weight that are multiplied at once
     PRECISION: str  # precision of a float32 product: "ieee" on ordinary multipliers, "tf32" on tensor cores
-    DEPTH: int  # chunks of the weight that are loaded ahead
+    DEPTH: int  # number of chunks of the weight that are loaded in advance
     num_warps: int
 
 
 def block(batch: int, neurons: int, dtype: torch.dtype, processors: int) -> Block:
     """Return the block for a batch, a number of neurons, and the dtype of the product.
 
-    However few the samples, a step takes at least as long as to read the weight from the L2 cache, at about 64 bytes
-    per cycle and processor. So a block has at least as many samples as keep the multipliers busy meanwhile (4, or the
-    16 rows of a tensor core), and more if the batch fills all processors. It has at most 4,096 numbers: then 16
-    registers are free for each, which a rule with two states needs in backward. Above 512 neurons (`feedback.WIDEST`)
+    Each step reads the whole weight from the L2 cache, at about 64 bytes per cycle and processor, also for a single
+    sample. So a block has at least as many samples as can be multiplied during this time (4, or the 16 rows of a tensor
+    core), and more if the batch fills all processors. A block has at most 4,096 numbers. Then 16 registers are
+    available for each number; backward of a rule with two states needs them. Above 512 neurons (`feedback.WIDEST`)
     reading the weight takes too long for one processor.
     """
     short = dtype.itemsize == 2 or _tf32(dtype)
@@ -44,7 +44,7 @@ def block(batch: int, neurons: int, dtype: torch.dtype, processors: int) -> Bloc
 
 
 def _power(n: int) -> int:
-    """Return the least power of two that is not below n."""
+    """Return the smallest power of two that is at least n."""
     return 1 << (n - 1).bit_length()
 
 
@@ -60,7 +60,7 @@ def kernels(rule: Rule, dtype: torch.dtype, wanted: tuple[bool, ...]) -> ModuleT
 
 
 def _product(weight: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype in which the product is computed: that of the weight if it is the shorter one.
+    """Return the dtype of the product: the shorter of `dtype` and that of the weight.
 
     Triton's interpreter cannot multiply bfloat16.
     """
@@ -69,7 +69,7 @@ def _product(weight: Tensor, dtype: torch.dtype) -> torch.dtype:
 
 
 def _ready(params: Sequence[Tensor], neurons: int, dtype: torch.dtype) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    """Return the parameters as one number or one per neuron each, and which are per neuron."""
+    """Return each parameter as one number or as one number per neuron, and which parameters are per neuron."""
     flat = op.flat_params(params, (neurons,), dtype)
     return tuple(flat), tuple(map(int, numba_backend.per_neuron(flat)))
 
@@ -102,7 +102,7 @@ def backward(
     rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], weight: Tensor, grads: Sequence[Tensor],
     wanted: Sequence[bool], segment: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return the gradients of u [T, B, N], of the initial state [S, B, N], of the wanted parameters [P, B, N]."""
+    """Return the gradients of u [T, B, N], of the initial state [S, B, N], and of the P wanted parameters [P, B, N]."""
     (steps, batch, neurons), dtype = u.shape, marks.dtype
     code = kernels(rule, dtype, (True, *wanted))
     g_u, g_initial = torch.empty_like(u), torch.empty_like(marks[0])

@@ -1,4 +1,4 @@
-"""A report of what has been measured on this machine."""
+"""A report of the speeds that have been measured on this machine."""
 
 import torch
 
@@ -9,11 +9,11 @@ SHAPES |= {f"{kind} weight": SHAPES[kind] for kind in ("linear", "convolution")}
 
 
 def machine_report() -> str:
-    """Return the facts about this machine that decide how products are computed, as text to print; what is not known
-    yet is measured.
+    """Return, as text to print, the facts about this machine that decide how products are computed. Speeds that have
+    not been measured yet are measured now.
 
-    It names the dense product that is used, and the share of spikes up to which products are event-driven, for an
-    example of each kind.
+    The text names the implementation of dense products. For an example of each kind of product, it gives the share of
+    spikes up to which the product is event-driven.
 
     >>> import ranvier
     >>> print(ranvier.machine_report())  # doctest: +ELLIPSIS

@@ -1,10 +1,10 @@
-"""Measurements that are made once per machine and kept on disk beside the kernels: which dense product is fastest, and
-when an event-driven product is faster.
+"""Measurements that are made once per machine and saved on disk beside the kernels: which dense product is fastest, and
+from which share of zeros an event-driven product is faster.
 
 A result holds for a processor, a version of torch, a number of threads, and the settings of oneDNN, torch and Numba
-that concern the processor. Processes that run at the same time each measure for themselves, and the file of the last
-one stays. If no file can be written, each process measures again. A damaged file is measured again, and a wrong result
-only costs time.
+that concern the processor. If several processes measure at the same time, the file of the last one stays. If no file
+can be written, each process measures again; so does a process that finds a damaged file. A wrong result only costs
+time.
 """
 
 import hashlib
@@ -25,16 +25,16 @@ from ranvier.derive.source import folder
 
 TOLD = "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "NUMBA_CPU_NAME"
 
-_locks: dict[tuple[str, int], threading.Lock] = {}  # one for each result, since measuring one may need another
+_locks: dict[tuple[str, int], threading.Lock] = {}  # one lock per result: a measurement may need another result
 _found: dict[tuple[str, int], dict[str, Any]] = {}
 
 
 def known(
     what: str, threads: int, measure: Callable[[], dict[str, Any]], right: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
-    """Return the result of `what` for a number of threads: from memory, from the file, or measured now.
+    """Return the result of the measurement `what` for a number of threads: from memory, from the file, or measured now.
 
-    right: whether the content of a file is a valid result.
+    right: a function that checks whether the content of a file is a valid result.
     """
     at = what, threads
     if at not in _found:
@@ -50,7 +50,7 @@ def processor() -> str:
 
 
 def machine(threads: int) -> str:
-    """Return everything that a result depends on."""
+    """Return a text with everything that a result depends on."""
     told = [f"{name}={os.environ[name]}" for name in TOLD if name in os.environ]
     return ", ".join((_processor(), f"torch {torch.__version__}", f"{threads} threads", *told))
 
@@ -73,8 +73,8 @@ def _kept(
 
 
 def _apart(measure: Callable[[], dict[str, Any]], threads: int) -> dict[str, Any]:
-    """Run `measure` in a thread of its own, so that modes of the caller do not affect it and the caller's scratch is
-    not touched.
+    """Run `measure` in a new thread, so that it is not affected by the modes of the calling thread (such as autocast),
+    and does not overwrite its scratch arrays.
     """
     found: list[dict[str, Any]] = []
     before = torch.get_num_threads()
@@ -85,7 +85,7 @@ def _apart(measure: Callable[[], dict[str, Any]], threads: int) -> dict[str, Any
         try:
             found.append(measure())
         finally:
-            torch.set_num_threads(before)  # threads that start later inherit this number
+            torch.set_num_threads(before)  # because threads that start later use this number
 
     thread = threading.Thread(target=run, name="ranvier measures")
     thread.start()
@@ -96,7 +96,7 @@ def _apart(measure: Callable[[], dict[str, Any]], threads: int) -> dict[str, Any
 
 
 def _processor() -> str:
-    """Return a text that tells this processor from others."""
+    """Return a text that identifies this type of processor."""
     facts = _facts()
     if not facts:
         return f"{platform.machine()} {platform.processor()}"
@@ -105,7 +105,7 @@ def _processor() -> str:
 
 @cache
 def _facts() -> dict[str, str]:
-    """Return what Linux reports about its last processor; empty on other systems."""
+    """Return the properties that Linux reports for the last processor; empty on other systems."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}

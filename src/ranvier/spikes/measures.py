@@ -1,5 +1,5 @@
-"""The products that `crossover.py` times: one size of each kind, dense, and event-driven with few and with many
-events.
+"""The products that `crossover.py` times: for each kind one size, computed dense, event-driven with few events, and
+event-driven with many events.
 """
 
 from collections.abc import Callable
@@ -49,8 +49,8 @@ def _linear_weight() -> tuple[Size, Ways]:
 
 
 def _pictures() -> tuple[Size, Tensor, Tensor, Tensor, dict[float, Tensor]]:
-    """Images of 64 channels, a weight, a gradient, and the bits of spikes by their share."""
-    count, channels, side, width = 8, 64, 16, 64  # a whole word of bits a pixel, as layers in use have
+    """Return the size, images, a weight, an output gradient, and the bits of images with few and with many spikes."""
+    count, channels, side, width = 8, 64, 16, 64  # 64 channels: one full word of bits per pixel
     x, g = _numbers(count, side, side, channels).permute(0, 3, 1, 2), _numbers(count, side, side, width)
     weight = _numbers(width, channels, 3, 3)
     spikes = {s: bits.packed(_spikes(s, count * side * side, channels)).bits for s in (FEW, MANY)}
@@ -73,7 +73,9 @@ def _convolution_weight() -> tuple[Size, Ways]:
 
 
 def _step() -> tuple[Size, Ways]:
-    """A step of a recurrent layer, in tiles of 8 samples as its kernels use them, 32 times."""
+    """Return the product of one step of a recurrent layer, for 32 tiles of 8 samples each, as its kernels
+    compute it.
+    """
     from ranvier.spikes import product_kernels
 
     rows, width = 256, 256

@@ -1,11 +1,11 @@
 """A linear map whose cost follows the number of events.
 
-The map can be computed in two ways. If few inputs are not zero (these are the events), only their columns of the weight
-are added up; otherwise the dense product is computed. The density is measured, and forward and backward decide
-separately. Inputs may be spikes or any numbers: only zeros are skipped, so results equal those of the dense product
-except for the order of the sums. If the inputs are spikes, only their bits are saved for backward. The density of the
-output gradient is measured too: if a compact surrogate left most of it zero, the gradients of input and weight are
-event-driven by its nonzero numbers.
+If few inputs are not zero (these are the events), only their columns of the weight are added up; otherwise the dense
+product is computed. The share of events is measured, and forward and backward decide separately. Inputs may be spikes
+or any numbers: only zeros are skipped, so results equal those of the dense product except for rounding, since the order
+of the sums differs. If the inputs are spikes, only their bits are saved for backward. The density of the output
+gradient is measured too. If most of it is zero, as after a surrogate derivative with compact support, the gradients of
+input and weight are computed from its nonzero numbers only.
 """
 
 import math
@@ -22,10 +22,10 @@ from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import crossover, dense
 
-SAMPLE = 2048  # numbers in the sample that shows whether an input is dense
-SMALL = 1 << 16  # inputs below which the dense product is computed without counting events
-FORWARD_TILE, BACKWARD_TILE = 256, 512  # rows listed at once
-WORTH = 1 << 18  # inputs from which several threads share the work
+SAMPLE = 2048  # size of the sample that shows whether an input is dense
+SMALL = 1 << 16  # number of inputs below which the product is dense, without counting events
+FORWARD_TILE, BACKWARD_TILE = 256, 512  # rows whose events are listed at once
+WORTH = 1 << 18  # from this many inputs on, several threads share the work
 UNPACKED = 2048  # rows of bits that are unpacked at once
 
 
@@ -40,13 +40,13 @@ def _sample(x: Tensor) -> Tensor:
 
 
 def far_from_sparse(x: Tensor) -> bool:
-    """Whether a sample of x shows that it is far from sparse."""
+    """Whether a sample of the numbers in x shows that x is far from sparse."""
     seen = _sample(x)
     return torch.count_nonzero(seen).item() > crossover.MOST * seen.numel()
 
 
 def density(x: Tensor) -> float:
-    """The share of x that is not zero; for dense input it is estimated from a sample."""
+    """The share of x that is not zero; if x is dense, this is estimated from a sample."""
     return 1.0 if far_from_sparse(x) else spikes_bits.packed(x.reshape(-1, x.shape[-1])).events / max(1, x.numel())
 
 
@@ -78,31 +78,31 @@ def explain(x: Tensor, width: int) -> str:
 
 
 def few(share: float, columns: int, width: int) -> bool:
-    """Whether so few of the inputs are not zero that the event-driven product is faster, for `columns` inputs and
-    `width` outputs.
+    """Whether the event-driven product with `columns` inputs and `width` outputs is faster, if this share of the inputs
+    is not zero.
     """
     return share < crossover.MOST and share <= crossover.crossover("linear", columns, width)
 
 
 def few_of_gradient(share: float, columns: int, width: int) -> bool:
-    """Whether so few of the inputs are not zero that the event-driven gradient of the weight is faster."""
+    """Whether the event-driven gradient of the weight is faster, if this share of the inputs is not zero."""
     return share < crossover.MOST and share <= crossover.crossover("linear weight", columns, width)
 
 
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, bits: Tensor | None = None, events: bool = True, rows: int = 0
 ) -> Tensor:
-    """x [*, K], weight [N, K], bias [N] -> x weight^T + bias [*, N], event-driven if events are few.
+    """Compute x weight^T + bias, event-driven if events are few: x [*, K], weight [N, K], bias [N] -> [*, N].
 
-    bits: those of x if they are known; then only they are saved for backward. events: whether the event-driven path is
-    allowed. rows: how many rows are multiplied at once (0: all), since the rounding of torch's product depends on this
-    number.
+    bits: the bits of x, if they are known; then they are saved for backward instead of x. events: whether the
+    event-driven path is allowed. rows: how many rows are multiplied at once (0: all); the rounding of torch's product
+    depends on this number.
     """
     return _Linear.apply(x, bits, weight, bias, events, rows)
 
 
 class _Linear(Function):
-    """The linear map for autograd; it saves the bits of x, or x."""
+    """The autograd function of the linear map; it saves the bits of x, or x itself."""
 
     @staticmethod
     def forward(
@@ -127,7 +127,7 @@ class _Linear(Function):
             return (None,) * 6
         columns, rows = weight.shape[1], g.reshape(-1, weight.shape[0]).contiguous()
         given = given.reshape(-1, given.shape[-1]).contiguous()
-        amount = share(rows, weight.shape[0]) if ctx.events else 1.0  # behind a compact surrogate most of g is zero
+        amount = share(rows, weight.shape[0]) if ctx.events else 1.0  # a compact surrogate leaves most of g zero
         g_x = None
         if inward:
             g_x = empty(ctx.shape, g.dtype)
@@ -139,11 +139,11 @@ class _Linear(Function):
 def multiplier(
     x: Tensor, columns: int, weight: Tensor, bias: Tensor | None = None, known: float | None = None
 ) -> Callable[[Tensor, Tensor], None]:
-    """Return a function that computes x weight^T + bias for rows of x (numbers [M, columns] or bits) and writes it to
-    an array [M, N].
+    """Return a function that computes x weight^T + bias for some rows of x (numbers [M, columns] or bits), and writes
+    the result to an array [M, N].
 
-    It is event-driven if few numbers of the whole x are not zero (known: their share, if it is known); otherwise it
-    uses torch's product. It is valid until this thread creates the next one.
+    The function is event-driven if few numbers of the whole x are not zero; otherwise it uses torch's product. known:
+    the share of nonzero numbers, if it is known. The function is valid until this thread calls `multiplier` again.
     """
     if few(share(x, columns) if known is None else known, columns, weight.shape[0]) and finite(weight):
         packed = panels(weight, slim(weight.shape[0]))
@@ -158,8 +158,8 @@ def multiplier(
 
 
 def finite(weight: Tensor) -> bool:
-    """Whether no weight is NaN or infinite: the event-driven product would skip such a weight if its input is zero, the
-    dense product would not.
+    """Whether all weights are finite. If the input of a NaN or infinite weight is zero, the event-driven product skips
+    this weight, but the dense product gives NaN.
     """
     return math.isfinite(weight.sum().item())
 
@@ -173,22 +173,22 @@ def _numbers(rows: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[s
 
 
 def share(x: Tensor, columns: int) -> float:
-    """The share of events among numbers [M, columns], or among bits [M, words] of `columns` columns."""
+    """The share of x that is not zero; x: numbers [M, columns], or bits [M, words] of `columns` columns."""
     if x.dtype == torch.int64:
         return spikes_bits.count(x) / max(1, len(x) * columns)
     return density(x) if serves(x) else 1.0
 
 
 def slim(width: int) -> bool:
-    """Whether `width` outputs make only one panel that is not full."""
+    """Whether `width` outputs fit one slim panel."""
     from ranvier.spikes import product_kernels
 
     return width < product_kernels.SLIM
 
 
 def panels(weight: Tensor, slim: bool = False, name: str = "panels") -> Tensor:
-    """Return a weight [N, K] in the layout of the kernels: LANES (or SLIM) of its outputs side by side, [N / lanes * K,
-    lanes].
+    """Return a weight [N, K] as panels, the layout of the kernels: [ceil(N / lanes) * K, lanes], with `lanes` outputs
+    side by side (LANES, or SLIM if `slim`).
 
     The result is scratch of this thread: it is valid until the next call with the same name.
     """
@@ -201,7 +201,7 @@ def panels(weight: Tensor, slim: bool = False, name: str = "panels") -> Tensor:
 
 
 def rows(x: Tensor) -> np.ndarray:
-    """Return numbers [M, K] or bits [M, words] as the array that kernels read."""
+    """Return numbers [M, K] or bits [M, words] as a NumPy array, the form that kernels read."""
     return spikes_bits.view(x) if x.dtype == torch.int64 else x.numpy()
 
 
@@ -240,10 +240,12 @@ def lists(name: str, tile: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Gradient:
-    """The gradient g^T x [N, K] of a weight, summed up from parts: rows of x (numbers [M, K] or bits) and of g [M, N].
+    """The gradient g^T x [N, K] of a weight, summed over parts of the rows: each part is some rows of x (numbers [M, K]
+    or bits) and of g [M, N].
 
-    The products are driven by the events of x, or by those of g, or they are torch's; `of_x` and `of_g`, the shares of
-    events, decide which is faster. A thread may compute only one gradient of each name at a time.
+    The products skip the zeros of x, or those of g, or they are torch's dense products. The choice depends on `of_x`
+    and `of_g`, the shares of nonzero numbers. A thread may compute only one gradient of each name at a time, since
+    gradients of the same name share scratch arrays.
     """
 
     def __init__(self, width: int, columns: int, of_x: float, of_g: float = 1.0, name: str = "sums"):
@@ -284,7 +286,7 @@ class Gradient:
 
 
 def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int, name: str) -> Tensor:
-    """Add g^T x, driven by the events of x (numbers [M, K] or bits), to the panels `sums`, or to new ones."""
+    """Add g^T x to the panels `sums`, or to new ones if None; the zeros of x (numbers [M, K] or bits) are skipped."""
     from ranvier.spikes import product_kernels
 
     width = g.shape[1]
@@ -302,13 +304,13 @@ def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int, name: s
         by_column = lists("sorted", tile, columns)
         kernel(lo, hi, *given, packed, start, *by_column, *by_row)
 
-    part = -(-width // side // torch.get_num_threads()) * side  # each thread has its own columns of the result
+    part = -(-width // side // torch.get_num_threads()) * side  # each thread computes other columns
     spread(work, width, max(side, part), len(x) * columns > WORTH)
     return sums
 
 
 def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
-    """g^T x [N, K], driven by the events of x (numbers [M, K] or bits of `columns` columns), and g [M, N]."""
+    """Return g^T x [N, K] for g [M, N]; the zeros of x (numbers [M, K] or bits of `columns` columns) are skipped."""
     found = Gradient(g.shape[1], x.shape[1] if columns is None else columns, 1.0)
     found.by_x = True
     found.add(x, g)
@@ -316,8 +318,8 @@ def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
 
 
 def gradient(x: Tensor, g: Tensor, columns: int, of_g: float = 1.0) -> Tensor:
-    """Compute g^T x [N, K] for x, numbers or bits: driven by the events of x if they are few, or by those of g, whose
-    share is of_g.
+    """Return g^T x [N, K] for x (numbers or bits) and g [M, N]. The zeros of x or those of g are skipped if that is
+    faster; of_g is the share of g that is not zero.
 
     On other devices than the CPU, x must be numbers, and the product is torch's.
     """

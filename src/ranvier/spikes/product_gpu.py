@@ -18,8 +18,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, where: tuple) -> Tensor:
-    """Return the convolution of spikes x [N, C, H, W]; where: stride, padding, dilation (two numbers each) and
-    groups.
+    """Return the convolution of spikes x [N, C, H, W]; where: (stride, padding, dilation, groups), the first three as
+    pairs.
     """
     return _Convolution.apply(x, weight, bias, where)
 

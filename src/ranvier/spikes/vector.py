@@ -1,5 +1,4 @@
-"""Vectors of float32 inside Numba kernels: values that LLVM keeps in registers, whatever the width of the machine's
-registers.
+"""Vectors of float32 for Numba kernels. LLVM keeps them in registers, for any width of the registers of the machine.
 
     total = zeros(LANES)                                    LANES numbers, none of them in memory
     total = fma(splat(LANES, a), load(LANES, A, i, j), total)     a * A[i, j:j+LANES] + total
@@ -9,8 +8,8 @@ registers.
     first(word), count(word)                                its lowest set bit, and how many are set
 
 Arrays are C-contiguous with two axes. Bounds are not checked: the loops of the kernels must stay within their arrays.
-These vectors exist because a loop that Numba vectorises by itself keeps its sums in memory, but sums over rows chosen
-by an index must stay in registers to be fast.
+Why they are needed: sums over rows that are chosen by an index are fast only if they stay in registers, but a loop that
+Numba vectorises by itself keeps its sums in memory.
 """
 
 from typing import Any
@@ -24,7 +23,7 @@ FLOAT, WORD = ir.FloatType(), ir.IntType(64)
 
 
 def _lanes() -> int:
-    """Number of lanes for which eight registers store the running sums: enough to hide the latency of an addition."""
+    """Number of lanes that fill eight registers: enough independent sums to hide the latency of an addition."""
     named = config.CPU_NAME  # type: ignore[attr-defined]  # NUMBA_CPU_NAME, to compile for another machine
     wide = not named and llvm.get_host_cpu_features().get("avx512f", False)
     return 128 if wide else 64
@@ -98,7 +97,7 @@ def splat(typing: Any, lanes: Any, number: Any) -> Any:
 
 @intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a * b + c, rounded once."""
+    """Return a * b + c, rounded once."""
 
     def code(context: Any, build: Any, signature: Any, given: tuple) -> Any:
         kind = given[0].type
@@ -120,7 +119,7 @@ def nonzero64(typing: Any, array: Any, row: Any, column: Any) -> Any:
 
 @intrinsic
 def spread64(typing: Any, word: Any) -> Any:
-    """The 64 bits of a word as the numbers 0 and 1: the inverse of `nonzero64`."""
+    """Return the 64 bits of a word as the numbers 0 and 1: the inverse of `nonzero64`."""
 
     def code(context: Any, build: Any, signature: Any, given: tuple) -> Any:
         kind = ir.VectorType(FLOAT, 64)
