@@ -1,4 +1,7 @@
-"""The names and signatures of other libraries, so that people move by changing one import. No maths lives here."""
+"""Modules with the names and signatures of other libraries: to move a program to Ranvier, change its imports.
+
+The neurons of these libraries are rules here, so that Ranvier's kernels run them.
+"""
 
 import importlib
 import pkgutil
@@ -16,14 +19,14 @@ PACKAGES = {
     "norse": "norse",
     "sinabs": "sinabs",
 }
-"""Names of other libraries -> the package here that has theirs."""
+"""Name of a library -> the package here that has its names."""
 
 
 def install(name: str) -> types.ModuleType:
-    """Let `import name` find Ranvier's package of that name, for programs that cannot be edited. Returns the package.
+    """Make `import name` import Ranvier's package of that name, for programs that cannot be edited.
 
-    It affects this process from now on. An unknown name, or a library that was itself imported before, raises a
-    ValueError.
+    Returns the package. The effect lasts until this process ends. An unknown name raises a ValueError, and so does a
+    library that was imported before this call.
 
     >>> from ranvier import compat
     >>> _ = compat.install("spikingjelly")
@@ -32,7 +35,7 @@ def install(name: str) -> types.ModuleType:
     'ranvier.compat.spikingjelly.activation_based.neuron.leaky'
     """
     if name not in PACKAGES:
-        raise ValueError(f"install: there are names of {sorted(PACKAGES)} here, got {name!r}")
+        raise ValueError(f"install: the name must be one of {sorted(PACKAGES)}, got {name!r}")
     own = f"{__name__}.{PACKAGES[name]}"
     package = importlib.import_module(own)
     if sys.modules.get(name) not in (None, package):

@@ -1,5 +1,5 @@
-"""Shared parts of the tables that describe classes: signatures, and a core layer that uses tensors of another
-module.
+"""Parts that the packages share: signatures that are made from tables, and a core layer that uses the tensors of
+another module.
 """
 
 import inspect
@@ -19,7 +19,9 @@ def signature(takes: dict[str, Any], named: dict[str, Any] | None = None) -> ins
 
 
 class Described:
-    """A class whose signature is its table: `takes`, and `named`, its keyword-only arguments."""
+    """A class whose signature is made from two tables {argument: default}: `takes`, and `named` for keyword-only
+    arguments.
+    """
 
     takes: ClassVar[dict[str, Any]]
     named: ClassVar[dict[str, Any]] = {}
@@ -53,7 +55,9 @@ def renamed(function: Callable, **names: str) -> Callable:
 
 
 def bound(cls: type, args: tuple, kwargs: dict) -> dict[str, Any]:
-    """Return the arguments of a call by name, with defaults, by the nearest class that has a table `takes`."""
+    """Return the arguments of a call by name, with defaults. The signature is that of the nearest parent class, or the
+    class itself, that has a table `takes`.
+    """
     row: Any = next(c for c in cls.__mro__ if "takes" in vars(c))
     given = row.__signature__.bind(*args, **kwargs)
     given.apply_defaults()

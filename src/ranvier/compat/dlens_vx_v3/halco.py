@@ -20,7 +20,7 @@ class NeuronColumnOnDLS:
 
 @dataclass(frozen=True)
 class AtomicNeuronOnDLS:
-    """One circuit, by row and column."""
+    """One neuron circuit, by row and column."""
 
     row: NeuronRowOnDLS
     column: NeuronColumnOnDLS
@@ -28,7 +28,7 @@ class AtomicNeuronOnDLS:
 
 @dataclass(frozen=True)
 class LogicalNeuronOnDLS:
-    """A neuron: its compartments, and the circuit at which it begins."""
+    """A neuron: its compartments, and its first circuit."""
 
     compartments: Any
     anchor: AtomicNeuronOnDLS

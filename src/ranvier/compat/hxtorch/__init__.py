@@ -8,12 +8,12 @@ from ranvier.compat.hxtorch import logger, spiking
 
 
 def init_hardware(*args: Any, **kwargs: Any) -> None:
-    """ValueError: there is no chip here."""
-    raise ValueError("init_hardware: there is no chip here; run Experiment(mock=True), or give it hardware=")
+    """Raise a ValueError: this package does not drive a chip."""
+    raise ValueError("init_hardware: there is no chip here; use Experiment(mock=True), or pass it hardware=")
 
 
 def release_hardware() -> None:
-    """Nothing: no chip is held."""
+    """Do nothing: no chip is in use."""
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""PySNN's names and signatures (0.1.1): modules that hold their state, one call per step, learning by rules.
+"""PySNN's names and signatures (0.1.1): modules that store their state, one call per step, and learning rules.
 
 These faults of PySNN are corrected here: refractory periods that never end or raise an error, convolutions that do not
 compute a convolution, delays that lose spikes, wrong pooled traces, NaN weights, uninitialised spikes, cells that spike

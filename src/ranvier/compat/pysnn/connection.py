@@ -1,4 +1,4 @@
-"""PySNN's connections: one call is one step; potentials and traces come per synapse, the neuron sums them."""
+"""PySNN's connections: one call is one step. They return potentials and traces per synapse; the neuron adds them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,16 +11,17 @@ from ranvier.compat.pysnn.utils import conv2d_output_shape
 from ranvier.plasticity.change import DISTRIBUTIONS, draw
 from ranvier.plasticity.connection import arrivals
 
-SCALED = ("xavier_normal", "xavier_uniform", "constant")  # with `gain`; the other distributions have a and b
+SCALED = ("xavier_normal", "xavier_uniform", "constant")  # distributions that use the argument `gain`
 
 
 class Connection(nn.Module):
-    """What connections share. shape: (B, outputs, inputs), or (B, channels, K, L) for convolutions.
+    """Base class of connections. shape: (B, outputs, inputs), or (B, channels, K, L) for a convolution with K inputs
+    per output and L output positions.
 
-    delay: whole steps, for all synapses or a tensor broadcastable to the shape. Spikes wait in a queue, so none is
-    lost however dense they come; traces are not delayed. State: trace, spikes, past (the spikes under way), and delay:
-    the steps until the next of them arrives, plus one, as published; `delay_init` likewise is the delay plus one.
-    A checkpoint has the published keys, and `past` beside them if more than one spike is under way in a synapse.
+    delay: whole steps, as one number or a tensor broadcastable to the shape. Delayed spikes wait in a queue, so none is
+    lost; traces are not delayed. State: trace, spikes, past (the spikes that have not arrived), and delay (the steps
+    until the next spike arrives, plus one, as published). `delay_init` is the delay of each synapse plus one.
+    A checkpoint has the published keys. It also has `past` if more than one spike waits in a synapse.
     """
 
     trace: Tensor
@@ -46,13 +47,13 @@ class Connection(nn.Module):
         self.register_buffer("past", torch.zeros(longest, *shape), persistent=False)
 
     def _remaining(self) -> Tensor:
-        """Return the steps until each place of `past` [longest, *shape] is read; below 1 it has been read."""
+        """Return the steps until each entry of `past` [longest, *shape] arrives; below 1, it has arrived."""
         assert self.delay_init is not None
         ages = torch.arange(len(self.past), 0, -1).to(self.delay_init).view(-1, *[1] * self.trace.dim())
         return self.delay_init - ages
 
     def _next(self) -> Tensor:
-        """Return the published counter of spikes that have not arrived yet."""
+        """Return the published counter: steps until the next spike arrives, plus one; 0 if no spike waits."""
         waiting = torch.where((self.past != 0) & (self._remaining() >= 1), self._remaining() + 1, torch.inf)
         return torch.where((first := waiting.min(0).values).isinf(), 0.0, first)
 
@@ -71,11 +72,11 @@ class Connection(nn.Module):
             self.past.copy_(alone if past is None else past)
 
     def convert_spikes(self, x: Tensor) -> Tensor:
-        """Spikes in the dtype of the weight."""
+        """Return the spikes in the dtype of the weight."""
         return x.to(self.weight.dtype)  # type: ignore[operator]
 
     def reset_state(self) -> None:
-        """Set traces, spikes and spikes on their way to 0; the weights stay."""
+        """Set traces, spikes and waiting spikes to 0. Weights are not changed."""
         for state in (self.trace, self.spikes, self.past, self.delay):
             state.zero_()
 
@@ -88,11 +89,11 @@ class Connection(nn.Module):
         draw(self.weight.data, distribution, 0.0 if normal else a, b)  # type: ignore[arg-type]
 
     def no_grad(self) -> None:
-        """Let no parameter need a gradient."""
+        """Set requires_grad of all parameters to False."""
         self.requires_grad_(False)
 
     def init_connection(self) -> None:
-        """`no_grad`, `reset_state`, `reset_weights`; TypeError without a weight."""
+        """Call `no_grad`, `reset_state` and `reset_weights`. Raises TypeError if there is no weight."""
         if not isinstance(getattr(self, "weight", None), nn.Parameter):
             raise TypeError(f"{type(self).__name__}: self.weight must be an nn.Parameter before init_connection()")
         self.no_grad()
@@ -133,9 +134,10 @@ class Linear(Connection):
 
 
 class Conv2d(Connection):
-    """A convolution: forward(x, trace [B, in, H, W]) -> potential and trace [B, out, H', W', K], K = in kh kw.
+    """A convolution: forward(x, trace [B, in, H, W]) -> potential and trace [B, out, height, width, K].
 
-    Summed over K the potential is torch's conv2d. im_dims: (H, W) of the input.
+    height, width: size of the output. K: inputs per output, that is, in channels times the size of the kernel. The sum
+    of the potential over K is the result of torch's conv2d. im_dims: (H, W) of the input.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, im_dims: Sequence[int], batch_size: int,
@@ -152,12 +154,12 @@ class Conv2d(Connection):
         self.init_connection()
 
     def unfold(self, x: Tensor) -> Tensor:
-        """x [B, in, H, W] -> the input of every place, [B, 1, K, L]."""
+        """x [B, in, H, W] -> the K inputs of each of the L output positions, [B, 1, K, L]."""
         seen = functional.unfold(self.convert_spikes(x), self.kernel_size, self.dilation, self.padding, self.stride)
         return seen.unsqueeze(1)
 
     def _by_place(self, x: Tensor) -> Tensor:
-        """[B, out, K, L] -> [B, out, H', W', K]."""
+        """[B, out, K, L] -> [B, out, height, width, K]."""
         return x.mT.unflatten(2, self.image_out)
 
     @torch.no_grad()
@@ -167,7 +169,7 @@ class Conv2d(Connection):
 
     @torch.no_grad()
     def activation_potential(self, x: Tensor) -> Tensor:
-        """Return the effect of spikes x [B, in, H, W] on every synapse at this step, [B, out, H', W', K]."""
+        """Return the effect of spikes x [B, in, H, W] on every synapse at this step, [B, out, height, width, K]."""
         return self._by_place(self.propagate_spike(self.unfold(x)) * self.weight.flatten(1).unsqueeze(-1))
 
 
@@ -180,15 +182,15 @@ class _Pool(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor, trace: Tensor) -> tuple[Tensor, Tensor]:
-        """x, trace [B, C, H, W] -> whether anything spiked in each window, and the trace of the first input that
-        did.
+        """x, trace [B, C, H, W] -> whether any input of each window spikes, and the trace of the first input that
+        spikes.
         """
         pooled, where = self._pool(x.float())
         return pooled > 0, trace.flatten(2).gather(2, where.flatten(2)).view(where.shape)
 
 
 class MaxPool2d(_Pool):
-    """Spikes if any input of the window does, with its trace."""
+    """Spikes where any input of a window spikes; the trace is that of the first input that spikes."""
 
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
@@ -201,7 +203,7 @@ class MaxPool2d(_Pool):
 
 
 class AdaptiveMaxPool2d(_Pool):
-    """`MaxPool2d` by the size of its output."""
+    """`MaxPool2d` with a given output size."""
 
     def __init__(self, output_size: Any):
         super().__init__()

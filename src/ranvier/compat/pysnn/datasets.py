@@ -1,4 +1,4 @@
-"""PySNN's data sets: the Boolean functions, and folders of event files. Lists of (file, label) stand for its frames."""
+"""PySNN's data sets: Boolean functions, and folders of event files. Lists of (file, label) replace its data frames."""
 
 import random
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Boolean(Dataset):
 
     def __getitem__(self, idx: int) -> tuple[Any, Any]:
         if not self.labels:
-            raise ValueError("Boolean has no labels; take XOR, AND or OR")
+            raise ValueError("Boolean has no labels; use XOR, AND or OR")
         sample, label = self.data[idx].unsqueeze(0), torch.tensor([self.labels[idx]])
         for change in (self.data_transform, self.data_encoder):
             sample = change(sample) if change else sample
@@ -117,13 +117,13 @@ class NeuromorphicDataset(Dataset):
 
 
 def _rows(root: str | Path) -> Rows:
-    """The files of every folder below root, labelled by the folder's place in the alphabet."""
+    """Return (file, label) of the files in every folder of root. Labels number the folders in alphabetical order."""
     folders = sorted(p for p in Path(root).iterdir() if p.is_dir())
     return [(str(file), label) for label, folder in enumerate(folders) for file in sorted(folder.iterdir())]
 
 
 def train_test(root_dir: str | Path, train_size: float = 0.8, seed: int = 42) -> tuple[Rows, Rows]:
-    """The files below root_dir, shuffled and split: `train_size` of them, and the rest."""
+    """Shuffle the files below root_dir, and split them in two lists: a share `train_size` of them, and the rest."""
     rows = _rows(root_dir)
     random.Random(seed).shuffle(rows)
     cut = int(len(rows) * train_size)
@@ -138,7 +138,7 @@ def ncaltech_train_test(
     root: str | Path, sampling_time: float = 1, sample_length: float = 300, height: int = 200, width: int = 300,
     im_transform: Callable | None = None, lbl_transform: Callable | None = None,
 ) -> tuple[NeuromorphicDataset, NeuromorphicDataset]:  # fmt: skip
-    """N-Caltech101 from a folder of folders, split at 0.8."""
+    """N-Caltech101 from a folder with one folder per class; 80 % of the files are the training set."""
     return _pair(*train_test(root), sampling_time, sample_length, height, width, im_transform, lbl_transform)
 
 

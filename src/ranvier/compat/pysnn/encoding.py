@@ -1,4 +1,4 @@
-"""PySNN's encoder, as a true Poisson process: independent steps."""
+"""PySNN's encoder, as a true Poisson process: the steps are independent of each other."""
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ def poisson_encoding(intensities: Tensor, duration: float, dt: float) -> Tensor:
 
 
 class PoissonEncoder:
-    """`poisson_encoding` with its duration and dt given beforehand."""
+    """`poisson_encoding` as an object with a fixed duration and dt."""
 
     def __init__(self, duration: float, dt: float):
         self.duration, self.dt = duration, dt

@@ -1,4 +1,6 @@
-"""PySNN's files of events: fields of whole bits, most significant first. Times in ms here, in microseconds there."""
+"""PySNN's event files: records of bit fields, most significant bit first. Times are in microseconds in the files, and
+in ms in the arguments and results of these functions.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ FORMATS: dict[str, dict[str, int]] = {  # the fields in order, with their number
 
 
 class Events:
-    """Events: places x and y (None in one dimension), polarity or channel p from 0 on, times t in ms."""
+    """Events with coordinates x and y (y is None in one dimension), polarity or channel p >= 0, and times t in ms."""
 
     def __init__(self, x_events: Any, y_events: Any, p_events: Any, t_events: Any):
         self.dim = 1 if y_events is None else 2
@@ -26,12 +28,14 @@ class Events:
             self.p = self.p - self.p.min()
 
     def _places(self, sampling_time: float) -> list[np.ndarray]:
-        """Whole indices [channel, height, width, time] of every event."""
+        """Return the integer indices (channel, height, width, time) of every event."""
         y = np.zeros_like(self.x) if self.y is None else self.y
         return [np.round(v).astype(int) for v in (self.p, y, self.x, self.t / sampling_time)]
 
     def to_spike_array(self, sampling_time: float = 1, dim: Any = None) -> np.ndarray:
-        """[channels, height, width, time] (1-D: [channels, width, time]) with 1 / sampling_time at every event."""
+        """Return an array [channels, height, width, time] (in one dimension [channels, width, time]) with the value
+        1 / sampling_time at every event.
+        """
         places = self._places(sampling_time)
         if dim is None:
             whole = [int(v.max()) + 1 if len(v) else 1 for v in places]
@@ -40,7 +44,7 @@ class Events:
         return self.to_spike_tensor(frame, sampling_time).reshape(tuple(dim))
 
     def to_spike_tensor(self, empty_tensor: Any, sampling_time: float = 1) -> Any:
-        """Put 1 / sampling_time into empty_tensor [channels, height, width, time] at every event that lies in it."""
+        """Write 1 / sampling_time into empty_tensor [channels, height, width, time] at every event that lies inside."""
         places = self._places(sampling_time)
         inside = np.all([(v >= 0) & (v < n) for v, n in zip(places, empty_tensor.shape, strict=True)], 0)
         empty_tensor[tuple(v[inside] for v in places)] = 1 / sampling_time
@@ -48,7 +52,7 @@ class Events:
 
 
 def spike_array_to_events(spike_mat: np.ndarray, sampling_time: float = 1) -> Events:
-    """The events of [channels, (height,) width, time]."""
+    """Return the events of an array [channels, height, width, time] or [channels, width, time]."""
     if spike_mat.ndim not in (3, 4):
         raise ValueError(f"spike_array_to_events: wanted 3 or 4 axes, got {spike_mat.ndim}")
     p, *y, x, t = np.argwhere(spike_mat > 0).T
@@ -60,7 +64,7 @@ def _read(filename: str | Path, form: str) -> dict[str, np.ndarray]:
     size = sum(fields.values()) // 8
     raw = np.fromfile(filename, dtype=np.uint8)
     if len(raw) % size:
-        raise ValueError(f"{filename}: {len(raw)} bytes are no whole number of {form} records of {size} bytes")
+        raise ValueError(f"{filename}: {len(raw)} bytes cannot be divided into {form} records of {size} bytes")
     bits, found, at = np.unpackbits(raw.reshape(-1, size), axis=1).astype(int), {}, 0
     for name, width in fields.items():
         found[name] = bits[:, at : at + width] @ (1 << np.arange(width - 1, -1, -1))
@@ -134,4 +138,4 @@ def encode_1d_num_spikes(filename: str | Path, n_id: Any, t_start: Any, t_end: A
 
 def show_td(TD: Events, frame_rate: float = 24, pre_compute_frames: bool = True, repeat: bool = False) -> None:
     """Raise ValueError: animations of events are not supported."""
-    raise ValueError("show_td: no film here; plot TD.t against TD.x, or frames of TD.to_spike_array()")
+    raise ValueError("show_td: animations are not supported; plot TD.t against TD.x, or frames of TD.to_spike_array()")

@@ -1,4 +1,4 @@
-"""PySNN's pure functions: elementwise, the first argument is changed in place and returned."""
+"""PySNN's update functions. They are elementwise. Most of them change their first argument in place and return it."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def lif_linear_voltage_update(
 def lif_exponential_voltage_update(
     v_cur: Tensor, v_rest: Any, v_in: Tensor, alpha_v: Any, tau_v: Any, dt: Any, refrac_counts: Tensor
 ) -> Tensor:
-    """v_cur + (dt / tau_v) (v_rest - v_cur + alpha_v v_in), in place; held while refractory."""
+    """v_cur + (dt / tau_v) (v_rest - v_cur + alpha_v v_in), in place; unchanged while refractory."""
     v = v_rest + RELAX["exponential"](v_cur - v_rest, alpha_v * v_in, 1 - dt / tau_v)
     return v_cur.copy_(torch.where(refrac_counts == 0, v, v_cur))
 
@@ -60,6 +60,6 @@ def fede_voltage_update(
     refrac_counts: Tensor,
     pre_trace: Tensor,
 ) -> Tensor:
-    """As `lif_exponential_voltage_update`, driven by the sum over the last axis of v_in - pre_trace."""
+    """`lif_exponential_voltage_update` whose input is the sum of v_in - pre_trace over the last axis."""
     drive = (v_in - pre_trace).sum(-1)
     return lif_exponential_voltage_update(v_cur, v_rest, drive, alpha_v, tau_v, dt, refrac_counts)

@@ -23,7 +23,7 @@ class LearningRule:
     def __init__(self, layers: OrderedDict, defaults: dict[str, Any]):
         if not isinstance(layers, OrderedDict):
             raise TypeError(
-                f"layers must be an OrderedDict, as layer_state_dict() gives it, got {type(layers).__name__}"
+                f"layers must be an OrderedDict, as layer_state_dict() returns it, got {type(layers).__name__}"
             )
         if type(self) is not LearningRule:  # the base class itself learns nothing, and may be empty
             self.check_layers(layers)
@@ -56,7 +56,7 @@ class LearningRule:
     def reduce_connections(
         self, tensor: Tensor, con_type: str, red_method: Callable[..., Tensor] = torch.mean
     ) -> Tensor:
-        """The change of a batch: reduced over the batch, of convolutions over places too."""
+        """Reduce a change over the batch, and for convolutions also over output positions."""
         return red_method(tensor, BATCH[_known(con_type)])
 
 
@@ -71,7 +71,7 @@ class MSTDPET(LearningRule):
 
     @torch.no_grad()
     def update_state(self) -> None:
-        """e_trace e_trace_decay + a_pre (pre trace x post spikes) - a_post (pre spikes x post trace)."""
+        """e_trace = e_trace_decay e_trace + a_pre (pre trace x post spikes) - a_post (pre spikes x post trace)."""
         for layer in self.layers.values():
             pre, post, kind = layer["connection"], layer["neuron"], layer["type"]
             up = self.pre_mult_post(pre["trace"], post["spikes"], kind)

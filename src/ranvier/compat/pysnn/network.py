@@ -1,4 +1,4 @@
-"""PySNN's network: an nn.Module with a list of which connection feeds which neuron."""
+"""PySNN's network: an nn.Module with a list of its layers, each a connection and the neuron behind it."""
 
 from collections import OrderedDict
 from typing import Any
@@ -19,21 +19,21 @@ class SNNNetwork(nn.Module):
         self._layers: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
     def add_layer(self, name: str, connection: Connection, neuron: BaseNeuron) -> None:
-        """Name a connection with the neuron it feeds. A name that exists already, is empty or has a dot raises a
-        KeyError.
+        """Register a connection and the neuron behind it as a layer of this name. A name that exists already, is empty
+        or contains a dot raises a KeyError.
         """
         if not isinstance(connection, Connection):
-            raise TypeError(f"add_layer: {type(connection).__name__} is no Connection")
+            raise TypeError(f"add_layer: {type(connection).__name__} is not a Connection")
         if not isinstance(neuron, BaseNeuron):
-            raise TypeError(f"add_layer: {type(neuron).__name__} is no BaseNeuron")
+            raise TypeError(f"add_layer: {type(neuron).__name__} is not a BaseNeuron")
         if name in self._layers:
             raise KeyError(f"layer {name!r} exists already")
         if not name or "." in name:
-            raise KeyError(f"the name of a layer is not empty and has no dot, got {name!r}")
+            raise KeyError(f"the name of a layer must not be empty or contain a dot, got {name!r}")
         kind = next((t for cls, t in TYPES.items() if isinstance(connection, cls)), None)
         if kind is None:
             raise TypeError(
-                f"add_layer: connections are {[c.__name__ for c in TYPES]}, got {type(connection).__name__}"
+                f"add_layer: connection must be one of {[c.__name__ for c in TYPES]}, got {type(connection).__name__}"
             )
         self._layers[name] = {"connection": connection, "neuron": neuron, "type": kind}
 
@@ -44,10 +44,10 @@ class SNNNetwork(nn.Module):
                 module.reset_state()  # type: ignore[operator]
 
     def layer_state_dict(self) -> OrderedDict[str, dict[str, Any]]:
-        """{name: {"connection": state_dict, "neuron": state_dict, "type": name}}; its tensors are the network's own,
-        not copies.
+        """Return {name: {"connection": state_dict, "neuron": state_dict, "type": name}}. The tensors are the network's
+        own, not copies.
 
-        Make rules from it after the network was moved or cast.
+        Move or cast the network before you create learning rules from this dictionary: they keep its tensors.
         """
         return OrderedDict(
             (name, {k: v.state_dict() if isinstance(v, nn.Module) else v for k, v in layer.items()})

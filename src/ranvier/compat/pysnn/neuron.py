@@ -1,4 +1,4 @@
-"""PySNN's neurons: one call is one step, the state is in buffers until `reset_state()`."""
+"""PySNN's neurons: one call is one step, and the state stays in buffers until `reset_state()`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,13 +24,13 @@ def _update(kind: str, update_type: str, *decays: Tensor) -> Any:
     if update_type not in UPDATES[kind]:
         raise ValueError(f"Unsupported update type {update_type!r}; there are {list(UPDATES[kind])}")
     if update_type == "linear" and any(bool(((d < 0) | (d > 1)).any()) for d in decays):
-        raise ValueError("Decays for linear updates should be in the interval [0, 1]; for a time constant take "
+        raise ValueError("Decays for linear updates should be in the interval [0, 1]; for a time constant use "
                          "update_type='exponential'")  # fmt: skip
     return UPDATES[kind][update_type]
 
 
 class BaseInput(nn.Module):
-    """Base of inputs: `trace`, `spikes`, and how they are reset."""
+    """Base class of inputs, with the state `trace` and `spikes`."""
 
     trace: Tensor
     spikes: Tensor
@@ -49,11 +49,11 @@ class BaseInput(nn.Module):
         self.spikes.zero_()
 
     def no_grad(self) -> None:
-        """Let no parameter need a gradient."""
+        """Set requires_grad of all parameters to False."""
         self.requires_grad_(False)
 
     def init_neuron(self) -> None:
-        """`no_grad`, then `reset_state`."""
+        """Call `no_grad`, then `reset_state`."""
         self.no_grad()
         self.reset_state()
 
@@ -69,7 +69,7 @@ class BaseInput(nn.Module):
 
 
 class Input(BaseInput):
-    """Passes x [*cells_shape] on, and keeps a trace of it: forward(x) -> (x, trace)."""
+    """An input layer that computes a trace of its input: forward(x [*cells_shape]) -> (x, trace)."""
 
     alpha_t: Tensor
     tau_t: Tensor
@@ -102,7 +102,7 @@ class BaseNeuron(nn.Module):
     (cells_shape, thresh, v_rest, dt, duration_refrac, store_trace=False), as in the released code.
 
     duration_refrac is a time in the unit of dt and must be a multiple of dt (otherwise ValueError). `refrac_counts` is
-    the time left. State: v_cell, spikes, trace, refrac_counts, thresh.
+    the refractory time that is left. State: v_cell, spikes, trace, refrac_counts, thresh.
     """
 
     v_rest: Tensor
@@ -145,7 +145,7 @@ class BaseNeuron(nn.Module):
         )
 
     def _wait(self) -> Tensor:
-        """Return the whole steps of rest that are left: a count of steps ends at exactly 0, a time does not."""
+        """Return the refractory time that is left, in whole steps. Rounded steps reach exactly 0; a time may not."""
         return (self.refrac_counts / self.dt).round()
 
     @torch.no_grad()
@@ -167,7 +167,9 @@ class BaseNeuron(nn.Module):
             self.complete_trace = torch.cat([self.complete_trace, x.bool().unsqueeze(-1)], -1)
 
     def fold(self, x: Any) -> Tensor:
-        """Lists joined along the synapse axis, which is last and summed; x of the cells' own shape is one synapse."""
+        """Join a list of tensors along the last axis, the synapses, and sum over this axis. A tensor in the shape of
+        the cells is the input of one synapse, and is returned unchanged.
+        """
         x = torch.cat(list(x), -1) if isinstance(x, (list, tuple)) else x
         cells = self.v_cell.shape
         if x.shape == cells:
@@ -177,7 +179,7 @@ class BaseNeuron(nn.Module):
         return x.sum(-1)
 
     def unfold(self, x: Tensor) -> Tensor:
-        """x reshaped to (last axis, all others)."""
+        """Return x reshaped to (last axis, all other axes)."""
         return x.reshape(x.shape[-1], *x.shape[:-1])
 
     def convert_spikes(self, spikes: Tensor) -> Tensor:
@@ -185,7 +187,7 @@ class BaseNeuron(nn.Module):
         return spikes.to(self.v_cell.dtype)
 
     def reset_state(self) -> None:
-        """Set the voltage to rest, and spikes, refractory counts and traces to 0. The threshold stays."""
+        """Set the voltage to rest, and spikes, refractory counts and traces to 0. The threshold is not changed."""
         self.v_cell.copy_(self.v_rest.expand_as(self.v_cell))
         for state in (self.spikes, self.refrac_counts, self.trace):
             state.zero_()
@@ -197,11 +199,11 @@ class BaseNeuron(nn.Module):
         self.thresh.data.copy_(self.thresh_center.expand_as(self.thresh))
 
     def no_grad(self) -> None:
-        """Let no parameter need a gradient."""
+        """Set requires_grad of all parameters to False."""
         self.requires_grad_(False)
 
     def init_neuron(self) -> None:
-        """`no_grad`, `reset_state`, `reset_thresh`."""
+        """Call `no_grad`, `reset_state` and `reset_thresh`."""
         self.no_grad()
         self.reset_state()
         self.reset_thresh()
@@ -228,7 +230,7 @@ class BaseNeuron(nn.Module):
         return spikes, self.trace.clone()
 
     def _cellwise(self, **values: Any) -> None:
-        """Give each constant one value per cell."""
+        """Register each constant as a buffer with one value per cell."""
         for name, value in values.items():
             self.register_buffer(name, value * torch.ones(self.v_cell.shape))
 
@@ -280,7 +282,7 @@ class LIFNeuron(IFNeuron):
 
 
 class AdaptiveLIFNeuron(LIFNeuron):
-    """`LIFNeuron` whose threshold rises with its spikes and relaxes to 0, as in the original (P3)."""
+    """`LIFNeuron` whose threshold rises with its spikes and relaxes to 0, as in PySNN."""
 
     alpha_thresh: Tensor
     tau_thresh: Tensor
@@ -297,7 +299,7 @@ class AdaptiveLIFNeuron(LIFNeuron):
         self._thresh_update(self.thresh.data, self.convert_spikes(x), self.alpha_thresh, self.tau_thresh, self.dt)
 
     def reset_state(self) -> None:
-        """As `BaseNeuron`, and the threshold to its resting value."""
+        """Reset the state as in `BaseNeuron`, and set the threshold to its resting value."""
         super().reset_state()
         self.reset_thresh()
 

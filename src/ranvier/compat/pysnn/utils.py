@@ -29,5 +29,5 @@ def interspike_time(spike_array: Tensor) -> list[int]:
 
 @also(t="tensor")
 def tensor_clamp(tensor: Tensor, min: Any, max: Any) -> Tensor:
-    """min(tensor, max), then max(., min), with tensors or numbers as bounds."""
+    """Clamp to [min, max], which are tensors or numbers."""
     return torch.maximum(torch.minimum(tensor, torch.as_tensor(max)), torch.as_tensor(min))

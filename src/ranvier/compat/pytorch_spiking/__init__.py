@@ -2,11 +2,14 @@
 
     import ranvier.compat.pytorch_spiking as pytorch_spiking
 
-Differences: a given `initial_state` is never changed (the original continues from the state after the last call), may
-be of any shape broadcastable to [B, N], and moves with the module; without one, it is drawn on the device of the input;
-parameters of the activation are trained; second derivatives exist; the output has the dtype of the input; an empty
-sequence is allowed, dt <= 0 raises an error. The computation is that of `ranvier.SpikingActivation` and
-`ranvier.Lowpass`.
+Differences from the original:
+
+* A given `initial_state` is never changed (the original continues from the state after the last call). It may have any
+  shape broadcastable to [B, N], and moves with the module. Without it, the state is drawn on the device of the input.
+* Parameters of the activation are trained, and second derivatives exist.
+* The output has the dtype of the input. An empty sequence is allowed; dt <= 0 raises an error.
+
+`ranvier.SpikingActivation` and `ranvier.Lowpass` do the computation.
 """
 
 from ranvier.compat.pytorch_spiking import functional, modules

@@ -20,15 +20,14 @@ def spiking_activation(
 ) -> Tensor:
     """`SpikingActivation` as a function; `return_sequences` is False by default, as published."""
     layer: Any = modules.SpikingActivation(activation, dt, initial_state, spiking_aware_training, return_sequences)
-    layer.training = training  # only of the layer: the activation keeps its own mode
+    layer.training = training  # for the layer only: the activation keeps its own mode
     return layer(inputs)
 
 
 class SpikingActivation(torch.autograd.Function):
     """`SpikingActivation.apply(inputs, activation, ...)` is `spiking_activation`.
 
-    `forward` and `backward` are for your own functions that are based on it; they compute the gradient of the inputs
-    only.
+    Subclasses may use `forward` and `backward`; these compute the gradient of the inputs only.
     """
 
     apply = staticmethod(spiking_activation)  # type: ignore[assignment]

@@ -20,7 +20,8 @@ class SpikingActivation(rate.SpikingActivation):
 
     activation: rates in Hz. dt: seconds. initial_state: voltages in [0, 1), broadcastable to [B, N]; None draws them
     again at each call. spiking_aware_training: False trains on rates, without spikes. return_sequences: False returns
-    the last step only, [B, N]. All may be changed after construction. `initial_state` is a buffer that is not saved.
+    the last step only, [B, N]. All of these may be changed after construction. `initial_state` is a buffer that is not
+    saved.
 
     >>> import torch
     >>> from ranvier.compat.pytorch_spiking import SpikingActivation
@@ -63,14 +64,14 @@ class SpikingActivation(rate.SpikingActivation):
 
 
 class Lowpass(nn.Module):
-    """`ranvier.Lowpass` with the signature of pytorch-spiking, always trained. x [B, T, units] -> [B, T, units].
+    """`ranvier.Lowpass` with the signature of pytorch-spiking; it is always trained. x [B, T, units] -> [B, T, units].
 
-    tau, dt: seconds; changing them afterwards does nothing. units: size of the last axis. apply_during_training:
-    with False, x is returned unchanged in train mode. initial_level: output before the first step, broadcastable to
-    [B, units], a parameter.
-    return_sequences: False returns the last step only, [B, units].
+    tau, dt: seconds; changing them after construction has no effect. units: size of the last axis.
+    apply_during_training: with False, x is returned unchanged in train mode. initial_level: output before the first
+    step, broadcastable to [B, units]. return_sequences: False returns the last step only, [B, units].
 
-    Parameters, as published: `level_var` and `smoothing_var`, the logit of exp(-dt / tau), both [1, units].
+    The parameters have their published names: `level_var`, the initial level, and `smoothing_var`, the logit of
+    exp(-dt / tau). Both are [1, units] by default.
 
     >>> import torch
     >>> from ranvier.compat.pytorch_spiking import Lowpass
@@ -107,12 +108,12 @@ class Lowpass(nn.Module):
         return y.transpose(0, 1) if self.return_sequences else _last(y)
 
     def _level(self, shape: torch.Size) -> Tensor:
-        """The levels that a batch [B, ..., units] begins at."""
+        """Return the initial level in the shape of a batch [B, ..., units]."""
         level = self.level_var
         if level.dim() == 2 and len(level) not in (1, shape[0]):
             raise ValueError(
-                f"Lowpass: levels are {tuple(level.shape)}, but there are {shape[0]} samples; give [1, units], or one "
-                f"row for each"
+                f"Lowpass: initial levels are {tuple(level.shape)}, but the batch has {shape[0]} samples; they must be "
+                f"[1, units], or have one row per sample"
             )
         level = level.view(len(level), *[1] * (len(shape) - 2), -1) if level.dim() == 2 else level
         return level.expand(shape)

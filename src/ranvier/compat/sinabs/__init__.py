@@ -1,5 +1,5 @@
-"""Sinabs' names: `import ranvier.compat.sinabs.layers as sl`. Signals are [B, T, *features]; a step may hold several
-spikes.
+"""Sinabs' names: `import ranvier.compat.sinabs.layers as sl`. Signals are [B, T, *features]. A neuron may spike several
+times in one step.
 """
 
 from ranvier.compat.sinabs import activation, layers

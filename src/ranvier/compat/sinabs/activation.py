@@ -8,7 +8,7 @@ from ranvier.surrogate import Surrogate
 
 
 class MultiSpike:
-    """As many spikes as the membrane has multiples of the threshold: floor(v / threshold), 0 below 0."""
+    """floor(v / threshold) spikes in a step; none where v < 0."""
 
     most = math.inf
 
@@ -39,14 +39,14 @@ class MembraneSubtract:
 
 @dataclass(frozen=True)
 class MembraneReset:
-    """A spike sets the membrane to `reset_value`; the gradient passes only where there is no spike."""
+    """A spike sets the membrane to `reset_value`; the gradient of the membrane passes only where there is no spike."""
 
     reset_value: float = 0.0
 
 
 @dataclass(frozen=True)
 class SingleExponential:
-    """grad_scale / (grad_width threshold) exp(-|v - threshold| / (grad_width threshold))."""
+    """Surrogate derivative grad_scale / (grad_width threshold) exp(-|v - threshold| / (grad_width threshold))."""
 
     grad_width: float = 0.5
     grad_scale: float = 1.0

@@ -22,7 +22,7 @@ SPIKING: dict[str, Any] = {
 class StatefulLayer(Described, nn.Module):
     """A layer that stores `v_mem` (and `i_syn`) [B, *features] between calls, until `reset_states()`.
 
-    takes: published arguments and defaults, in order. Attributes may be set at any time.
+    takes: the published arguments and defaults, in order. Attributes may be changed at any time.
     """
 
     does_spike: ClassVar[bool] = True
@@ -84,7 +84,7 @@ class StatefulLayer(Described, nn.Module):
         return ("v_mem", "i_syn") if self._synaptic else ("v_mem",)
 
     def _core(self, x: Tensor) -> Any:
-        """Return the rule for these settings; it is made again when they change."""
+        """Return the neuron for the current settings; it is created again when they change."""
         key: Any = (x.device, self._synaptic)
         how: dict[str, Any] = {}
         rule: Any = LeakRule
@@ -170,7 +170,9 @@ class StatefulLayer(Described, nn.Module):
 
 
 class IAF(StatefulLayer):
-    """v = v + x (with tau_syn: v + i, i = exp(-1 / tau_syn) (i + x)); spikes; reset; v >= min_v_mem.
+    """Integrate and fire: v = v + x, then the spikes, then the reset, then v = max(v, min_v_mem).
+
+    With tau_syn (in steps) the input is a current: i = exp(-1 / tau_syn) (i + x), v = v + i.
 
     >>> import torch
     >>> IAF()(torch.tensor([0.5, 2.7, 0.1, -3.0, 0.9]).reshape(1, 5, 1)).flatten()
@@ -181,8 +183,9 @@ class IAF(StatefulLayer):
 
 
 class LIF(StatefulLayer):
-    """v = a v + (1 - a) x with a = exp(-1 / tau_mem), or a v + x without norm_input; all else as in `IAF`. tau in
-    steps.
+    """Leaky integrate and fire: `IAF` with v = a v + (1 - a) x, or v = a v + x with norm_input=False.
+
+    a = exp(-1 / tau_mem); time constants are in steps.
     """
 
     takes = {
@@ -192,7 +195,9 @@ class LIF(StatefulLayer):
 
 
 class ExpLeak(StatefulLayer):
-    """v = a v + x with a = exp(-1 / tau_mem), or a v + (1 - a) x with norm_input; the output is v. tau in steps.
+    """Leaky integrator with output v = a v + x, or v = a v + (1 - a) x with norm_input=True.
+
+    a = exp(-1 / tau_mem); tau_mem is in steps.
 
     >>> import torch
     >>> ExpLeak(tau_mem=5.0)(torch.tensor([0.5, 2.7]).reshape(1, 2, 1)).flatten().detach()
@@ -207,13 +212,13 @@ class ExpLeak(StatefulLayer):
 
 
 class _Squeezed(StatefulLayer):
-    """Batch and time in one axis, [B T, *features]; arguments are batch_size or num_timesteps, and those of the
-    layer.
+    """A layer for input whose first axis contains batch and time, [B T, *features]. Arguments: batch_size or
+    num_timesteps, and the arguments of the layer.
     """
 
     def __init__(self, batch_size: int | None = None, num_timesteps: int | None = None, **kwargs: Any):
         if batch_size in (None, -1) and num_timesteps in (None, -1):
-            raise ValueError(f"{type(self).__name__}: give batch_size or num_timesteps")
+            raise ValueError(f"{type(self).__name__}: pass batch_size or num_timesteps")
         super().__init__(**kwargs)
         self.batch_size, self.num_timesteps = (-1 if n is None else n for n in (batch_size, num_timesteps))
 

@@ -29,14 +29,14 @@ def spikes(v: Any, threshold: Any, most: Any) -> Any:
 
 
 class SpikingRule(Neuron):
-    """v = alpha v + gain x;  n spikes;  reset by `amount`;  v >= low."""
+    """v = alpha v + gain x;  n = min(floor(v / threshold), most) spikes;  reset by `amount`;  v = max(v, low)."""
 
     alpha: Param = Param(1.0, "decay of the membrane per step")
-    gain: Param = Param(1.0, "what the membrane takes of its input")
-    threshold: Param = Param(1.0, "the value of one spike", low=1e-9)
-    amount: Param = Param(1.0, "what a spike takes, or where it sets the membrane")
-    low: Param = Param(-3.0e38, "the lowest membrane")
-    most: Param = Param(3.0e38, "the most spikes in a step")
+    gain: Param = Param(1.0, "factor of the input")
+    threshold: Param = Param(1.0, "membrane per spike", low=1e-9)
+    amount: Param = Param(1.0, "what a spike subtracts, or the value to which it sets the membrane")
+    low: Param = Param(-3.0e38, "lower limit of the membrane")
+    most: Param = Param(3.0e38, "largest number of spikes in a step")
     v = State(0.0, "membrane")
     reset: Option[str] = Option("subtract", "what a spike does", make=_reset, choices=tuple(RESETS))
 
@@ -48,7 +48,7 @@ class SpikingRule(Neuron):
 
 
 class SynapticRule(SpikingRule):
-    """i = alpha_syn (i + x), which drives the membrane."""
+    """`SpikingRule` whose membrane is driven by a current: i = alpha_syn (i + x);  v = alpha v + gain i."""
 
     alpha_syn: Param = Param(0.5, "decay of the current per step")
     v = State(0.0, "membrane")
@@ -63,11 +63,11 @@ class SynapticRule(SpikingRule):
 
 
 class LeakRule(Neuron):
-    """v = alpha v + gain x, which is the output;  then v >= low."""
+    """v = alpha v + gain x is the output;  then v = max(v, low)."""
 
     alpha: Param = Param(1.0, "decay of the membrane per step")
-    gain: Param = Param(1.0, "what the membrane takes of its input")
-    low: Param = Param(-3.0e38, "the lowest membrane")
+    gain: Param = Param(1.0, "factor of the input")
+    low: Param = Param(-3.0e38, "lower limit of the membrane")
     v = State(0.0, "membrane")
 
     @staticmethod

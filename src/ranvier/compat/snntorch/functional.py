@@ -28,14 +28,14 @@ def accuracy_rate(spk_out: Tensor, targets: Tensor, population_code: bool = Fals
 
 
 def accuracy_temporal(spk_out: Tensor, targets: Tensor) -> Any:
-    """The share of samples whose class spikes first; without a spike, at the last step."""
+    """The share of samples whose class spikes first. An output that never spikes counts as a spike at the last step."""
     fired = spk_out > 0
     first = torch.where(fired.any(0), fired.float().argmax(0), len(spk_out) - 1)
     return (first.argmin(1) == targets).double().mean().cpu().numpy()[()]
 
 
 class LossFunctions:
-    """A loss by its class: `loss(spk_out, targets)`."""
+    """Base class of the losses: `loss(spk_out, targets)`."""
 
     def __init__(self, reduction: str = "mean", weight: Tensor | None = None):
         self.reduction, self.weight = reduction, weight
@@ -54,7 +54,7 @@ class LossFunctions:
 
 
 class ce_rate_loss(LossFunctions):
-    """Cross-entropy of every step, the mean over steps; its shape is [1], as in snnTorch."""
+    """Cross-entropy of every step, averaged over steps; its shape is [1], as in snnTorch."""
 
     def __init__(
         self,
@@ -95,7 +95,9 @@ class ce_max_membrane_loss(LossFunctions):
 
 
 class mse_count_loss(LossFunctions):
-    """Squared distance of the spike counts from int(T correct_rate) and int(T incorrect_rate), divided by T."""
+    """Squared distance of the spike counts from int(T correct_rate) for the right class, and from int(T incorrect_rate)
+    for the others, divided by T.
+    """
 
     def __init__(
         self,
@@ -113,14 +115,16 @@ class mse_count_loss(LossFunctions):
     def __call__(self, spk_out: Tensor, targets: Tensor) -> Tensor:
         steps, outputs = len(spk_out), spk_out.shape[-1]
         counts = (_grouped(spk_out, self.num_classes) if self.population_code else spk_out).sum(0)
-        most = steps * outputs / counts.shape[-1]  # most spikes of a class
+        most = steps * outputs / counts.shape[-1]  # the largest number of spikes of a class
         on, off = (float(int(most * rate)) for rate in (self.correct_rate, self.incorrect_rate))
         wanted = torch.where(one_hot(targets, counts.shape[-1]).bool(), on, off).to(counts.dtype)
         return self._square(counts, wanted, targets) / steps
 
 
 class mse_membrane_loss(LossFunctions):
-    """Squared distance of the membranes from on_target (its class) and off_target; the mean of steps, of shape [1]."""
+    """Squared distance of the membranes from on_target for the right class, and from off_target for the others,
+    averaged over steps; its shape is [1].
+    """
 
     def __init__(
         self,

@@ -19,10 +19,11 @@ STATES: dict[str, Any] = {"state_quant": False, "output": False}
 
 
 class SpikingNeuron(Described, nn.Module):
-    """A neuron described by one row.
+    """A neuron that is described by class attributes.
 
-    rule: the neuron class that kernels run. takes: published arguments and defaults, in order. numbers: parameter of
-    the rule -> the buffer or parameter here. state: the published names of the state, in the order returned.
+    rule: the neuron class that kernels run. takes: the published arguments and defaults, in order. numbers: {parameter
+    of the rule: buffer or parameter of this module}. state: the published names of the states, in the order in which
+    they are returned.
     """
 
     rule: ClassVar[Any]
@@ -39,7 +40,9 @@ class SpikingNeuron(Described, nn.Module):
         super().__init__()
         given = bound(type(self), args, kwargs)
         if given["state_quant"]:
-            raise ValueError(f"{type(self).__name__}: state_quant is not here; quantise weights with ranvier.hardware")
+            raise ValueError(
+                f"{type(self).__name__}: state_quant is not supported; quantise weights with ranvier.hardware"
+            )
         core_of(given["spike_grad"])
         for name in ("spike_grad", "surrogate_disable", "init_hidden", "inhibition", "state_quant", "output"):
             setattr(self, name, given[name])
@@ -93,7 +96,7 @@ class SpikingNeuron(Described, nn.Module):
         return lend(core, {k: getattr(self, own).to(dtype) for k, own in self.numbers.items()})
 
     def _run(self, x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Run x [T, *step] from the current states -> spikes, and the named states at every step."""
+        """Run x [T, *step] from the current states. Return the spikes, and the named states at every step."""
         shape = x.shape[1:]
         wide = x.reshape(len(x), *(1,) * max(0, 2 - len(shape)), *shape)  # the core needs [T, B, *features]
         before = {k: _at_rest(type(self).__name__, k, getattr(self, k), wide, shape) for k in self.state}
@@ -115,19 +118,19 @@ class SpikingNeuron(Described, nn.Module):
                 setattr(self, name, value)
 
     def forward(self, input_: Tensor, *states: Tensor | None, **named: Tensor | None) -> Any:
-        """input_ [B, *features] -> (spk, *states); with init_hidden=True only spk, unless output=True."""
+        """Run one step: input_ [B, *features] -> (spk, *states); with init_hidden=True only spk, unless output=True."""
         self._take({**dict(zip(self.state, states, strict=False)), **named})
         z, _ = self._run(input_.unsqueeze(0), ())
         return z[0] if self.init_hidden and not self.output else (z[0], *(getattr(self, k) for k in self.state))
 
     def scan(self, input_: Tensor, *states: Tensor | None) -> tuple[Tensor, ...]:
-        """A whole sequence input_ [T, B, *features], fused -> (spk, *states), each [T, B, *features]."""
+        """Run a sequence, fused: input_ [T, B, *features] -> (spk, *states), each [T, B, *features]."""
         self._take(dict(zip(self.state, states, strict=False)))
         z, traces = self._run(input_, self.state)
         return (z, *(traces[k] for k in self.state))
 
     def reset_mem(self) -> Any:
-        """Set the states to rest; they are also returned."""
+        """Set the states to zero, and return them."""
         for name in self.state:
             setattr(self, name, torch.zeros_like(getattr(self, name)))
         rest = tuple(getattr(self, name) for name in self.state)
@@ -163,7 +166,7 @@ def _at_rest(layer: str, name: str, value: Any, x: Tensor, shape: torch.Size) ->
         return value.to(torch.promote_types(x.dtype, torch.float32)).expand(shape).reshape(x.shape[1:])
     except RuntimeError:
         raise ValueError(
-            f"{layer}: {name} is of {tuple(value.shape)}, but this input is {tuple(shape)}; call utils.reset(net), or "
+            f"{layer}: {name} is {tuple(value.shape)}, but this input is {tuple(shape)}; call utils.reset(net), or "
             f"{layer.lower()}.reset_mem(), before a batch of another size"
         ) from None
 
@@ -194,7 +197,7 @@ class Leaky(SpikingNeuron):
 
 
 class Synaptic(SpikingNeuron):
-    """A current, then a membrane: snnTorch's second-order neuron."""
+    """snnTorch's second-order neuron: the input drives a current, and the current drives the membrane."""
 
     rule, state = SynapticRule, ("syn", "mem")
     takes = {
@@ -236,7 +239,7 @@ class Alpha(Synaptic):
 
 
 class Lapicque(SpikingNeuron):
-    """An RC circuit. beta, or R and C, or beta and one of them; beta = exp(-time_step / (R C))."""
+    """An RC circuit with beta = exp(-time_step / (R C)). Pass beta, or R and C, or beta and one of R and C."""
 
     rule = LapicqueRule
     takes = {
@@ -249,7 +252,7 @@ class Lapicque(SpikingNeuron):
     def _numbers(self, given: dict[str, Any]) -> None:
         beta, R, C, dt = (given[k] for k in ("beta", "R", "C", "time_step"))
         if beta is False and (R is False or C is False):
-            raise ValueError(f"Lapicque: give beta, or R and C, got beta={beta!r}, R={R!r}, C={C!r}")
+            raise ValueError(f"Lapicque: pass beta, or R and C, got beta={beta!r}, R={R!r}, C={C!r}")
         if beta is not False:
             lasts = dt / math.log(1.0 / float(beta))  # R C
             R = (1.0 if C is False else lasts / C) if R is False else R

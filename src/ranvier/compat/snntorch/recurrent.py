@@ -1,4 +1,4 @@
-"""snnTorch's neurons whose spikes return as input, and the one that runs a whole sequence."""
+"""snnTorch's recurrent neurons, and `LeakyParallel`, which runs a whole sequence."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ WIRES |= {"kernel_size": None}
 
 
 class _Recurrent(SpikingNeuron):
-    """The spikes of the last step return through `recurrent` and are added to the input."""
+    """Base class: the spikes of the last step pass through `recurrent`, and are added to the input."""
 
     recurrent: Any
     spk: Any
@@ -96,12 +96,14 @@ def _wires(name: str, given: dict[str, Any]) -> nn.Module:
     if linear is not None:
         return nn.Linear(linear, linear)
     if channels is None or kernel is None:
-        raise TypeError(f"{name}: with all_to_all=True give linear_features, or conv2d_channels and kernel_size")
+        raise TypeError(f"{name}: with all_to_all=True pass linear_features, or conv2d_channels and kernel_size")
     sizes = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
     return nn.Conv2d(channels, channels, sizes, padding=(sizes[0] // 2, sizes[1] // 2))
 
 
 class RLeaky(_Recurrent, Leaky):
+    """`Leaky` whose spikes of the last step return through `recurrent`: (x, spk, mem) -> (spk, mem)."""
+
     rule = LeakyRule
     erase = {"erase": True}
     takes = {
@@ -114,6 +116,8 @@ class RLeaky(_Recurrent, Leaky):
 
 
 class RSynaptic(_Recurrent, Synaptic):
+    """`Synaptic` whose spikes of the last step return through `recurrent`: (x, spk, syn, mem) -> (spk, syn, mem)."""
+
     takes = {
         "alpha": ..., "beta": ..., **WIRES, **COMMON, "learn_alpha": False, **LEARNED, "learn_recurrent": True,
         "reset_mechanism": "subtract", **STATES, "reset_delay": True,
@@ -151,10 +155,10 @@ class LeakyParallel(nn.Module):
     ):
         super().__init__()
         if dropout:
-            raise ValueError("LeakyParallel: dropout acts between layers of an RNN, and there is one; give dropout=0")
+            raise ValueError("LeakyParallel: dropout acts between layers, and there is only one; use dropout=0")
         self.hidden_size, self.spike_grad, self.surrogate_disable = hidden_size, spike_grad, surrogate_disable
         self.weight_hh_enable = weight_hh_enable
-        if beta is not None:  # kept as published; the decay that is used and learned is rnn.weight_hh_l0
+        if beta is not None:  # a buffer, as published; the decay that is used and learned is rnn.weight_hh_l0
             given = torch.atleast_1d(torch.as_tensor(beta, dtype=torch.get_default_dtype()))
             self.register_buffer("beta", given.detach().clone())
         SpikingNeuron._number(self, "threshold", threshold, learn_threshold)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""snnTorch's order of a step: the reset by the last spike, then input, then the spike; a membrane above threshold
-fires.
+"""snnTorch's neurons as rules. The order of a step: reset by the spike of the last step, then input, then spike.
 
-The reset by the last spike is detached from the graph, as in snnTorch; an immediate reset by the spike of this step is
-not. The rule itself clamps decays to [0, 1].
+A neuron spikes if its membrane is above threshold. In the equations, S is the step function: S(u) = 1 where u > 0, else
+0. The reset by the last spike is detached from the graph, as in snnTorch; an immediate reset by the spike of this step
+is not. The rules clamp decays to [0, 1].
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +12,9 @@ from ranvier.ops import clamp, maximum, spike, stop
 
 
 class Reset(NamedTuple):
-    """before(mem, beta, x, r, threshold): the step, with the reset r by the last spike; after: the immediate reset."""
+    """The two resets of a step. before(mem, beta, x, r, threshold): the new membrane, reset by the last spike r.
+    after(mem, z, r, threshold): the membrane after an immediate reset by the spike z of this step.
+    """
 
     before: Any
     after: Any
@@ -31,12 +33,13 @@ def _zero(mem: Any, beta: Any, x: Any, r: Any, threshold: Any) -> Any:
 
 
 def _erase(mem: Any, beta: Any, x: Any, r: Any, threshold: Any) -> Any:
-    """Reset to 0; the input of the step after a spike is lost too."""
+    """Reset to 0, which also erases the input of the step after a spike."""
     return (1.0 - r) * (beta * mem + x)
 
 
 BEFORE = {"subtract": _subtract, "zero": _zero, "none": _none}
-# With reset_delay=False: the reset by the spike of this step, minus the part that the last spike has already reset.
+# The immediate reset of reset_delay=False: the reset by the spike z of this step, minus the reset r that was already
+# done for the last spike.
 AFTER = {
     "subtract": lambda mem, z, r, threshold: mem - (z - r) * threshold,
     "zero": lambda mem, z, r, threshold: mem * (1.0 - z),
@@ -65,11 +68,11 @@ def delaying() -> Any:
 
 
 def erasing(erase: bool) -> Any:
-    return Option(erase, "zeroing loses the input of its step too")
+    return Option(erase, 'the reset "zero" also erases the input of its step')
 
 
 class LeakyRule(Neuron):
-    """r = S(mem - threshold) of the last step;  mem = beta mem + x, less the reset;  z = graded S(mem - threshold)."""
+    """r = S(mem - threshold) of the last step;  mem = beta mem + x, minus the reset;  z = graded S(mem - threshold)."""
 
     beta, threshold, graded = Param(0.9), Param(1.0), Param(1.0)
     mem = State(0.0)
@@ -86,7 +89,7 @@ class LeakyRule(Neuron):
 
 
 class LapicqueRule(Neuron):
-    """`LeakyRule` with mem = (1 - dt / (R C)) mem + (dt / C) x, where zeroing loses the input too."""
+    """`LeakyRule` with mem = (1 - dt / (R C)) mem + (dt / C) x. The reset "zero" also erases the input of its step."""
 
     R, C, dt, threshold, graded = Param(1.0), Param(10.0), Param(1.0), Param(1.0), Param(1.0)
     mem = State(0.0)
@@ -103,7 +106,9 @@ class LapicqueRule(Neuron):
 
 
 class SynapticRule(Neuron):
-    """`LeakyRule` whose input is a current: syn = alpha syn + x. Zeroing loses the current's part of the step."""
+    """`LeakyRule` whose membrane is driven by a current, syn = alpha syn + x. The reset "zero" also erases what the
+    current adds to the membrane in that step.
+    """
 
     alpha, beta, threshold, graded = Param(0.8), Param(0.9), Param(1.0), Param(1.0)
     syn, mem = State(0.0), State(0.0)
@@ -121,7 +126,7 @@ class SynapticRule(Neuron):
 
 
 class AlphaRule(Neuron):
-    """Two currents of opposite sign, mem = tau (syn_exc + syn_inh); a spike erases all three ("zero"), or nothing."""
+    """Two currents of opposite sign, mem = tau (syn_exc + syn_inh). With `erase`, a spike sets all states to 0."""
 
     alpha, beta, tau, threshold, graded = Param(0.9), Param(0.8), Param(1.9), Param(1.0), Param(1.0)
     syn_exc, syn_inh, mem = State(0.0), State(0.0), State(0.0)
@@ -137,7 +142,7 @@ class AlphaRule(Neuron):
 
 
 class RectifiedRule(Neuron):
-    """A rectified membrane that no spike resets: h = max(x + beta h, 0);  z = graded S(h - threshold)."""
+    """A rectified membrane h without reset: h = max(x + beta h, 0);  z = graded S(h - threshold)."""
 
     beta, threshold, graded = Param(0.9), Param(1.0), Param(1.0)
     h = State(0.0)

@@ -14,13 +14,14 @@ def rate(
     first_spike_time: int = 0,
     time_var_input: bool = False,
 ) -> Tensor:
-    """Spikes with probability gain data + offset, kept in [0, 1]: [num_steps, *data], or of data [T, *] itself.
+    """Spikes with probability gain data + offset, clamped to [0, 1]. The result is [num_steps, *data]; with
+    time_var_input, data is [T, *], and the result has its shape.
 
     >>> rate(torch.tensor([0.0, 1.0]), num_steps=3).tolist()
     [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
     """
     if not time_var_input and not num_steps:
-        raise ValueError("rate: give num_steps, or data [T, ...] that varies in time and time_var_input=True")
+        raise ValueError("rate: pass num_steps, or data [T, ...] that varies in time and time_var_input=True")
     if first_spike_time < 0 or (num_steps and first_spike_time > num_steps - 1):
         raise ValueError(f"rate: first_spike_time must lie between 0 and num_steps - 1, got {first_spike_time!r}")
     steps = data if time_var_input else data.repeat(int(num_steps), *(1,) * data.dim())
@@ -78,13 +79,13 @@ def latency(
     tensor([1., 0., 0.])
     """
     if interpolate or not num_steps:
-        raise ValueError("latency: give num_steps; interpolate=True is not here")
+        raise ValueError("latency: num_steps is needed, and interpolate=True is not supported")
     at, low = latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
     at = at.round().long()
     if not bypass and int(at.max()) > num_steps - 1:
         raise ValueError(
-            f"latency: the last spike falls on step {int(at.max())}, but num_steps is {num_steps}; give more steps, "
-            f"normalize=True, or bypass=True to leave those spikes at the last step"
+            f"latency: the last spike is at step {int(at.max())}, but num_steps is {num_steps}; use more steps, "
+            f"normalize=True, or bypass=True to move those spikes to the last step"
         )
     hit = torch.nn.functional.one_hot(at.clamp(max=num_steps - 1), int(num_steps)).movedim(-1, 0).bool()
     if clip:
@@ -93,9 +94,10 @@ def latency(
 
 
 def delta(data: Tensor, threshold: float = 0.1, padding: bool = False, off_spike: bool = False) -> Tensor:
-    """1 where data [T, *] rises by threshold or more from a step to the next; with off_spike -1 where it falls so far.
+    """1 where data [T, *] rises by at least threshold from one step to the next; with off_spike, also -1 where it falls
+    by at least threshold.
 
-    padding: the step before the first is equal to it; else it is 0.
+    padding: if True, the value before the first step is equal to the first value; otherwise it is 0.
 
     >>> delta(torch.tensor([1.0, 1.2, 0.5]), off_spike=True)
     tensor([ 1.,  1., -1.])
@@ -121,7 +123,7 @@ def from_one_hot(one_hot_label: Tensor) -> Tensor:
 def target_rate_code(
     num_steps: int, first_spike_time: int = 0, rate: float = 1, firing_pattern: str = "regular"
 ) -> tuple[Tensor, Tensor]:
-    """Return a train of `rate` spikes per step, [num_steps], and the steps of its spikes."""
+    """Return a spike train [num_steps] with `rate` spikes per step, and the steps at which it spikes."""
     if firing_pattern != "regular" or not 0 <= rate <= 1:
         raise ValueError(f"target_rate_code: rate must lie in [0, 1] and the pattern be regular, got {rate!r}")
     spikes = torch.zeros(num_steps)

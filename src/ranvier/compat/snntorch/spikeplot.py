@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def raster(data: Tensor, ax: Any, **kwargs: Any) -> None:
-    """A dot for every spike of data [T, N] on these axes; kwargs are passed to `scatter`."""
+    """Draw a dot for every spike of data [T, N] on the axes `ax`; kwargs are passed to `scatter`."""
     if data.dim() != 2:
         raise ValueError(f"raster: data must be [T, N], got {tuple(data.shape)}")
     steps, neurons = data.detach().cpu().nonzero(as_tuple=True)
@@ -16,7 +16,7 @@ def raster(data: Tensor, ax: Any, **kwargs: Any) -> None:
 def traces(
     data: Tensor, spk: Tensor | None = None, dim: tuple[int, int] = (3, 3), spk_height: float = 5, titles: Any = None
 ) -> None:
-    """Plot membranes data [T, N], one small plot each; at spikes of spk [T, N] they are drawn spk_height higher."""
+    """Plot each membrane of data [T, N] in its own axes. Where spk [T, N] is 1, spk_height is added to the membrane."""
     from matplotlib import pyplot
 
     rows, columns = dim

@@ -1,7 +1,6 @@
-"""snnTorch's surrogates by name: the results of `fast_sigmoid(slope=25)` and the others are arguments for
-`spike_grad=`.
+"""snnTorch's surrogates by name. A result, such as `fast_sigmoid(slope=25)`, is passed to a neuron as `spike_grad=`.
 
-Each is a function of u = mem - threshold: 1 where u > 0, with its surrogate derivative backward.
+Each result is a function of u = mem - threshold: 1 where u > 0, else 0, with a surrogate derivative.
 """
 
 from collections.abc import Callable
@@ -36,42 +35,42 @@ class SpikeGrad:
 
 
 def fast_sigmoid(slope: float = 25) -> SpikeGrad:
-    """1 / (1 + slope |u|)^2."""
+    """Surrogate derivative 1 / (1 + slope |u|)^2."""
     return SpikeGrad(surrogate.superspike(slope))
 
 
 def atan(alpha: float = 2.0) -> SpikeGrad:
-    """(alpha / 2) / (1 + (pi alpha u / 2)^2)."""
+    """Surrogate derivative (alpha / 2) / (1 + (pi alpha u / 2)^2)."""
     return SpikeGrad(surrogate.atan(alpha))
 
 
 def sigmoid(slope: float = 25) -> SpikeGrad:
-    """slope s (1 - s) with s = sigmoid(slope u)."""
+    """Surrogate derivative slope s (1 - s) with s = sigmoid(slope u)."""
     return SpikeGrad(surrogate.sigmoid(slope))
 
 
 def straight_through_estimator() -> SpikeGrad:
-    """1."""
+    """Surrogate derivative 1."""
     return SpikeGrad(surrogate.straight_through())
 
 
 def heaviside() -> SpikeGrad:
-    """1 where u > 0, else 0."""
+    """Surrogate derivative 1 where u > 0, else 0."""
     return SpikeGrad(surrogate.custom(lambda u: ops.where(u > 0.0, 1.0, 0.0 * u), "heaviside"))
 
 
 def triangular(threshold: float = 1) -> SpikeGrad:
-    """threshold below 0, minus threshold from 0 on, as there."""
+    """Surrogate derivative `threshold` where u < 0, else minus `threshold`, as in snnTorch."""
     return SpikeGrad(surrogate.custom(lambda u: ops.where(u < 0.0, threshold + 0.0 * u, -threshold), "triangular"))
 
 
 def spike_rate_escape(beta: float = 1, slope: float = 25) -> SpikeGrad:
-    """slope exp(-beta |u - 1|)."""
+    """Surrogate derivative slope exp(-beta |u - 1|)."""
     return SpikeGrad(surrogate.custom(lambda u: slope * ops.exp(-beta * ops.abs(u - 1.0)), "spike_rate_escape"))
 
 
 def SFS(slope: float = 25, B: float = 1) -> SpikeGrad:
-    """`fast_sigmoid` where u > B, else 0, as there: the sparse fast sigmoid."""
+    """Sparse fast sigmoid: surrogate derivative 1 / (1 + slope |u|)^2 where u > B, else 0, as in snnTorch."""
 
     def derivative(u: Any) -> Any:
         d = 1.0 + slope * ops.abs(u)
@@ -81,7 +80,7 @@ def SFS(slope: float = 25, B: float = 1) -> SpikeGrad:
 
 
 def LSO(slope: float = 0.1) -> SpikeGrad:
-    """1 where u >= 0, slope below: the leaky spike operator."""
+    """Leaky spike operator: surrogate derivative 1 where u >= 0, else slope."""
     return SpikeGrad(surrogate.leaky_relu(slope, 1.0))
 
 
@@ -94,7 +93,7 @@ def custom_surrogate(custom_surrogate_function: Callable[..., Any]) -> SpikeGrad
 
 
 def core_of(spike_grad: Any) -> Surrogate:
-    """Return the core's surrogate for an argument `spike_grad=`; atan if it is None."""
+    """Return the `ranvier.surrogate` of an argument `spike_grad=`; atan if it is None."""
     if spike_grad is None:
         return surrogate.atan(2.0)
     if isinstance(spike_grad, SpikeGrad):
@@ -108,4 +107,4 @@ def core_of(spike_grad: Any) -> Surrogate:
 
 
 NONE = surrogate.custom(lambda u: 0.0 * u, "none")
-"""No gradient: what `surrogate_disable=True` means."""
+"""The surrogate for `surrogate_disable=True`: no gradient."""

@@ -7,7 +7,7 @@ from torch import nn
 
 
 def reset(net: nn.Module) -> None:
-    """Set the states of every neuron of the network to rest, and detach them from the graph."""
+    """Set the states of all neurons of the network to zero, and detach them from the graph."""
     from ranvier.compat.snntorch.neurons import SpikingNeuron
 
     for module in net.modules():
@@ -16,7 +16,9 @@ def reset(net: nn.Module) -> None:
 
 
 def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
-    """Keep part number idx of `subset` parts of a data set with `data` and `targets`, in place; return the data set."""
+    """Divide a data set with `data` and `targets` into `subset` parts, and keep part number idx, in place. Return the
+    data set.
+    """
     if subset > 1:
         step = len(dataset.data) // subset
         dataset.data = dataset.data[step * idx : step * (idx + 1)]

@@ -1,5 +1,5 @@
-"""Spyx's activations: a step function forward, a surrogate derivative backward. Each factory returns
-a function of membrane minus threshold.
+"""Spyx's activations: a step function with a surrogate derivative. Each function here returns an activation, which is a
+function of membrane minus threshold.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def heaviside(x: Tensor) -> Tensor:
 
 class Activation:
     """A step function with a surrogate derivative; neurons that use it run fused. `surrogate` is None if the function
-    is no step or cannot be fused.
+    is not a step function, or cannot be fused.
     """
 
     def __init__(self, slope: Surrogate | None, own: Function | None = None):
@@ -37,7 +37,7 @@ class Activation:
 
 
 class _Own(torch.autograd.Function):
-    """A user's two functions, each called with torch tensors."""
+    """A forward and a backward function from the user, which are called with torch tensors."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bwd: Function, fwd: Function) -> Tensor:
@@ -56,8 +56,8 @@ def _identity(x: Any) -> Any:
 
 
 def custom(bwd: Function = _identity, fwd: Function = heaviside) -> Activation:
-    """fwd is computed forward, `grad * bwd(x)` backward. Without arguments the gradient is multiplied by x, as in
-    Spyx; for a straight-through gradient write `custom(torch.ones_like)`, or use `ranvier.surrogate.straight_through`.
+    """An activation that computes fwd(x) forward, and grad * bwd(x) backward. By default bwd(x) is x, as in Spyx; for a
+    straight-through gradient write `custom(torch.ones_like)`, or use `ranvier.surrogate.straight_through`.
 
     If bwd is plain arithmetic, it is fused into the neuron; if it calls torch, the neuron runs step by step.
     """
@@ -69,7 +69,7 @@ def custom(bwd: Function = _identity, fwd: Function = heaviside) -> Activation:
 def _can_be_fused(slope: Surrogate) -> bool:
     try:
         trace(lambda u: ((slope(u),), ()), ["u"])
-    except Exception:  # any error on a symbol: the function may still work on tensors
+    except Exception:  # a function that raises any error on a symbol may still work on tensors
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Spyx's data functions, which return a function of an array; and its loaders."""
+"""Spyx's loaders, and its data functions, each of which returns a function of a tensor."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def shift_augment(max_shift: int = 10, axes: Sequence[int] = (-1,)) -> Callable[
 
 
 def shuffler(dataset: tuple[Tensor, Tensor], batch_size: int) -> Callable[..., tuple[Tensor, Tensor]]:
-    """((x, y), rng) -> both shuffled and divided into batches; the input is the flat data set."""
+    """((x, y), rng) -> x and y, shuffled and divided into batches. x and y are the whole data set."""
     shuffle = packed.shuffler(batch_size)
     return lambda dataset, rng=None: shuffle(*dataset, generator(rng))
 
@@ -47,7 +47,9 @@ def rate_code(num_steps: int, max_r: float = 0.75, time_axis: int = 1) -> Callab
 
 
 def angle_code(neuron_count: int, min_val: float, max_val: float) -> Callable[[Tensor], Tensor]:
-    """(data) -> one-hot float32 over a new last axis of neuron_count places between min_val and max_val."""
+    """(data) -> a one-hot code of each value, float32, on a new last axis of neuron_count values from min_val to
+    max_val.
+    """
     return lambda obs: encode.angle(obs, neuron_count, min_val, max_val)
 
 
@@ -68,14 +70,14 @@ class _Transform:
 
 
 class RateCode(_Transform):
-    """rate_code of a record, time first and packed eight steps to a byte."""
+    """Encode a record by `rate_code`, with time first and eight steps packed into one byte."""
 
     def __init__(self, sample_T: int, max_r: float = 0.75, input_key: str = "obs", output_key: str = "obs"):
         super().__init__(lambda x: packed.pack(encode.rate(x, sample_T, max_r)), input_key, output_key)
 
 
 class LatencyCode(_Transform):
-    """latency_code of a record, packed eight steps to a byte."""
+    """Encode a record by `latency_code`, with eight steps packed into one byte."""
 
     def __init__(self, sample_T: int, threshold: float = 0.01, input_key: str = "obs", output_key: str = "obs"):
         code = latency_code(sample_T, threshold)
@@ -83,7 +85,7 @@ class LatencyCode(_Transform):
 
 
 class AngleCode(_Transform):
-    """Encode each record by `angle_code`, as uint8."""
+    """Encode a record by `angle_code`, as uint8."""
 
     def __init__(
         self, neuron_count: int, min_val: float, max_val: float, input_key: str = "obs", output_key: str = "obs"
@@ -93,7 +95,7 @@ class AngleCode(_Transform):
 
 
 class ShiftAugment(_Transform):
-    """shift_augment of a record."""
+    """Shift a record by `shift_augment`."""
 
     def __init__(self, max_shift: int = 10, axes: Sequence[int] = (-1,), input_key: str = "obs"):
         super().__init__(shift_augment(max_shift, axes), input_key, input_key)

@@ -14,13 +14,13 @@ __all__ = ["PSU_LIF", "AssociativeLIF", "ParallelResetLIF", "ResonateFire"]
 
 
 class ParallelResetLIF(LIF):
-    """`LIF` with a method `parallel`, which finds the same spikes for all steps at once."""
+    """`LIF` with a method `parallel`, which computes the same spikes for all steps at once."""
 
     kind = ParallelLIF
 
     def parallel(self, x: Tensor, K: int = 3) -> Tensor:
-        """Return the spikes of x [T, B, *shape] from rest, after at most K rounds in parallel; neurons that have not
-        converged by then run step by step, so that, unlike in Spyx, the spikes are right for every K.
+        """Return the spikes for x [T, B, *shape], with neurons at rest before the first step. After at most K parallel
+        rounds, neurons that have not converged run step by step. So the spikes are right for every K, unlike in Spyx.
         """
         core: Any = copy(self._core(x))
         core._parameters, core._buffers = dict(core._parameters), dict(core._buffers)

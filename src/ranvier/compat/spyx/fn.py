@@ -23,9 +23,9 @@ def integral_crossentropy(smoothing: float = 0.3, time_axis: int = 1) -> Callabl
 def mse_spikerate(
     sparsity: float = 0.25, smoothing: float = 0.0, time_axis: int = 1
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """(traces, targets) -> squared distance of the rate from `sparsity` times T, a count, as in Spyx.
+    """(traces, targets) -> squared distance of the rate from T `sparsity`, which is a number of spikes, as in Spyx.
 
-    `ranvier.train.loss.mse_spikerate` compares a rate with a rate.
+    `ranvier.train.loss.mse_spikerate` compares the rate with a rate.
     """
     rates = loss.mse_spikerate(sparsity, smoothing, time_axis)
 
@@ -37,13 +37,16 @@ def mse_spikerate(
 
 
 def silence_reg(min_spikes: float) -> Callable[[Any], Tensor]:
-    """(nested counts [B, ...]) -> penalty on neurons whose mean count is below min_spikes, summed over neurons."""
+    """(spike counts [B, ...], may be nested) -> penalty on neurons whose mean count is below min_spikes, summed over
+    neurons.
+    """
     return regularise.silence(min_spikes, reduction="sum")
 
 
 def sparsity_reg(max_spikes: float, norm: Callable[[Tensor], Tensor] | None = None) -> Callable[[Any], Tensor]:
-    """(nested counts [B, ...]) -> penalty on samples whose mean count is above max_spikes, summed over samples.
+    """(spike counts [B, ...], may be nested) -> penalty on samples whose mean count is above max_spikes, summed over
+    samples.
 
-    norm: elementwise; Huber's with delta 1 if None.
+    norm: an elementwise function of the excess; None is the Huber loss with delta 1.
     """
     return regularise.sparsity(max_spikes, norm, reduction="sum")

@@ -1,4 +1,4 @@
-"""Values in place of a JAX key."""
+"""Values that replace a JAX key."""
 
 import torch
 
@@ -6,9 +6,9 @@ Key = torch.Generator | int | None
 
 
 def generator(key: Key) -> torch.Generator | None:
-    """A torch generator from itself, from a seed, or None for torch's own."""
+    """Return a torch generator for a generator or a seed. None means torch's global generator."""
     if key is None or isinstance(key, torch.Generator):
         return key
     if isinstance(key, int):
         return torch.Generator().manual_seed(key)
-    raise TypeError(f"a key is a torch.Generator, a whole number or None here, got {type(key).__name__}")
+    raise TypeError(f"a key must be a torch.Generator, a whole number or None, got {type(key).__name__}")

@@ -29,20 +29,20 @@ class ActivityRegularization(torch_nn.Module):
 
 
 def PopulationCode(num_classes: int) -> pool.PopulationReadout:
-    """Sums groups of classes * population units into classes. (The code of Spyx sums other groups than its
-    documentation describes.)
+    """Sum groups of consecutive units: [..., classes * population] -> [..., classes], as in Spyx's documentation. (The
+    code of Spyx sums other groups.)
     """
     return pool.PopulationReadout(num_classes)
 
 
 def sum_pool(value: Tensor, window_shape: Any, strides: Any, padding: str, channel_axis: int | None = -1) -> Tensor:
-    """Sums over windows of value [B, *spatial, C] (channels at `channel_axis`), padding "SAME" or "VALID"."""
+    """Sum over windows of value [B, *spatial, C], with channels at `channel_axis` and padding "SAME" or "VALID"."""
     window = _full(window_shape, value, channel_axis)
     return pool.sum_pool(value, window, _full(strides, value, channel_axis), padding)
 
 
 def _full(size: Any, value: Tensor, channel_axis: int | None) -> tuple[int, ...]:
-    """Return a window with a number for every axis: 1 for batch and channels."""
+    """Return the size of a window on every axis; it is 1 on the axes of batch and channels."""
     axes = value.dim()
     if channel_axis and not -axes < channel_axis < axes:
         raise ValueError(f"sum_pool: there is no channel axis {channel_axis} in {tuple(value.shape)}")

@@ -1,10 +1,9 @@
-"""Spyx's loaders: whole sets in memory, eight steps in a byte, divided into batches; they read files that exist
-already.
+"""Spyx's loaders. They read a whole data set from files, pack eight steps into a byte, and divide it into batches.
 
 An epoch is a `State(obs [batches, batch, ceil(T / 8), *shape] uint8, labels [batches, batch])`; an incomplete last
 batch is left out. `ranvier.data.packed.unpack(obs, T, axis)` unpacks the steps, as `numpy.unpackbits` does. Unlike in
-Spyx, nothing is downloaded: `download_dir` is the folder of the files (None: the usual places, see `ranvier.data`). The
-validation part has the same share of every class.
+Spyx, nothing is downloaded: `download_dir` is the folder of the files (None: the default folders, see `ranvier.data`).
+The validation part has the same share of every class.
 """
 
 from pathlib import Path
@@ -20,14 +19,14 @@ Folder = str | Path | None
 
 
 class State(NamedTuple):
-    """A batch, or an epoch of them."""
+    """A batch, or all batches of an epoch."""
 
     obs: Any
     labels: Any
 
 
 class _Loader:
-    """The three parts of a set, and epochs of them."""
+    """Base class: the training, validation and test part of a data set, in batches."""
 
     def __init__(self, parts: Any, batch_size: int, obs_shape: tuple[int, ...], classes: int):
         self.parts = dict(zip(("train", "val", "test"), parts, strict=True))
@@ -35,20 +34,20 @@ class _Loader:
         self.train_len, self.val_len, self.test_len = map(len, self.parts.values())
 
     def train_epoch(self, key: Key = None) -> State:
-        """The training part in a new order, by this key."""
+        """The training part, shuffled by this key, divided into batches."""
         part = self._full("train")
         return State(*packed.shuffler(self.batch_size)(part.bytes, part.labels, generator(key)))
 
     def val_epoch(self) -> State:
-        """The validation part, in its order."""
+        """The validation part, not shuffled."""
         return self.prestage("val")
 
     def test_epoch(self) -> State:
-        """The test part, in its order."""
+        """The test part, not shuffled."""
         return self.prestage("test")
 
     def prestage(self, split: str = "train") -> State:
-        """A part ("train", "val" or "test") in its order, divided into batches."""
+        """A part ("train", "val" or "test"), not shuffled, divided into batches."""
         part, size = self._full(split), self.batch_size
         whole = len(part) // size * size
         return State(*(a[:whole].unflatten(0, (-1, size)) for a in (part.bytes, part.labels)))

@@ -1,9 +1,10 @@
-"""Spyx's neurons, called `(x [B, *shape], V) -> (spikes, V)`, each described by one row.
+"""Spyx's neurons, called `(x [B, *shape], V) -> (spikes, V)`. Each is described by class attributes.
 
-States of several parts (ALIF, CuBaLIF, RCuBaLIF) stand side by side on the last axis, as in Spyx, and so work for
-`hidden_shape` of any rank. A number given as a decay is still learned. Recurrent weights begin normal with deviation
-1 / sqrt(neurons), cut off at two deviations (Spyx: 0.01; before 1.0: 1). Decays are held in [0, 1] and may be learned
-back from its ends.
+In their equations, S is the step function, S(u) = 1 where u > 0, and V' is V after the step. A state with several parts
+(ALIF, CuBaLIF, RCuBaLIF) is one tensor, with its parts joined on the last axis, as in Spyx; `hidden_shape` may have any
+rank. A decay that is given as a number is learned too. Recurrent weights are drawn from a normal distribution with
+standard deviation 1 / sqrt(neurons), cut off at two deviations (in Spyx the deviation is 0.01; before version 1.0 it is
+1). Decays are limited to [0, 1]; training can move a decay away from these limits again.
 """
 
 from collections.abc import Sequence
@@ -34,8 +35,8 @@ def _shape(hidden_shape: Sequence[int] | int) -> tuple[int, ...]:
 
 
 def _decay(value: Any, shape: tuple[int, ...], key: Key) -> torch_nn.Parameter:
-    """None: drawn for every neuron around 0.5, within [0, 1]; a number: that number, clamped to [0, 1]. It is learned
-    in both cases.
+    """Return a decay as a parameter: `value` clamped to [0, 1], or, for None, numbers in [0, 1] that are drawn around
+    0.5 for every neuron.
     """
     if value is not None:
         return torch_nn.Parameter(torch.as_tensor(value, dtype=torch.get_default_dtype()).clamp(0.0, 1.0))
@@ -53,11 +54,11 @@ def _feedback(shape: tuple[int, ...], key: Key) -> torch_nn.Parameter:
 
 
 class StatefulLayer(Described, torch_nn.Module):
-    """A layer whose state is passed in and out: `initial_state(batch)`, `(x, V) -> (y, V)`.
+    """A layer whose state is an argument and is returned: `initial_state(batch)`, `(x, V) -> (y, V)`.
 
-    kind: the neuron class that kernels run. takes: published arguments and defaults, in order, the shape first.
-    parts: the parts of the state. looped: whether its spikes return through `recurrent_w`. All attributes may be set
-    at any time.
+    kind: the neuron class that kernels run. takes: the published arguments and defaults, in order, the shape first.
+    parts: the names of the parts of the state. looped: whether its spikes return through `recurrent_w`. All attributes
+    may be changed at any time.
     """
 
     kind: ClassVar[Any]
@@ -89,7 +90,7 @@ class StatefulLayer(Described, torch_nn.Module):
 
     @property
     def w(self) -> Tensor:
-        """`recurrent_w`, by the name it had before 1.0."""
+        """The name of `recurrent_w` before Spyx 1.0."""
         return self.recurrent_w
 
     def initial_state(self, batch_size: int) -> Tensor:
@@ -106,7 +107,7 @@ class StatefulLayer(Described, torch_nn.Module):
         return y[0], V
 
     def scan(self, x: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-        """x [T, B, *shape] and the state before it -> outputs and the state after it."""
+        """Run x [T, B, *shape] from the state V -> the outputs, and the state after the last step."""
         state = dict(zip(self.parts, V.chunk(len(self.parts), -1), strict=True))
         with lend(self._core(x), self._numbers(x)) as core:
             if self.spike is None or self._slope() is not None:
@@ -119,7 +120,7 @@ class StatefulLayer(Described, torch_nn.Module):
         return getattr(self.spike, "surrogate", None)
 
     def _core(self, x: Tensor) -> Any:
-        """Return the layer that the kernels run; it is made again if the surrogate or the device has changed."""
+        """Return the layer that the kernels run; it is created again if the surrogate or the device has changed."""
         slope = self._slope()
         key = (x.device, None if slope is None else (slope.name, slope.numbers))
         if self._made.get("key") != key:
@@ -143,7 +144,7 @@ class StatefulLayer(Described, torch_nn.Module):
 
 
 def _by_hand(core: Any, activation: Any, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run the core's rule step by step, with any torch function instead of its spike."""
+    """Run the core's rule step by step, with an activation that is any torch function."""
     looped = isinstance(core, FireFirstRecurrent)
     neuron: Any = core.neuron if looped else core
 
@@ -183,7 +184,7 @@ class LIF(StatefulLayer):
 
 
 class LI(StatefulLayer):
-    """V' = clip(beta) V + x, which is also the output: a readout. beta is 0.8 for every unit unless given."""
+    """A readout: V' = clip(beta) V + x is also the output. beta is 0.8 by default."""
 
     kind, takes = ClampedLI, {"layer_shape": ..., "beta": None, "name": None}
 
@@ -239,12 +240,12 @@ class PSU_LIF(LIF):
     kind = _AssociativeLIF
 
     def parallel(self, x: Tensor) -> Tensor:
-        """Spikes of a whole sequence x [T, B, *shape] from rest."""
+        """Return the spikes for a sequence x [T, B, *shape], with neurons at rest before the first step."""
         return self.scan(x, self.initial_state(x.shape[1]).to(x))[0]
 
 
 class AssociativeLIF(PSU_LIF):
-    """PSU_LIF, with the decay of another library's parallel neuron there and back."""
+    """`PSU_LIF` with functions that convert its decay from and to that of snnTorch's parallel neuron."""
 
     @staticmethod
     def beta_from_snntorch(beta: float) -> float:

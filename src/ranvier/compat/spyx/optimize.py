@@ -25,7 +25,7 @@ def fit(
 
     tx: a torch optimiser, or a function that makes one from the parameters. loss_fn(model, *batch) -> scalar;
     train_iter() -> the batches of an epoch; eval_fn(model, *batch) -> (accuracy, loss), on the batches of eval_iter().
-    An iterator that yields nothing raises a RuntimeError.
+    A RuntimeError is raised if an iterator yields no batch.
     """
     optimiser = tx if isinstance(tx, optim.Optimizer) else tx(model.parameters())
     history: list[dict[str, float]] = []

@@ -1,4 +1,4 @@
-"""Spyx's phasors, phases as spikes, and its resonate-and-fire neuron.
+"""Spyx's phasors, their conversion to spikes and back, and its resonate-and-fire neuron.
 
 A phasor is a complex number of modulus 1, whose angle is the output of a neuron; one spike per cycle can encode it.
 Frady & Sommer, Robust computation with rhythmic spike patterns, PNAS 116, 2019; Bybee, Frady & Sommer, Deep learning in
@@ -19,7 +19,8 @@ from ranvier.nn.neurons.associative import AssociativeResonate
 
 
 def real_to_phasor(x: Tensor, scale: float = math.pi) -> Tensor:
-    """exp(i scale x): real x of any shape -> complex, with modulus 1. x in [0, 1] fills the upper half circle.
+    """exp(i scale x): real x of any shape -> complex numbers of modulus 1. By default, x in [0, 1] covers the upper
+    half of the unit circle.
 
     >>> real_to_phasor(torch.tensor([0.0, 0.5]))
     tensor([ 1.0000e+00+0.j, -4.3711e-08+1.j])
@@ -28,20 +29,20 @@ def real_to_phasor(x: Tensor, scale: float = math.pi) -> Tensor:
 
 
 def phasor_to_real(z: Tensor) -> Tensor:
-    """The real part."""
+    """The real part of z."""
     return z.real
 
 
 def phase_of(z: Tensor) -> Tensor:
-    """The angle, in (-pi, pi]."""
+    """The angle of z, in (-pi, pi]."""
     return z.angle()
 
 
 class PhasorLinear(nn.Module):
     """z W^T + b in complex numbers: z [*, in_features] complex -> [*, out_features] complex.
 
-    Real and imaginary parts are real parameters of their own (`weight`, `bias` with a last axis of 2), so that every
-    optimiser works; initially they are normal with variance 1 / (2 in_features), biases at 0.
+    Real and imaginary parts are separate real numbers, on a last axis of length 2 of `weight` and `bias`, so that every
+    optimiser works. Weights are drawn from a normal distribution with variance 1 / (2 in_features); biases start at 0.
 
     >>> PhasorLinear(3, 2)(real_to_phasor(torch.rand(5, 3))).shape
     torch.Size([5, 2])
@@ -55,7 +56,7 @@ class PhasorLinear(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         if not z.is_complex():
-            raise TypeError(f"PhasorLinear: input must be complex, got {z.dtype}; real_to_phasor(x) makes it so")
+            raise TypeError(f"PhasorLinear: input must be complex, got {z.dtype}; convert it with real_to_phasor(x)")
         y = z @ torch.view_as_complex(self.weight).t()
         return y if self.bias is None else y + torch.view_as_complex(self.bias)
 
@@ -65,8 +66,8 @@ class PhasorLinear(nn.Module):
 
 
 class PhasorActivation(nn.Module):
-    """Normalise to the unit circle: z / (|z| + eps), in the shape of z; the angle stays, the modulus becomes 1 (0 stays
-    0).
+    """Normalise to the unit circle: z / (|z| + eps), in the shape of z. The angle does not change, and the modulus
+    becomes 1; 0 stays 0.
 
     >>> PhasorActivation()(torch.tensor([3.0 + 4.0j, 0.0j]))
     tensor([0.6000+0.8000j, 0.0000+0.0000j])
@@ -84,7 +85,7 @@ class PhasorActivation(nn.Module):
 
 
 class PhasorReadout(nn.Module):
-    """Real scores of phasors: the real part of a `PhasorLinear` without bias. z [*, in] complex -> [*, out].
+    """Real scores: the real part of a `PhasorLinear` without bias. z [*, in] complex -> [*, out] real.
 
     >>> PhasorReadout(3, 2)(real_to_phasor(torch.rand(5, 3))).dtype
     torch.float32
@@ -121,7 +122,9 @@ class PhasorMLP(nn.Module):
 
 
 class SpikingPhasor(nn.Module):
-    """A `PhasorLinear` between spikes: [T, B, in_features] -> [T, B, out_features], one spike per cycle of T steps."""
+    """A `PhasorLinear` whose input and output are spikes, [T, B, in_features] -> [T, B, out_features]. Each neuron
+    spikes once per cycle of T steps.
+    """
 
     def __init__(self, phasor_layer: nn.Module, period_T: int):
         super().__init__()
@@ -135,13 +138,13 @@ class SpikingPhasor(nn.Module):
 
 
 def phase_to_spikes(theta: Tensor, T: int) -> Tensor:
-    """Angles in [-pi, pi] -> one spike each, [T, ...]."""
+    """Angles in [-pi, pi] -> spikes [T, ...], one spike per angle."""
     return encode.phase(theta, T)
 
 
 def spikes_to_phase(spike_train: Tensor, T: int | None = None) -> Tensor:
-    """[steps, ...] -> angles of a cycle of T steps (all, unless given); 0 where nothing fired, as documented in Spyx
-    (its code returns -pi).
+    """Spikes [steps, ...] -> angles in a cycle of T steps (by default, of all steps). The angle is 0 where there is no
+    spike, as in Spyx's documentation (its code returns -pi).
     """
     angle = encode.phase_of(spike_train)
     if T is None or T == len(spike_train):
@@ -151,7 +154,9 @@ def spikes_to_phase(spike_train: Tensor, T: int | None = None) -> Tensor:
 
 
 class ResonateFire(nn.Module):
-    """z' = exp(dt (-lambda + i omega)) z + x; s = S(Re z' - threshold). The state is complex: `(x, z) -> (s, z)`."""
+    """z = exp(dt (-lambda + i omega)) z + x; s = S(Re z - threshold), where S is the step function. The state z is
+    complex: `(x, z) -> (s, z)`.
+    """
 
     def __init__(
         self, hidden_shape: Any, lambda_init: Any = None, omega_init: Any = None, threshold: float = 1, dt: float = 1,
@@ -170,7 +175,7 @@ class ResonateFire(nn.Module):
         slope = getattr(activation or superspike(), "surrogate", None)
         if slope is None:
             raise TypeError(
-                "ResonateFire: activation must be one of axn's, or axn.custom with a slope of plain arithmetic"
+                "ResonateFire: activation must be one of axn, or axn.custom with a derivative of plain arithmetic"
             )
         self.core = AssociativeResonate(
             damping=damping, omega=omega, threshold=threshold, dt=dt, surrogate=slope, learn=("damping", "omega")

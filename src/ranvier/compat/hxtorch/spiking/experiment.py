@@ -1,4 +1,4 @@
-"""Experiments: modules are recorded when they are called and run, in that order, by `run`."""
+"""Experiments: calls of modules are recorded, and `run` runs the recorded calls in order."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from torch import nn
 
 
 class Experiment:
-    """The recorded calls of modules, in order. `mock=True` runs the model; otherwise `hardware` returns recordings by
-    module.
+    """The recorded calls of modules, in order. With `mock=True`, `run` computes the model only; otherwise the function
+    `hardware` returns what was recorded on a chip.
 
-    hardware: a function from (experiment, runtime) to {module: hw_data}; the vendor's software is not needed, and
-    arguments that only concern it (hw_routing_func) are stored but not used.
+    hardware: a function (experiment, runtime) -> {module: hw_data}. The vendor's software is not needed; its argument
+    hw_routing_func is stored but not used.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Experiment:
             return {}
         if self.hardware is None:
             raise ValueError(
-                "Experiment(mock=False) has no hardware to run on; give it hardware=, a function of (experiment, "
+                "Experiment(mock=False) has no hardware to run on; pass it hardware=, a function of (experiment, "
                 "runtime) that returns recordings by module, or run the model alone: Experiment(mock=True)"
             )
         return self.hardware(self, runtime)
@@ -54,7 +54,7 @@ class HXModule(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define new_handle()")
 
     def forward_func(self, *inputs: Any, hw_data: Any = None) -> Any:
-        """Handles -> a filled handle."""
+        """Compute the module: handles of its inputs -> a filled handle."""
         raise NotImplementedError(f"{type(self).__name__} must define forward_func(*inputs, hw_data=None)")
 
     def forward(self, *inputs: Any) -> Any:
@@ -81,8 +81,8 @@ class HXModuleWrapper(HXModule):
 
 
 def run(experiment: Experiment, runtime: int | None = None) -> Mapping[Any, Any]:
-    """Run the recorded calls in order: fill every handle, and delete the calls. Returns the recordings, {} in a mock
-    run.
+    """Run the recorded calls in order: fill every handle, and delete the calls. Returns the recordings of the hardware
+    by module; {} in a mock run.
     """
     if not experiment.mock and not isinstance(runtime, int):
         raise ValueError(f"Requested runtime invalid: wanted a whole number of steps, got {runtime!r}")

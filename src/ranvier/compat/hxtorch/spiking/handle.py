@@ -1,4 +1,4 @@
-"""Handles: named places for tensors that a run fills."""
+"""Handles: objects with named fields, which a run fills with tensors."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,7 +23,8 @@ class _Kinds(type):
 
 
 class Handle(metaclass=_Kinds):
-    """Fields by name, sorted: filled, `Handle(a=x)`, or empty, `Handle("a", "b")`. Always true, even when empty.
+    """An object with named fields in alphabetical order, filled by `Handle(a=x)` or left empty by `Handle("a", "b")`.
+    Its truth value is always True, even if it is empty.
 
     >>> from ranvier.compat.hxtorch import spiking as hx
     >>> handle = hx.Handle("spikes", "current")
@@ -75,25 +76,25 @@ def _same(a: Any, b: Any) -> bool:
 
 
 class TensorHandle(Handle):
-    """tensor."""
+    """A handle with the field tensor."""
 
     _fields = ("tensor",)
 
 
 class SynapseHandle(Handle):
-    """graded_spikes."""
+    """A handle with the field graded_spikes."""
 
     _fields = ("graded_spikes",)
 
 
 class LIObservables(Handle):
-    """current, membrane_cadc, membrane_madc."""
+    """A handle with the fields current, membrane_cadc and membrane_madc."""
 
     _fields = ("current", "membrane_cadc", "membrane_madc")
 
 
 class LIFObservables(Handle):
-    """current, membrane_cadc, membrane_madc, spikes. Fill it by name."""
+    """A handle with the fields current, membrane_cadc, membrane_madc and spikes. Pass their values by name."""
 
     _fields = ("current", "membrane_cadc", "membrane_madc", "spikes")
 

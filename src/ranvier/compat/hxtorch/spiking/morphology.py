@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SingleCompartmentNeuron:
-    """A neuron of `size` circuits in one compartment."""
+    """A neuron with one compartment of `size` circuits."""
 
     size: int
     expand_horizontally: bool = False

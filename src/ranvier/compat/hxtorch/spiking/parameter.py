@@ -8,7 +8,7 @@ from torch import nn
 
 
 class HXParameter(nn.Module):
-    """One value for both: `hardware_value` and `model_value` are the same object."""
+    """One value for model and hardware: `hardware_value` and `model_value` are the same object."""
 
     def __init__(self, hardware_value: Any = None):
         super().__init__()
@@ -27,7 +27,7 @@ class HXParameter(nn.Module):
         return self._value
 
     def make_trainable(self, set_on_chip_func: Callable | None = None) -> None:
-        """Make the model's value a parameter that optimisers see."""
+        """Turn the value into an nn.Parameter, so that optimisers train it."""
         value = nn.Parameter(torch.as_tensor(self._value, dtype=torch.get_default_dtype()).clone())
         del self._value
         self._value = value
@@ -40,7 +40,7 @@ class HXParameter(nn.Module):
         """Pass the value to the chip with the function that was given to `make_trainable`."""
         if self._set_on_chip is None:
             raise ValueError(
-                "set_on_chip: give make_trainable(set_on_chip_func=...) the function that writes to the chip"
+                "set_on_chip: pass the function that writes to the chip to make_trainable(set_on_chip_func=...)"
             )
         self._set_on_chip(self.hardware_value, chip, coords)
 
@@ -66,7 +66,7 @@ class ModelParameter(HXParameter):
 
 
 class MixedHXModelParameter(HXParameter):
-    """Two independent values."""
+    """Two independent values, one for the model and one for the hardware."""
 
     def __init__(self, model_value: Any, hardware_value: Any):
         super().__init__(model_value)

@@ -1,4 +1,4 @@
-"""Synapse, SparseSynapse, EventPropSynapse, BatchDropout, InputNeuron."""
+"""The modules Synapse, SparseSynapse, EventPropSynapse, BatchDropout and InputNeuron."""
 
 import math
 from collections.abc import Callable
@@ -14,15 +14,17 @@ from ranvier.compat.hxtorch.spiking.transforms import linear_saturating
 
 
 def spikes_of(handle: Any) -> Tensor:
-    """Return the spikes in a handle of neurons, or a plain tensor itself."""
+    """Return the spikes of a handle: its field `spikes`, or `tensor`."""
     for name in ("spikes", "tensor"):
         if getattr(handle, name, None) is not None:
             return getattr(handle, name)
-    raise ValueError(f"this module wants spikes, but its input holds none: {handle!r}")
+    raise ValueError(f"this module needs spikes, but its input has none: {handle!r}")
 
 
 class Synapse(HXModule):
-    """A matrix [out, in] without bias, from spikes to graded spikes. transform: weights to hardware weights."""
+    """A linear map without bias from spikes to graded spikes, with weight [out, in]. transform: a function that
+    converts weights to hardware weights.
+    """
 
     def __init__(
         self, in_features: int, out_features: int, experiment: Experiment, device: Any = None, dtype: Any = None,
@@ -42,14 +44,14 @@ class Synapse(HXModule):
 
 
 class EventPropSynapse(Synapse):
-    """A synapse whose second half of the output is for EventProp's adjoint."""
+    """A synapse with a second output, which EventProp uses in its backward pass."""
 
     def forward_func(self, *inputs: Any, hw_data: Any = None) -> SynapseHandle:
         return SynapseHandle(graded_spikes=F.EventPropSynapseFunction.apply(spikes_of(inputs[0]), self.weight))
 
 
 class SparseSynapse(Synapse):
-    """A synapse with only the given connections [in, out]."""
+    """A synapse that has only the connections [in, out] that are given."""
 
     mask: Tensor
 
@@ -66,7 +68,9 @@ class SparseSynapse(Synapse):
 
 
 class BatchDropout(HXModule):
-    """In training, neurons are off with probability `dropout` for the whole batch and run; no rescaling."""
+    """In training, switch neurons off with probability `dropout`, for all samples and steps of a run, without
+    rescaling.
+    """
 
     def __init__(self, size: int, dropout: float, experiment: Experiment):
         super().__init__(experiment)
@@ -96,7 +100,7 @@ class BatchDropout(HXModule):
 
 
 class InputNeuron(HXModule):
-    """Return input spikes unchanged, or as recorded from the hardware."""
+    """Return input spikes unchanged, or the spikes that were recorded on the hardware."""
 
     def __init__(self, size: int, experiment: Experiment):
         super().__init__(experiment)

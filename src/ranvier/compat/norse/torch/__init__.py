@@ -1,4 +1,4 @@
-"""`norse.torch` by name. A `...Cell` takes one step, the others a whole sequence, which is fused."""
+"""The names of `norse.torch`. A `...Cell` runs one step; the other layers run a whole sequence, fused."""
 
 from ranvier.compat.norse.torch.cells import (
     IAF,

@@ -1,4 +1,4 @@
-"""Norse's layers: a `...Cell` takes one step, the others a sequence [T, B, *features], fused. Both give (z, state)."""
+"""Norse's layers: a `...Cell` runs one step, the others a sequence [T, B, *features], fused. All return (z, state)."""
 
 from typing import Any, ClassVar, NamedTuple
 
@@ -29,7 +29,7 @@ LIBOX_ROW = Row(rules.LIBoxRule, own.LIBoxParameters, own.LIBoxState)
 
 
 class Layer(nn.Module):
-    """A neuron described by one table row, with parameters p and dt in seconds; p and dt may be set at any time.
+    """A neuron that is described by a `Row`, with parameters p and dt in seconds; p and dt may be changed at any time.
 
     Tensors of p with requires_grad get a gradient. The surrogate derivative is 1 / (1 + |u|)^2; `alpha` of p has no
     effect, as in Norse 1.1.0.
@@ -67,7 +67,7 @@ class Layer(nn.Module):
         return lend(core, {k: torch.as_tensor(v).to(**kind) for k, v in values.items()})
 
     def _run(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """x [T, *step] and the state of a step -> output and the state after it."""
+        """Run x [T, *step] from a state -> the output, and the state after the last step."""
         shape = x.shape[1:]
         wide = x.reshape(len(x), *(1,) * max(0, 2 - len(shape)), *shape)
         core = self._core()
@@ -148,7 +148,7 @@ class LIBoxCell(Layer):
 
 
 class LILinearCell(Layer):
-    """A linear map without bias, `input_weights`, then `LICell`."""
+    """A linear map with `input_weights` and without bias, followed by `LICell`."""
 
     row, sequence = LI_ROW, False
 
@@ -162,8 +162,8 @@ class LILinearCell(Layer):
 
 
 class RecurrentLayer(Layer):
-    """`input_weights` before the neurons, `recurrent_weights` for their last spikes; no neuron is connected to
-    itself.
+    """A layer with `input_weights` for its input, and `recurrent_weights` for its spikes of the last step. Without
+    `autapses`, no neuron is connected to itself.
     """
 
     cut = True

@@ -17,9 +17,10 @@ def _stateful(module: nn.Module) -> bool:
 
 
 class SequentialState(nn.Sequential):
-    """Modules in sequence that pass on states: `(x, [state or None] or None) -> (y, [state or None])`.
+    """Modules in sequence, with their states: `(x, states) -> (y, states)`. The states are a list with one entry per
+    module, None for modules without a state; None as the argument starts from initial states.
 
-    return_hidden: return the list of the outputs of all layers with a state, instead of y.
+    return_hidden: instead of y, return the list of the outputs of all modules with a state.
     """
 
     def __init__(self, *args: Any, return_hidden: bool = False):
@@ -81,7 +82,7 @@ class SignedPoissonEncoder(PoissonEncoder):
 
 
 class ConstantCurrentLIFEncoder(nn.Module):
-    """The spikes [seq_length, *x] of neurons without a synapse, whose input current is x."""
+    """The spikes [seq_length, *x] of LIF neurons whose input current is x at every step."""
 
     def __init__(self, seq_length: int, p: LIFParameters | None = None, dt: float = 0.001):
         super().__init__()
@@ -93,7 +94,7 @@ class ConstantCurrentLIFEncoder(nn.Module):
 
 
 class SpikeLatencyEncoder(nn.Module):
-    """The first spike of each neuron, the others removed: [T, *features]."""
+    """Keep the first spike of each neuron, and remove its later spikes: [T, *features]."""
 
     def forward(self, input_spikes: Tensor) -> Tensor:
         return input_spikes * (input_spikes.cumsum(0) == 1)

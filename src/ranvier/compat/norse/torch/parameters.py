@@ -1,4 +1,4 @@
-"""Norse's parameters and states, as named tuples. Inverse time constants in 1 / s; any number may be a tensor."""
+"""Norse's parameters and states, as named tuples. Inverse time constants are in 1 / s; any number may be a tensor."""
 
 from typing import Any, NamedTuple
 

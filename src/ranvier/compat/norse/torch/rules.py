@@ -1,4 +1,7 @@
-"""Norse's order of a step, as rules: forward Euler in seconds; a membrane above threshold fires."""
+"""Norse's neurons as rules: forward Euler with a step of dt seconds.
+
+In the equations, S is the step function: S(u) = 1 where u > 0, else 0.
+"""
 
 from typing import Any
 
@@ -17,7 +20,9 @@ def _cutting() -> Any:
 
 
 class LIFRule(Neuron):
-    """i = i + x;  v = v + dt tau_mem_inv (v_leak - v + i);  i decays;  z = S(v - v_th);  v to v_reset."""
+    """i = i + x;  v = v + dt tau_mem_inv (v_leak - v + i);  z = S(v - v_th);  then v = v_reset after a spike, and i
+    decays: i = i - dt tau_syn_inv i.
+    """
 
     tau_syn_inv, tau_mem_inv, v_leak, v_th, v_reset = Param(200.0), Param(100.0), Param(0.0), Param(1.0), Param(0.0)
     dt = Param(1e-3)
@@ -33,7 +38,7 @@ class LIFRule(Neuron):
 
 
 class LIRule(Neuron):
-    """`LIFRule` without a spike; the output is v."""
+    """`LIFRule` without spikes; the output is v."""
 
     tau_syn_inv, tau_mem_inv, v_leak, dt = Param(200.0), Param(100.0), Param(0.0), Param(1e-3)
     v, i = State("v_leak"), State(0.0)
@@ -46,8 +51,8 @@ class LIRule(Neuron):
 
 
 class LSNNRule(Neuron):
-    """A threshold b that starts at v_th, decays to it, and rises by beta with each spike. x is added to i after the
-    step.
+    """A neuron with threshold b, which starts at v_th, decays to v_th, and rises by beta with each spike. The input x
+    is added to the current i at the end of the step.
     """
 
     tau_syn_inv, tau_mem_inv, tau_adapt_inv = Param(200.0), Param(100.0), Param(1.0 / 800)
@@ -84,7 +89,7 @@ class LIFAdExRule(Neuron):
 
 
 class IAFRule(Neuron):
-    """v = v + x;  z = S(v - v_th);  v to v_reset."""
+    """v = v + x;  z = S(v - v_th);  then v = v_reset after a spike."""
 
     v_th, v_reset = Param(1.0), Param(0.0)
     v = State("v_reset")
@@ -97,7 +102,7 @@ class IAFRule(Neuron):
 
 
 class LIFBoxRule(Neuron):
-    """`LIFRule` whose input is the current itself."""
+    """`LIFRule` without a synaptic current: the input x takes the place of i."""
 
     tau_mem_inv, v_leak, v_th, v_reset, dt = Param(100.0), Param(0.0), Param(1.0), Param(0.0), Param(1e-3)
     v = State("v_leak")
@@ -111,7 +116,7 @@ class LIFBoxRule(Neuron):
 
 
 class LIBoxRule(Neuron):
-    """`LIFBoxRule` without a spike; the output is v."""
+    """`LIFBoxRule` without spikes; the output is v."""
 
     tau_mem_inv, v_leak, dt = Param(100.0), Param(0.0), Param(1e-3)
     v = State("v_leak")

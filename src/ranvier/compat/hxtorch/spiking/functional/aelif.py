@@ -1,4 +1,4 @@
-"""cuba_aelif_integration and CuBaStepCode."""
+"""The functions `cuba_aelif_integration` and `CuBaStepCode`."""
 
 from typing import Any, NamedTuple
 
@@ -30,8 +30,8 @@ class StepCode(str):
 
 
 class CuBaStepCode:
-    """The terms of the neuron and the injected observables; `generate()` returns the argument `integration_step_code`
-    of `cuba_aelif_integration`.
+    """The terms that a neuron has, and the observables that are injected from hardware. `generate()` returns the
+    argument `integration_step_code` of `cuba_aelif_integration`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class CuBaStepCode:
         self.hw_spikes_available = hw_spikes_available
 
     def generate(self) -> StepCode:
-        """The equations as text, and as a configuration."""
+        """Return the equations as text, with the selected terms in its attribute `flags`."""
         if self.refractory and not self.fire:
             raise ValueError("CuBaStepCode: refractory=True needs fire=True")
         flags = {k: bool(getattr(self, k)) for k in _TERMS}
@@ -89,10 +89,10 @@ def cuba_aelif_integration(
 ) -> AELIFOutput:  # fmt: skip
     """The configurable current-based neuron of hxtorch. input [T, B, N], or a tuple of such tensors, which are added.
 
-    The order of a step: the membrane is updated with the current of the step before; the input is added to the current;
-    a spike where v is strictly above threshold; adaptation; reset; refractory silence. Injected records
-    (`hw_data.voltage.cadc`, `.spikes`, `.adaptation.cadc`) shorten the result to their length. Parameters are numbers
-    or tensors broadcastable to [B, N].
+    The order of a step: (1) update the membrane v with the current of the previous step; (2) add the input to the
+    current; (3) spike where v is strictly above threshold; (4) adaptation; (5) reset; (6) refractory period. Injected
+    records (`hw_data.voltage.cadc`, `.spikes`, `.adaptation.cadc`) shorten the result to their length. Parameters are
+    numbers or tensors broadcastable to [B, N].
     """
     x = summed(input)
     terms: dict[str, bool] = dict(
@@ -108,7 +108,7 @@ def cuba_aelif_integration(
         raise ValueError("integration_step_code must come from CuBaStepCode(...).generate(); no other text is run")
     code = dict(v=False, w=False, z=False) if integration_step_code is None else integration_step_code.flags
     if different := [k for k in terms if integration_step_code is not None and bool(terms[k]) != code[k]]:
-        raise ValueError(f"integration_step_code was made with other flags than this call: {different} differ")
+        raise ValueError(f"integration_step_code has other flags than this call: {different} differ")
     voltage, adaptation = getattr(hw_data, "voltage", None), getattr(hw_data, "adaptation", None)
     records = {
         "v": getattr(voltage, "cadc", None),
@@ -143,7 +143,9 @@ def cuba_aelif_integration(
 
 
 def _observed(measured: dict[str, Tensor], terms: dict[str, bool]) -> dict[str, Tensor]:
-    """Without the fitting terms, spikes and adaptation are not modelled, so their records are ignored."""
+    """Return the records of variables that the model has: without `fire` it has no spikes, and without an adaptation
+    term no adaptation.
+    """
     adapts = terms["subthreshold_adaptation"] or terms["spike_triggered_adaptation"]
     modelled = {"v": True, "z": terms["fire"], "w": adapts}
     return {k: r for k, r in measured.items() if modelled[k]}

@@ -1,4 +1,4 @@
-"""From hxtorch's arguments to a physical neuron."""
+"""Run a physical neuron of Ranvier with hxtorch's arguments."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -46,7 +46,9 @@ def carried(
     measured: Mapping[str, Tensor] | None = None, late: Mapping[str, Tensor] | None = None, begin: Any = None,
     **flags: Any,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    """Return output and traces {v, i, w} for x [T, B, N]; params: numbers or tensors by Ranvier's names."""
+    """Run the neuron on x [T, B, N]; return its output, and the traces {v, i, w}. params: numbers or tensors, with
+    Ranvier's names of the parameters.
+    """
     if not dt > 0:
         raise ValueError(f"dt must be above 0, got {dt!r}")
     layer = neuron(float(dt), slope_name, float(alpha), tuple(sorted(flags.items())))

@@ -1,5 +1,5 @@
-"""EventPropSynapseFunction and EventPropLIFFunction, with hxtorch's own adjoint. `ranvier.TimedLIF` is the exact
-one.
+"""EventPropSynapseFunction and EventPropLIFFunction, with hxtorch's own adjoint. `ranvier.TimedLIF` computes the exact
+gradient.
 """
 
 from typing import Any
@@ -31,9 +31,9 @@ class EventPropSynapseFunction(torch.autograd.Function):
 class EventPropLIFFunction(torch.autograd.Function):
     """`EventPropLIFFunction.apply(input, leak, reset, threshold, tau_syn, tau_mem, hw_data=None, dt=1e-6)`.
 
-    input [2, T, B, N] of `EventPropSynapseFunction` -> (spikes, membrane, current), row 0 the state before any input.
-    The gradient of the spikes is interpreted as -dL/dt of each spike; gradients of membrane and current are ignored,
-    and the parameters get no gradient.
+    input [2, T, B, N] from `EventPropSynapseFunction` -> (spikes, membrane, current); row 0 is the state before any
+    input. The gradient of the spikes is interpreted as -dL/dt of each spike. Gradients of membrane and current are
+    ignored, and the parameters get no gradient.
     """
 
     @staticmethod
@@ -43,7 +43,7 @@ class EventPropLIFFunction(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         if input.dim() != 4 or input.shape[0] != 2:
             raise ValueError(
-                f"input must be [2, T, B, N] as EventPropSynapseFunction gives it, got {tuple(input.shape)}"
+                f"input must be [2, T, B, N], as EventPropSynapseFunction returns it, got {tuple(input.shape)}"
             )
         given = dict(v_leak=leak, v_reset=reset, threshold=threshold, tau_syn=tau_syn, tau_mem=tau_mem)
         params = {k: torch.as_tensor(p, dtype=input.dtype, device=input.device).detach() for k, p in given.items()}

@@ -1,4 +1,4 @@
-"""exp_cuba_li_integration and exp_cuba_lif_integration (deprecated in hxtorch, and here)."""
+"""exp_cuba_li_integration and exp_cuba_lif_integration. Both are deprecated in hxtorch, and here too."""
 
 import warnings
 from typing import Any
@@ -21,10 +21,9 @@ def _records(hw_data: Any) -> tuple[dict[str, Tensor], Any]:
 def exp_cuba_li_integration(
     input: Any, *, leak: Any, tau_syn_exp: Any, tau_mem_exp: Any, hw_data: Any = None
 ) -> tuple[Tensor, Tensor, Any]:
-    """v = tau_mem_exp (v - leak) + leak + (1 - tau_mem_exp) i, then i = tau_syn_exp i + x; the tau_*_exp are decay
-    factors.
+    """v = tau_mem_exp (v - leak) + leak + (1 - tau_mem_exp) i, then i = tau_syn_exp i + x.
 
-    Returns (membrane, current, membrane_madc).
+    tau_mem_exp and tau_syn_exp are decay factors per step. Returns (membrane, current, membrane_madc).
     """
     warnings.warn("exp_cuba_li_integration is deprecated; use cuba_aelif_integration", DeprecationWarning, stacklevel=2)
     records, madc = _records(hw_data)

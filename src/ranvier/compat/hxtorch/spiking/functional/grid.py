@@ -1,6 +1,7 @@
-"""EventProp as in hxtorch: spikes on the grid of steps, and a special adjoint in reverse time.
+"""EventProp as in hxtorch: spikes occur at whole steps, and the adjoint equations are integrated in reverse time.
 
-First order and biased low (`TimedLIF` is exact); it is here so that networks trained with that library can be compared.
+The gradient is of first order in dt and biased low (`ranvier.TimedLIF` is exact). It is here so that networks that were
+trained with hxtorch can be compared.
 """
 
 from typing import Any
@@ -14,10 +15,11 @@ from ranvier.ops import spike, where
 
 
 class GridAdjoint(Neuron):
-    """The adjoint of a LIF neuron whose spikes are on the grid, from the last step to the first.
+    """The adjoint equations of a LIF neuron that spikes at whole steps, from the last step to the first.
 
-    Inputs, in reverse time: spikes z, the current i of the step before, and g, which is -dL/dt of each spike.
-    lv = lambda_v, li = lambda_i; outputs (lv, li) after the step. Wunderlich & Pehle 2021, in hxtorch's order.
+    Inputs, in reverse time: the spikes z, the current i of the previous step, and g = -dL/dt of each spike. The states
+    lv and li are the adjoint variables lambda_v and lambda_i; the outputs are (lv, li) after the step. Wunderlich &
+    Pehle 2021, in hxtorch's order.
     """
 
     tau_mem, tau_syn = Param(10e-6, low=0.0), Param(10e-6, low=0.0)
@@ -27,7 +29,7 @@ class GridAdjoint(Neuron):
 
     @staticmethod
     def rule(z, i, g, lv, li, tau_mem, tau_syn, v_leak, v_reset, threshold, dt):
-        before, after = v_leak - threshold + i, v_leak - v_reset + i  # tau_mem times the slope of v around the spike
+        before, after = v_leak - threshold + i, v_leak - v_reset + i  # tau_mem dv/dt before and after the spike
         fired = z / where(before == 0.0, 1.0, before) * where(before == 0.0, 0.0, 1.0)
         li = li + dt / tau_syn * (lv - li)
         kept = lv * (1.0 - dt / tau_mem)
@@ -37,7 +39,7 @@ class GridAdjoint(Neuron):
 
 class GridEventProp(torch.autograd.Function):
     """(x, params) -> spikes, membrane, current; row 0 is the state before x. `params`: v_leak, v_reset, threshold,
-    tau_syn, tau_mem as tensors; they get no gradient. The first half of x [2, T, B, N] is the weighted spikes."""
+    tau_syn, tau_mem as tensors; they get no gradient. The weighted spikes are x[0] of x [2, T, B, N]."""
 
     @staticmethod
     def forward(
@@ -46,7 +48,7 @@ class GridEventProp(torch.autograd.Function):
         ctx.dt, ctx.params, ctx.shape = dt, params, x.shape
         if recorded is None:
             z, membrane, current = _forward(x[0], params, dt)
-        else:  # spikes are those of the device, the current is that of the model
+        else:  # the spikes were recorded on the device; the current is computed by the model
             (z, membrane), current = recorded, None
             ctx.mark_non_differentiable(*(r for r in recorded if r is not None))
             z, membrane = (None if r is None else r.clone() for r in (z, membrane))

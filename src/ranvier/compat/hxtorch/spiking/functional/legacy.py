@@ -1,4 +1,4 @@
-"""The cuba_* functions of hxtorch before mid-2025: LI, LIF, IAF, the latter two with and without refractory time."""
+"""The cuba_* functions of hxtorch before mid-2025: LI, and LIF and IAF with and without a refractory time."""
 
 from typing import Any, NamedTuple
 
@@ -27,8 +27,9 @@ class LIFOutput(NamedTuple):
 def cuba_li_integration(
     input: Any, *, leak: Any, tau_syn: Any, tau_mem: Any, hw_data: Any = None, dt: float = 1e-6
 ) -> LIOutput:
-    """Leaky integrator, Euler: v += dt / tau_mem (leak - v + i), then i = i (1 - dt / tau_syn) + x. hw_data (cadc,
-    madc).
+    """Leaky integrator, by the Euler method: v += dt / tau_mem (leak - v + i), then i = i (1 - dt / tau_syn) + x.
+
+    hw_data: (cadc, madc).
     """
     cadc, madc = hw_data or (None, None)
     params = dict(v_leak=leak, tau_syn=tau_syn, c_mem=tau_mem, g_leak=1.0)
@@ -66,7 +67,7 @@ def cuba_lif_integration(
     input: Any, *, leak: Any, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any, method: str, alpha: Any,
     hw_data: Any = None, dt: float = 1e-6,
 ) -> LIFOutput:  # fmt: skip
-    """Leaky integrate-and-fire, Euler. hw_data (spikes, cadc, madc)."""
+    """Leaky integrate-and-fire, by the Euler method. hw_data: (spikes, cadc, madc)."""
     params = dict(v_leak=leak, v_reset=reset, threshold=threshold, tau_syn=tau_syn, c_mem=tau_mem)
     return _lif(input, hw_data, dt, method, alpha, params)
 
@@ -75,7 +76,7 @@ def cuba_refractory_lif_integration(
     input: Any, *, leak: Any, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any, refractory_time: Any, method: str,
     alpha: Any, hw_data: Any = None, dt: float = 1e-6,
 ) -> LIFOutput:  # fmt: skip
-    """Leaky integrate-and-fire, silent and clamped for refractory_time after a spike."""
+    """Leaky integrate-and-fire. For refractory_time after a spike, the neuron is silent and its membrane is clamped."""
     params = dict(
         v_leak=leak, v_reset=reset, threshold=threshold, tau_syn=tau_syn, c_mem=tau_mem, t_refractory=refractory_time
     )
@@ -95,6 +96,6 @@ def cuba_refractory_iaf_integration(
     input: Any, *, reset: Any, threshold: Any, tau_syn: Any, tau_mem: Any, refractory_time: Any, method: str,
     alpha: Any, hw_data: Any = None, dt: float = 1e-6,
 ) -> LIFOutput:  # fmt: skip
-    """Integrate-and-fire without leak, silent and clamped for refractory_time after a spike; it starts at v = reset."""
+    """`cuba_iaf_integration` with a refractory time: after a spike the neuron is silent and its membrane is clamped."""
     params = dict(v_reset=reset, threshold=threshold, tau_syn=tau_syn, c_mem=tau_mem, t_refractory=refractory_time)
     return _lif(input, hw_data, dt, method, alpha, params, begin=reset, leak=False, refractory=True)

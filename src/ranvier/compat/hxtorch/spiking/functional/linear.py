@@ -1,4 +1,4 @@
-"""linear, linear_sparse, linear_exponential_clamp, WeightRounding, batch_dropout, input_neuron."""
+"""Linear maps with the limits of hardware weights, dropout of neurons, and injected input spikes."""
 
 from typing import Any
 
@@ -33,14 +33,15 @@ def linear_exponential_clamp(
     start_weight: float = 61.0,
     quantize: bool = False,
 ) -> Tensor:
-    """`linear` with weights that roll off towards +-cap above start_weight / 63 of it; see
-    `ranvier.hardware.exponential`.
+    """`linear` with limited weights: above the share start_weight / 63 of cap, they approach +-cap exponentially.
+
+    See `ranvier.hardware.exponential`.
     """
     return _linear(inputs, exponential(weight, cap, start_weight, quantize), bias)
 
 
 class WeightRounding:
-    """`WeightRounding.apply(cap, weight)`: the nearest multiple of cap / 63; the gradient passes."""
+    """`WeightRounding.apply(cap, weight)`: the nearest multiple of cap / 63; the gradient passes unchanged."""
 
     @staticmethod
     def apply(cap: float, weight: Tensor) -> Tensor:
@@ -48,13 +49,13 @@ class WeightRounding:
 
 
 def batch_dropout(input: Tensor, mask: Tensor) -> Tensor:
-    """input [T, B, N] * mask [N]; no rescaling."""
+    """input [T, B, N] times mask [N], without rescaling."""
     return dropped(input, mask)
 
 
 def input_neuron(input: Tensor, hw_data: Any = None) -> Tensor:
-    """Return the input. If spikes were recorded on hardware, return their values with the gradient of the input, in the
-    length of the shorter of the two.
+    """Return the input. If spikes were recorded on hardware, return their values with the gradient of the input, cut to
+    the shorter of the two.
     """
     spikes = getattr(hw_data, "spikes", hw_data)
     if spikes is None:

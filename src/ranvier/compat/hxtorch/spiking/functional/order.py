@@ -8,8 +8,8 @@ from ranvier.ops import where
 
 
 class OriginalStep(Step):
-    """Adaptation before silence, so that a silent neuron adapts, and no reset where the membrane is measured. Terms of
-    the membrane read it beyond the threshold."""
+    """A step in which adaptation comes before the refractory stage, so that refractory neurons adapt. A membrane that
+    is measured is not reset. Terms read the membrane also above the threshold."""
 
     caps = False
 
@@ -39,7 +39,7 @@ class OriginalAdEx(AdEx):
 def quiet(
     z: Any, v: Any, left: Any, v_reset: Any, t_refractory: Any, dt: float, measured: dict[str, Any]
 ) -> tuple[Any, Any, Any]:
-    """The refractory stage by itself: spike, membrane and steps left -> the same after it."""
+    """The refractory stage alone: spikes, membrane and refractory steps left -> the same variables after the stage."""
     terms = {k: t for k, t in TERMS.items() if k.startswith("refractory.")}
     q = dict(z=z, v=v, left=left, v_reset=v_reset, t_refractory=t_refractory, dt=dt)
     q |= {f"{name}_measured": record for name, record in measured.items()}

@@ -1,4 +1,4 @@
-"""refractory_update."""
+"""The function `refractory_update`."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ def refractory_update(
     z: Tensor, v: Tensor, ref_state: Tensor, spikes_hw: Tensor | None = None, membrane_hw: Tensor | None = None, *,
     reset: Any, refractory_time: Any, dt: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Silence and clamp neurons with `ref_state` steps left; z, v, ref_state [B, N] -> the same after the step.
+    """Silence and clamp the neurons that are refractory: z, v, ref_state [B, N] -> the same variables after the step.
 
-    A spike sets the counter to refractory_time / dt, rounded up to whole steps (rounding errors of the quotient do not
-    add a step).
+    `ref_state` counts the refractory steps that are left. A spike sets it to refractory_time / dt, rounded up to whole
+    steps (rounding errors of the quotient do not add a step).
     """
     constants = (torch.as_tensor(c, dtype=v.dtype, device=v.device) for c in (reset, refractory_time))
     z, v, left = torch.broadcast_tensors(z, v, ref_state.to(v.dtype))

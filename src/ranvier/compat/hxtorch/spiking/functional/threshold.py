@@ -1,4 +1,4 @@
-"""SuperSpike, threshold, Unterjubel."""
+"""Step functions with a surrogate derivative, and the injection of recorded values."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def superspike_func(input: Tensor, alpha: float | Tensor) -> Tensor:
 
 
 class SuperSpike(torch.autograd.Function):
-    """`SuperSpike.apply(x, alpha)`: 1 where x > 0; derivative 1 / (alpha |x| + 1)^2, none for alpha."""
+    """`SuperSpike.apply(x, alpha)`: 1 where x > 0; derivative 1 / (alpha |x| + 1)^2. alpha gets no gradient."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, alpha: float | Tensor) -> Tensor:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""Values to spikes."""
+"""Encoders: values to spikes."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,9 @@ from ranvier.hardware.record import coordinate_bins, pixel_times, time_bins
 
 
 class PixelsToSpikeTimes(nn.Module):
-    """Pixels to the times at which a leaky membrane would cross: tau log(p / (p - threshold)), within [0, t_max]."""
+    """Pixels p to spike times tau log(p / (p - threshold)), clamped to [0, t_max]: a leaky membrane with input p would
+    cross the threshold then.
+    """
 
     def __init__(self, tau: float = 20.0, threshold: float = 0.2, t_max: float = 1.0, epsilon: float = 1e-7):
         super().__init__()
@@ -17,7 +19,7 @@ class PixelsToSpikeTimes(nn.Module):
 
 
 class SpikeTimesToDense(nn.Module):
-    """Times [*shape] to whole numbers [size, *shape] with 1 in the bin of each time."""
+    """Times [*shape] to an integer tensor [size, *shape] with 1 in the bin of each time."""
 
     def __init__(self, bin_width: float, size: int = 100):
         super().__init__()
@@ -28,7 +30,7 @@ class SpikeTimesToDense(nn.Module):
 
 
 class SpikeTimesToSparseTensor(SpikeTimesToDense):
-    """Do what `SpikeTimesToDense` does, with a sparse tensor as result."""
+    """`SpikeTimesToDense` with a sparse tensor as result."""
 
     def forward(self, spike_times: Tensor) -> Tensor:
         return super().forward(spike_times).to_sparse()

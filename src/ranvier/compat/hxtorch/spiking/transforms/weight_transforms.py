@@ -8,5 +8,5 @@ from ranvier.hardware.clamp import saturating
 def linear_saturating(
     weight: Tensor, scale: float = 1.0, min_weight: float = -63.0, max_weight: float = 63.0
 ) -> Tensor:
-    """scale * weight, held within [min_weight, max_weight]."""
+    """scale * weight, clamped to [min_weight, max_weight]."""
     return saturating(weight, scale, min_weight, max_weight)

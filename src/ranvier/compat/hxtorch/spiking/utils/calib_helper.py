@@ -2,7 +2,7 @@
 
 
 def nightly_calix_native_path(name: str = "spiking2") -> str:
-    """ValueError: there are no calibrations here."""
+    """Raise a ValueError: there are no calibrations here."""
     raise ValueError(f"nightly_calix_native_path({name!r}): there is no chip here; run Experiment(mock=True)")
 
 
