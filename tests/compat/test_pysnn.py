@@ -276,9 +276,9 @@ def test_network_refuses():
     for name in ("a", "b.c", ""):
         with pytest.raises(KeyError):
             net.add_layer(name, dense, cell)
-    with pytest.raises(TypeError, match="no BaseNeuron"):
+    with pytest.raises(TypeError, match="not a BaseNeuron"):
         net.add_layer("b", dense, neuron.Input([1], 1.0, 1.0, 0.5))  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="no Connection"):
+    with pytest.raises(TypeError, match="not a Connection"):
         net.add_layer("b", cell, cell)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="empty"):
         learning.MSTDPET(OrderedDict(), 1, 1, 1, 1)

@@ -197,7 +197,7 @@ def test_backends_are_taken_and_told(value):
     net = nn.Sequential(nn.Linear(3, 4), neuron.LIFNode(step_mode="m", backend=value))
     assert net[1].backend == value
     functional.set_backend(net, "cupy", neuron.LIFNode)
-    assert net[1].backend == "cupy" and 'backend="cupy" is taken' in str(ranvier.explain(net, torch.rand(4, 2, 3)))
+    assert net[1].backend == "cupy" and 'backend="cupy" is accepted' in str(ranvier.explain(net, torch.rand(4, 2, 3)))
     with pytest.raises(ValueError, match="backend must be one of"):
         net[1].backend = "fpga"
     assert neuron.IFNode(1.0, 0.0, surrogate.ATan(), False, "m", "cupy").backend == "cupy"  # its earlier place

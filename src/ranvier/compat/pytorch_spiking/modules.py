@@ -113,7 +113,7 @@ class Lowpass(nn.Module):
         if level.dim() == 2 and len(level) not in (1, shape[0]):
             raise ValueError(
                 f"Lowpass: initial levels are {tuple(level.shape)}, but the batch has {shape[0]} samples; they must be "
-                f"[1, units], or have one row per sample"
+                f"[1, units], or have one row for each sample"
             )
         level = level.view(len(level), *[1] * (len(shape) - 2), -1) if level.dim() == 2 else level
         return level.expand(shape)

@@ -84,7 +84,7 @@ def latency(
     at = at.round().long()
     if not bypass and int(at.max()) > num_steps - 1:
         raise ValueError(
-            f"latency: the last spike is at step {int(at.max())}, but num_steps is {num_steps}; use more steps, "
+            f"latency: the last spike falls on step {int(at.max())}, but num_steps is {num_steps}; use more steps, "
             f"normalize=True, or bypass=True to move those spikes to the last step"
         )
     hit = torch.nn.functional.one_hot(at.clamp(max=num_steps - 1), int(num_steps)).movedim(-1, 0).bool()

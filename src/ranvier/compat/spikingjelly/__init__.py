@@ -1,4 +1,4 @@
-"""SpikingJelly's names: the packages `activation_based` and, as it was called before, `clock_driven`.
+"""SpikingJelly's names: the package `activation_based`, and `clock_driven`, its former name.
 
 >>> import torch
 >>> from ranvier.compat.spikingjelly.activation_based import functional, layer, neuron

@@ -11,7 +11,7 @@ from ranvier.convert.ann import convert
 
 
 class Converted(MemoryModule):
-    """A converted network, which is called once per step: `x [N, *features] -> [N, *outputs]`, until `reset()`."""
+    """A converted network. A call runs one step, x [N, *features] -> [N, *outputs]; `reset()` starts a new sequence."""
 
     def __init__(self, net: nn.Module):
         super().__init__("s")
@@ -28,11 +28,11 @@ class Converted(MemoryModule):
 
 
 class Converter(nn.Module):
-    """`Converter(dataloader, mode="Max")(ann)`: every ReLU becomes a neuron whose rate is what the ReLU gave.
+    """`Converter(dataloader, mode="Max")(ann)`: every ReLU becomes a neuron whose rate approximates the ReLU's output.
 
-    mode: "Max", the threshold is the greatest output of the layer on the data; or a percentage such as "99.9%". Batch
-    normalisation is always folded in, so `fuse_flag` changes nothing; thresholds are those of all data, so `momentum`
-    changes nothing either.
+    mode: "Max", the threshold is the largest output of the layer on the data; or a percentile such as "99.9%".
+    `fuse_flag` has no effect: batch normalisation is always folded into the layer before it. `momentum` has no effect:
+    thresholds are computed from all data at once.
 
     >>> import torch
     >>> from torch import nn

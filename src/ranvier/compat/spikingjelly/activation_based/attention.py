@@ -1,4 +1,4 @@
-"""SpikingJelly's attention: core layers with its names and defaults."""
+"""SpikingJelly's attention layers: Ranvier's layers with its names and defaults."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +69,9 @@ MakeNode = Callable[..., nn.Module] | None
 
 
 def _nodes(spiking_neuron: MakeNode, given: dict[str, Any]) -> Callable[[float], nn.Module]:
-    """Return a function from a threshold to a neuron of sequences; `given` are further arguments of each neuron."""
+    """Return a function that makes a neuron for sequences with a given threshold. `given`: other arguments of the
+    neurons.
+    """
     make = spiking_neuron or neuron.LIFNode
 
     def node(threshold: float) -> nn.Module:
@@ -80,7 +82,7 @@ def _nodes(spiking_neuron: MakeNode, given: dict[str, Any]) -> Callable[[float],
 
 
 def _under(shown: str) -> Any:
-    """Return an attribute that is stored in the module under another name than in the core."""
+    """Return a property for a submodule that is registered under the published name `shown`."""
     return property(lambda self: self._modules[shown])
 
 

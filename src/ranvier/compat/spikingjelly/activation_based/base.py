@@ -1,4 +1,4 @@
-"""Step modes and memories between calls, as in SpikingJelly. These classes are made to be subclassed."""
+"""Step modes, and memories that are stored between calls, as in SpikingJelly. Your own classes may subclass these."""
 
 import copy
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 import ranvier
 
 BACKENDS = ("torch", "cupy", "triton", "cuda", "inductor", "lava", "auto")
-"""Published names of kernels. Any of them is taken and kept; which kernel runs is Ranvier's choice."""
+"""Published names of kernels. All of them are accepted and stored, but Ranvier chooses which kernel runs."""
 
 
 def check_backend_library(backend: str) -> None:
-    """ValueError unless `backend` is one of the published names; nothing has to be installed for any of them."""
+    """Raise a ValueError unless `backend` is one of the published names. None of them needs an installed package."""
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
 
@@ -39,7 +39,7 @@ class StepModule:
 
 
 class SingleStepModule(StepModule):
-    """A module for steps only."""
+    """A module for single steps only."""
 
     def supported_step_mode(self) -> tuple[str, ...]:
         return ("s",)
@@ -64,11 +64,11 @@ class MultiStepModule(StepModule):
 
 
 class Container(StepModule):
-    """A container whose contents run step by step: `set_step_mode` does not change them."""
+    """A container whose modules keep step mode "s": `set_step_mode` does not change them."""
 
 
 class MemoryModule(StepModule, nn.Module):
-    """A module whose memories stay between calls until `reset()`. They are not parameters and not in its state_dict."""
+    """A module that stores memories between calls until `reset()`. They are neither parameters nor in the state_dict."""
 
     def __init__(self, step_mode: str = "s"):
         super().__init__()

@@ -1,4 +1,6 @@
-"""A core layer with SpikingJelly's names: step modes, memories between calls, published parameters."""
+"""Ranvier's layers (here: core layers) with SpikingJelly's names: step modes, memories between calls, and parameters
+with published names.
+"""
 
 import math
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from ranvier.nn.temporal import Temporal, here, promoted
 _C: Any = torch._C
 
 Kept = dict[str, tuple[str, Any]]
-"""Memory by its published name -> the state of the core layer, and its value before the first step."""
+"""Published name of a memory -> name of the state in the core layer, and its value before the first step."""
 
 
 class Published(nn.Module):
@@ -29,8 +31,8 @@ class Published(nn.Module):
     _lent: Any
 
     def take(self, core: nn.Module, names: dict[str, str], shapes: dict[str, tuple[int, ...]] | None = None) -> None:
-        """Move tensors of the core layer to this module: {published name: name there}. A name that ends in a dot is a
-        module.
+        """Move tensors of the core layer to this module: {published name: name in the core layer}. A name that ends in
+        a dot is a module.
         """
         self.__dict__["core"], self.__dict__["_lent"] = core, {}
         for shown, own in names.items():
@@ -48,7 +50,7 @@ class Published(nn.Module):
 
     @contextmanager
     def lent(self, x: Tensor) -> Iterator[Any]:
-        """Yield the core layer with the tensors of this module in place, for input like x."""
+        """Yield the core layer; within this block it uses the tensors of this module. x: an input, for its dtype."""
         held = {name: (_get(self, shown), shape) for shown, (name, shape) in self._lent.items()}
         with lend(self.core, {k: v if v.shape == shape else v.reshape(shape) for k, (v, shape) in held.items()}):
             yield self.core
@@ -83,8 +85,8 @@ def _get(module: nn.Module, name: str) -> Tensor:
 
 
 class Carried(Published, MemoryModule):
-    """A core layer whose state is stored in memories between calls, in either step mode, for inputs with any number of
-    axes.
+    """A core layer whose state is stored in memories between calls. It has both step modes, and its input may have any
+    number of axes.
 
     `kept` lists the memories; if it is empty, the whole state is one memory, `state`.
     """
@@ -121,7 +123,7 @@ class Carried(Published, MemoryModule):
         shape = tuple(x_seq.shape[1:])
         if self._step_shape not in (None, shape):
             raise ValueError(
-                f"{type(self).__name__}: its memory is of steps {self._step_shape} but this input is of steps {shape}; "
+                f"{type(self).__name__}: its memory has steps of shape {self._step_shape}, but this input {shape}; "
                 f"call reset() (or functional.reset_net(net)) before a new batch"
             )
         self._step_shape = shape
@@ -142,7 +144,9 @@ class Carried(Published, MemoryModule):
         return y, {n: t.reshape(len(x_seq), *shape) for n, t in traces.items()}
 
     def _fit(self, value: Tensor, shape: Any) -> Tensor:
-        """A state of the core as a memory of steps of that shape, and back; what is not one value each stays."""
+        """Reshape a state of the core to a memory of this shape, or back. If the number of values differs, return it
+        unchanged.
+        """
         return value.reshape(shape) if value.numel() == math.prod(shape) and value.shape != shape else value
 
     def _before(self, x: Tensor) -> Any:
@@ -160,14 +164,14 @@ def note(module: Any, x: Tensor, how: str = "") -> None:
     """Tell `ranvier.explain`, if it is running, how this module is run."""
     if (book := getattr(here, "book", None)) is not None:
         asked = getattr(module, "backend", "torch")
-        more = f'; backend="{asked}" is taken and chooses nothing' if asked != "torch" else ""
+        more = f'; backend="{asked}" is accepted but has no effect' if asked != "torch" else ""
         said = type(module).__name__, module.core, (how or module.core.explain(x)) + more
         if said not in book.notes:
             book.notes.append(said)
 
 
 def mark_from(y: Tensor) -> bool:
-    """Whether a second backward can be detected here: in eager mode, if there is a graph."""
+    """Whether a second backward pass can be detected: only in eager mode, and if y has a graph."""
     return y.requires_grad and not torch.compiler.is_compiling() and _C._functorch.peek_interpreter_stack() is None
 
 
@@ -188,8 +192,8 @@ class _Handed(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         if any(task != _C._current_graph_task_id() for task in ctx.mark):
             raise RuntimeError(
-                "backward ran into the memory of an earlier batch, whose graph is gone; call functional.reset_net(net) "
-                "before a new batch, or functional.detach_net(net) to keep the memories and cut the graph"
+                "backward reached the memory of an earlier batch, whose graph was freed; before a new batch, call "
+                "functional.reset_net(net), or functional.detach_net(net) to keep the memories without their graph"
             )
         return grads[0], None
 

@@ -14,13 +14,13 @@ def _single(container: nn.Module, *children: nn.Module) -> None:
     for child in children:
         if getattr(child, "step_mode", "s") != "s":
             raise ValueError(
-                f'{type(container).__name__}: {type(child).__name__} has step_mode "{child.step_mode}"; what stands in '
+                f'{type(container).__name__}: {type(child).__name__} has step_mode "{child.step_mode}"; the modules of '
                 f'a container must have "s"'
             )
 
 
 class MultiStepContainer(Container, MultiStepModule, nn.Sequential):
-    """Layers run one step after the other: x [T, N, ...]."""
+    """Layers that run a sequence x [T, N, ...] step by step."""
 
     def __init__(self, *args: Any):
         super().__init__(*args)
@@ -31,7 +31,7 @@ class MultiStepContainer(Container, MultiStepModule, nn.Sequential):
 
 
 class SeqToANNContainer(Container, MultiStepModule, nn.Sequential):
-    """Layers without memory run once, time folded into the batch: x [T, N, ...]."""
+    """Layers without memory that run all steps of x [T, N, ...] at once, with time folded into the batch."""
 
     def __init__(self, *args: Any):
         super().__init__(*args)
@@ -64,12 +64,14 @@ class TLastSeqToANNContainer(Container, MultiStepModule, nn.Sequential):
 
 
 class StepModeContainer(Container, nn.Sequential):
-    """Layers in sequence: "s" one step; "m" step by step if they have memory (stateful), folded if not."""
+    """Layers that run one step in mode "s". In mode "m" they run step by step if they have a memory (stateful=True);
+    otherwise time is folded into the batch.
+    """
 
     def __init__(self, stateful: bool, *args: Any, step_mode: str = "s"):
         super().__init__(*args)
         if not isinstance(stateful, bool):
-            raise ValueError(f"StepModeContainer: the first argument says whether it is stateful, got {stateful!r}")
+            raise ValueError(f"StepModeContainer: the first argument, stateful, must be a bool, got {stateful!r}")
         _single(self, *self)
         self.stateful, self.step_mode = stateful, step_mode
 
@@ -81,7 +83,7 @@ class StepModeContainer(Container, nn.Sequential):
 
 
 class _Returning(Container, MemoryModule):
-    """A container whose last output is a memory."""
+    """Base class of containers that store their last output as a memory."""
 
     def __init__(self, sub_module: nn.Module, step_mode: str):
         super().__init__(step_mode)
@@ -92,7 +94,7 @@ class _Returning(Container, MemoryModule):
     def _checked(self, wanted: Any) -> None:
         if self.y is not None and self.y.shape != wanted:
             raise ValueError(
-                f"{type(self).__name__}: its last output is {tuple(self.y.shape)} but this step wants {tuple(wanted)}; "
+                f"{type(self).__name__}: its last output is {tuple(self.y.shape)} but this step needs {tuple(wanted)}; "
                 f"call reset() before a new batch"
             )
 
@@ -112,7 +114,7 @@ class ElementWiseRecurrentContainer(_Returning):
 
 
 class LinearRecurrentContainer(_Returning):
-    """y[t] = sub_module(rc([x[t], y[t - 1]])), y[-1] = 0; rc is linear from in + out features to in features."""
+    """y[t] = sub_module(rc([x[t], y[t - 1]])), y[-1] = 0; rc is a linear map from in + out to in features."""
 
     def __init__(
         self, sub_module: nn.Module, in_features: int, out_features: int, bias: bool = True, step_mode: str = "s"

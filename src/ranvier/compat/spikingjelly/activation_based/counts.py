@@ -1,4 +1,4 @@
-"""Convert whole numbers to spikes, and back: for chips that support only spikes."""
+"""Convert spike counts to binary spikes, and back, for chips that support only binary spikes."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class _Unary(torch.autograd.Function):
-    """Slot j of n is 1 where j < count; each slot passes back 1 / n of the count's gradient."""
+    """Slot j of `slots` is 1 where j < count. The gradient of a count is the mean of the gradients of its slots."""
 
     @staticmethod
     def forward(ctx: Any, counts: Tensor, slots: int) -> Tensor:
@@ -22,12 +22,11 @@ class _Unary(torch.autograd.Function):
 
 
 def unary(counts: Tensor, slots: int) -> Tensor:
-    """Convert whole numbers to spikes, for chips that support only spikes: counts [T, *] in {0, ..., slots} -> [T
-    slots, *].
+    """Convert counts [T, *] in {0, ..., slots} to binary spikes [T * slots, *].
 
-    Step t becomes the steps t slots + j, with a spike in those of j < count; a count above `slots` fills all of them.
-    The gradient of a count is the mean of the gradients of its slots. slots below 1 raises a ValueError. `counted` is
-    the inverse.
+    Each step becomes `slots` steps, and the first `count` of them have a spike; a count above `slots` fills all of
+    them. The gradient of a count is the mean of the gradients of its slots. slots below 1 raises a ValueError.
+    `counted` is the inverse.
 
     >>> import torch
     >>> unary(torch.tensor([2.0, 0.0, 1.0]), 2)
@@ -39,7 +38,7 @@ def unary(counts: Tensor, slots: int) -> Tensor:
 
 
 def counted(spikes: Tensor, slots: int) -> Tensor:
-    """The sum of every `slots` steps: [T, *] -> [ceil(T / slots), *]; the end is padded with zeros.
+    """Sum over each group of `slots` steps: [T, *] -> [ceil(T / slots), *]. The last group is padded with zeros.
 
     >>> import torch
     >>> counted(torch.tensor([1.0, 1.0, 0.0, 0.0, 1.0]), 2)

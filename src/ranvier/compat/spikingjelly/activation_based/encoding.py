@@ -1,4 +1,6 @@
-"""SpikingJelly's encoders by name. Those with a memory keep their first input until `reset()`."""
+"""SpikingJelly's encoders by name. Encoders with a memory encode their first input, and store the result until
+`reset()`.
+"""
 
 import math
 
@@ -10,7 +12,7 @@ from ranvier.compat.spikingjelly.activation_based.base import MemoryModule, Step
 
 
 class StatelessEncoder(StepModule, nn.Module):
-    """An encoder that encodes every input."""
+    """An encoder without memory: it encodes every input."""
 
     def __init__(self, step_mode: str = "s"):
         super().__init__()
@@ -47,7 +49,7 @@ class StatefulEncoder(MemoryModule):
 
 
 class PeriodicEncoder(StatefulEncoder):
-    """The given spikes [T, ...], repeated periodically."""
+    """An encoder that repeats the given spikes [T, ...] periodically."""
 
     def __init__(self, spike: Tensor, step_mode: str = "s"):
         super().__init__(len(spike), step_mode)
@@ -61,7 +63,7 @@ def _checked(name: str, x: Tensor, high: float = 1.0) -> Tensor:
     return x
 
 
-# From an input in [0, 1] and T to the step of its spike; halves are rounded to even.
+# The step of the spike of an input x in [0, 1], for T steps; halves are rounded to even.
 LATENCY = {
     "linear": lambda x, steps: ((steps - 1.0) * (1.0 - x)).round(),
     "log": lambda x, steps: (steps - 1.0 - torch.log1p(math.expm1(steps - 1.0) * x)).round(),
@@ -69,7 +71,7 @@ LATENCY = {
 
 
 class LatencyEncoder(StatefulEncoder):
-    """One spike per number, which comes earlier the larger the input is; inputs are in [0, 1]."""
+    """One spike per input, which comes earlier for larger inputs. Inputs are in [0, 1]."""
 
     def __init__(self, T: int, enc_function: str = "linear", step_mode: str = "s"):
         super().__init__(T, step_mode)
@@ -83,7 +85,7 @@ class LatencyEncoder(StatefulEncoder):
 
 
 class PoissonEncoder(StatelessEncoder):
-    """A spike with probability x, drawn at every call."""
+    """Spikes with probability x, drawn at every call."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.rand_like(x).le(x).to(x.dtype)
@@ -102,9 +104,10 @@ class WeightedPhaseEncoder(StatefulEncoder):
 
 
 class PopEncoder(nn.Module):
-    """Numbers as the activity of overlapping Gaussian fields, the same at all spike_ts steps.
+    """Encode each number by the activity of pop_dim Gaussian receptive fields, which is the same at all steps.
 
-    [N, obs_dim] -> [spike_ts, N, obs_dim pop_dim]. The centres, spread over mean_range, and the widths are learned.
+    [N, obs_dim] -> [spike_ts, N, obs_dim * pop_dim]. The centres of the fields are spread over mean_range; centres and
+    widths are learned.
     """
 
     def __init__(self, obs_dim: int, pop_dim: int, spike_ts: int, mean_range: tuple[float, float], std: float):

@@ -18,21 +18,21 @@ from ranvier.compat.spikingjelly.activation_based.wrappers import folded
 
 
 def reset_net(net: nn.Module) -> None:
-    """Call `reset()` on every module that has it, before a new batch."""
+    """Call `reset()` of every module that has this method. Do this before each new batch."""
     for module in net.modules():
         if callable(reset := getattr(module, "reset", None)):
             reset()
 
 
 def detach_net(net: nn.Module) -> None:
-    """Detach every memory from the graph: for truncated backpropagation through time."""
+    """Detach all memories from the graph, for truncated backpropagation through time."""
     for module in net.modules():
         if isinstance(module, MemoryModule):
             module.detach()
 
 
 def set_step_mode(net: nn.Module, step_mode: str) -> None:
-    """Set the step mode of every module that has it; modules inside a container keep "s"."""
+    """Set the step mode of every module that has one; modules inside a container keep "s"."""
     inner = {m for c in net.modules() if isinstance(c, Container) for m in c.modules() if m is not c}
     for module in net.modules():
         if isinstance(module, StepModule) and module not in inner:
@@ -58,7 +58,7 @@ Stage = nn.Module | Callable | Sequence
 
 
 def _one(module: Stage) -> Callable:
-    """Return a chain of modules as one function."""
+    """Return a module, or a list of modules in sequence, as one function."""
     if not isinstance(module, (list, tuple)):
         return module  # type: ignore[return-value]
 
@@ -99,7 +99,7 @@ def t_last_seq_to_ann_forward(x_seq: Tensor, stateless_module: Stage) -> Tensor:
 
 
 def delay(x_seq: Tensor, delay_steps: int) -> Tensor:
-    """x_seq [T, ...] shifted by delay_steps steps, zeros before."""
+    """Delay x_seq [T, ...] by delay_steps steps; the first steps of the result are zeros."""
     from ranvier.compat.spikingjelly.activation_based.layers import Delay  # this module is imported there
 
     return Delay(delay_steps, step_mode="m")(x_seq)
@@ -111,12 +111,12 @@ def first_spike_index(spikes: Tensor) -> Tensor:
 
 
 def redundant_one_hot(labels: Tensor, num_classes: int, n: int) -> Tensor:
-    """labels [N] -> [N, num_classes n], n ones in a row for each class."""
+    """labels [N] -> one-hot code [N, num_classes * n], in which each class has n consecutive entries."""
     return nn.functional.one_hot(labels, num_classes).float().repeat_interleave(n, 1)
 
 
 def temporal_efficient_training_cross_entropy(x_seq: Tensor, target: Tensor) -> Tensor:
-    """Mean over steps of the cross-entropy: x_seq [T, N, C, *], target [N, *]."""
+    """The cross-entropy of every step, averaged over steps: x_seq [T, N, C, *], target [N, *]."""
     return nn.functional.cross_entropy(x_seq.flatten(0, 1), target.repeat(len(x_seq), *(1,) * (target.dim() - 1)))
 
 
@@ -129,7 +129,7 @@ KERNELS: dict[str, Callable[..., Tensor]] = {
 
 
 def kernel_dot_product(x: Tensor, y: Tensor, kernel: str = "linear", *args: float) -> Tensor:
-    """Inner products of x [N, F] and y [M, F] in the space of a kernel: [N, M]."""
+    """Kernel matrix [N, M] of the rows of x [N, F] and y [M, F]."""
     if kernel not in KERNELS:
         raise NotImplementedError(f"kernel_dot_product: kernel must be one of {list(KERNELS)}, got {kernel!r}")
     return KERNELS[kernel](x, y, *args)
@@ -138,7 +138,9 @@ def kernel_dot_product(x: Tensor, y: Tensor, kernel: str = "linear", *args: floa
 def spike_similar_loss(
     spikes: Tensor, labels: Tensor, kernel_type: str = "linear", loss_type: str = "mse", *args: float
 ) -> Tensor:
-    """How far the similarity of spikes [N, ...] is from that of labels [N, C] (1 for one class, else 0)."""
+    """The distance between two similarity matrices [N, N] of the samples: one of the spikes [N, ...], and one of the
+    labels [N, C], which is 1 for samples of the same class, else 0.
+    """
     losses = {"mse": nn.functional.mse_loss, "l1": nn.functional.l1_loss, "bce": nn.functional.binary_cross_entropy}
     if loss_type not in losses:
         raise NotImplementedError(f"spike_similar_loss: loss_type must be one of {list(losses)}, got {loss_type!r}")
@@ -152,15 +154,16 @@ def spike_similar_loss(
 
 
 def kaiming_normal_conv_linear_weight(net: nn.Module) -> None:
-    """Draw the weights of every convolution and linear map again, with a = sqrt(5)."""
+    """Initialise the weights of all convolutions and linear layers by `kaiming_normal_` with a = sqrt(5)."""
     for module in net.modules():
         if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, a=5**0.5)
 
 
 def set_monitor(net: nn.Module, monitor_state: bool = True) -> None:
-    """Let every neuron of `net` keep its membrane and spikes: `node.monitor` is {"v": [...], "s": [...]}, a NumPy array
-    for each single step from here on; False stops and forgets. A name of early releases: see `monitor`.
+    """Record the membrane and spikes of every neuron of `net`: `node.monitor` is {"v": [...], "s": [...]}, with one
+    NumPy array for each step from now on. False stops recording, and deletes the records. This function is from early
+    releases; newer programs use `monitor`.
     """
     for module in net.modules():
         if isinstance(module, MemoryModule) and hasattr(module, "v"):
@@ -173,7 +176,7 @@ def set_monitor(net: nn.Module, monitor_state: bool = True) -> None:
 
 def _watched(node: Any, inputs: Any, spikes: Tensor) -> None:
     if node.step_mode != "s":
-        raise ValueError("set_monitor watches single steps; for sequences take monitor.OutputMonitor, or store_v_seq")
+        raise ValueError("set_monitor records single steps; for sequences use monitor.OutputMonitor, or store_v_seq")
     node.monitor["v"].append(node.v.detach().cpu().numpy().copy())
     node.monitor["s"].append(spikes.detach().cpu().numpy().copy())
 
@@ -185,7 +188,9 @@ def set_threshold_margin(
     threshold0: float = 0.9,
     threshold1: float = 1.1,
 ) -> None:
-    """Train the neurons of a readout with another threshold: threshold1 where label_one_hot [N, C] is 1, else 0."""
+    """Set the threshold of a readout's neurons. In training it is threshold1 where label_one_hot [N, C] is 1, and
+    threshold0 elsewhere; in evaluation it is eval_threshold.
+    """
     if output_layer.training:
         at = label_one_hot.bool()
         low = torch.full(at.shape, threshold0, device=at.device)

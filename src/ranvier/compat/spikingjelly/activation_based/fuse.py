@@ -1,4 +1,4 @@
-"""SpikingJelly's functions that fold a batch norm, as it is in evaluation, into the convolution before it."""
+"""SpikingJelly's functions that fold a batch norm in evaluation mode into the convolution before it."""
 
 import copy
 
@@ -10,19 +10,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 def _fused(conv2d: nn.Conv2d, bn2d: nn.BatchNorm2d) -> tuple[nn.Parameter, nn.Parameter]:
     mean, variance = bn2d.running_mean, bn2d.running_var
     if mean is None or variance is None:
-        raise ValueError("fuse_convbn2d: the norm keeps no running statistics; make it with track_running_stats=True")
+        raise ValueError("fuse_convbn2d: the norm has no running statistics; create it with track_running_stats=True")
     if conv2d.bias is not None:
-        raise ValueError("fuse_convbn2d: the convolution before a norm must have no bias; make it with bias=False")
+        raise ValueError("fuse_convbn2d: the convolution before a norm must have no bias; create it with bias=False")
     return fuse_conv_bn_weights(conv2d.weight, None, mean, variance, bn2d.eps, bn2d.weight, bn2d.bias)
 
 
 def fused_conv2d_weight_of_convbn2d(conv2d: nn.Conv2d, bn2d: nn.BatchNorm2d) -> Tensor:
-    """The weight of the one convolution that does what both do in evaluation."""
+    """The weight of one convolution that computes the same as convolution and norm in evaluation mode."""
     return _fused(conv2d, bn2d)[0].detach()
 
 
 def fused_conv2d_bias_of_convbn2d(conv2d: nn.Conv2d, bn2d: nn.BatchNorm2d) -> Tensor:
-    """The bias of the one convolution that does what both do in evaluation."""
+    """The bias of one convolution that computes the same as convolution and norm in evaluation mode."""
     return _fused(conv2d, bn2d)[1].detach()
 
 
@@ -54,7 +54,7 @@ def scale_fused_conv2d_bias_of_convbn2d(
 
 
 def fuse_convbn2d(conv2d: nn.Conv2d, bn2d: nn.BatchNorm2d) -> nn.Conv2d:
-    """Return the one convolution that does what both do in evaluation; both stay as they are."""
+    """Return one convolution that computes the same as convolution and norm in evaluation mode. Neither is changed."""
     fused = copy.deepcopy(conv2d)
     fused.weight, fused.bias = _fused(conv2d, bn2d)
     return fused

@@ -1,4 +1,4 @@
-"""SpikingJelly's reference page `activation_based.layer`, name by name."""
+"""All names of SpikingJelly's module `activation_based.layer`."""
 
 from ranvier.compat.spikingjelly.activation_based.attention import (
     ChannelQKAttention,

@@ -1,4 +1,4 @@
-"""SpikingJelly's layers with memory: core layers with its names and defaults."""
+"""SpikingJelly's layers with memory: Ranvier's layers with its names and defaults."""
 
 import logging
 import math
@@ -67,7 +67,7 @@ class _ThresholdDependent(MultiStepModule):
     def __init__(self, alpha: float, v_th: float, *args: Any, **kwargs: Any):
         features, given = _batch_norm(*args, **kwargs)
         super().__init__(features, threshold=v_th, alpha=alpha, **given)  # type: ignore[call-arg]
-        self.alpha, self.v_th = alpha, v_th  # they determined the initial weight
+        self.alpha, self.v_th = alpha, v_th  # only stored: the initial weight was computed from them
 
 
 def _batch_norm(
@@ -143,7 +143,7 @@ class _Masked(Carried):
     def __init__(self, p: float, step_mode: str, dropout_spikes: bool):
         if dropout_spikes:
             raise ValueError(
-                f"{type(self).__name__}: dropout_spikes=True is not here; kept values are scaled by 1/(1-p)"
+                f"{type(self).__name__}: dropout_spikes=True is not supported; kept values are scaled by 1/(1-p)"
             )
         super().__init__(self.layer(p), step_mode)
 
@@ -169,7 +169,7 @@ class Dropout2d(_Masked):
 
 
 class DropConnectLinear(Carried):
-    """state_mode is the name older versions give step_mode."""
+    """`ranvier.DropConnectLinear` with SpikingJelly's arguments. state_mode: step_mode in older versions."""
 
     kept = {"dropped_w": ("mask", None), "dropped_b": ("mask_b", None)}
 
@@ -200,7 +200,7 @@ class DropConnectLinear(Carried):
     samples_num = _of_core("samples")
 
     def drop(self, batch_size: int) -> None:
-        """Draw the masks for a batch; with invariant=True they stay until `reset()`."""
+        """Draw the masks for a batch; with invariant=True they are used until `reset()`."""
         masks = self.core._masks(batch_size, self.weight)
         self.dropped_w, self.dropped_b = masks["mask"], masks.get("mask_b")
 
@@ -226,7 +226,7 @@ class DropConnectLinear(Carried):
 
 
 class SynapseFilter(Carried):
-    """Filter spikes by a synapse with the time constant tau; with learnable=True, w = logit(1 / tau) is learned."""
+    """Filter spikes by a synapse with a time constant of tau steps. With learnable=True, w = logit(1 / tau) is learned."""
 
     kept = {"out_i": ("i", 0.0)}
 
@@ -246,7 +246,7 @@ class SynapseFilter(Carried):
 
     @staticmethod
     def js_single_step_forward(x: Tensor, out_i: Tensor, tau: float) -> Tensor:
-        """The current after one step."""
+        """Return the current after one step."""
         return out_i - (1.0 - x) * out_i / tau + x
 
     @staticmethod
@@ -303,7 +303,7 @@ class PrintShapeModule(StepModule, nn.Module):
 
 
 class _Slots(MultiStepModule, nn.Module):
-    """Changes the number of steps in evaluation, or always; otherwise, in training, it does nothing."""
+    """Changes the number of steps in evaluation mode; in training mode only if always_convert is True."""
 
     def __init__(self, num_slots: int, always_convert: bool = False):
         super().__init__()

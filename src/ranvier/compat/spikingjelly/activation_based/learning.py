@@ -1,4 +1,6 @@
-"""SpikingJelly's learners by name: they watch a synapse and a neuron; the rules are `ranvier.plasticity`'s."""
+"""SpikingJelly's learners by name: they record the input of a synapse and the spikes of a neuron, and learn by the
+rules of `ranvier.plasticity`.
+"""
 
 import math
 from collections.abc import Callable
@@ -25,7 +27,7 @@ def _one(v: Any) -> Any:
 
 
 def _traced(spikes: Tensor, before: Before, rho: float) -> Tensor:
-    """The additive trace of spikes [T, N, ...]."""
+    """Return the additive trace of spikes [T, N, ...]."""
     state = {"trace": before} if isinstance(before, Tensor) else None
     return Trace(rho=rho).to(spikes.device).scan(spikes.detach(), state)[0]
 
@@ -55,8 +57,9 @@ def stdp_multi_step(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """in_spike [T, N, *in], out_spike [T, N, *out] -> both traces after the last step, and the change of the weight.
 
-    layer: Linear or a convolution. Traces decay by 1 - 1 / tau; dw = f_post(w) sum post x - f_pre(w) sum y pre, over
-    steps and batch.
+    layer: Linear or a convolution. Both traces decay by a factor of 1 - 1 / tau per step. With the spikes pre and post,
+    and their traces x and y, the change is f_post(w) times the sum of post x, minus f_pre(w) times the sum of y pre,
+    over steps and batch.
     """
     x = _traced(in_spike, trace_pre, 1.0 - 1.0 / tau_pre)
     y = _traced(out_spike, trace_post, 1.0 - 1.0 / tau_post)
@@ -79,7 +82,7 @@ def stdp_linear_single_step(
     return stdp_multi_step(fc, *steps, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
-# the rule asks the layer how it connects
+# One function for all: the rule reads the kind of connection from the layer.
 stdp_conv1d_single_step = stdp_conv2d_single_step = renamed(stdp_linear_single_step, conv="fc")
 
 
@@ -94,9 +97,9 @@ def mstdp_linear_single_step(
     f_pre: Function = _same,
     f_post: Function = _same,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """in_spike [N, *in], out_spike [N, *out] -> both traces, and what each sample makes eligible [N, *weight].
+    """in_spike [N, *in], out_spike [N, *out] -> both traces, and the eligibility of each sample [N, *weight].
 
-    Traces decay by exp(-1 / tau).
+    Traces decay by a factor of exp(-1 / tau) per step.
     """
     pre, post = in_spike.unsqueeze(0), out_spike.unsqueeze(0)
     x = _traced(pre, trace_pre, math.exp(-1.0 / tau_pre))
@@ -116,9 +119,10 @@ def mstdpet_linear_single_step(
     f_pre: Function = _same,
     f_post: Function = _same,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`mstdp_linear_single_step` of one sample: in_spike [in], out_spike [out] -> traces of these shapes, [out, in].
+    """`mstdp_linear_single_step` of one sample: in_spike [in], out_spike [out] -> traces [in] and [out], and the
+    eligibility [out, in].
 
-    tau_trace is the learner's: what is eligible decays there.
+    tau_trace has no effect here: `MSTDPETLearner` computes the eligibility trace.
     """
     x, y, eligible = mstdp_linear_single_step(
         fc, _one(in_spike), _one(out_spike), _one(trace_pre), _one(trace_post), tau_pre, tau_post, f_pre, f_post
@@ -154,11 +158,11 @@ class _Learner(MemoryModule):
             seen.append(spikes.detach() if self.step_mode == "m" else spikes.detach().unsqueeze(0))
 
     def _take(self) -> tuple[Tensor, Tensor]:
-        """Return everything that was recorded since the last step: [T, N, ...] of both sides."""
+        """Return the spikes of synapse and neuron, [T, N, ...] each, that were recorded since the last `step`."""
         if not self._pre or len(self._pre) != len(self._post):
             raise ValueError(
-                f"{type(self).__name__}: seen {len(self._pre)} inputs of the synapse and {len(self._post)} outputs of "
-                f"the neuron since the last step; run the net, in training mode, before step()"
+                f"{type(self).__name__}: recorded {len(self._pre)} inputs of the synapse and {len(self._post)} outputs "
+                f"of the neuron since the last step(); run the net, in training mode, before step()"
             )
         pre, post = torch.cat(self._pre), torch.cat(self._post)
         self._pre.clear()
@@ -184,7 +188,7 @@ class _Learner(MemoryModule):
 
 
 class STDPLearner(_Learner):
-    """Pair-based STDP, as `stdp_multi_step`; with on_grad, `step` adds minus the change to the weight's gradient."""
+    """Pair-based STDP by `stdp_multi_step`. With on_grad, `step` subtracts the change from the weight's gradient."""
 
     def __init__(
         self,
@@ -206,8 +210,8 @@ class STDPLearner(_Learner):
 
 
 class _Rewarded(_Learner):
-    """The eligibility of one step is multiplied by the reward of the next, with decay and gain of the eligibility
-    trace.
+    """Base class of learners with a reward, which multiplies the eligibility of the previous step. decay, gain: those
+    of the eligibility trace.
     """
 
     def __init__(self, *given: Any, decay: float, gain: float, batch_size: int | None = None):
@@ -224,7 +228,7 @@ class _Rewarded(_Learner):
         for in_spike, out_spike in zip(*self._take(), strict=True):
             if self.batch_size not in (None, len(in_spike)):
                 raise ValueError(
-                    f"{type(self).__name__}: batch_size={self.batch_size}, but it saw spikes {tuple(in_spike.shape)}"
+                    f"{type(self).__name__}: batch_size={self.batch_size}, but the spikes are {tuple(in_spike.shape)}"
                 )
             self.trace_e = eligibility(self.trace_e, self.eligibility, 0.0, self.decay, self.gain)  # type: ignore
             change = change + scale * (of_each * self.trace_e).sum(0)
@@ -237,7 +241,7 @@ class _Rewarded(_Learner):
 
 
 class MSTDPLearner(_Rewarded):
-    """Reward-modulated STDP: the eligibility of the step before, times the reward."""
+    """Reward-modulated STDP: the change is the eligibility of the previous step times the reward."""
 
     def __init__(
         self,
@@ -255,7 +259,7 @@ class MSTDPLearner(_Rewarded):
 
 
 class MSTDPETLearner(_Rewarded):
-    """Reward-modulated STDP with eligibility trace: e = e exp(-1 / tau_trace) + eligible / tau_trace."""
+    """Reward-modulated STDP with an eligibility trace: e = e exp(-1 / tau_trace) + eligibility / tau_trace."""
 
     def __init__(
         self,

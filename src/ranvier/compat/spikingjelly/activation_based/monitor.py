@@ -1,4 +1,4 @@
-"""SpikingJelly's monitors by name: they record values of chosen modules, until `clear_recorded_data()`."""
+"""SpikingJelly's monitors by name: they record values of the modules of a network."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,9 +16,10 @@ def unpack_len1_tuple(x: Any) -> Any:
 
 
 class BaseMonitor:
-    """`records`: all records, in order; `monitor[name]`: those of one module; `monitor[k]`: record k.
+    """Base class of monitors. `records`: all records in order; `monitor[name]`: the records of one module;
+    `monitor[k]`: record k.
 
-    It monitors the modules of the given types; without types, the modules of the network's own class.
+    It monitors the modules of the types in `instance`. With None, it monitors modules of the same class as the network.
     """
 
     def __init__(self, net: nn.Module | None = None, instance: Kinds = None):
@@ -109,7 +110,7 @@ class InputMonitor(BaseMonitor):
 
 
 class AttributeMonitor(BaseMonitor):
-    """An attribute of each module, before or after its forward pass."""
+    """Records an attribute of each module before or after its forward pass."""
 
     def __init__(
         self,
@@ -156,7 +157,7 @@ class GradInputMonitor(BaseMonitor):
 
 
 class Monitor:
-    """The monitor of `clock_driven`: how often the nodes of a network fired while it was enabled."""
+    """The monitor of `clock_driven`: counts the spikes of the nodes of a network while it is enabled."""
 
     def __init__(self, net: nn.Module, device: str | None = None, backend: str = "numpy"):
         from ranvier.compat.spikingjelly.activation_based.neuron import BaseNode
@@ -188,11 +189,11 @@ class Monitor:
         self._fired[name] = fired | self._fired[name] if name in self._fired else fired
 
     def get_avg_firing_rate(self, all: bool = True, module_name: str | None = None) -> Tensor:
-        """Spikes for each neuron, sample and step; of all nodes together, or of one."""
+        """Return the mean number of spikes per neuron, sample and step, of all nodes together or of one node."""
         names = list(self.module_dict) if all else [str(module_name)]
         return torch.tensor(sum(self._spikes[n] for n in names) / max(1, sum(self._places[n] for n in names)))
 
     def get_nonfire_ratio(self, all: bool = True, module_name: str | None = None) -> Tensor:
-        """The share of neurons that never fired."""
+        """Return the share of neurons that never fired."""
         fired = [self._fired[n].flatten() for n in (list(self.module_dict) if all else [str(module_name)])]
         return 1.0 - torch.cat(fired).float().mean()

@@ -1,7 +1,7 @@
-"""SpikingJelly's layers for online training, which run on [spike, trace], step by step.
+"""SpikingJelly's layers for online training. Their input is a pair [spike, trace], one step per call.
 
-The gradient of a weight at one step is the gradient of its output times the trace of its input; nothing flows from step
-to step. Xiao et al., Online training through time for spiking neural networks, NeurIPS 2022.
+The gradient of a weight at one step is the gradient of its output times the trace of its input. No gradient flows from
+step to step. Xiao et al., Online training through time for spiking neural networks, NeurIPS 2022.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ class _Instead(torch.autograd.Function):
 
 
 def instead(x: Tensor, value: Tensor) -> Tensor:
-    """Return the value of one tensor; the gradient goes to both.
+    """Return `value`. In the backward pass, both x and `value` get the gradient of the result.
 
     >>> import torch
     >>> x = torch.ones(2, requires_grad=True)
@@ -33,21 +33,21 @@ def instead(x: Tensor, value: Tensor) -> Tensor:
     ([3.0, 4.0], [1.0, 1.0])
     """
     if x.shape != value.shape:
-        raise ValueError(f"instead: both must have one shape, got {tuple(x.shape)} and {tuple(value.shape)}")
+        raise ValueError(f"instead: both must have the same shape, got {tuple(x.shape)} and {tuple(value.shape)}")
     return _Instead.apply(x, value)
 
 
 class ReplaceforGrad:
-    """`apply(x, x_r)`: the value of x_r; the gradient goes to both."""
+    """`apply(x, x_r)` returns x_r. In the backward pass, both x and x_r get the gradient of the result."""
 
     apply = staticmethod(instead)
 
 
 class GradwithTrace(nn.Module):
-    """A module whose output is computed from the spikes, and whose weights learn as if its input were the trace.
+    """A module that is run on spikes, while the gradient of its weights is computed as if its input were the trace.
 
-    [spike, trace], one step [N, *features] each -> module(spike). The gradient that reaches spike and trace is the one
-    of the module's input.
+    [spike, trace], each one step [N, *features] -> module(spike). Spike and trace both get the gradient of the module's
+    input.
 
     >>> import torch
     >>> layer = GradwithTrace(torch.nn.Linear(1, 1, bias=False))

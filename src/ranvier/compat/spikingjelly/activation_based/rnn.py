@@ -1,4 +1,4 @@
-"""SpikingJelly's recurrent cells by name: torch's cells with spikes instead of sigmoid and tanh.
+"""SpikingJelly's recurrent cells by name: the cells of torch with spikes instead of sigmoid and tanh.
 
 They are torch operations, step by step; for kernels use `ranvier.Recurrent`.
 """
@@ -16,7 +16,9 @@ Fires = Callable[[Tensor], Tensor]
 
 
 class SpikingRNNCellBase(nn.Module):
-    """`linear_ih` and `linear_hh` with `gates` times hidden_size rows; `(x [N, in], state) -> state`."""
+    """Base class of cells: `(x [N, in], state) -> state`. The weights of `linear_ih` and `linear_hh` have
+    `gates` * hidden_size rows.
+    """
 
     gates, states_num = 1, 1
 
@@ -44,7 +46,7 @@ class SpikingRNNCellBase(nn.Module):
         return self.linear_hh.bias
 
     def advance(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """One step: x [N, in] and the states before it -> the states after it; the first is the output."""
+        """Run one step: x [N, in] and the states before the step -> the states after it; the first is the output."""
         raise NotImplementedError(f"{type(self).__name__} must define advance(x, *states)")
 
     def forward(self, x: Tensor, h: Any = None) -> Any:
@@ -54,7 +56,7 @@ class SpikingRNNCellBase(nn.Module):
 
 
 class SpikingVanillaRNNCell(SpikingRNNCellBase):
-    """h = S(W x + b + U h + c)."""
+    """h = S(W x + b + U h + c), where S is the spike function, W, b are `linear_ih` and U, c are `linear_hh`."""
 
     def __init__(
         self,
@@ -88,7 +90,10 @@ class _Gated(SpikingRNNCellBase):
 
 
 class SpikingGRUCell(_Gated):
-    """r, z = S(...), n = S(W x + b + r (U h + c)), h = (1 - z) n + z h. surrogate_function2 is that of n."""
+    """A GRU with the spike function S: r, z = S(...), n = S(W x + b + r (U h + c)), h = (1 - z) n + z h.
+
+    surrogate_function2: the surrogate of n; by default that of r and z.
+    """
 
     gates = 3
 
@@ -101,8 +106,9 @@ class SpikingGRUCell(_Gated):
 
 
 class SpikingLSTMCell(_Gated):
-    """i, f, g, o = S(...) with S the spike function, c = min(f c + i g, 1), h = o c. surrogate_function2: the surrogate
-    of g.
+    """An LSTM with the spike function S: i, f, g, o = S(...), c = min(f c + i g, 1), h = o c.
+
+    surrogate_function2: the surrogate of g; by default that of i, f and o.
     """
 
     gates, states_num = 4, 2
@@ -116,7 +122,7 @@ class SpikingLSTMCell(_Gated):
 
 
 class SpikingRNNBase(nn.Module):
-    """Layers of cells over x [T, N, in] -> (output [T, N, hidden], last states [layers, N, hidden] each).
+    """Layers of cells that run a sequence x [T, N, in] -> (output [T, N, hidden], last states [layers, N, hidden]).
 
     If bidirectional, both directions run on the output of the layer below; their outputs are concatenated.
     """
@@ -184,7 +190,7 @@ class SpikingRNNBase(nn.Module):
 
 
 def _along(cell: Any, x: Tensor, state: tuple[Tensor, ...], backwards: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run one cell over time: output [T, N, hidden] and the last state."""
+    """Run one cell over time; return the output [T, N, hidden] and the last state."""
     steps = x.unbind(0)
     outputs = []
     for x_t in reversed(steps) if backwards else steps:

@@ -1,8 +1,8 @@
 """SpikingJelly's surrogate functions by name. Their formulas are in `ranvier.surrogate` and `antiderivative.py`.
 
-Each is a module: 1 where x >= 0 forward, its surrogate derivative backward; with spiking=False the antiderivative,
-whose derivative it is. Their numbers are attributes that may be set. A lower-case name is the function:
-`sigmoid.apply(x, alpha)`.
+Each is a module that returns 1 where x >= 0, else 0, and has a surrogate derivative. With spiking=False it returns the
+antiderivative of this derivative, a smooth function. Its numbers are attributes, and may be changed. The name in lower
+case is the function: `sigmoid.apply(x, alpha)`.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from ranvier.surrogate import SURROGATES, Surrogate
 
 
 class SurrogateFunctionBase(nn.Module):
-    """For subclasses: define `spiking_function(x, alpha)` and `primitive_function(x, alpha)`, as static methods."""
+    """Base class: a subclass defines the static methods `spiking_function(x, alpha)` and `primitive_function(x, alpha)`."""
 
     def __init__(self, *given: Any, **numbers: Any):
         super().__init__()
@@ -52,14 +52,16 @@ class SurrogateFunctionBase(nn.Module):
 
 
 class MultiArgsSurrogateFunctionBase(SurrogateFunctionBase):
-    """For subclasses with several numbers: define `forward(x)`."""
+    """Base class of surrogates with several numbers: a subclass defines `forward(x)`."""
 
     def __init__(self, spiking: bool, *args: Any, **kwargs: Any):
         super().__init__(spiking=spiking)
 
 
 class Named(SurrogateFunctionBase):
-    """A surrogate of the core. `takes`: published numbers and defaults; `means`: their names in the core."""
+    """A surrogate of `ranvier.surrogate`. takes: {published number: default}. means: {number of `ranvier.surrogate`:
+    function that computes it}, if their names differ.
+    """
 
     name: ClassVar[str]
     takes: ClassVar[dict[str, Any]] = {}
@@ -73,7 +75,7 @@ class Named(SurrogateFunctionBase):
     def __init__(self, *args: Any, **kwargs: Any):
         if kwargs.pop("learnable", False):
             raise ValueError(
-                f"{type(self).__name__}: a surrogate's numbers are not learned here; set them as it trains"
+                f"{type(self).__name__}: learnable=True is not supported; change the numbers during training instead"
             )
         super().__init__(**bound(type(self), args, kwargs))
         _ = self.core  # raises errors for numbers out of range
@@ -87,7 +89,7 @@ class Named(SurrogateFunctionBase):
 
     @property
     def core(self) -> Surrogate:
-        """The core's surrogate."""
+        """The surrogate as a `ranvier.surrogate`."""
         return SURROGATES[self.name](**self.numbers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,7 +108,7 @@ def _smooth(name: str, x: Tensor, numbers: dict[str, Any]) -> Tensor:
 
 
 def fused(function: Any) -> Surrogate | None:
-    """Return the surrogate for the kernels, or None if this function must be called itself."""
+    """Return the surrogate for the kernels, or None if kernels cannot run this function."""
     plain = isinstance(function, Named) and function.spiking and type(function).forward is Named.forward
     return function.core if plain else None
 
@@ -180,7 +182,7 @@ class Rect(Named):
 
 
 class DeterministicPass(Named):
-    """The input itself, with derivative 1."""
+    """Return the input unchanged, with derivative 1."""
 
     name, takes = "straight_through", {}
 
@@ -199,7 +201,7 @@ class PoissonPass(Named):
 
 
 class MultiLevelSpikeCount(SurrogateFunctionBase):
-    """round(x) held between 0 and max_spike_count, with derivative 1 there and 0 outside; for `ILIFNode`."""
+    """round(x), clamped to [0, max_spike_count], with derivative 1 inside this range and 0 outside; for `ILIFNode`."""
 
     def __init__(self, max_spike_count: int, spiking: bool = True, grad_window: Any = None):
         if isinstance(max_spike_count, bool) or not isinstance(max_spike_count, int) or max_spike_count < 1:
@@ -219,7 +221,7 @@ def heaviside(x: Tensor) -> Tensor:
 
 
 class Function:
-    """A surrogate as a function: `apply(x, *numbers)` is 1 where x >= 0, with the surrogate derivative backward."""
+    """A surrogate as a function: `apply(x, *numbers)` is 1 where x >= 0, else 0, with a surrogate derivative."""
 
     def __init__(self, module: type[Named]):
         self.module = module
@@ -232,7 +234,7 @@ class Function:
 
 
 def _backward(module: type[Named]) -> Callable[..., Tensor]:
-    """The derivative of a surrogate times a gradient: `atan_backward(grad_output, x, alpha)`."""
+    """Return a function such as `atan_backward(grad_output, x, alpha)`: grad_output times the surrogate derivative."""
 
     def backward(grad_output: Tensor, x: Tensor, *args: Any, **numbers: Any) -> Tensor:
         return grad_output * module(*args, **numbers).core(x)

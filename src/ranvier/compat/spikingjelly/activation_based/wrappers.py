@@ -18,8 +18,8 @@ LAYOUTS = {
 
 
 class Stateless(StepModule):
-    """Base of torch layers with one more argument, `step_mode`, which comes last. The torch layer is the second base
-    class; everything else is as in torch.
+    """Base class of torch layers with a further argument, `step_mode`, as the last one. The torch layer is the second
+    base class; everything else is as in torch.
 
     ranks: the numbers of axes that a sequence may have in step mode "m"; not checked if empty.
     """
@@ -31,7 +31,7 @@ class Stateless(StepModule):
         cls.ranks = ranks
         parent = next(c for c in cls.__mro__[1:] if not issubclass(c, StepModule))
         if "__init__" in vars(cls) or not issubclass(parent, nn.Module):
-            return  # it checks its input itself
+            return  # the class defines its own signature
         names = inspect.signature(parent).parameters
         own = [p for k, p in names.items() if k not in ("device", "dtype") and p.kind is p.POSITIONAL_OR_KEYWORD]
         step_mode = inspect.Parameter("step_mode", inspect.Parameter.POSITIONAL_OR_KEYWORD, default="s")
@@ -56,7 +56,9 @@ class Stateless(StepModule):
 
 
 def folded(module: Any, x: Any, *more: Any) -> Any:
-    """Run module on [T N, ...] for tensors [T, N, ...]; input and output may be tuples of tensors."""
+    """Run a module on tensors [T, N, ...] with time folded into the batch, [T * N, ...]. Input and output may be tuples
+    of tensors.
+    """
     many = x if isinstance(x, (tuple, list)) else (x,)
     steps = many[0].shape[:2]
     for one in (*many, *more):
@@ -151,7 +153,7 @@ class MaxUnpool3d(_Unpool, nn.MaxUnpool3d, ranks=(6,)): ...
 
 
 class Linear(Stateless, nn.Linear):
-    """Any leading axes, in either mode."""
+    """A linear layer; its input may have any leading axes, in both step modes."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return nn.Linear.forward(self, x)
@@ -183,7 +185,7 @@ class WSConv2d(Stateless, StandardisedConv2d, ranks=(5,)):
 
 
 class WSLinear(Stateless, StandardisedLinear):
-    """Weight-standardised linear map; any leading axes, in either mode."""
+    """Weight-standardised linear layer; its input may have any leading axes, in both step modes."""
 
     def __init__(
         self,

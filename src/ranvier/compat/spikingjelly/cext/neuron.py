@@ -1,4 +1,4 @@
-"""The nodes of `cext`: those of `clock_driven` with a surrogate by its name, `ATan` by default."""
+"""The nodes of `cext`: those of `clock_driven`, whose surrogate is chosen by a name, "ATan" by default."""
 
 from typing import Any
 
@@ -14,7 +14,9 @@ TAKES: dict[str, Any] = {
 
 
 class _Named:
-    """surrogate_function: "ATan" or "Sigmoid", with its alpha. detach_input=True is refused."""
+    """Arguments of the nodes: surrogate_function is "ATan" or "Sigmoid", and alpha its number. detach_input=True raises
+    a ValueError.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any):
         given = bound(type(self), args, kwargs)
@@ -24,7 +26,7 @@ class _Named:
                 f"{type(self).__name__}: surrogate_function must be one of {list(SURROGATES)}, got {name!r}"
             )
         if given.pop("detach_input", False):
-            raise ValueError(f"{type(self).__name__}: detach_input=True is not here; take clock_driven.neuron")
+            raise ValueError(f"{type(self).__name__}: detach_input=True is not supported; use clock_driven.neuron")
         node: Any = next(c for c in type(self).__mro__ if c.__module__ == _neuron.__name__ and "takes" in vars(c))
         more = {"step_mode": "s"} if "step_mode" in node.takes else {}
         made = node(**given, **more, surrogate_function=SURROGATES[name](alpha))

@@ -1,4 +1,4 @@
-"""`clock_driven`, the name SpikingJelly's package had up to 0.0.0.0.12, with `MultiStep*` names beside the others."""
+"""`clock_driven`, the name of SpikingJelly's package up to 0.0.0.0.12, which also has `MultiStep*` names."""
 
 import sys
 

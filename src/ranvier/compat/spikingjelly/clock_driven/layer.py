@@ -1,4 +1,4 @@
-"""The layers of `clock_driven`: those of `activation_based`, and the names of those that take sequences."""
+"""The layers of `clock_driven`: those of `activation_based`, and `MultiStep*` names for sequences."""
 
 from ranvier.compat.spikingjelly.activation_based import layer as _layer
 from ranvier.compat.spikingjelly.activation_based.base import MultiStepModule

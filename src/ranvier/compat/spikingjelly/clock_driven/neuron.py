@@ -1,7 +1,7 @@
-"""The nodes of `clock_driven`: those of `activation_based`, and `MultiStep*` nodes, which take sequences [T, N, ...].
+"""The nodes of `clock_driven`: those of `activation_based`, and `MultiStep*` nodes, which run sequences [T, N, ...].
 
-A `MultiStep*` node keeps `spike_seq`, its last output, and `v_seq`, the membrane after each step, which is computed
-when it is read.
+A `MultiStep*` node stores its last output as `spike_seq`. Its attribute `v_seq`, the membrane after each step, is
+computed when it is read.
 """
 
 from typing import Any
@@ -15,15 +15,15 @@ from ranvier.compat.spikingjelly.activation_based.neuron import *  # noqa: F403 
 
 
 def _of_sequences(takes: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a node without the step mode; the last two have no effect, since the kernels are
-    Ranvier's.
+    """Return the arguments of a node without the step mode, and with `backend` and `lava_s_cale`, which have no effect
+    on Ranvier's kernels.
     """
     own = {k: v for k, v in takes.items() if k not in ("step_mode", "store_v_seq", "backend")}
     return {**own, "backend": "torch", "lava_s_cale": 64}
 
 
 def _with_inference(takes: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a node with one more behind those of the equation, where `clock_driven` has it."""
+    """Return the arguments of a node with `cupy_fp32_inference` after those of the equation, as in `clock_driven`."""
     steps = {k: v for k, v in takes.items() if k in ("step_mode", "store_v_seq", "backend")}
     return {**{k: v for k, v in takes.items() if k not in steps}, "cupy_fp32_inference": False, **steps}
 
@@ -63,13 +63,13 @@ class _MultiStep(MultiStepModule):
 
 
 class IFNode(_neuron.IFNode):
-    """cupy_fp32_inference chose a kernel there, and is ignored."""
+    """`activation_based`'s IFNode. cupy_fp32_inference has no effect: in SpikingJelly it chooses a kernel."""
 
     takes = _with_inference(_neuron.IFNode.takes)
 
 
 class LIFNode(_neuron.LIFNode):
-    """cupy_fp32_inference chose a kernel there, and is ignored."""
+    """`activation_based`'s LIFNode. cupy_fp32_inference has no effect: in SpikingJelly it chooses a kernel."""
 
     takes = _with_inference(_neuron.LIFNode.takes)
 

@@ -1,4 +1,4 @@
-"""Base classes of nodes for subclasses: charge, fire and reset, as torch operations on memories between calls."""
+"""Base classes for nodes of your own: charge, fire and reset are torch operations on stored memories."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def rest(node: Any) -> Any:
 
 
 class BaseNode(MemoryModule):
-    """For subclasses: define `neuronal_charge(x)`, which changes `self.v`. Charge, fire and reset are torch operations.
+    """Base class of nodes. A subclass defines `neuronal_charge(x)`, which changes `self.v`, in torch operations.
 
     >>> import torch
     >>> class Doubling(BaseNode):
@@ -51,7 +51,7 @@ class BaseNode(MemoryModule):
     def _publish(self, values: dict[str, Any]) -> None:
         """Set the published attributes; a wrong type raises an error.
 
-        backend stood before store_v_seq up to 0.0.0.0.14: given by place, both orders are taken.
+        Up to version 0.0.0.0.14, backend came before store_v_seq: as positional arguments, both orders are accepted.
         """
         if isinstance(values.get("store_v_seq"), str):
             late = values["backend"] if isinstance(values["backend"], bool) else False

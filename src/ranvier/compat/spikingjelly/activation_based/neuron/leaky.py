@@ -1,4 +1,4 @@
-"""Membranes with a proportional leak, and one without leak: one table row each."""
+"""Neurons with a leak proportional to the membrane, and one without leak. Each is described by class attributes."""
 
 import math
 from typing import Any
@@ -40,7 +40,7 @@ class LIFNode(Node):
 
 
 class ParametricLIFNode(Node):
-    """w = logit(1 / tau) is learned."""
+    """`LIFNode` that learns its time constant, by the parameter w = logit(1 / tau)."""
 
     neuron, parts = ranvier.ParametricLIF, True
     takes = {"init_tau": 2.0, "decay_input": True, **SPIKES, **STEPS}
@@ -49,7 +49,7 @@ class ParametricLIFNode(Node):
 
 
 class KLIFNode(Node):
-    """k, the gain, is learned."""
+    """`LIFNode` with a learned gain k."""
 
     neuron = ranvier.KLIF
     takes = {"scale_reset": False, **LIF}
@@ -73,7 +73,9 @@ class CUBALIFNode(Node):
 
 
 class LIAFNode(Node):
-    """act: any function of a tensor; it gets the charged membrane, less the threshold if threshold_related."""
+    """A leaky neuron whose output is act(v), where v is the membrane after charge, minus the threshold if
+    threshold_related. act: any function of a tensor.
+    """
 
     neuron = ranvier.AnalogLIF
     takes = {"act": ..., "threshold_related": ..., **LIF}
@@ -99,7 +101,7 @@ class ComplementaryLIFNode(Node):
 
 
 class HalfThresholdIFNode(IFNode):
-    """`IFNode` with soft reset whose membrane begins at half the threshold."""
+    """`IFNode` with soft reset, whose initial membrane is half the threshold."""
 
     takes = {k: v for k, v in {**SPIKES, **STEPS}.items() if k != "v_reset"}
     kept = {"v": ("v", lambda n: n.v_threshold / 2)}

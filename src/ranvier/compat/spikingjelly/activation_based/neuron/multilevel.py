@@ -1,4 +1,4 @@
-"""Neurons with an output of more than one bit: one table row each."""
+"""Neurons with an output of more than two values. Each is described by class attributes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A node that runs a core neuron, described by one table row."""
+"""Nodes that run a neuron of Ranvier (here: core neuron), described by class attributes."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from ranvier.nn.temporal import promoted
 PARTS = ("neuronal_charge", "neuronal_fire", "neuronal_reset")
 Means = dict[str, Callable[[Any], Any]]
 
-# Names in core neurons of arguments that most nodes share. In SpikingJelly, v_reset selects the kind of reset.
+# Arguments of core neurons -> their values, computed from a node. In SpikingJelly, v_reset selects the kind of reset.
 FIRES: Means = {
     "threshold": lambda n: n.v_threshold,
     "surrogate": lambda n: surrogate.fused(n.surrogate_function),
@@ -32,12 +32,12 @@ RESETS: Means = {
 class Node(Carried, BaseNode):
     """A node that runs a core neuron.
 
-    neuron: the core neuron. takes: published arguments and their defaults, in order (`...` for none); they become
-    attributes and take effect when they are set. means: argument of the core neuron -> its value, computed from the
-    node. kept: the memories. learned: published parameter -> (parameter of the core neuron, its first value, from the
-    arguments).
-    parts: whether a step is charge, fire and reset, one after the other. Then a subclass may define any of these, and
-    the surrogate may be any function: such a node runs step by step.
+    neuron: the core neuron. takes: the published arguments and their defaults, in order (`...` means no default). They
+    become attributes, and may be changed at any time. means: {argument of the core neuron: function that computes it
+    from the node}. kept: the memories. learned: {published parameter: (parameter of the core neuron, function that
+    computes its initial value from the arguments)}.
+    parts: whether a step consists of charge, fire and reset. If so, a subclass may define any of these, and the
+    surrogate may be any function; such a node runs step by step.
     """
 
     neuron: ClassVar[Callable[..., Any]]
@@ -60,7 +60,7 @@ class Node(Carried, BaseNode):
         if given := [name for name in PARTS if name in own]:
             if not cls.parts:
                 raise TypeError(
-                    f"{cls.__name__} gives {given}, which {cls.__mro__[1].__name__} would never call; subclass "
+                    f"{cls.__name__} defines {given}, which {cls.__mro__[1].__name__} would never call; subclass "
                     f"neuron.BaseNode, which runs charge, fire and reset, or write a rule with ranvier.Neuron"
                 )
             cls.by_hand = True
@@ -114,7 +114,7 @@ class Node(Carried, BaseNode):
         if own and not self.parts:
             raise TypeError(
                 f"{type(self).__name__}: surrogate_function must be one of those in surrogate, with spiking=True, got "
-                f"{self.surrogate_function!r}; a neuron.BaseNode of your own takes any function"
+                f"{self.surrogate_function!r}; a subclass of neuron.BaseNode accepts any function"
             )
         return own or self.by_hand
 
@@ -135,7 +135,7 @@ class Node(Carried, BaseNode):
 
     def fuse(self, x_seq: Tensor) -> Tensor:
         y, traces = self.carry(x_seq, ("v",) if self.store_v_seq else ())
-        if self.store_v_seq:  # else it is left alone: programs keep their own records there
+        if self.store_v_seq:  # otherwise v_seq is not changed: programs may store their own records in it
             self.v_seq = traces.get("v")
         return y
 
@@ -143,7 +143,7 @@ class Node(Carried, BaseNode):
         return nn.Module.train(self, mode)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._made.clear()  # they are made again on the device of the next input
+        self._made.clear()  # core neurons are created again on the device of the next input
         return BaseNode._apply(self, fn, recurse)
 
     def __getstate__(self) -> dict:

@@ -1,4 +1,4 @@
-"""Membranes with a voltage-dependent current, and one that resonates: one table row each."""
+"""Neurons with a voltage-dependent current, and a resonating neuron. Each is described by class attributes."""
 
 import ranvier
 from ranvier.compat.spikingjelly.activation_based.neuron.base_node import SPIKES, STEPS, rest

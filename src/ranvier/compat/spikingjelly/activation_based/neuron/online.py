@@ -22,7 +22,7 @@ class SLTTLIFNode(LIFNode):
 
 
 class OTTTLIFNode(SLTTLIFNode):
-    """`SLTTLIFNode` that in training gives [spike, trace], the trace of its own spikes decaying by 1 - 1 / tau."""
+    """`SLTTLIFNode` that returns [spike, trace] in training; the trace of its spikes decays by a factor 1 - 1 / tau."""
 
     takes = {**LIF, "decay_input": False, "v_reset": None, "detach_reset": True}
 

@@ -1,4 +1,4 @@
-"""Neurons with parameters for every step: gated, and the parallel family."""
+"""The parallel spiking neurons (PSN), and the gated LIF neuron."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ class MaskedPSN(_Parallel):
 
     @property
     def lambda_(self) -> Tensor:
-        """Strength of the mask: 0 not at all, 1 fully."""
+        """Strength of the mask, from 0 (no mask) to 1 (full mask)."""
         return self._lambda_  # type: ignore[return-value]
 
     @lambda_.setter
@@ -86,7 +86,7 @@ class MaskedPSN(_Parallel):
 
 
 def _without_masks(module: Any, state: dict, prefix: str, *rest: Any) -> None:
-    """The masks are computed from k and T; a checkpoint may lack them."""
+    """Add the masks to a checkpoint that does not have them: they are computed from k and T."""
     for name in ("mask0", "mask1"):
         state.setdefault(prefix + name, getattr(module, name))
 

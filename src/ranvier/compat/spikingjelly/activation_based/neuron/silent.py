@@ -1,4 +1,4 @@
-"""Membranes without spikes, read out at the end."""
+"""Neurons without spikes, whose membrane over a sequence is the output, for a readout."""
 
 import math
 from collections.abc import Callable
@@ -28,7 +28,9 @@ DECODE: dict[str | None, Callable[[Tensor], Any]] = {
 
 
 class NonSpikingBaseNode(MultiStepModule, Carried):
-    """A membrane without spikes over a sequence, read out by `decode`; every call starts from the initial state."""
+    """A neuron without spikes. Its membrane over a sequence is decoded by `decode`, such as "last-mem" (the membrane
+    after the last step); None returns a list of all steps. Every call starts from the initial state.
+    """
 
     def __init__(self, decode: str | None = None):
         if decode not in DECODE:
