@@ -68,7 +68,9 @@ class Container(StepModule):
 
 
 class MemoryModule(StepModule, nn.Module):
-    """A module that stores memories between calls until `reset()`. They are neither parameters nor in the state_dict."""
+    """A module that stores memories between calls until `reset()`. They are not parameters; its state_dict does not
+    contain them.
+    """
 
     def __init__(self, step_mode: str = "s"):
         super().__init__()

@@ -226,7 +226,7 @@ class DropConnectLinear(Carried):
 
 
 class SynapseFilter(Carried):
-    """Filter spikes by a synapse with a time constant of tau steps. With learnable=True, w = logit(1 / tau) is learned."""
+    """Filter spikes by a synapse with a time constant of tau steps. learnable=True learns w = logit(1 / tau)."""
 
     kept = {"out_i": ("i", 0.0)}
 

@@ -18,7 +18,7 @@ from ranvier.surrogate import SURROGATES, Surrogate
 
 
 class SurrogateFunctionBase(nn.Module):
-    """Base class: a subclass defines the static methods `spiking_function(x, alpha)` and `primitive_function(x, alpha)`."""
+    """Base class: a subclass defines `spiking_function(x, alpha)` and `primitive_function(x, alpha)`, both static."""
 
     def __init__(self, *given: Any, **numbers: Any):
         super().__init__()
