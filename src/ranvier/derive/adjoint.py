@@ -34,12 +34,12 @@ def adjoint(
 ) -> Graph:
     """Return the graph that computes the gradients of the inputs in `wanted`.
 
-    Its inputs are those of `graph` and one gradient per output, called g0, g1, ... It contains the step itself, so it
-    needs no other value of the forward pass. The arguments of `surrogate` are the distance to threshold and the inputs
-    named in `numbers`. `varying` are the inputs that differ from step to step.
+    Its inputs are those of `graph` and one gradient per output, called g0, g1, ... It computes the step itself again,
+    so it needs no other values from the forward pass. `surrogate` gets the distance to threshold and the inputs named
+    in `numbers`. `varying` are the inputs that differ from step to step.
 
-    A zero gradient times an infinite or NaN factor counts as zero. So a branch that `where` did not take, or a state
-    that is not used, never adds NaN.
+    A zero gradient times an infinite or NaN factor counts as zero. So the branch of `where` that was not chosen, or a
+    state that is not used, never adds NaN.
     """
     graph = graph.keeping(graph.outputs).numbered()
     tracer = Tracer(ops=graph.ops)
@@ -58,9 +58,10 @@ def pulled(
     varying: Sequence[str],
     numbers: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the gradients of all values of a graph, recorded by `tracer`, from the gradients `seeds` of some of them.
+    """Return the gradients of all values of a graph, given the gradients `seeds` of some of them. The operations that
+    compute them are recorded by `tracer`.
 
-    A gradient is a symbol; it may be a plain number if a seed is a plain number.
+    Each gradient is a symbol, or a plain number if a seed is a plain number.
     """
     steep, gradient = unbounded(graph, varying), dict[str, Any]()
 

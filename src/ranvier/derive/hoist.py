@@ -38,8 +38,8 @@ def value(a: Operand, known: Mapping[str, Any]) -> Any:
 class Hoisted:
     """Operations that run once per call instead of once per step.
 
-    `taken`: the parameters that these operations read. `given`: the parameters of the rest of the rule, namely the
-    parameters that it still reads and the results of these operations.
+    `taken`: the parameters that these operations read. `given`: the parameters of the rest of the rule. These are the
+    parameters that it still reads, and the results of the hoisted operations.
     """
 
     ops: tuple[Op, ...]
@@ -50,8 +50,8 @@ class Hoisted:
 def hoist(graph: Graph, params: Sequence[str], kept: Sequence[str] = ()) -> tuple[Hoisted, tuple[Op, ...]] | None:
     """Split a graph into the costly operations on parameters (with the operations they depend on) and the rest.
 
-    Return None if there are no costly ones. The parameters in `kept` remain parameters of the rest even if it does not
-    read them. Cheap operations stay in the step: each result moved out would be one more number to read and one more
+    Return None if there are no costly operations. The parameters in `kept` remain parameters of the rest even if it
+    does not read them. Cheap operations are not moved: each moved result is one more number to read and one more
     gradient to sum. A spike stays too: hoisted operations are differentiated by torch, which does not know the
     surrogate derivative.
     """
@@ -60,7 +60,7 @@ def hoist(graph: Graph, params: Sequence[str], kept: Sequence[str] = ()) -> tupl
     for op in graph.ops:
         if op.name not in SPIKES and all(a in constant for a in op.args if isinstance(a, str)):
             constant.add(op.out)
-            if OPERATIONS[op.name].cost > 1:  # it costs more than to read its result
+            if OPERATIONS[op.name].cost > 1:  # more than reading its result
                 costly.add(op.out)
     first = Graph(graph.inputs, graph.ops, ()).keeping(tuple(costly)).ops
     if not first:

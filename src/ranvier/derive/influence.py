@@ -1,5 +1,5 @@
-"""How one step changes the derivatives of a neuron's states, as flat operations; this is needed for learning forward in
-time.
+"""How one step changes the derivatives of a neuron's states with respect to its parameters, as a flat list of
+operations. Learning forward in time needs this.
 
 The influence of a parameter p on the states s of its neuron, e = ds / dp, is updated from step to step,
 
@@ -23,13 +23,14 @@ from ranvier.derive.trace import Graph, Operand, RuleError, Symbol, Tracer
 
 @dataclass(frozen=True)
 class Influence:
-    """The derivatives of one step of a rule that are not zero.
+    """The nonzero derivatives of one step of a rule.
 
     `states` are the states that have traces: a learned parameter or weight influences them, and they influence an
     output. `own` are the arguments (names as in `Rule.arguments`) that have traces of their own, one number per state.
-    The inputs of the graph are the arguments and the gradients g0, g1, ... of the outputs; its outputs are the states
-    `seen` after the step, then `found`. `signal` is the gradient of each argument through the outputs of this step, and
-    `partial` the derivative of a state after the step by an argument; each is one of `found`, or a plain number.
+    The inputs of the graph are the arguments and the gradients g0, g1, ... of the outputs; its outputs are some states
+    after the step (`seen` lists which), then the derivatives `found`. `signal`: for each argument, the gradient of this
+    step's outputs with respect to it. `partial`: for a state and an argument, the derivative of the state after the
+    step with respect to the argument. Each value in `signal` and `partial` is one of `found`, or a plain number.
     """
 
     rule: Rule
@@ -54,9 +55,10 @@ class Influence:
 
 
 def influence(rule: Rule, own: Sequence[str], inputs: bool = True, carried: bool = True) -> Influence:
-    """Derive the influence of the arguments in `own` and, if `inputs`, of a weight in front of the first input.
+    """Derive the influence of the arguments in `own` and, if `inputs`, of a weight that the first input is multiplied
+    by.
 
-    carried: whether influence on the states is carried to the next step; if not, only that of the current step counts.
+    carried: whether the influence on the states continues to the next step; if not, only the current step counts.
     """
     graph = rule.step.keeping(rule.step.outputs).numbered()
     outputs, places = graph.outputs[: len(rule.outputs)], len(rule.inputs)
@@ -110,7 +112,7 @@ def _between(partial: dict, signal: dict, names: Sequence[str], sources: set[str
 
 
 def _simplified(graph: Graph) -> tuple[Graph, Callable[[Operand], Operand]]:
-    """Return the same function without products by 1 and sums with 0, and a map from old to new values."""
+    """Return the same function without multiplications by 1 and additions of 0, and a map from old to new values."""
     same: dict[str, Operand] = {}
 
     def renamed(a: Operand) -> Operand:
@@ -132,11 +134,11 @@ def _simplified(graph: Graph) -> tuple[Graph, Callable[[Operand], Operand]]:
 
 
 def followed(rule: Rule, readout: Rule) -> Rule:
-    """Return the rule of a neuron and its readout together: the output of the first rule is the input of the second,
-    whose output is the only output.
+    """Return one rule for a neuron and its readout: the output of `rule` is the input of `readout`, and the result has
+    the output of `readout` only.
 
-    If the readout is linear, a constant weight between the two may be applied before or after it. So the influence on
-    the readout can be computed for each neuron by itself.
+    If the readout is linear, the weight between the two may be applied before or after the readout. So the influence on
+    the readout can be computed separately for each neuron.
     """
 
     def function(*values: Any) -> tuple[tuple, tuple]:
@@ -153,12 +155,14 @@ def followed(rule: Rule, readout: Rule) -> Rule:
     return Rule(name, function, rule.surrogate, rule.inputs, states, params, rule.numbers)
 
 
-# ---------------------------------------------------------------- what cannot be learned so
+# ---------------------------------------------------------------- rules that cannot be learned forward in time
 FLAT = {"sign", "floor", "round", "stop"}  # operations without a derivative
 
 
 def check_reaches(rule: Rule, what: str) -> None:
-    """Raise an error, which names the line of the rule, if no gradient reaches the input of a rule from its output."""
+    """Raise an error if no gradient passes from the output of a rule to its input; the error names the line that stops
+    it.
+    """
     learned = influence(rule, ())
     x = rule.arguments[0]
     if x in learned.signal or any(a == x for _, a in learned.partial):
@@ -166,7 +170,7 @@ def check_reaches(rule: Rule, what: str) -> None:
     line = next((line for name, _, line in _lines(rule, rule.outputs + rule.after) if name in FLAT), "")
     raise RuleError(
         f"{what}: no gradient passes from the output of {rule.name} to its input\n{line}"
-        f"Say spike(...) for what has a surrogate derivative, or leave its weights out of training."
+        f"Say spike(...) instead, which has a surrogate derivative, or leave the weights out of training."
     )
 
 
@@ -179,8 +183,8 @@ def constant(learned: Influence) -> bool:
 
 
 def check_constant(learned: Influence, what: str) -> None:
-    """Raise an error if the factors by which the states influence each other change from step to step. Traces of inputs
-    alone, which all neurons share, cannot follow such states.
+    """Raise an error if the factors by which the states influence each other change from step to step. Then the traces
+    would differ between neurons, and traces of the inputs, which all neurons share, are not enough.
     """
     if constant(learned):
         return
@@ -188,13 +192,13 @@ def check_constant(learned: Influence, what: str) -> None:
     line = next((line for _, product, line in _lines(rule, rule.after) if product), "")
     raise RuleError(
         f"{what}: the state of {rule.name} is not a linear function of the state before\n{line}"
-        f'Take gradient="eprop" or "drtrl", which keep a trace for every weight; '
+        f'Use gradient="eprop" or "drtrl", which store a trace for every weight; '
         f"or make the line linear in the states."
     )
 
 
 def _depends(graph: Graph, names: Iterable[str]) -> set[Operand]:
-    """Return all values that depend on these names."""
+    """Return all values of the graph that depend on these names."""
     vary: set[Operand] = set(names)
     for op in graph.ops:
         if not vary.isdisjoint(op.args):
@@ -212,8 +216,8 @@ class _Lined(Tracer):
 
 
 def _lines(rule: Rule, wanted: Sequence[Operand]) -> Iterable[tuple[str, bool, str]]:
-    """Yield each operation of a rule, whether it is nonlinear in inputs and states and passes a gradient, and
-    its line.
+    """Yield for each operation of a rule: its name, whether it is nonlinear in inputs and states and passes a gradient,
+    and its line in the source.
     """
     import inspect
 

@@ -1,4 +1,4 @@
-"""What is known about each operation of a rule: how a gradient goes back through it, and what it costs."""
+"""The properties of each operation of a rule: how a gradient goes back through it, and how much it costs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ class Operation:
     """One operation.
 
     pull: (gradient of the result y, y, operands...) -> gradient of each operand; None means zero.
-    cost: in multiplications; 0 for an addition or no arithmetic.
+    cost: number of multiplications that take as long; 0 for an addition or an operation without arithmetic.
     steep: the index of the operand for which a finite value can give an infinite result or NaN.
-    scales: whether it multiplies the gradient by a factor; other operations pass it on unchanged or stop it.
+    scales: whether the operation multiplies the gradient by a factor; other operations pass the gradient on unchanged
+    or stop it.
     """
 
     pull: Callable[..., tuple]
@@ -28,14 +29,14 @@ def _passes(pull: Callable[..., tuple]) -> Operation:
 
 
 def _div(g: Any, y: Any, a: Any, b: Any) -> tuple:
-    """The gradients of a / b, with one reciprocal instead of two divisions; if b is one number for all neurons, the
-    reciprocal is computed before the loop over neurons."""
+    """Return the gradients of a / b, with one reciprocal instead of two divisions. If b is one number for all neurons,
+    the reciprocal is computed before the loop over neurons."""
     g_a = g * (1.0 / b)
     return g_a, -(g_a * y)
 
 
 def _shared(g: Any, tie: Any, not_a: Any, not_b: Any) -> tuple:
-    """The gradients of minimum and maximum: the chosen operand gets the whole gradient; equal operands get half
+    """Return the gradients of minimum and maximum: the chosen operand gets the whole gradient; equal operands get half
     each.
     """
     each = ops.where(tie, 0.5 * g, g)

@@ -40,8 +40,8 @@ class Rule:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The names of inputs, states and parameters in the graphs. They end with an underscore, unlike all other names
-        in a kernel.
+        """The names of inputs, states and parameters in the graphs. They end with an underscore, so that no other name
+        in a kernel is equal to one of them.
         """
         return tuple(f"{n}_" for n in self.inputs + self.states + self.params)
 
@@ -56,7 +56,7 @@ class Rule:
 
     @property
     def step(self) -> Graph:
-        """arguments -> outputs and states."""
+        """The graph of one step: arguments -> outputs and states."""
         return self._traced[2]
 
     @property
@@ -84,7 +84,7 @@ class Rule:
 
     @cached_property
     def advance(self) -> Graph:
-        """arguments -> states. Backward runs it to recompute the states."""
+        """The graph of one step without outputs: arguments -> states. Backward runs it to recompute the states."""
         return self.step.keeping(self.after)
 
     @cached_property
@@ -107,7 +107,9 @@ class Rule:
         return hoisted, Rule(self.name, rest, self.surrogate, self.inputs, self.states, hoisted.given, kept)
 
     def adjoint(self, wanted: tuple[str, ...]) -> Graph:
-        """Return the graph: arguments and gradients of outputs and new states -> gradients of the names in `wanted`."""
+        """Return the graph of the vector-Jacobian product: arguments, and gradients of the outputs and of the states
+        after the step -> gradients of the arguments in `wanted`.
+        """
         varying = self.arguments[: len(self.inputs) + len(self.states)]
         return adjoint(self.step, wanted, self.surrogate, varying, tuple(f"{n}_" for n in self.numbers))
 
@@ -126,7 +128,7 @@ class Rule:
 
     def retraced(self, adjoint: Graph) -> list[int]:
         """The indices of the states that backward must recompute: those that the adjoint reads, and the states on which
-        those depend. There are none if the rule is linear, as a filter is.
+        those depend. A linear rule, such as a filter, has none.
         """
         names = self.arguments[len(self.inputs) : len(self.inputs) + len(self.states)]
         seen, reads = [], adjoint.reads

@@ -1,8 +1,8 @@
 """Print a graph as lines of Python, and load printed text as a module.
 
 Numba and Triton compile the same lines; each backend defines the functions they call (`spike`, `exp`, `const`, ...).
-A module lives in a file named after the hash of its text. The file is kept, so that the compilers' caches on disk work
-and anyone can read the code that runs.
+The text of a module is written to a file that is named after the hash of the text. The file is kept, so that the
+compilers' caches on disk work and anyone can read the code that runs.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ _RENAMED = {"abs": "absolute", "round": "nearest", "not": "negate", "stop": "sam
 
 
 def operand(a: Operand) -> str:
-    """Return an operand as text: a name unchanged, a number as const(...), which gives it the precision of the kernel
-    (a plain number would be float64).
+    """Return an operand as text. A name stays unchanged; a number becomes const(...), which converts it to the
+    precision of the kernel (a plain number would be float64).
     """
     return a if isinstance(a, str) else f"const({number(a)})"
 
 
 def number(a: float) -> str:
-    """A number as text that every compiler reads; infinity is 1e999, NaN is infinity times 0."""
+    """Return a number as text that all compilers accept; infinity is written as 1e999, and NaN as infinity times 0."""
     return repr(a) if math.isfinite(a) else "1e999 * 0.0" if math.isnan(a) else "1e999" if a > 0 else "-1e999"
 
 
@@ -56,17 +56,17 @@ def lines(graph: Graph) -> list[str]:
 
 
 def undefined(text: str) -> list[str]:
-    """Return the ops that this printed text uses but a backend does not define: the math library of the platform
-    provides them.
+    """Return the ops that the text of a backend does not define. The backend takes them from the math library of its
+    platform.
     """
-    # not by ast.parse, which threads break for each other in Python 3.11: "AST constructor recursion depth mismatch"
+    # ast.parse is not used: in Python 3.11 it fails in concurrent threads, "AST constructor recursion depth mismatch"
     known = {name.get_name() for name in symtable.symtable(text, "ops", "exec").get_symbols() if name.is_assigned()}
     return [name for name in EAGER if _RENAMED.get(name, name) not in known]
 
 
 @cache
 def folder() -> Path:
-    """Return the folder of printed code: $RANVIER_CACHE or the user's cache folder; a temporary one if that is
+    """Return the folder for printed code: $RANVIER_CACHE or the user's cache folder; a temporary folder if that one is
     read-only.
     """
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -87,7 +87,7 @@ _loading = threading.Lock()
 
 
 def load(name: str, text: str) -> ModuleType:
-    """Load this text as a module, from a file that holds exactly this text."""
+    """Write this text to a file if it is not there yet, and load the file as a module."""
     with _loading:  # another thread must not see a module that is only half loaded
         return _load(name, text)
 

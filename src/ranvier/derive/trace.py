@@ -37,7 +37,7 @@ class Graph:
             raise ValueError(f"a graph has two values of one name: {sorted(n for n in names if names.count(n) > 1)}")
 
     def keeping(self, outputs: Sequence[Operand]) -> "Graph":
-        """Return the same graph with these outputs only, without the operations that they do not need."""
+        """Return the graph that computes only these outputs, with only the operations they need."""
         need, kept = set(outputs), []
         for op in reversed(self.ops):
             if op.out in need:
@@ -70,7 +70,9 @@ CONDITIONS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!
 
 
 class Tracer:
-    """Records operations in the order in which a rule performs them, after the operations `ops` of a numbered graph."""
+    """Records the operations of a rule in the order in which they are performed. The list starts with `ops`, the
+    operations of a numbered graph, if given.
+    """
 
     def __init__(self, code: Any = None, ops: Sequence[Op] = ()):
         self.code, self.ops = code, list(ops)
@@ -87,7 +89,7 @@ class Tracer:
         raise RuleError(f"{problem}\n{self._line()}{cure}") from None
 
     def _line(self) -> str:
-        """Return the line of the rule that is running, for an error message."""
+        """Return the line of the rule that is being run, for an error message."""
         frame = sys._getframe()
         while frame and frame.f_code is not self.code:
             frame = frame.f_back
@@ -99,14 +101,16 @@ class Tracer:
         except OSError:
             pass
         at = frame.f_lineno - start
-        text = lines[at].strip() if 0 <= at < len(lines) else "(source not at hand)"
+        text = lines[at].strip() if 0 <= at < len(lines) else "(source not available)"
         return f'  File "{self.code.co_filename}", line {frame.f_lineno}, in {self.code.co_name}\n    {text}\n'
 
 
 class Symbol:
-    """A value that has a name but no number. Arithmetic and ops applied to it are recorded by its tracer."""
+    """A value of a rule that has a name instead of a number. Arithmetic and ops applied to it are recorded by its
+    tracer.
+    """
 
-    __array_ufunc__ = None  # numpy must not take over arithmetic with a symbol
+    __array_ufunc__ = None  # so that numpy leaves arithmetic with a symbol to this class
 
     def __init__(self, name: str, tracer: Tracer):
         self.name, self.tracer = name, tracer
@@ -115,7 +119,7 @@ class Symbol:
         if isinstance(a, Symbol):
             if a.tracer is not self.tracer:
                 self.tracer.refuse(
-                    f"{op}: a value of another rule is used here", "A rule may use its own arguments only."
+                    f"{op}: a value of another rule is used here", "A rule may use only its own arguments."
                 )
             return a
         if isinstance(a, (bool, int, float)):

@@ -1,5 +1,5 @@
-"""Learning forward in time: gradients whose memory does not grow with the number of steps, derived from the rule of a
-neuron.
+"""Learning forward in time: the gradients are derived from the rule of a neuron, and their memory does not grow with
+the number of steps.
 """
 
 from ranvier.online.learner import Learner

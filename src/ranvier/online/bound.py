@@ -1,9 +1,9 @@
-"""One step of a learner on the CPU without torch's overhead: the results are the same, but the arrays are prepared in
-advance.
+"""One step of a learner on the CPU without torch's overhead. The results are those of the general code, but the arrays
+are prepared in advance.
 
-A step of a few dozen neurons takes microseconds; operators, autograd graphs and checks take many times as long. So the
-arrays of all layers are allocated once, compiled code writes into them, and torch computes only the loss and the
-products.
+The arithmetic of one step of a few dozen neurons takes microseconds; operators, autograd graphs and checks take many
+times as long. So the arrays of all layers are allocated once, compiled code writes into them, and torch computes only
+the loss and the products.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class BoundLayer:
         modules = [wire.module for wire in (layer.wire, layer.back) if wire is not None]
         self.weights, self.biases = [m.weight for m in modules], [m.bias for m in modules if m.bias is not None]
         self.came = torch.zeros(1, batch, sum(w.shape[1] for w in self.weights), dtype=dtype)
-        self.a, self.z = self.came[0, :, :inputs], self.came[0, :, inputs:]  # input, and earlier spikes
+        self.a, self.z = self.came[0, :, :inputs], self.came[0, :, inputs:]  # inputs, spikes of the last step
         self.x, self.y = (torch.zeros(1, batch * self.width, dtype=dtype) for _ in range(2))
         self.learns = [k for k in self.neuron.params if getattr(self.neuron, k).requires_grad]
         self._lay(batch, dtype, carried)
@@ -100,7 +100,7 @@ class BoundLayer:
         self.params = tuple(map(array, params))
 
     def forward(self, a: Tensor) -> Tensor:
-        """a [B, K] -> y [B, N]. The state advances; the traces wait for the gradient."""
+        """Run one step: a [B, K] -> y [B, N]. The state is updated now, the traces in `backward`."""
         layer = self.layer
         self.a.copy_(a)
         x = self.x.view(self.batch, self.width)
@@ -125,9 +125,10 @@ class BoundLayer:
         return self.y.view(self.batch, self.width)
 
     def backward(self, g: Tensor | None, down: bool) -> Tensor | None:
-        """Update the traces, add up the gradients of the weights and return the gradient of a, if wanted.
+        """Update the traces and add the gradients of the weights to `.grad`. Return the gradient of a if `down`, else
+        None.
 
-        g: the gradient of y [B, N], or None if there is none; then nothing is added.
+        g: the gradient of y [B, N]; if it is None, only the traces are updated.
         """
         if g is None:
             self.grad.zero_()
@@ -164,7 +165,7 @@ class BoundLayer:
             torch.autograd.backward(values, [r.sum_to_size(v.shape) for r, v in zip(rows, values, strict=True)])
 
     def carried(self) -> Carried:
-        """Return state and traces as values."""
+        """Return copies of the state and the traces."""
         shape = self.batch, self.width
         state = {k: v.view(shape).clone() for k, v in zip(self.neuron.states, self.after, strict=True)}
         if self.layer.back is not None:
@@ -180,7 +181,7 @@ def _join(p: Tensor, g: Tensor) -> None:
 
 
 class Bound:
-    """A learner's step with its arrays, and the settings for which they were allocated."""
+    """One step of a learner, with its arrays and with the settings for which the arrays were allocated."""
 
     def __init__(self, learner: Any, layers: list[BoundLayer], x_t: Tensor):
         self.learner, self.layers, self.shape, self.dtype = learner, layers, x_t.shape, x_t.dtype
@@ -197,8 +198,8 @@ class Bound:
 
     @classmethod
     def of(cls, learner: Any, x_t: Any, carried: dict[str, Carried]) -> "Bound | None":
-        """Return the prepared step of a learner for inputs like x_t [B, K]; None if the step must run in the general
-        way.
+        """Return the prepared step of a learner for inputs like x_t [B, K]; None if the general code must run
+        the step.
         """
         plain = type(x_t) is Tensor and x_t.dim() == 2 and x_t.dtype in DTYPES and x_t.numel()
         if not plain or not choose.fuses(x_t) or learner.feedback == "adaptive":
@@ -220,7 +221,7 @@ class Bound:
         return cls(learner, layers, x_t)
 
     def serves(self, x_t: Any) -> bool:
-        """Whether this is still the step of this learner, and fits this input."""
+        """Whether the prepared step can run this input, and the learner has not been changed since it was prepared."""
         return (
             type(x_t) is Tensor
             and x_t.shape == self.shape
@@ -239,14 +240,16 @@ class Bound:
 
     @torch.no_grad()
     def forward(self, x_t: Tensor) -> Tensor:
-        """Run one step and return its output, as a tensor of its own."""
+        """Run one step and return a copy of its output."""
         for layer in self.layers:
             x_t = layer.forward(x_t)
         return x_t.clone()
 
     @torch.no_grad()
     def backward(self, g: Tensor | None) -> None:
-        """Update the traces for this step and add up the gradients of the weights; g: the gradient of the output."""
+        """Update the traces for this step and add the gradients of the weights to `.grad`; g: the gradient of the
+        output.
+        """
         error = g
         for k in range(len(self.layers) - 1, -1, -1):
             told = self.feedback[k]
@@ -259,7 +262,7 @@ class Bound:
 
 
 def _fits(part: Layer, width: int, dtype: torch.dtype) -> bool:
-    """Whether a layer is a linear map before plain neurons, and all its tensors are contiguous, on the CPU and of one
+    """Whether a layer is a linear map followed by plain neurons, and all its tensors are on the CPU and have this
     dtype.
     """
     if part.wire is None or type(part.wire.module) not in (nn.Linear, Linear) or not plain_neuron(part.neuron):

@@ -21,7 +21,9 @@ KNOWN = (*GRADIENTS, "surrogate")  # "surrogate" is for timed spikes
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter: the norm of each gradient, its cosine to the first one, and the largest entry of the first one."""
+    """One parameter: the norm of each of its gradients, their cosines to the first one, and the largest entry of the
+    first one.
+    """
 
     name: str
     norms: dict[str, float]
@@ -38,8 +40,8 @@ class Row:
 class Comparison:
     """The result of `compare_gradients`; print it.
 
-    refused: gradients that this network cannot have, and why. grazing: for layers of timed spikes, the share of spikes
-    whose derivative is limited by the guard `cut`.
+    refused: gradients that cannot be computed for this network, with the reason. grazing: for layers of timed spikes,
+    the share of spikes whose derivative is limited by the option `cut`.
     """
 
     rows: tuple[Row, ...]
@@ -73,12 +75,13 @@ class Comparison:
 def compare_gradients(
     net: nn.Module, x: Any, loss: Callable[[Any], Tensor], gradients: Sequence[str] | None = None
 ) -> Comparison:
-    """Compare ways to differentiate a network, parameter by parameter: norms, and cosines to the first of them.
+    """Compare several gradients of a network, parameter by parameter: their norms, and their cosines to the first
+    gradient.
 
-    net: it is not changed. x: its input. loss(net(x)) returns one number.
+    net: the network, which is not changed. x: its input. loss: a function; loss(net(x)) is one number.
     gradients: some of "bptt", "drtrl", "eprop", "ostl", "ottt", "sltt" (see `ranvier.online.Learner`); for a network of
-    timed spikes "eventprop" and "surrogate". None: all gradients of this list that fit the network; those that it
-    cannot have are reported with the reason. All are computed on the same network with the same spikes.
+    timed spikes "eventprop" and "surrogate". None: all gradients of this list; those that cannot be computed for this
+    network are reported with the reason. All are computed for the same network and the same spikes.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(ranvier.Linear(4, 8), ranvier.LIF(), ranvier.Linear(8, 2), ranvier.LI())
@@ -91,7 +94,7 @@ def compare_gradients(
     for kind in kinds:
         checked("compare_gradients: a gradient", kind, KNOWN)
         if kind in TIMED and not timed:
-            raise ValueError(f"compare_gradients: {kind!r} is of timed spikes, and this network has no TimedLIF")
+            raise ValueError(f"compare_gradients: {kind!r} needs timed spikes, but this network has no TimedLIF")
     found, refused, grazing = dict[str, dict[str, Tensor]](), dict[str, str](), dict[str, float]()
     for kind in kinds:
         try:
@@ -141,7 +144,7 @@ def _row(name: str, grads: dict[str, Tensor]) -> Row:
 
 @torch.no_grad()
 def _grazing(layer: Any, pair: Any) -> float:
-    """Return the share of spikes at which the membrane rises more slowly than the guard `cut` allows."""
+    """Return the share of spikes at which the membrane rises more slowly than the option `cut` allows."""
     (a, _), _, traces = layer.run(pair, None, ("v",))
     layer = getattr(layer, "neuron", layer)
     v, dt = traces["v"], layer.settings["dt"]

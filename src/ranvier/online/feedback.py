@@ -1,4 +1,4 @@
-"""Feedback of the output error to hidden layers through weights of its own, instead of the weights of the layers
+"""Feedback of the output error to hidden layers through separate feedback weights, instead of the weights of the layers
 above.
 """
 
@@ -10,13 +10,13 @@ from ranvier.backends.autograd import Function, whole
 
 
 class Broadcast(Function):
-    """Return y unchanged; its gradient g [T, B, *C] also goes to the hidden layers: neuron j of a layer gets sum_c
+    """Return y unchanged, but send its gradient g [T, B, *C] also to the hidden layers: neuron j of a layer gets sum_c
     weight[c, j] g[c].
 
-    Arguments: y, the number of layers, the weights [C, N] of each, the outputs [T, B, *features] of each, and f, these
-    outputs as the readout filters them. The gradient of a feedback weight equals that of the readout weight, sum_t g[c]
-    f[j]. So feedback weights that learn with it become equal to the readout weights, if both decay. Bellec et al.,
-    2020, adaptive e-prop; Kolen & Pollack, Backpropagation without weight transport, 1994.
+    Arguments: y, the number of hidden layers, and for each of them the weight [C, N], the output [T, B, *features], and
+    f, the output after the filter of the readout. The gradient of a feedback weight equals that of the readout weight,
+    sum_t g[c] f[j]. So learned feedback weights become equal to the readout weights, if both have weight decay. Bellec
+    et al., 2020, adaptive e-prop; Kolen & Pollack, Backpropagation without weight transport, 1994.
     """
 
     @staticmethod

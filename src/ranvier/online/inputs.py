@@ -1,7 +1,8 @@
-"""Traces of the inputs, shared by all neurons of a layer: they suffice if the states are linear.
+"""Traces of the inputs, shared by all neurons of a layer. They are sufficient if the states are linear and all neurons
+have the same decay.
 
-Then all neurons have the same decay, e[n, k, t] = A e[n, k, t-1] + b a[k, t] is the same for every neuron n, and a
-layer needs K numbers per state instead of N K. The gradient of the weight is one product over neurons and inputs.
+Then the trace e[n, k, t] = A e[n, k, t-1] + b a[k, t] of input k is the same for every neuron n, and a layer stores K
+numbers per state instead of N K. The gradient of the weight is one matrix product.
 """
 
 from typing import Any
@@ -16,7 +17,9 @@ from ranvier.ops import spike_derivative
 
 
 class Inputs:
-    """The traces of the inputs for one call of a layer: [S, *a_t] for each of its weights."""
+    """The traces of the inputs for one call of a layer: for each of its weights a tensor [S, *a_t], where *a_t is the
+    shape of the weight's input at one step.
+    """
 
     def __init__(self, rule: Rule, factors: list[Tensor], work: Any):
         self.rule, self.factors = rule, factors
@@ -36,8 +39,8 @@ class Inputs:
         values = [torch.as_tensor(value(learned.partial.get(at, 0.0), known)) for at in places]
         if any(v.numel() > 1 for v in values):
             raise ValueError(
-                f"layer {layer.path!r}: traces of inputs are shared by all neurons, so all must forget alike, but here "
-                f'each has a decay of its own; take gradient="eprop", which keeps a trace for every weight, or one '
+                f"layer {layer.path!r}: traces of inputs are shared by all neurons, so all must have the same decay, "
+                f'but here each has its own; use gradient="eprop", which stores a trace for every weight, or one '
                 f"decay for the layer"
             )
         factors = [v.reshape(1).to(work.like) for v in values]
@@ -63,7 +66,9 @@ class Inputs:
         return found
 
     def gradients(self, before: dict[str, Tensor], found: Any) -> list[Tensor]:
-        """Return the gradient of each weight, from the traces before each step and the signals of that step."""
+        """Return the gradient of each weight. It is computed from the traces before each step and the gradients at that
+        step.
+        """
         out = []
         for k, (wire, a) in enumerate(self.wires):
             shown, _ = self._carry(a, before[f"input{k}"])
@@ -80,7 +85,9 @@ _RULES: dict[int, Rule] = {}
 
 
 def _linear(states: int) -> Rule:
-    """s = A s + b x; the outputs are the states before the step. Its parameters are A and b, row by row."""
+    """Return the rule s = A s + b x, whose outputs are the states before the step. Its parameters are A and b, row by
+    row.
+    """
     if states not in _RULES:
 
         def function(x: Any, *values: Any) -> tuple[tuple, tuple]:

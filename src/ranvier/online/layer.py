@@ -1,4 +1,6 @@
-"""One layer that learns forward in time: weights, the neurons behind them, and the rule whose influence is traced."""
+"""One layer that learns forward in time: its weights, the neurons that they drive, and the rule whose influence is
+traced.
+"""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -22,7 +24,9 @@ Carried = dict[str, Any]  # "state", and the traces by name
 
 
 def _detached(neuron: Neuron) -> Neuron:
-    """Return the same neuron without a gradient through its reset; the neuron itself if it has no such option."""
+    """Return a copy of the neuron without a gradient through its reset, or the neuron itself if it has no such
+    option.
+    """
     if "detach_reset" not in neuron.options or neuron.settings["detach_reset"]:
         return neuron
     twin = copy.copy(neuron)
@@ -31,7 +35,7 @@ def _detached(neuron: Neuron) -> Neuron:
 
 
 class _Within(Book):
-    """A record of a run in which one layer runs by the function `told`, and the layers inside it run as usual."""
+    """A hook for one run: `layer` is run by the function `told`, and all layers inside it run as usual."""
 
     def __init__(self, layer: nn.Module, told: Callable[[Any], tuple[Any, Carried]]):
         super().__init__({}, {})
@@ -45,7 +49,7 @@ class _Within(Book):
 
 
 class Layer:
-    """Weights (perhaps none) and the neurons behind them; recurrent neurons have further weights."""
+    """Neurons and the weights that drive them, if there are any; recurrent neurons have further weights."""
 
     def __init__(self, path: str, module: nn.Module, before: nn.Module | None = None):
         self.path, self.module = path, module
@@ -54,23 +58,25 @@ class Layer:
         self.wire = Wire(before) if before is not None else None
         self.back = Wire(module.feedback) if isinstance(module, Recurrent) else None
         self.layers = [m for m in (before, module) if m is not None]
-        self.readout: Layer | None = None  # the only layer that reads this one, if it is a linear readout
-        self.reads = False  # whether this layer is such a readout of another one
+        self.readout: Layer | None = None  # the layer above, if it is a linear readout and the only layer above
+        self.reads = False  # whether this layer is such a readout of another layer
         self.says = ""
         self._rules: dict[Method, tuple[tuple, Rule]] = {}
         self._learned: dict[tuple, Influence] = {}
 
     @classmethod
     def is_one(cls, module: nn.Module) -> bool:
-        """Whether the module is a neuron defined by one rule, or a recurrent layer of it with linear feedback."""
+        """Whether the module is a neuron defined by one rule, or a recurrent layer of such neurons with linear
+        feedback.
+        """
         if isinstance(module, Recurrent):
             return type(module.feedback) is nn.Linear
         return isinstance(module, Neuron)
 
     @cached_property
     def linear(self) -> bool:
-        """Whether this layer is a readout whose state is a linear function of its past inputs, and this function is
-        the same for all its neurons.
+        """Whether this layer is a linear readout: it does not spike, its state is a linear function of its past inputs,
+        and this function is the same for all its neurons.
         """
         rule = self.neuron.bound(())
         plain = self.recurrent is None and not rule.spiking and len(rule.inputs) == len(rule.outputs) == 1
@@ -78,8 +84,8 @@ class Layer:
         return plain and one and constant(influence(rule, ()))
 
     def rule(self, method: Method) -> Rule:
-        """Return the rule whose influence is traced: with detached reset and together with its readout, if the method
-        asks for these.
+        """Return the rule whose influence is traced. Depending on the method, its reset is detached, and the readout
+        above is part of it.
         """
         reads = self.readout.neuron.bound(()) if method.reads and self.readout else None
         made_of = self.neuron.bound(()), reads
@@ -101,16 +107,16 @@ class Layer:
         return self._learned[at]
 
     def run(self, a: Any, carried: Carried | None, method: Method, keep: bool = False, reuse: bool = False) -> tuple:
-        """a [T, B, *features] -> y [T, B, *features'] and what is carried to the next call: the state and, if `keep`,
-        the traces.
+        """Run the layer: a [T, B, *features] -> y [T, B, *features'], and a dictionary for the next call with the state
+        and, if `keep`, the traces.
 
-        From the gradient of y the traces compute the gradient of the weights; the gradient of a at
-        each step comes from the gradient of y at the same step only.
-        reuse: the traces in `carried` are updated in place, either in backward or by `advance`.
+        In backward, the gradient of the weights is computed from the gradient of y and the traces. The gradient of a at
+        a step depends only on the gradient of y at the same step. reuse: the traces in `carried` are updated in place,
+        either in backward or by `advance`.
         """
         first: Tensor = a[0] if isinstance(a, tuple) else a
         if not first.numel():
-            return self.through_time(a, carried)  # without steps nothing is learned
+            return self.through_time(a, carried)  # there are no steps to learn from
         x: Any = a if self.wire is None else self.wire(a)  # type: ignore[arg-type]
         return self._called(x, lambda x: self._learning(a, x, carried or {}, method, keep, reuse))
 
@@ -130,7 +136,7 @@ class Layer:
         return y, {"state": state, "traces": after} if keep or reuse else {"state": state}
 
     def through_time(self, a: Any, carried: Carried | None) -> tuple[Any, Carried]:
-        """Run the layer like `run`, but learn by backpropagation through all steps of this call, without traces."""
+        """Run the layer like `run`, but with backpropagation through all steps of this call instead of traces."""
         x = a if self.wire is None else fold(self.wire.module, a)
         return self._called(x, lambda x: self._going_back(x, carried or {}))
 
@@ -139,7 +145,7 @@ class Layer:
         return y, {**carried, "state": state}
 
     def _called(self, x: Any, run: Callable[[Any], tuple[Any, Carried]]) -> tuple[Any, Carried]:
-        """Call the module on x such that `run` computes its result; so its hooks are called too."""
+        """Call the module on x, but let `run` compute the result. The module is called so that its hooks run too."""
         book = _Within(self.module, run)
         with opened(book):
             return self.module(x), book.found

@@ -23,10 +23,10 @@ Carried = dict[str, Any]
 class Learner(Sequential):
     """A network whose gradient is computed forward in time, so that its memory does not grow with the number of steps.
 
-    It is a `Sequential` of the layers of `net`. They are the same objects, so `net` learns with it; without gradients
-    both run in the same way. `learner(x)`, x [T, B, *features], then `loss.backward()` fills `.grad` with the chosen
-    gradient, for any optimiser. `learner.scan(x, carried)` learns chunk by chunk (a chunk may be one step) and returns
-    states and traces for the next chunk; `ranvier.Stream(net, learn=...)` does this for you.
+    It is a `Sequential` of the layers of `net`. They are the same objects, so `net` learns too; without gradients,
+    learner and `net` compute the same. Call `learner(x)` for x [T, B, *features], then `loss.backward()`: it fills
+    `.grad` with the chosen gradient, for any optimiser. `learner.scan(x, carried)` learns chunk by chunk (a chunk may
+    be one step), and returns states and traces for the next chunk; `ranvier.Stream(net, learn=...)` calls it for you.
 
     gradient: one for all neurons, or {path of neurons: one}:
         "bptt", backpropagation through time; "eventprop", the exact gradient of timed spikes; and forward in time
@@ -61,11 +61,11 @@ class Learner(Sequential):
     ):
         if not isinstance(net, nn.Sequential):
             raise TypeError(
-                f"Learner: layers in a row are wanted, a ranvier.Sequential, got {type(net).__name__}; its gradient is "
-                f"made layer by layer, which a forward of your own hides"
+                f"Learner: wanted a ranvier.Sequential of layers, got {type(net).__name__}; the gradient is "
+                f"computed layer by layer, but the layers of a module with its own forward are not known"
             )
         super().__init__()
-        for name, layer in net._modules.items():  # unlike named_children(), this also yields a layer that is used twice
+        for name, layer in net._modules.items():  # named_children() would skip a layer that is used a second time
             self.add_module(name, layer)
         self._kind = checked("Learner: feedback", feedback, FEEDBACKS)
         self._row: tuple[tuple, list[Layer | Plain]] | None = None
@@ -73,10 +73,10 @@ class Learner(Sequential):
         if feedback != "symmetric":
             self._draw(features)
 
-    # ------------------------------------------------------------ what it is made of
+    # ------------------------------------------------------------ settings and layers
     @property
     def gradient(self) -> str | dict[str, str]:
-        """The gradient of all layers, or {path: gradient of that layer}; it can be set."""
+        """The gradient of all layers, or {path: gradient of that layer}. It may be changed after construction."""
         return self._gradient
 
     @gradient.setter
@@ -89,7 +89,7 @@ class Learner(Sequential):
             raise ValueError(f"Learner: gradient must name the layers {paths}, got {sorted(each)}")
         if self._kind != "symmetric" and set(each.values()) != {"eprop"}:
             raise ValueError(
-                f'Learner: feedback={self._kind!r} belongs to gradient="eprop", got {gradient!r}; take "symmetric"'
+                f'Learner: feedback={self._kind!r} belongs to gradient="eprop", got {gradient!r}; use "symmetric"'
             )
         if "eventprop" in each.values():
             _exact(self)
@@ -103,7 +103,7 @@ class Learner(Sequential):
 
     @property
     def feedback(self) -> str:
-        """How the error reaches the hidden layers."""
+        """The name of the feedback: how the error reaches the hidden layers."""
         return self._kind
 
     def feedback_of(self, path: str) -> str:
@@ -111,7 +111,7 @@ class Learner(Sequential):
         return f"feedback_{path.replace('.', '_')}"
 
     def row(self) -> "list[Layer | Plain]":
-        """Return the layers in order: weights are joined with their neurons, other layers stand alone."""
+        """Return the layers in order, where weights and the neurons that they drive are joined to one layer."""
         found = tuple(named("", self))
         if self._row is None or self._row[0] != found:
             self._row = found, joined(found)
@@ -133,29 +133,29 @@ class Learner(Sequential):
             return super().forward(x)
         if book is not None and not book.names:
             raise ValueError(
-                "Learner: the state of ranvier.scan holds no traces, so what was before would be forgotten; call "
-                "learner.scan(x, carried), or `with torch.no_grad()` if nothing is to be learned"
+                "Learner: the state of ranvier.scan holds no traces, so earlier steps would be ignored; call "
+                "learner.scan(x, carried), or use `with torch.no_grad()` if nothing is to be learned"
             )
         return self._through(x, {}, keep=False)[0] if book is None else super().forward(x)
 
     def scan(self, x: Any, carried: Carried | None = None, *, reuse: bool = False) -> tuple[Any, Carried]:
-        """Run a chunk of steps x [T, B, *features] from the `carried` that an earlier `scan` returned (None: from the
-        beginning).
+        """Run a chunk of steps x [T, B, *features]. It continues from `carried`, which an earlier `scan` returned; None
+        means the start of a sequence.
 
-        Returns (y, carried): {path: {"state": ..., "traces": ...}}, a value: it can be saved with torch.save, and
-        several runs can continue from it. The gradient of y fills `.grad` for the steps of this chunk; earlier steps
-        contribute through the traces. reuse: overwrite the traces in `carried`; they are valid again after `backward`
-        or `advance`.
+        Returns (y, carried), where carried is {path: {"state": ..., "traces": ...}}. It can be saved with torch.save,
+        and several runs can continue from it. Backward of a loss of y adds the gradient of this chunk to `.grad`;
+        earlier steps contribute through the traces. reuse: overwrite the traces in `carried`; they are valid again
+        after `backward` or `advance`.
         """
         return self._through(x, carried or {}, keep=True, reuse=reuse)
 
     def step(self, x_t: Tensor, carried: Carried | None = None) -> tuple[Any, Carried]:
-        """Run one step: x_t [B, *features] -> y_t and the value for the next step; see `scan`."""
+        """Run one step: x_t [B, *features] -> y_t and `carried` for the next step; see `scan`."""
         y, carried = self.scan(x_t.unsqueeze(0), carried)
         return y[0], carried
 
     def advance(self) -> None:
-        """Update overwritten traces for the last chunk if there was no backward pass for it."""
+        """Update the traces for the last chunk, if it was run with `reuse` and had no backward pass."""
         for part in self.row():
             if isinstance(part, Layer):
                 part.advance()
@@ -169,7 +169,7 @@ class Learner(Sequential):
         if unknown := carried.keys() - {p.path for p in row}:
             raise ValueError(
                 f"Learner: carried has entries for {sorted(unknown)}, but the layers of this network are "
-                f"{[p.path for p in row]}; pass what learner.scan returned, or None to begin anew"
+                f"{[p.path for p in row]}; pass what learner.scan returned, or None to start a new sequence"
             )
         last = next((p for p in reversed(row) if isinstance(p, Layer)), None)
         for part in row:
@@ -195,7 +195,7 @@ class Learner(Sequential):
         return part.run(x, carried, ONLINE[name], keep, reuse) if name in ONLINE else part.through_time(x, carried)
 
     def check(self) -> None:
-        """Raise an error for layers that no trace can follow."""
+        """Raise an error if a layer cannot learn by the chosen gradient or feedback."""
         row = self.row()
         for part in row:
             if isinstance(part, Layer) and part.readout is not None:
@@ -203,8 +203,8 @@ class Learner(Sequential):
                 part.readout.reads = method is not None and method.reads
             if not isinstance(part, Layer) and part.carries and self._each[part.path] in ONLINE:
                 raise ValueError(
-                    f"layer {part.path!r} ({type(part.module).__name__}) has a memory that traces do not follow; give "
-                    f'gradient as a dictionary with {{{part.path!r}: "bptt"}}, which goes back through each chunk'
+                    f"layer {part.path!r} ({type(part.module).__name__}) has a state that traces do not support; give "
+                    f'gradient as a dictionary with {{{part.path!r}: "bptt"}}, which differentiates through each chunk'
                 )
         for at, part in enumerate(row):
             if isinstance(part, Layer):
@@ -216,25 +216,27 @@ class Learner(Sequential):
                 way = through(row[at + 1 :], then)
                 raise ValueError(
                     f"layer {part.path!r} ({type(part.module).__name__}) has weights that act on the neurons of layer "
-                    f"{then.path!r}{way}, but traces are kept for a Linear or Conv2d straight before them; put it "
-                    f'elsewhere, freeze it, or take gradient="sltt" or "bptt" there'
+                    f"{then.path!r}{way}, but traces support only a Linear or Conv2d straight before the neurons; put "
+                    f'it elsewhere, freeze it, or use gradient="sltt" or "bptt" there'
                 )
             if learns and self._kind != "symmetric" and then is not None:
                 raise ValueError(
-                    f"layer {part.path!r}: feedback={self._kind!r} teaches neurons and the weights straight before "
-                    f'them; freeze this layer, or take feedback="symmetric"'
+                    f"layer {part.path!r}: feedback={self._kind!r} trains only neurons and the weights straight before "
+                    f'them; freeze this layer, or use feedback="symmetric"'
                 )
 
     # ------------------------------------------------------------ feedback of the error
     @torch.no_grad()
     def _draw(self, features: Sequence[int] | None) -> None:
-        """Draw random weights from the output to each hidden layer, [C, *features of the layer] with flat features."""
+        """Draw random feedback weights from the output to each hidden layer: [C, N] for C outputs and the N neurons of
+        the layer, with flat features.
+        """
         row = self.row()
         if features is None:
             first = row[0].wire.module if isinstance(row[0], Layer) and row[0].wire else None
             if not isinstance(first, nn.Linear) or isinstance(first, LazyModuleMixin):
                 raise ValueError(
-                    f"Learner: feedback={self._kind!r} must know how wide the layers are; give features=x.shape[2:]"
+                    f"Learner: feedback={self._kind!r} must know the sizes of the layers; give features=x.shape[2:]"
                 )
             features = (first.in_features,)
         like = next(self.parameters())
@@ -266,7 +268,7 @@ class Learner(Sequential):
 
     # ------------------------------------------------------------ reports
     def _told(self, x: Any, book: Any) -> Any:
-        """Run forward; for `explain`, note for each layer the method by which it learns and what this stores."""
+        """Run forward; for `explain`, note for each layer how it learns and what it stores for this."""
         y = super().forward(x)
         if not self._whole():
             with torch.enable_grad(), opened(None):  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""How a stream learns while it runs."""
+"""Learning in a stream while it runs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -13,17 +13,17 @@ from ranvier.online.methods import ONLINE, WHOLE
 
 
 class Learning:
-    """The argument of `ranvier.Stream(net, learn=...)`: a loss for each step, an optimiser, and a gradient.
+    """How a stream learns, for `ranvier.Stream(net, learn=...)`: a loss for each step, an optimiser, and a gradient.
 
-    loss: (y_t, target) -> one number, for y_t [B, *features'] of a step and the target given to the stream together
-    with x_t.
-    optimiser: a function that makes an optimiser from the parameters, such as `lambda p: torch.optim.Adam(p, lr=1e-3)`.
+    loss: a function (y_t, target) -> one number, where y_t [B, *features'] is the output of a step, and `target` was
+    passed to the stream together with x_t.
+    optimiser: a function that builds an optimiser for the parameters, such as `lambda p: torch.optim.Adam(p, lr=1e-3)`.
     gradient, feedback, features: see `Learner`; a gradient that goes back through time raises an error.
-    every: the optimiser steps after this number of losses; their gradients are summed.
-    discount: for delayed rewards, in [0, 1]. The optimiser then steps only when `stream.reward(r)` is called. The
-    update is r times the sum of the gradients of all earlier losses, where each loss further back has its weight
-    multiplied by `discount` once more: with the loss -log p(action) this is policy gradient with eligibility traces.
-    None: there are no rewards.
+    every: the number of losses after which the optimiser makes a step; their gradients are summed.
+    discount: for delayed rewards, in [0, 1]; None if there are no rewards. With a discount the optimiser makes a step
+    only when `stream.reward(r)` is called. Its gradient is r times the discounted sum of the gradients of all earlier
+    losses: the last loss has weight 1, the one before `discount`, the one before that `discount` squared, and so on.
+    With the loss -log p(action) this is policy gradient with eligibility traces.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(ranvier.Linear(3, 8), ranvier.LIF(), ranvier.Linear(8, 1), ranvier.LI())
@@ -51,29 +51,29 @@ class Learning:
                 f"write lambda p: torch.optim.Adam(p, lr=1e-3)"
             )
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"Learning: every counts losses, at least 1, got {every!r}")
+            raise ValueError(f"Learning: every must be a number of losses, at least 1, got {every!r}")
         if discount is not None and not 0.0 <= discount <= 1.0:
             raise ValueError(f"Learning: discount must lie in [0, 1], got {discount!r}")
         if discount is not None and every != 1:
-            raise ValueError(f"Learning: with a discount the optimiser steps when a reward comes; leave out {every=}")
+            raise ValueError(f"Learning: with a discount the optimiser makes a step at each reward; leave out {every=}")
         self.loss, self.optimiser, self.gradient, self.feedback = loss, optimiser, gradient, feedback
         self.every, self.discount, self.features = every, discount, features
 
     def begin(self, net: nn.Module) -> "Lesson":
-        """Start learning with a network at the beginning of a stream."""
+        """Return the learning of a network, at the start of a stream."""
         return Lesson(self, net)
 
 
 class Lesson:
-    """A network in a stream that learns: its state, its traces, and the optimiser."""
+    """A network that learns in a stream: its state, its traces, and its optimiser."""
 
     def __init__(self, how: Learning, net: Any):
         self.how, self.learner = how, Learner(net, how.gradient, how.feedback, how.features)
         each = self.learner.each.values()
         if not any(name in ONLINE for name in each):
             raise ValueError(
-                f"Stream: gradient={how.gradient!r} goes back through time, which a stream does not keep; take one of "
-                f"{', '.join(ONLINE)}, or learn from whole sequences, as {' and '.join(WHOLE)} do"
+                f"Stream: gradient={how.gradient!r} goes back through time, but a stream stores no past steps; use one "
+                f"of {', '.join(ONLINE)}, or learn from whole sequences, as {' and '.join(WHOLE)} do"
             )
         self.parameters = [p for p in self.learner.parameters() if p.requires_grad]
         self.optimiser = how.optimiser(self.parameters)
@@ -82,7 +82,7 @@ class Lesson:
         self.losses = 0
 
     def __call__(self, x_t: Tensor, target: Any = None) -> Any:
-        """Run one step: x_t [B, *features] -> y_t; it learns if there is a target."""
+        """Run one step: x_t [B, *features] -> y_t. The network learns if a target is given."""
         if self._bound is None or not self._bound.serves(x_t):
             self._carried = self.carried
             self._bound = Bound.of(self.learner, x_t, self._carried or {})
@@ -97,7 +97,7 @@ class Lesson:
         return y_t
 
     def _at_once(self, x_t: Tensor, target: Any) -> Tensor:
-        """Run the prepared step; torch's autograd graph contains only the loss."""
+        """Run the prepared step (`bound.py`), for which torch's autograd graph contains only the loss."""
         assert self._bound is not None
         y_t = self._bound.forward(x_t)
         if target is None:
@@ -134,9 +134,9 @@ class Lesson:
 
     @torch.no_grad()
     def reward(self, value: float) -> None:
-        """Learn from a reward for the steps so far: one step of the optimiser."""
+        """Learn from a reward for all steps up to now, by one step of the optimiser."""
         if self.how.discount is None:
-            raise ValueError("Stream: a reward needs Learning(..., discount=0.9), which says how long it reaches back")
+            raise ValueError("Stream: a reward needs Learning(..., discount=0.9), which sets how far it reaches back")
         before = [_copied(p.grad) for p in self.parameters]
         self._fade(float(value))
         self.optimiser.step()
@@ -145,18 +145,18 @@ class Lesson:
 
     @property
     def state(self) -> State | None:
-        """The state of the network after the last step; None before the first."""
+        """The state of the network after the last step; None before the first step."""
         if self.carried is None:
             return None
         return {path: found["state"] for path, found in self.carried.items() if found.get("state") is not None}
 
     @state.setter
     def state(self, state: State | None) -> None:
-        """Continue from a state; learning does not reach back before it."""
+        """Continue from a state. The traces start at zero, so earlier steps do not affect the gradients."""
         self.carried = None if state is None else {path: {"state": inner} for path, inner in state.items()}
 
     def reset(self) -> None:
-        """Forget state, traces and gradients; learned parameters stay."""
+        """Reset the state, the traces and the gradients; learned parameters are kept."""
         self.carried = None
         self.optimiser.zero_grad()
 
@@ -165,7 +165,7 @@ class Lesson:
         return {**self.__dict__, "_carried": _copied(self.carried), "_bound": None}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that is needed to continue exactly, as tensors and numbers."""
+        """Return all tensors and numbers that are needed to continue with exactly the same results."""
         return {
             "net": self.learner.state_dict(),
             "carried": _copied(self.carried),
@@ -176,7 +176,7 @@ class Lesson:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue from a saved state, with torch's random state as it was then."""
+        """Continue from the result of `state_dict`; torch's random state is restored too."""
         self.learner.load_state_dict(saved["net"])
         self.optimiser.load_state_dict(saved["optimiser"])  # type: ignore[arg-type]
         self.carried, self.losses = _copied(saved["carried"]), saved["losses"]
@@ -186,7 +186,9 @@ class Lesson:
 
 
 def _copied(value: Any) -> Any:
-    """Return a copy, since traces and gradients are overwritten."""
+    """Return a copy of a tensor or a dictionary of tensors. A copy is needed because traces and gradients are
+    overwritten.
+    """
     if isinstance(value, Tensor):
         return value.clone()
     return {k: _copied(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -10,8 +10,8 @@ Traces = Literal["exact", "inputs", "none"]
 class Method:
     """One way to learn forward in time.
 
-    traces: "exact", a trace for every weight into every neuron (B N K numbers per state); "inputs", one for every
-    input (B K numbers per state), for neurons whose states are linear; "none", only the current step.
+    traces: "exact", a trace for every weight into every neuron (B N K numbers per state); "inputs", a trace for every
+    input (B K numbers per state), for neurons whose states are linear; "none", only the current step counts.
     detached: no gradient flows through the reset of neurons that have the option `detach_reset`.
     reads: whether the gradient of a layer includes the memory of a linear readout above it.
     """

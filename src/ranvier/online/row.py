@@ -11,11 +11,11 @@ from ranvier.nn.temporal import Temporal
 from ranvier.online.layer import Layer
 from ranvier.online.wire import Wire
 
-STILL = (Dropout, Dropout2d)  # temporal layers whose gradient goes through each step by itself
+STILL = (Dropout, Dropout2d)  # temporal layers whose gradient at a step depends on this step only
 
 
 class Plain:
-    """A layer without traces: a module of single steps, or one with a memory of its own."""
+    """A layer without traces: a module that is applied to each step separately, or one with a state of its own."""
 
     wire = None
 
@@ -38,7 +38,7 @@ class Plain:
 
 def named(prefix: str, row: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers in order, including those of nested sequences."""
-    for name, layer in row._modules.items():  # a layer that is used twice, too
+    for name, layer in row._modules.items():  # includes a layer that is used twice
         assert layer is not None
         if isinstance(layer, nn.Sequential):
             yield from named(f"{prefix}{name}.", layer)
@@ -47,7 +47,9 @@ def named(prefix: str, row: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
 
 
 def joined(row: Sequence[tuple[str, nn.Module]]) -> list[Layer | Plain]:
-    """Join named layers to parts; a linear readout is linked to the layer below if it is the only one that reads it."""
+    """Join weights and the neurons that they drive; link a linear readout to the layer below, if no other layer reads
+    that layer.
+    """
     found: list[Layer | Plain] = []
     for path, module in row:
         before = found[-1] if found else None
@@ -67,6 +69,6 @@ def joined(row: Sequence[tuple[str, nn.Module]]) -> list[Layer | Plain]:
 
 
 def through(row: Sequence[Layer | Plain], end: Layer) -> str:
-    """Describe the layers before `end`."""
+    """Return a text that names the layers before `end`, for error messages."""
     between = row[: row.index(end)]
     return f" through {', '.join(type(p.module).__name__ for p in between)}" if between else ""

@@ -1,4 +1,4 @@
-"""Weights into a layer of neurons in the form that traces need: a linear map or a convolution."""
+"""The weights that drive a layer of neurons, in the form that traces need: a linear map or a convolution."""
 
 from typing import Any
 
@@ -30,12 +30,14 @@ class Wire:
         plain = self.module.groups == 1 and self.module.padding_mode == "zeros" and self.module.padding != "same"
         if not plain:
             raise ValueError(
-                f'{what}: traces know convolutions with groups=1, padding_mode="zeros" and padding as numbers, got '
-                f'{self.module}; take gradient="sltt" or "bptt" for this layer'
+                f'{what}: traces support only convolutions with groups=1, padding_mode="zeros" and padding as numbers, '
+                f'got {self.module}; use gradient="sltt" or "bptt" for this layer'
             )
 
     def __call__(self, a: Tensor) -> Tensor:
-        """Return the output; only a gets a gradient from it."""
+        """Return the output of the map; its gradient flows to a, but not to the weights, whose gradient comes from
+        traces.
+        """
         module = self.module
         if any(isinstance(p, UninitializedParameter) for p in module.parameters()):
             with torch.no_grad():
@@ -50,7 +52,9 @@ class Wire:
         return Layout(x.shape[1:-1].numel(), x.shape[-1])
 
     def came(self, a: Tensor) -> Tensor:
-        """Return the inputs of the weights of each neuron: [T, R, K]."""
+        """Return the inputs that the weights of each neuron multiply: [T, R, K], for R rows of K inputs, see
+        `Layout`.
+        """
         if not self.convolution:
             return a.reshape(len(a), -1, a.shape[-1])
         m, padding = self.module, (0, 0) if self.module.padding == "valid" else self.module.padding
@@ -58,7 +62,7 @@ class Wire:
         return patches.transpose(1, 2).reshape(len(a), -1, patches.shape[1])
 
     def product(self, g: Tensor, a: Tensor) -> Tensor:
-        """Return the gradient of the weight from g [T, B, *features'], the gradient of the outputs."""
+        """Return the gradient of the weight from the inputs a and the output gradient g [T, B, *features']."""
         if not self.convolution:
             return product(g.flatten(0, -2), a.flatten(0, -2))
         m = self.module
@@ -68,9 +72,10 @@ class Wire:
 
 
 def product(g: Tensor, x: Tensor) -> Tensor:
-    """Return g^T x [N, K] for g [M, N] and x [M, K], driven by events if x has few of them.
+    """Return g^T x [N, K] for g [M, N] and x [M, K], event-driven if few numbers of x are not zero.
 
-    The errors g were just written, so events pay here up to the density at which they do in the forward product.
+    g has just been computed and is still in cache, so the density up to which this is faster is that of the forward
+    product.
     """
     columns, width = x.shape[1], g.shape[1]
     if g.dtype == x.dtype == torch.float32 and few(share(x, columns), columns, width):

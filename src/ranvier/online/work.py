@@ -76,7 +76,7 @@ class Work:
         return layer.neuron.prepare(total, inner)
 
     def _flat(self, state: Mapping[str, Tensor]) -> Given:
-        """Return inputs, states and parameters flat; states and parameters of a readout come last."""
+        """Return the inputs, states and parameters in the form that kernels need; those of a readout come last."""
         layer, x = self.layer, self.xs[0]
         initial = torch.stack([s.detach() for s in state.values()]) if state else x.new_empty(0, *x.shape[1:])
         dtype = torch.promote_types(x.dtype, torch.float32)
@@ -95,13 +95,15 @@ class Work:
 
     # ------------------------------------------------------------ traces
     def fresh(self, wanted: bool = True) -> dict[str, Tensor]:
-        """Return the traces before the first step; those of weights are left out if none are wanted after the call."""
+        """Return the traces before the first step. Those of weights are left out if they are not needed after
+        the call.
+        """
         width = sum(w[0].numel() for w in self.weights) if self.exact and wanted else 0
         found = began(self.learned, self.layout, width, self.like, self.layer.neuron)
         return found if self.inputs is None else {**found, **self.inputs.fresh()}
 
     def carried_on(self) -> dict[str, Tensor]:
-        """Return new traces, after these steps; the old traces are not changed."""
+        """Return the traces after these steps as new tensors; the old traces are not changed."""
         with torch.no_grad():
             if self.before is None:
                 self.before = self.fresh()
@@ -110,11 +112,13 @@ class Work:
             return after if self.inputs is None else {**after, **self.inputs.after(self.before)}
 
     def learn(self, grads: Sequence[Tensor] | None) -> Any:
-        """Update the traces in place, and compute gradients from them and from the gradients of the outputs."""
+        """Update the traces in place, and compute the gradients of this call from them and from the gradients of the
+        outputs.
+        """
         before = self.before if self.before is not None else self.fresh(wanted=False)
         found = self._carry(before, grads)
         products = self.inputs.gradients(before, found) if self.inputs is not None and grads is not None else None
-        if self.inputs is not None and before is self.before:  # otherwise the traces after these steps are not needed
+        if self.inputs is not None and before is self.before:  # else the traces are not needed afterwards
             for k, v in self.inputs.after(before).items():
                 before[k].copy_(v)
         return found, products
@@ -156,7 +160,7 @@ class Work:
         spatial: list[Tensor | None] = [s.view(self.shape) for s in found.signals[: len(self.xs)]]
         spatial = spatial or [None] * len(self.xs)
         if self.layer.reads and self.method.reads:
-            spatial = [given[0]]  # its memory is already part of the traces of the layer below
+            spatial = [given[0]]  # the layer below already includes its memory
         out = [*spatial, *self._of_weights(found, products)]
         out += [g for g in self._of_biases(found)]
         return [*out, *self._of_params(found)]
@@ -187,7 +191,7 @@ class Work:
             yield row.view(self.shape[1:]).sum_to_size(v.shape).to(v)
 
     def says(self) -> str:
-        """Describe what is stored from step to step."""
+        """Describe the traces that are stored from step to step."""
         states, own = len(self.learned.states), len(self.learned.own)
         b, c, p = self.layout
         width = sum(w[0].numel() for w in self.weights)
@@ -205,7 +209,9 @@ class Work:
 
 
 def began(learned: Influence, layout: Layout, width: int, like: Tensor, neuron: Neuron) -> dict[str, Tensor]:
-    """Return traces before the first step: zero, or one for a state whose initial value is a parameter."""
+    """Return the traces before the first step: zero, or 1 for the trace of a parameter that is the initial value of the
+    state.
+    """
     traces, states = Traces.zeros(learned, layout, width, like), list(neuron.states.values())
     for j, s in enumerate(learned.states):
         begins = f"{states[s].initial}_" if s < len(states) else ""
@@ -221,12 +227,14 @@ def _layout(layer: "Layer", x: Tensor) -> Layout:
 
 
 class Eligible(Function):
-    """Return the outputs of a layer unchanged; from their gradient, the traces compute that of the weights."""
+    """Return the outputs of a layer unchanged. In backward, compute the gradient of the weights from the traces and the
+    gradient of the outputs.
+    """
 
     @staticmethod
     def forward(ctx: Any, work: Work, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.work = work
-        ctx.save_for_backward(*work.given.inputs, *(a for _, a in work.wires))  # torch notices changes in place
+        ctx.save_for_backward(*work.given.inputs, *(a for _, a in work.wires))  # so torch detects changes in place
         return tuple(whole(y, y.shape) for y in work.ys)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Learning without backward: traces, rules of the STDP family, connections with delays, and competition."""
+"""Learning without backpropagation: traces, rules of the STDP family, connections with delays, and competition."""
 
 from ranvier.plasticity.change import accumulate, apply, draw, normalise
 from ranvier.plasticity.competition import Lateral, WinnerTakeAll

@@ -14,9 +14,10 @@ def apply(
     bounds: tuple[float | None, float | None] | None = None,
     total: float | None = None,
 ) -> None:
-    """weight += lr change, in place and without gradient; then clamped to `bounds`, then normalised to `total`.
+    """Compute weight += lr change, in place and without gradient; then clamp the weight to `bounds`, and then normalise
+    it to `total`.
 
-    weight: any tensor or parameter, for example that of an `nn.Linear` or `nn.Conv2d`. bounds: (low, high), either
+    weight: any tensor or parameter, for example that of an `nn.Linear` or `nn.Conv2d`. bounds: (low, high); each may be
     None.
     total: the sum of the absolute incoming weights of every neuron, see `normalise`. A change or lr that is not finite,
     or bounds with low > high, raise a ValueError, and the weight stays as it was.
@@ -45,8 +46,8 @@ def apply(
 
 
 def accumulate(weight: Tensor, change: Tensor) -> None:
-    """weight.grad -= change, so that an optimiser that descends the gradient applies the change: `optimiser.step()`
-    with lr = 1 adds it.
+    """Compute weight.grad -= change, so that an optimiser applies the change: `optimiser.step()` of SGD with lr = 1
+    adds it to the weight.
 
     >>> import torch
     >>> from ranvier.plasticity import accumulate
@@ -62,7 +63,7 @@ def accumulate(weight: Tensor, change: Tensor) -> None:
 
 
 def normalise(weight: Tensor, total: float) -> None:
-    """Scale, in place, the incoming weights of every neuron so that their absolute values sum to `total`.
+    """Scale the incoming weights of every neuron, in place, so that their absolute values sum to `total`.
 
     weight [out, *in]; a neuron whose weights are all 0 is not changed.
     """
@@ -87,7 +88,8 @@ DISTRIBUTIONS = {
 
 
 def draw(weight: Tensor, distribution: str = "uniform", a: float = 0.0, b: float = 1.0) -> None:
-    """Fill a weight, in place, from a distribution with this name; for an unknown name a ValueError lists the names.
+    """Fill a weight, in place, with random numbers from a distribution. An unknown name raises a ValueError that lists
+    the names.
 
     "uniform" in [a, b); "neuron_scaled_uniform" in [a, b) / sqrt(weight.shape[1]); "normal" with mean a and standard
     deviation b; "xavier_uniform", "xavier_normal" with gain b; "kaiming_uniform", "kaiming_normal"; "constant" b.

@@ -31,7 +31,7 @@ class Lateral(nn.Module):
 
 
 class WinnerTakeAll(nn.Module):
-    """The k largest of N values pass, the others become 0: x [..., N] -> the same shape; of equal values the first one
+    """The k largest of N values stay, all others become 0: x [..., N] -> the same shape. Of equal values, the first one
     wins.
 
     >>> import torch

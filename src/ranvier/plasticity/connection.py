@@ -1,4 +1,4 @@
-"""Connections that learn without backward: a weight, and axons with delays."""
+"""Connections that learn without backpropagation: a weight, and axons with delays."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +17,8 @@ from ranvier.spikes.product import linear
 class Connection(Temporal):
     """A linear map whose synapses may have delays; the base of `Dense` and `Conv2d`.
 
-    y[t] = sum over synapses of weight x[t - delay]. The state is the input that has not arrived yet: the last inputs,
-    {"past": [B, D, *in]}, where D is the longest delay. So no spike is lost or merged, however many there are.
+    y[t] = sum over synapses of weight x[t - delay]. The state is the input that has not arrived yet: the last D inputs,
+    {"past": [B, D, *in]}, where D is the longest delay. So no spike is lost or merged.
 
     delay: in steps, a whole number for all synapses or a tensor in the shape of the weight. bounds: (low, high) of the
     weight; each may be None. total: sum of the absolute weights into a neuron, to which `change` normalises.
@@ -52,14 +52,14 @@ class Connection(Temporal):
         raise NotImplementedError
 
     def project(self, weight: Tensor, x: Tensor, past: Tensor | None = None) -> Tensor:
-        """Apply the map with delays, starting from an empty axon or from `past` [B, D, *in]."""
+        """Apply the map with delays, starting from empty axons or from the earlier inputs `past` [B, D, *in]."""
         longest, steps = self._delays[-1], len(x)
         past = x.new_zeros(longest, *x.shape[1:]) if past is None else past.transpose(0, 1).to(x.dtype)
         whole = torch.cat([past, x])  # [D + T, B, *in]
         late = [whole[longest - d : longest - d + steps] for d in self._delays]
         if len(late) == 1:
             return self.through(weight, late[0])
-        # linear in the weight: all synapses with the same delay are computed together
+        # the map is linear in the weight, so it is computed once for each delay, with the synapses of that delay
         parts = zip(late, self._delays, strict=True)
         return torch.stack([self.through(weight * (self.delay == d), x) for x, d in parts]).sum(0)
 
@@ -77,11 +77,13 @@ class Connection(Temporal):
         return y, {"past": after}, {n: y for n in names}
 
     def change(self, change: Tensor, lr: float = 1.0) -> None:
-        """weight += lr change, clamped to the bounds and normalised to the total of this connection."""
+        """Compute weight += lr change; then clamp the weight to the bounds and normalise it to the total of this
+        connection.
+        """
         apply(self.weight, change, lr, self.bounds, self.total)
 
     def hebb(self, pre: Tensor, post: Tensor, reduction: str = "mean") -> Tensor:
-        """Return the Hebbian product of both sides, where `pre` is delayed as in the synapses; see `hebb`."""
+        """Return the Hebbian product of `pre` and `post`, where `pre` is delayed as in the synapses; see `hebb`."""
         return hebb(self, pre, post, reduction)
 
     def explain(self, x: Any) -> str:
@@ -158,7 +160,7 @@ class Conv2d(Connection):
 
 
 def _steps(delay: int | Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return delays as a tensor: one for all, or one for each weight."""
+    """Return delays as a tensor: one delay for all synapses, or one for each weight."""
     if isinstance(delay, bool) or not isinstance(delay, (int, Tensor)):
         raise TypeError(f"delay must be a whole number of steps or a tensor of them, got {delay!r}")
     steps = torch.as_tensor(delay)

@@ -15,19 +15,21 @@ from ranvier.units import decay
 class Contest(Temporal):
     """A layer of neurons of which at most one spikes per step; each learns from the inputs before its own spikes.
 
-    Per step: v = beta v + sum_i weight x_i, but without the sum for `refractory` steps after a spike. Of the neurons
-    with v >= threshold + theta, the one that is furthest above spikes: its v is set to `reset`, its theta rises by
-    `rise`, and `inhibition` is subtracted from all others. Learning: a spike of input i weakens its synapses by `minus`
-    y, a spike of a neuron strengthens its synapses by `plus` x, with nearest-spike traces x of the inputs and y of the
-    neurons, which decay by rho per step. Weights stay in [0, 1]; after each sample those of a neuron are scaled to sum
-    to `total`. theta decays by `eta` per step. The learned values, weight [N, I] and theta [N], are in the state_dict;
-    v and wait are the state.
+    Per step: v = beta v + sum_i weight[i] x[i], but without the sum for `refractory` steps after a spike. Of all
+    neurons with v >= threshold + theta, only the one that exceeds its threshold most spikes: its v is set to `reset`,
+    its theta rises by `rise`, and `inhibition` is subtracted from v of all others. Learning: a spike of an input
+    weakens its synapses by minus * y, and a spike of a neuron strengthens its synapses by plus * x. Here x and y are
+    nearest-spike traces of the inputs and of the neurons, which decay by rho per step. Weights stay in [0, 1]; after
+    each sample the weights of a neuron are scaled so that they sum to `total`. theta decays by `eta` per step. The
+    learned values, weight [N, I] and theta [N], are in the state_dict. The state is v and wait (the remaining
+    refractory steps).
 
-    inputs, neurons: the sizes I and N. seed: for the initial weights, which are uniform. total: I / 10 by default.
-    After Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015, but their inhibitory layer is replaced by `inhibition`.
+    inputs, neurons: the sizes I and N. seed: that of the initial weights, which are uniformly distributed. total: I /
+    10 by default. The model follows Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015, but `inhibition` replaces their
+    inhibitory layer.
 
-    x [T, B, I], spikes (float, 0 means no spike), returns spikes z [T, B, N]; there is no gradient. A call of the layer
-    changes nothing in it; `learn` does.
+    Spikes x [T, B, I] (float; 0 means no spike) -> spikes z [T, B, N], without gradient. Calling the layer does not
+    change weight and theta; `learn` does.
 
     >>> import torch
     >>> from ranvier.plasticity import Contest
@@ -78,8 +80,8 @@ class Contest(Temporal):
     def learn(self, x: Tensor, rate: float = 1.0) -> Tensor:
         """Present the samples of x [T, B, I] one after the other, each from the resting state, and learn from each.
 
-        rate scales `plus` and `minus`. Returns the spikes z [T, B, N]. Samples are learned in order, so the result does
-        not depend on how they are grouped into batches.
+        rate: a factor for `plus` and `minus`. Returns the spikes z [T, B, N]. Samples are learned in order, so the
+        result does not depend on how they are grouped into batches.
         """
         self._check(x)
         rows = self.weight.T.contiguous()  # [I, N]
@@ -125,7 +127,7 @@ class Contest(Temporal):
         def work(lo: int, hi: int) -> None:
             contest_kernels.contest(lo, hi, *arrays, constants, rates, fade, *after)  # type: ignore
 
-        if learning:  # each sample uses the weights after the one before
+        if learning:  # in order: each sample starts from the weights after the previous one
             work(0, batch)
         else:
             spread(work, batch, 1, worth=batch * steps > 1000)
@@ -139,8 +141,8 @@ class Contest(Temporal):
 
 
 def name(counts: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return the class to which each neuron responds most: counts [S, N] of labelled samples [S] -> [N], in 0..classes
-    - 1.
+    """Return the class to which each neuron responds most: spike counts [S, N] of S samples and their labels [S] ->
+    [N], in 0..classes - 1.
 
     >>> import torch
     >>> from ranvier.plasticity import name
@@ -151,8 +153,8 @@ def name(counts: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def votes(names: Tensor, classes: int) -> Tensor:
-    """Return weights with which a linear layer counts votes: names [N] -> weight [classes, N], the mean over the
-    neurons of a class.
+    """Return the weight of a linear layer that counts votes: names [N] (the class of each neuron) -> weight [classes,
+    N], which takes the mean over the neurons of each class.
 
     A class without neurons gets no votes.
 

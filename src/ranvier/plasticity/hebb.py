@@ -1,8 +1,8 @@
 """The Hebbian product: the activity of the postsynaptic neuron times that of the presynaptic neuron.
 
-For any map y = f(w, x) that is linear in its weight, the sum over steps, batch and places of post x pre, in the shape
-of the weight, is the gradient of f with respect to w at the input `pre` and the output gradient `post`. So the one
-function here works for matrices, convolutions, groups, strides and delays, at the speed of torch's own kernels.
+Let y = f(w, x) be any map that is linear in its weight w. The sum of post x pre over steps, batch and places, in the
+shape of the weight, equals the gradient of f with respect to w for the input `pre` and the output gradient `post`. So
+one function computes it for matrices, convolutions, groups, strides and delays, at the speed of torch's own kernels.
 """
 
 from collections.abc import Callable
@@ -79,7 +79,7 @@ def _dense(pre: Tensor, post: Tensor) -> Tensor:
 
 
 def _few(x: Tensor, g: Tensor) -> bool:
-    """Whether x [M, K] has so few events that adding rows of g [M, N] is faster than a matrix product."""
+    """Whether x [M, K] has so few nonzero numbers that adding rows of g [M, N] is faster than a matrix product."""
     return product.serves(x) and product.few_of_gradient(product.density(x), x.shape[1], g.shape[1])
 
 

@@ -1,4 +1,4 @@
-"""Delayed rewards."""
+"""Learning from delayed rewards: discounted rewards and eligibility traces."""
 
 import torch
 from torch import Tensor
@@ -10,8 +10,8 @@ def discounted(reward: Tensor, decay: float, like: Tensor | None = None) -> Tens
     """Return the discounted reward of every step: R_t = sum over s >= t of decay^(s - t) reward_s.
 
     reward [T] or [T, B]; decay in [0, 1] per step; returns [T, 1] or [T, B], in the dtype and on the device of `like`
-    if given. To weight each event by R is the same as to keep a decaying eligibility trace and multiply it by the
-    reward at each step.
+    if given. Multiplying each event by R gives the same sum as multiplying a decaying eligibility trace by the reward
+    at each step.
 
     >>> import torch
     >>> from ranvier.plasticity import discounted
@@ -36,7 +36,7 @@ def eligibility(
 ) -> Tensor:
     """Update an explicit eligibility trace by one step: decay e + plus strengthened - minus weakened.
 
-    This is for agents that learn while they act. strengthened, weakened: the Hebbian products of the step, post x and y
-    pre, in the shape of e. Over a whole episode `rewarded` gives the same change without keeping e.
+    This is for agents that learn while they act. strengthened, weakened: the Hebbian products of the step, `post x` and
+    `y pre`, in the shape of e. For a whole episode, `rewarded` computes the same change without storing e.
     """
     return decay * e + plus * strengthened - minus * weakened

@@ -1,7 +1,7 @@
 """Learning rules: pure functions from the presynaptic and postsynaptic activity of a synapse to a change of its weight.
 
-The input of every rule is whole sequences, and a rule is one or two Hebbian products (see `hebb`), so there is no loop
-over time:
+The inputs of a rule are whole sequences, and a rule is one or two Hebbian products (see `hebb`), so there is no loop
+over time. The arguments of the rules:
 
 * pre, x [T, B, *in]: presynaptic spikes and their trace; post, y [T, B, *out]: postsynaptic ones. Traces include the
   spike of their own step (as the output of `Trace` does);
@@ -10,7 +10,7 @@ over time:
 * synapse: the layer with the weight (see `hebb`); None is a matrix [out, in];
 * reduction over the batch: "mean" (of the single changes), "sum", or "none" (one change per sample, axis B first).
 
-The change is returned, the weight is not modified; see `apply` and `accumulate`.
+A rule returns the change and does not modify the weight; see `apply` and `accumulate`.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from ranvier.plasticity.hebb import hebb, projection
 from ranvier.plasticity.reward import discounted
 from ranvier.plasticity.trace import Trace
 
-# How strongly potentiation and depression affect a weight w between low and high, with exponent mu.
+# The factors (f+, f-) of potentiation and depression, for a weight w between low and high and an exponent mu.
 BOUNDS: dict[str, Callable[[Tensor, float, float, float], tuple[Any, Any]]] = {
     "additive": lambda w, low, high, mu: (1.0, 1.0),
     "multiplicative": lambda w, low, high, mu: (high - w, w - low),
@@ -48,13 +48,14 @@ def pair(
     synapse: nn.Module | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Pair-based STDP: pre before post strengthens, post before pre weakens.
+    """Pair-based STDP: a presynaptic spike before a postsynaptic spike strengthens the synapse; the opposite order
+    weakens it.
 
     dw = plus f+(w) sum_t post x - minus f-(w) sum_t y pre, where f+ and f- are, by `bound`: "additive" 1 and 1;
     "multiplicative" high - w and w - low; "power" (high - w)^mu and (w - low)^mu; or any function w -> (f+, f-).
 
-    Song, Miller & Abbott, Nat. Neurosci. 3:919, 2000; van Rossum et al., J. Neurosci. 20:8812, 2000; Guetig et al.,
-    J. Neurosci. 23:3697, 2003. Other bounds raise a ValueError.
+    Song, Miller & Abbott, Nat. Neurosci. 3:919, 2000; van Rossum et al., J. Neurosci. 20:8812, 2000; Guetig et al., J.
+    Neurosci. 23:3697, 2003. An unknown name for `bound` raises a ValueError.
 
     >>> import torch
     >>> from ranvier.plasticity import Trace, pair
@@ -96,14 +97,14 @@ def stdp(
     synapse: nn.Module | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Pair-based STDP directly from spikes: equal to `pair` with additive traces, in half the time.
+    """Pair-based STDP, computed directly from spikes: the result of `pair` with additive traces, in half the time.
 
     dw = plus f+(w) sum_{s <= t} rho_pre^(t - s) post[t] pre[s] - minus f-(w) sum_{s <= t} rho_post^(t - s) post[s]
     pre[t], f+ and f- by `bound`, as in `pair`.
 
-    The potentiation by a presynaptic spike is a trace of the postsynaptic spikes that follow it. This trace, computed
-    backward in time, replaces the presynaptic trace, so both sums run over presynaptic events. rho_pre and rho_post in
-    [0, 1] are the decays per step of the traces.
+    The first sum is computed in another order: for each presynaptic spike, over the postsynaptic spikes that follow it,
+    as a trace that runs backward in time. Then both sums run over presynaptic spikes. rho_pre and rho_post in [0, 1]
+    are the decays of the traces per step.
 
     >>> import torch
     >>> from ranvier.plasticity import stdp
@@ -115,7 +116,7 @@ def stdp(
     with torch.no_grad():
         earned = _trace(rho_pre, plus, post.dtype, post.device)(post.flip(0)).flip(0)
         lost = _trace(rho_post, minus, post.dtype, post.device)(post)
-        if not isinstance(up, Tensor) and up == down == 1.0:  # independent of the weight: one product for both
+        if not isinstance(up, Tensor) and up == down == 1.0:  # no dependence on the weight: one product for both
             return hebb(synapse, pre, earned - lost, reduction)
         return up * hebb(synapse, pre, earned, reduction) - down * hebb(synapse, pre, lost, reduction)
 
@@ -133,10 +134,10 @@ def triplet(
     synapse: nn.Module | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Triplet STDP: how much a pair changes depends on the spikes before it, as seen in slice experiments.
+    """Triplet STDP: the effect of a pair of spikes depends on earlier spikes too, as measured in brain slices.
 
-    dw = sum_t post x (plus[0] + plus[1] y_slow-) - pre y (minus[0] + minus[1] x_slow-), where y_slow- and x_slow-
-    are the slow traces just before the spike of the step. Defaults: the minimal model for visual cortex.
+    dw = sum_t post x (plus[0] + plus[1] y_slow-) - pre y (minus[0] + minus[1] x_slow-), where y_slow- and x_slow- are
+    the slow traces just before the spike of the step. The defaults are the minimal model for visual cortex.
 
     x, y: fast traces, as in `pair`; x_slow, y_slow: slow additive traces of gain 1. Pfister & Gerstner, J. Neurosci.
     26:9673, 2006.
@@ -163,9 +164,9 @@ def rewarded(
 
     e_t = decay e_{t-1} + plus post_t x_t - minus y_t pre_t (per synapse and sample), dw = sum_t reward_t e_t.
 
-    reward: [T] or [T, B], dimensionless, of either sign. decay in [0, 1] per step. No eligibility trace is stored: the
-    sum over t is the pair rule in which every event is weighted by the discounted reward that follows it
-    (`discounted`). Florian, Neural Comput. 19:1468, 2007; Izhikevich, Cereb. Cortex 17:2443, 2007.
+    reward: [T] or [T, B], dimensionless, of either sign. decay in [0, 1] per step. No eligibility trace is stored: dw
+    equals the pair rule in which each spike is multiplied by the discounted reward that follows it (`discounted`).
+    Florian, Neural Comput. 19:1468, 2007; Izhikevich, Cereb. Cortex 17:2443, 2007.
 
     >>> import torch
     >>> from ranvier.plasticity import rewarded
@@ -182,14 +183,14 @@ def rewarded(
 def fede(
     x: Tensor, weight: Tensor, *, initial: float = 0.5, a: float = 0.5, synapse: nn.Module | None = None
 ) -> Tensor:
-    """The rule of Fede's hierarchical event-based vision: inputs that were recently active strengthen, others weaken.
+    """The STDP rule of Paredes-Valles et al.: synapses of recently active inputs are strengthened, others weakened.
 
-    n = x / max x (over all of a step), d = w - initial;
+    n = x / max x (the maximum over all numbers of a step), d = w - initial;
     dw = sum_t of the mean over batch and places of exp(-d) (exp(n) - a) - exp(d) (exp(1 - n) - a).
 
-    x [T, B, *in]: presynaptic traces at the steps on which to learn. A step without any positive trace changes
-    nothing. a in [0, 1], initial: the parameters of the equation. Paredes-Valles, Scheper & de Croon, IEEE TPAMI
-    42:2051, 2020.
+    x [T, B, *in]: presynaptic traces at the steps at which the weight is learned. A step without any positive trace
+    changes nothing. a, in [0, 1], and initial are the parameters of the equation. Paredes-Valles, Scheper & de Croon,
+    IEEE TPAMI 42:2051, 2020.
 
     >>> import torch
     >>> from ranvier.plasticity import fede
@@ -203,17 +204,17 @@ def fede(
     n, steps = torch.where(seen, x / top, 0.0), seen.sum()
     ones = torch.ones_like(projection(synapse)(weight.detach(), x))
     places = ones[0, 0, 0].numel()
-    # exp(n) - 1 instead of exp(n): it is 0 for padded inputs of a convolution, and at steps that do not count
+    # exp(n) - 1 is used because it is 0 for padded inputs of a convolution, and at steps that do not count
     up = hebb(synapse, torch.expm1(n), ones) / places + steps
     down = torch.e * (hebb(synapse, torch.expm1(-n), ones) / places + steps)
     return balance(up, down, weight, initial, a * steps)
 
 
 def balance(up: Tensor, down: Tensor, weight: Tensor, initial: float, a: float | Tensor) -> Tensor:
-    """exp(-d) (up - a) - exp(d) (down - a), d = weight - initial: the further a weight is from `initial`, the less it
-    moves away.
+    """Return exp(-d) (up - a) - exp(d) (down - a) with d = weight - initial. The further a weight is from `initial`,
+    the smaller are changes that move it further away.
 
-    up and down are exp(n) and exp(1 - n) of a normalised trace n, per synapse or averaged; see `fede`.
+    up and down are exp(n) and exp(1 - n) for a normalised trace n, per synapse or averaged; see `fede`.
     """
     d = weight.detach() - initial
     return torch.exp(-d) * (up - a) - torch.exp(d) * (down - a)
@@ -252,12 +253,13 @@ def voltage(
     synapse: nn.Module | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Voltage-dependent STDP (Clopath): it depends on the postsynaptic membrane instead of postsynaptic spikes.
+    """Voltage-dependent STDP (Clopath): it depends on the postsynaptic membrane potential instead of postsynaptic
+    spikes.
 
     dw = sum_t plus x [v - theta+]+ [v_plus - theta-]+ - minus pre [v_minus - theta-]+, with [u]+ = max(u, 0).
 
     v [T, B, *out]: the membrane (`ranvier.record(net, x, "v")`); v_minus, v_plus: its low-pass filtered copies, with a
-    longer and a shorter time constant (`Trace(kind="euler")`), with their values before the step; x: presynaptic trace.
+    longer and a shorter time constant (`Trace(kind="euler")`), at their values before the step; x: presynaptic trace.
     Defaults in mV, for visual cortex. Clopath et al., Nat. Neurosci. 13:344, 2010.
     """
     strengthening = (v - theta_plus).relu() * (v_plus - theta_minus).relu()

@@ -25,7 +25,7 @@ class Trace(Neuron):
 
     "additive": t = rho t + gain z (all pairs of spikes count);
     "saturating": t = rho t + gain z (1 - rho t), never above 1 for gain in [0, 1];
-    "nearest": t = gain where z, else rho t (only the last spike counts);
+    "nearest": t = gain where z is not 0, else rho t (only the last spike counts);
     "euler": t = t + (1 - rho) (gain z - t), forward Euler of tau t' = gain z - t with rho = 1 - dt / tau.
 
     z [T, B, *features], float or bool; returns t of the same shape. rho in [-1, 1] is the decay per step:

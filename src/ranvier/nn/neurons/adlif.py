@@ -12,16 +12,19 @@ from ranvier.ops import exp, spike
 
 
 def drawn(features: int, low: float, high: float, generator: Generator | None = None) -> Tensor:
-    """Draw a random number for each of `features` neurons, uniform between low and high."""
+    """Draw one random number for each of `features` neurons, uniformly distributed between low and high."""
     return low + (high - low) * torch.rand(features, generator=generator)
 
 
 def decays(features: int, low: float, high: float, generator: Generator | None = None) -> Tensor:
-    """Draw decays per step whose time constants are uniform between low and high, in steps."""
+    """Draw a decay per step for each neuron; their time constants are uniformly distributed between low and high, in
+    steps.
+    """
     return torch.exp(-1.0 / drawn(features, low, high, generator))
 
 
-# Ranges of parameters drawn as published, also during learning: time constants of 5 to 25 and of 60 to 300 steps.
+# The ranges of the published parameters, which also hold during learning: time constants of 5 to 25 steps for alpha, of
+# 60 to 300 steps for beta.
 RANGES = {
     "alpha": (math.exp(-1 / 5), math.exp(-1 / 25)), "beta": (math.exp(-1 / 60), math.exp(-1 / 300)),
     "a": (1e-3, 1.0), "b": (1e-3, 2.0),
@@ -66,8 +69,9 @@ class SEAdLIF(Neuron):
         return z, (u, beta * w + (1.0 - beta) * (q * (a * u + b * z)))
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """A learned decay stays below 1 (at 1 the input would have no effect), and a learned adaptation above 0;
-        parameters that were drawn as published stay in the ranges from which they were drawn.
+        """Return the bounds of a parameter during learning. A learned decay stays below 1 (at 1 the input would have no
+        effect), and a learned adaptation above 0. Parameters of `published` stay in the ranges from which they were
+        drawn.
         """
         low, high = super().bounds(name)
         inside = {
@@ -80,10 +84,10 @@ class SEAdLIF(Neuron):
 
     @classmethod
     def published(cls, features: int, generator: Generator | None = None, **given) -> Self:
-        """Return a neuron layer whose parameters differ between neurons, are learned, and are drawn as published: time
-        constants of 5 to 25 steps (membrane) and 60 to 300 (adaptation), a from 0 to 1, b from 0 to 2; no gradient
-        through the reset. During learning they stay in these ranges: outside, the coupled membrane and adaptation of a
-        neuron can be unstable.
+        """Return a layer of neurons with the parameters of the paper. Each neuron has its own, which are random and
+        learned: time constants of 5 to 25 steps (membrane) and 60 to 300 steps (adaptation), a from 0 to 1, b from 0 to
+        2. No gradient flows through the reset. The parameters stay in these ranges during learning, because outside of
+        them membrane and adaptation together can be unstable.
 
         >>> import ranvier
         >>> sorted(name for name, _ in ranvier.SEAdLIF.published(8).named_parameters())
@@ -133,9 +137,9 @@ class SiLIF(Neuron):
 
     @classmethod
     def published(cls, features: int, generator: Generator | None = None, **given) -> Self:
-        """Return a neuron layer whose parameters differ between neurons, are learned, and are drawn as published: rates
-        of 10 to 250 / s (membrane) and 2.5 to 10 / s (adaptation), given by their logarithm; a step of 4 ms; a from 0
-        to 1; b from 0 to 2.
+        """Return a layer of neurons with the parameters of the paper. Each neuron has its own, which are random and
+        learned: rates of 10 to 250 / s (membrane) and 2.5 to 10 / s (adaptation), stored as logarithms; a from 0 to 1;
+        b from 0 to 2. The time step starts at 4 ms.
 
         >>> import ranvier
         >>> len(list(ranvier.SiLIF.published(8).parameters()))

@@ -1,8 +1,8 @@
 """Neurons whose membrane can be computed for all steps at once.
 
-Without a reset the membrane is a linear recurrence; with one, a few rounds of iteration find the spikes.
-`parallel=None` lets the backend decide (on a CPU the fused step-by-step kernel is faster, see `backends/linear.py`);
-True and False force it.
+Without a reset the membrane is a linear recurrence, which can be computed in parallel. With a reset, the spikes are
+found by a few iterations. `parallel=None` lets the backend choose between parallel and step by step (on a CPU the fused
+step-by-step kernel is faster, see `backends/linear.py`); True and False force the choice.
 """
 
 import math
@@ -23,7 +23,7 @@ from ranvier.surrogate import Surrogate
 
 
 def _of(layer: nn.Module, name: str, dtype: torch.dtype) -> Tensor:
-    """Return a parameter of a neuron."""
+    """Return a parameter of a neuron in this dtype."""
     return getattr(layer, name).to(dtype)
 
 
@@ -39,12 +39,12 @@ def _parallel() -> Any:
 
 
 class AssociativeLIF(Neuron):
-    """Leaky integrate-and-fire without reset, so all steps can be computed in parallel.
+    """Leaky integrate-and-fire without reset, so that all steps can be computed in parallel.
 
     v = beta v + x;  z = 1 where v > threshold.
 
-    x [T, B, *features] input current per step; returns spikes z of the same shape. beta is the decay per step, kept in
-    [0, 1]. Spyx calls it PSU_LIF. Fang et al., Parallel spiking neurons, NeurIPS 2023.
+    x [T, B, *features] input current per step; returns spikes z of the same shape. beta is the decay per step, clamped
+    to [0, 1]. Spyx calls this neuron PSU_LIF. Fang et al., Parallel spiking neurons, NeurIPS 2023.
 
     >>> import torch, ranvier
     >>> ranvier.AssociativeLIF(beta=0.5, parallel=True)(torch.full((4, 1, 1), 0.6)).flatten()
@@ -85,10 +85,10 @@ class ParallelLIF(Neuron):
 
     z = 1 where v > threshold;  v = beta v + x - z threshold.
 
-    If the spikes are given, all membranes can be computed at once; if the membranes are given, all spikes. The two are
-    computed in turn until they agree, which is the result of the step-by-step loop; each round makes at least one more
-    step correct. After `rounds` rounds, neurons that have not converged, or are so near to their threshold that
-    rounding could decide, run step by step instead.
+    All membranes can be computed at once from known spikes, and all spikes from known membranes. The two computations
+    alternate until nothing changes; the result then equals that of the step-by-step loop. Each round makes at least one
+    more step correct. After `rounds` rounds, some neurons may not have converged, or their membrane may be so close to
+    the threshold that rounding decides whether they spike. These neurons are computed step by step instead.
 
     x [T, B, *features]; returns z of the same shape. Gradients are those of the step-by-step loop, also computed in
     parallel.
@@ -106,7 +106,7 @@ class ParallelLIF(Neuron):
     threshold: Param = Param(1.0, "a membrane above it fires")
     v = State(0.0, "membrane")
     parallel: Option[bool | None] = _parallel()
-    rounds: Option[int] = Option(8, "rounds in which the spikes may settle", check=count)
+    rounds: Option[int] = Option(8, "most iterations to find the spikes", check=count)
     learn: Learn[Literal["beta", "tau", "threshold"]] = Learn()
 
     @staticmethod
@@ -134,7 +134,7 @@ class ParallelLIF(Neuron):
 
     @torch.no_grad()
     def _settle(self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the spikes [T, B, *F], and for which neurons [B, *F] they are certain."""
+        """Return the spikes [T, B, *F], and a mask [B, *F] of the neurons whose spikes are certain to be correct."""
         z = torch.zeros_like(x)
         settled = torch.zeros_like(before, dtype=torch.bool)
         for _ in range(self.rounds):
@@ -145,7 +145,7 @@ class ParallelLIF(Neuron):
             z = fires
             if bool(settled.all()):
                 break
-        # Doubling adds terms in another order than the loop: each sum of T terms may differ by T roundings of its size.
+        # The parallel scan adds terms in another order than the loop: a sum of T terms may differ by T rounding errors.
         size = linear.scan(beta, (x.abs() + z * theta.abs()), before.abs())
         doubt = 4 * math.log2(len(x) + 1) * torch.finfo(x.dtype).eps
         sure = u.abs()[1:] > doubt * (size[:-1] + theta.abs())
@@ -166,7 +166,7 @@ class ParallelLIF(Neuron):
     def _by_steps(
         self, x: Tensor, before: Tensor, beta: Tensor, theta: Tensor, z: Tensor, v: Tensor, left: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return spikes and membranes in which the neurons in `left` [B, *F] were computed step by step."""
+        """Return spikes z and membranes, after computing the neurons in the mask `left` [B, *F] step by step."""
         pick = left.flatten().nonzero().squeeze(1)
 
         def picked(a: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ class ParallelLIF(Neuron):
 
 
 class _Pole(Neuron):
-    """Rotation and decay of a complex membrane; `AssociativeResonate` computes the complex factor of a step once per
+    """A complex membrane that rotates and decays. `AssociativeResonate` computes the complex factor of a step once per
     sequence.
     """
 
@@ -211,10 +211,11 @@ class AssociativeResonate(Temporal):
 
     s = exp(dt (-softplus(raw) + i omega)) s + x;  z = 1 where the real part of s > threshold.
 
-    damping > 0 (per unit of time; kept as its inverse softplus `raw`, so learning cannot make it negative) and omega
-    (radians per unit of time) are numbers, or tensors broadcastable to the features; dt > 0 is the length of a step.
-    `learn` lists those that are trained. x [T, B, *features]; returns z of the same shape. States "re" and "im".
-    Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001; Spyx calls it ResonateFire.
+    damping > 0 (per unit of time) and omega (radians per unit of time) are numbers, or tensors broadcastable to the
+    features. damping is stored as its inverse softplus `raw`, so that learning cannot make it negative. dt > 0 is the
+    length of a step. `learn` lists the parameters that are trained. x [T, B, *features]; returns z of the same shape.
+    States "re" and "im". Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001; Spyx calls this neuron
+    ResonateFire.
 
     >>> import torch, ranvier
     >>> x = torch.zeros(9, 1, 1); x[0] = 1.5

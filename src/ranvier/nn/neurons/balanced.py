@@ -1,4 +1,4 @@
-"""Resonators that stay stable while they learn: the balanced resonate-and-fire neurons."""
+"""Balanced resonate-and-fire neurons: they oscillate, and stay stable while they learn."""
 
 from typing import Any, Literal, Self
 
@@ -10,7 +10,7 @@ from ranvier.ops import maximum, spike, sqrt
 
 
 class _Balanced(Neuron):
-    """Base of both neurons: how their parameters are checked and drawn."""
+    """Base of both neurons: it checks their parameters, and draws them as published."""
 
     def _check_step(self) -> None:
         omega, dt = self.omega.detach(), self.settings["dt"]
@@ -21,14 +21,14 @@ class _Balanced(Neuron):
             )
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """A learned omega stays small enough for a step of dt."""
+        """Return the bounds of a parameter during learning: omega stays so small that a step of dt is stable."""
         low, high = super().bounds(name)
         return low, (0.999 / self.settings["dt"] if name == "omega" else high)
 
     @classmethod
     def published(cls, features: int, generator: Generator | None = None, **given: Any) -> Self:
-        """Return a layer in which each neuron has its own frequency and damping, learned and drawn as published for
-        sequential MNIST: omega from 15 to 50 rad / s, damping from 0.1 to 1 / s, dt = 0.01 s.
+        """Return a layer with the parameters of the paper for sequential MNIST. Each neuron has its own frequency and
+        damping, which are random and learned: omega from 15 to 50 rad / s, damping from 0.1 to 1 / s, with dt = 0.01 s.
 
         >>> import ranvier
         >>> [name for name, _ in ranvier.BRF.published(8).named_parameters()]
@@ -40,7 +40,7 @@ class _Balanced(Neuron):
 
 class BRF(_Balanced):
     """Balanced resonate-and-fire: its oscillation never grows without input, for all parameters. There is no reset;
-    instead each spike raises the threshold and the damping for a while.
+    instead, each spike increases the threshold and the damping by q, which then decays.
 
     b = (sqrt(1 - (omega dt)^2) - 1) / dt - damping - q;
     (u, v) = (u + dt (b u - omega v + x), v + dt (omega u + b v));  z = 1 where u >= threshold + q;  q = gamma q + z.
@@ -57,9 +57,9 @@ class BRF(_Balanced):
     """
 
     omega: Param = Param(10.0, "angular frequency in rad / s", low=0.0)
-    damping: Param = Param(1.0, "loss of the swing in 1 / s", low=0.0)
+    damping: Param = Param(1.0, "damping of the oscillation in 1 / s", low=0.0)
     gamma: Param = Param(0.9, "decay of the refractory state per step", low=0.0, high=1.0)
-    threshold: Param = Param(1.0, "u at which a spike is fired, at rest")
+    threshold: Param = Param(1.0, "value of u at which a spike is fired, for q = 0")
     dt: Option[float] = Option(0.01, "length of a step in seconds", number=True)
     u = State(0.0, "current-like part")
     v = State(0.0, "voltage-like part")
@@ -69,7 +69,7 @@ class BRF(_Balanced):
     @staticmethod
     def rule(x, u, v, q, omega, damping, gamma, threshold, dt):
         turn = omega * dt
-        edge = (sqrt(maximum(1.0 - turn * turn, 1e-6)) - 1.0) / dt  # the least damping that is stable
+        edge = (sqrt(maximum(1.0 - turn * turn, 1e-6)) - 1.0) / dt  # the smallest stable damping
         b = edge - damping - q
         u, v = u + dt * (b * u - omega * v + x), v + dt * (omega * u + b * v)
         z = spike(u - threshold - q)
@@ -92,9 +92,9 @@ class BHRF(_Balanced):
     """
 
     omega: Param = Param(10.0, "angular frequency in rad / s", low=0.0)
-    damping: Param = Param(1.0, "loss of the swing in 1 / s", low=0.0)
+    damping: Param = Param(1.0, "damping of the oscillation in 1 / s", low=0.0)
     gamma: Param = Param(0.9, "decay of the refractory state per step", low=0.0, high=1.0)
-    threshold: Param = Param(1.0, "u at which a spike is fired, at rest")
+    threshold: Param = Param(1.0, "value of u at which a spike is fired, for q = 0")
     dt: Option[float] = Option(0.01, "length of a step in seconds", number=True)
     u = State(0.0, "speed")
     v = State(0.0, "place")

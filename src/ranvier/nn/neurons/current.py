@@ -1,4 +1,4 @@
-"""Current-based neurons: the input flows through a synaptic current, which charges the membrane."""
+"""Current-based neurons: the input adds to a synaptic current, which charges the membrane."""
 
 from typing import Literal
 

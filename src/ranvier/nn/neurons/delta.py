@@ -1,12 +1,12 @@
-"""Spikes when a signal changes, as in event cameras: an encoder."""
+"""An encoder that spikes when a signal changes, as event cameras do."""
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.ops import spike
 
 
 class Delta(Neuron):
-    """Spikes when a signal has changed by `threshold` since the last spike; one output is for increases, one for
-    decreases.
+    """An encoder that spikes when its signal has changed by `threshold` since the last spike. It has one output for
+    increases and one for decreases.
 
     up = 1 where x - level >= threshold;  down = 1 where level - x >= threshold;  level = level + threshold (up - down).
 

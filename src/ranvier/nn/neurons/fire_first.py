@@ -1,8 +1,8 @@
-"""Neurons that compute their spike before they add their input: the order of operations in Spyx.
+"""Neurons that compute their spike before they add their input. This is the order of operations in Spyx.
 
 The spike of a step is computed from the membrane after the previous step, which must be strictly above threshold. Then
 the membrane decays, the input is added, and the reset for that spike is subtracted. So a spike comes one step later
-than in `LIF`, and a membrane exactly at threshold is silent. Decays are kept in [0, 1], also during learning.
+than in `LIF`, and a membrane exactly at threshold does not spike. Decays are clamped to [0, 1], also during learning.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,8 @@ EMITS: dict[Emit, Callable[[Any, Any], Any]] = {
 
 
 def _emitting() -> Any:
-    """Return the option `emit`: the output is the spike of this step ("before"), or already that of the next step
-    ("after").
+    """Return the option `emit`. The output is the spike of this step ("before"), or that of the next step ("after"),
+    which is already known.
     """
     return Option(
         "before", "the spike of this step, or of the next", make=lambda emit: EMITS[emit], choices=tuple(EMITS)
@@ -64,8 +64,8 @@ class FireFirstLIF(Neuron):
 
     z = 1 where v > threshold;  v = beta v + x - z threshold: the subtracted threshold does not decay in this step.
 
-    x [T, B, *features] input current per step; returns spikes z of the same shape. beta is the decay per step, kept in
-    [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+    x [T, B, *features] input current per step; returns spikes z of the same shape. beta is the decay per step, clamped
+    to [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
     >>> ranvier.FireFirstLIF(beta=1.0)(torch.full((4, 1, 1), 2.0)).flatten()
@@ -94,7 +94,7 @@ class FireFirstALIF(Neuron):
     a = gamma a + (1 - gamma) z.
 
     x [T, B, *features] input current per step; returns spikes z of the same shape. beta and gamma are decays per step,
-    kept in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+    clamped to [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
     >>> ranvier.FireFirstALIF(beta=1.0, gamma=0.0)(torch.full((5, 1, 1), 1.5)).flatten()
@@ -106,9 +106,9 @@ class FireFirstALIF(Neuron):
     dt: Option[float] = step_length()
     gamma: Param = Param(0.9, "decay of the adaptation per step", low=0.0, high=1.0)
     tau_a: Time = Time("gamma", "time constant of the adaptation")
-    threshold: Param = Param(1.0, "threshold at rest; a membrane above it fires")
+    threshold: Param = Param(1.0, "threshold without adaptation; a membrane above it fires")
     v = State(0.0, "membrane")
-    a = State(0.0, "adaptation: what the threshold has risen")
+    a = State(0.0, "adaptation: rise of the threshold")
     learn: Learn[Literal["beta", "gamma", "tau", "tau_a", "threshold"]] = Learn()
 
     @staticmethod
@@ -124,7 +124,7 @@ class FireFirstCubaLIF(Neuron):
     z = 1 where v > threshold;  i = alpha i + x;  v = beta (v - z threshold) + i.
 
     x [T, B, *features] charge per step; returns spikes z of the same shape. alpha and beta are the decays of current
-    and membrane per step, kept in [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
+    and membrane per step, clamped to [0, 1]. Heckel & Nowotny, Spyx, arXiv:2402.18994, 2024.
 
     >>> import torch, ranvier
     >>> x = torch.tensor([1.5, 0.0, 0.0, 0.0]).reshape(4, 1, 1)
@@ -174,7 +174,8 @@ class ClampedLI(Neuron):
 
 
 class FireFirstRecurrent(Temporal):
-    """A neuron that computes its spike before it adds its input, and whose spikes return within the same step.
+    """A recurrent neuron that computes its spike before it adds its input, and whose spikes return within the same
+    step.
 
     z[t] = spike(v[t - 1] - threshold);  v[t] = neuron(x[t] + feedback(z[t])): the spike is known before the input is
     added, so the feedback has no delay of one step.
@@ -187,7 +188,7 @@ class FireFirstRecurrent(Temporal):
     torch.Size([10, 2, 16])
     """
 
-    # This is an ordinary recurrence with the spikes one step earlier: Recurrent's z[t - 1] is z[t] here.
+    # This is `Recurrent` with its spikes one step earlier: z[t] here is z[t - 1] there.
 
     def __init__(self, neuron: Neuron, feedback: int | nn.Module):
         super().__init__()
@@ -208,7 +209,7 @@ class FireFirstRecurrent(Temporal):
         return self.loop.feedback
 
     def ready(self, v: Tensor) -> Tensor:
-        """Return the spikes at the next step for membranes v [B, *features]."""
+        """Return the spikes of the next step, from the membranes v [B, *features]."""
         neuron: Any = self.neuron
         with spike_derivative(neuron.surrogate, v.dtype):
             return spike(v - neuron.threshold.to(v.dtype), strict=True)

@@ -1,4 +1,4 @@
-"""The gated neuron: it learns how it leaks, how it weights its input, and how it is reset."""
+"""The gated neuron: it learns its leak, the weighting of its input, and its reset."""
 
 import math
 from collections.abc import Sequence
@@ -41,10 +41,11 @@ class GatedLIF(Temporal):
     v = a v - (1 - alpha) linear_decay + x (1 - beta (1 - conduct[t])) - gamma a v z - (1 - gamma) v_subreset z;
     z = 1 where v >= threshold.
 
-    x [T, B, *features] -> spikes of the same shape, for T up to `steps`. Every parameter is learned as a logit, so it
-    stays between 0 and 1: the arguments are the initial values; the gates start near 1/2. shape: a shape broadcastable
-    to the features, for parameters that differ between neurons (between channels: shape=(C, 1, 1)). Yao et al., GLIF: a
-    unified gated leaky integrate-and-fire neuron for spiking neural networks, NeurIPS 2022.
+    x [T, B, *features] -> spikes of the same shape, for T up to `steps`. Every parameter is stored and learned as a
+    logit, so its value stays between 0 and 1. The arguments are the initial values; the gates alpha, beta and gamma
+    start near 1/2. shape: for parameters that differ between neurons, a shape that is broadcastable to the features
+    (for one value per channel: shape=(C, 1, 1)). Yao et al., GLIF: a unified gated leaky integrate-and-fire neuron for
+    spiking neural networks, NeurIPS 2022.
 
     >>> import torch, ranvier
     >>> ranvier.GatedLIF(steps=8)(torch.rand(8, 2, 3)).shape

@@ -1,4 +1,4 @@
-"""Izhikevich's neuron."""
+"""The neuron of Izhikevich (2003)."""
 
 import math
 from typing import Any, Literal
@@ -11,7 +11,8 @@ from ranvier.ops import minimum, spike
 
 
 class Izhikevich(Neuron):
-    """Quadratic integrate-and-fire with a recovery current; it can spike regularly, in bursts, or chatter.
+    """Quadratic integrate-and-fire with a recovery current w. Depending on its parameters it spikes regularly, in
+    bursts, or chatters.
 
     v = v + (x + a0 (u - v_rest) (u - v_critical) - w) dt / tau with u = min(v, threshold);  z = 1 where v >= threshold;
     w = w + (a (min(v, threshold) - v_rest) - w) dt / tau_w + b z;  then the reset of v: "zero" sets it to v_reset.
@@ -27,11 +28,11 @@ class Izhikevich(Neuron):
 
     tau: Param = Param(2.0, "time constant of the membrane", low="dt")
     dt: Option[float] = step_length()
-    a0: Param = Param(1.0, "curvature of the membrane", low=1e-6)
+    a0: Param = Param(1.0, "curvature of the membrane's equation", low=1e-6)
     v_rest: Param = Param(-0.1, "resting level")
-    v_critical: Param = Param(0.8, "level above which the membrane runs away")
+    v_critical: Param = Param(0.8, "level above which the membrane rises without input")
     tau_w: Param = Param(2.0, "time constant of the recovery", low="dt")
-    a: Param = Param(0.0, "how the recovery follows the membrane")
+    a: Param = Param(0.0, "strength with which the recovery follows the membrane")
     b: Param = Param(0.0, "what a spike adds to the recovery")
     threshold: Param = Param(1.0, "membrane at which a spike is fired")
     v_reset: Param = Param(-0.1, "level the membrane begins at and is reset to")
@@ -54,10 +55,12 @@ class Izhikevich(Neuron):
 
     @classmethod
     def of_2003(cls, a: float, b: float, c: float, d: float, dt: float = 0.5, **given: Any) -> "Izhikevich":
-        """The neuron of the paper: v' = 0.04 v^2 + 5 v + 140 - u + I, u' = a (b v - u), and v = c, u = u + d at 30 mV.
+        """Return the neuron of the paper: v' = 0.04 v^2 + 5 v + 140 - u + I, u' = a (b v - u), and v = c, u = u + d at
+        30 mV.
 
-        dt in milliseconds, v in millivolts. Here w = u - b v_rest, so its input is x = I - b v_rest with the layer's
-        own `v_rest`. The membrane starts at c and w at 0; for other values call `neuron.scan(x, {"v": ..., "w": ...})`.
+        dt in milliseconds, v in millivolts. Here w = u - b v_rest, so the input of the layer is x = I - b v_rest, where
+        `v_rest` is that of the layer. The membrane starts at c and w at 0; for other values call `neuron.scan(x, {"v":
+        ..., "w": ...})`.
 
         >>> import torch, ranvier
         >>> regular = ranvier.Izhikevich.of_2003(0.02, 0.2, -65.0, 8.0)

@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire, and the leaky integrator without spikes, a readout."""
+"""Leaky integrate-and-fire, and the leaky integrator without spikes, which is a readout."""
 
 from typing import Literal
 

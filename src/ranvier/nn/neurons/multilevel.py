@@ -1,4 +1,4 @@
-"""Neurons whose output is more than one bit: ternary spikes, and whole numbers."""
+"""Neurons whose output has more than two values: ternary spikes, and whole numbers of spikes."""
 
 from typing import Any, Literal
 
@@ -68,7 +68,7 @@ class IntegerLIF(Neuron):
     leak: Param = Param(0.75, "part of the membrane that is lost per step", low=0.0, high=1.0)
     tau: Time = Time("leak", "time constant of the membrane", form="part")
     dt: Option[float] = step_length()
-    threshold: Param = Param(1.0, "the value of one spike", low=1e-6)
+    threshold: Param = Param(1.0, "value of the membrane that one spike stands for", low=1e-6)
     v = State(0.0, "membrane")
     reset: Option[Reset] = resetting("subtract")
     detach_reset: Option[bool] = detaching()

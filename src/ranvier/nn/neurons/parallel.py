@@ -14,19 +14,21 @@ from ranvier.surrogate import Surrogate
 
 
 def _weight(steps: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """Return a matrix between steps [T, T] and a bias for each step [T], which starts at minus the threshold of 1."""
+    """Return two parameters: a weight between all steps [T, T], and a bias for each step [T], which starts at -1 (minus
+    the threshold).
+    """
     weight = torch.empty(steps, steps)
     nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
     return nn.Parameter(weight), nn.Parameter(torch.full((steps,), -1.0))
 
 
 def _mixed(weight: Tensor, x: Tensor) -> Tensor:
-    """Multiply [T', T] with x [T, B, *features]."""
+    """Multiply x [T, B, *features] by a weight between steps, [steps, T] -> [steps, B, *features]."""
     return (weight.to(x.dtype) @ x.flatten(1)).unflatten(1, x.shape[1:])
 
 
 def _along(bias: Tensor, x: Tensor) -> Tensor:
-    """Return bias [T] as [T, 1, ...], to be added to x."""
+    """Return the bias [T] in the shape [T, 1, ...], so that it can be added to x."""
     return bias.to(x.dtype).view(-1, *(1,) * (x.dim() - 1))
 
 
@@ -35,9 +37,9 @@ class PSN(Whole):
 
     h = W x + b along time;  z = 1 where h >= 0.
 
-    x [T, B, *features] -> spikes of the same shape. steps: the fixed number T; W [T, T] and b [T], which starts at -1,
-    are learned. Since later steps affect earlier ones, it cannot be streamed. Fang et al., Parallel spiking neurons
-    with high efficiency and ability to learn long-term dependencies, NeurIPS 2023.
+    x [T, B, *features] -> spikes of the same shape. steps: the fixed number T. W [T, T] and b [T] are learned; b starts
+    at -1. Later steps affect earlier ones, so the layer cannot be streamed. Fang et al., Parallel spiking neurons with
+    high efficiency and ability to learn long-term dependencies, NeurIPS 2023.
 
     >>> import torch, ranvier
     >>> ranvier.PSN(8)(torch.rand(8, 2, 3)).shape
@@ -59,9 +61,9 @@ class MaskedPSN(Temporal):
     It is a `PSN` whose W is multiplied by masking * band + (1 - masking), where band is 1 for the last `order` steps
     and 0 elsewhere.
 
-    x [T, B, *features] -> spikes of the same shape. masking in [0, 1] is a buffer that training may raise from 0 (as
-    PSN) to 1 (causal). At masking = 1 the layer can be streamed, up to step `steps`; below 1 it needs all `steps` steps
-    in one call. Fang et al., NeurIPS 2023.
+    x [T, B, *features] -> spikes of the same shape. masking in [0, 1] is a buffer; it may be increased during training
+    from 0 (a `PSN`) to 1 (causal). At masking = 1 the layer can be streamed, up to step `steps`; below 1 it needs all
+    `steps` steps in one call. Fang et al., NeurIPS 2023.
 
     >>> import torch, ranvier
     >>> ranvier.MaskedPSN(order=2, steps=8)(torch.rand(5, 2, 3)).shape
@@ -98,7 +100,7 @@ class MaskedPSN(Temporal):
             seen, h = torch.cat([before, x]), _mixed(self.masked(), x)
         else:
             raise ValueError(
-                f"MaskedPSN: with masking = {self.masking.item():g}, below 1, later steps act on earlier ones, so it "
+                f"MaskedPSN: with masking = {self.masking.item():g}, below 1, later steps affect earlier ones, so it "
                 f"needs x [{self.steps}, B, *features] in one call, got steps {begin} to {end}"
             )
         z = self.fire.scan(h + _along(self.bias[begin:end], x))[0]
@@ -112,7 +114,7 @@ class MaskedPSN(Temporal):
 class SlidingPSN(Temporal):
     """Parallel spiking neuron with one weight for each of the last `order` steps, the same at every step.
 
-    h[t] = sum over i of weight[i] x[t - order + 1 + i] + bias;  z = 1 where h >= 0.
+    h[t] = (sum over i of weight[i] x[t - order + 1 + i]) + bias;  z = 1 where h >= 0.
 
     x [T, B, *features] -> spikes of the same shape, for any T; it can be streamed exactly. weight [order] starts at
     2^-(order - 1), ..., 1/2, 1, or at random values with exponential=False; bias starts at -1. method: "matrix" (a
@@ -155,7 +157,7 @@ class SlidingPSN(Temporal):
 
 
 def _banded(weight: Tensor, seen: Tensor) -> Tensor:
-    """Compute one matrix product with a banded matrix of the weights."""
+    """Apply the weights to the inputs `seen` [T + order - 1, ...] by one matrix product with a banded matrix."""
     order = weight.shape[0]
     steps = seen.shape[0] - order + 1
     lag = torch.arange(seen.shape[0], device=seen.device) - torch.arange(steps, device=seen.device).unsqueeze(1)
@@ -164,7 +166,7 @@ def _banded(weight: Tensor, seen: Tensor) -> Tensor:
 
 
 def _convolved(weight: Tensor, seen: Tensor) -> Tensor:
-    """Compute a convolution over time."""
+    """Apply the weights to the inputs `seen` [T + order - 1, ...] by a convolution over time."""
     columns = seen.flatten(1).t().unsqueeze(1)  # [N, 1, T + order - 1]
     h = nn.functional.conv1d(columns, weight.view(1, 1, -1))
     return h.squeeze(1).t().unflatten(1, seen.shape[1:])

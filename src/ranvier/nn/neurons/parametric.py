@@ -1,4 +1,6 @@
-"""Leaky neurons with a resting level: with a given leak, a learned leak, a learned gain, or an analog output."""
+"""Leaky neurons with a resting level: variants with a fixed leak, a learned leak, a learned gain, or an analog
+output.
+"""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +32,7 @@ class RestLIF(Neuron):
     then the reset: "zero" sets v to rest, "subtract" subtracts threshold from it.
 
     x [T, B, *features] input per step; returns spikes z of the same shape. leak in [0, 1] is dt / tau.
-    This is the form in which many deep spiking networks are written. Fang et al., ICCV 2021, equation 2.
+    Many papers on deep spiking networks write LIF in this form. Fang et al., ICCV 2021, equation 2.
 
     >>> import torch, ranvier
     >>> ranvier.RestLIF(leak=0.5)(torch.full((4, 1, 1), 1.5)).flatten()
@@ -177,14 +179,14 @@ class AnalogLIF(Neuron):
     leak: Param = Param(0.5, "part of the distance to rest that is lost per step", low=0.0, high=1.0)
     tau: Time = Time("leak", "time constant of the membrane", form="part")
     dt: Option[float] = step_length()
-    threshold: Param = Param(1.0, "membrane at which the reset comes")
+    threshold: Param = Param(1.0, "membrane at which the reset happens")
     rest: Param = Param(0.0, "level the membrane decays to, begins at and is reset to")
     v = State("rest", "membrane")
     reset: Option[Reset] = resetting("zero")
     detach_reset: Option[bool] = detaching()
     decay_input: Option[bool] = charging()
     act: Option[Activation] = Option("relu", "the output's function", make=_activation, choices=tuple(ACTIVATIONS))
-    from_threshold: Option[bool] = Option(True, "whether it is of v - threshold, or of v")
+    from_threshold: Option[bool] = Option(True, "whether the activation is that of v - threshold, or of v")
     learn: Learn[Literal["leak", "rest", "tau", "threshold"]] = Learn()
 
     @staticmethod
@@ -195,7 +197,7 @@ class AnalogLIF(Neuron):
 
 
 class ComplementaryLIF(Neuron):
-    """Leaky integrate-and-fire with a complementary state, which keeps the gradient over long sequences.
+    """Leaky integrate-and-fire with a complementary state m, through which gradients pass over long sequences.
 
     v = v - leak v + x;  z = 1 where v >= threshold;  m = m sigmoid(leak v) + z;  v = v - z (threshold + sigmoid(m)).
 
@@ -224,7 +226,9 @@ class ComplementaryLIF(Neuron):
 
 
 def leak(tau: float) -> float:
-    """Return 1 / tau for a tau in steps, which must be above 1 (a smaller tau would make the membrane oscillate)."""
+    """Return 1 / tau for a tau in steps. It must be above 1, because a smaller tau would make the membrane
+    oscillate.
+    """
     if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not (math.isfinite(tau) and tau > 1):
         raise ValueError(f"tau must be a number of steps above 1, got {tau!r}")
     return 1.0 / tau

@@ -1,6 +1,4 @@
-"""Neurons in SI units whose terms are chosen when they are built: current-based LIF and LI, and adaptive
-exponential.
-"""
+"""Neurons in SI units whose terms can be switched on and off: current-based LIF and LI, and adaptive exponential."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +17,7 @@ from ranvier.nn.neurons.terms import METHODS, OBSERVABLES, Form, Method, Step, T
 from ranvier.nn.temporal import check_sequence
 from ranvier.surrogate import Surrogate
 
-_here = threading.local()  # .records: the records that `measuring` set in this thread
+_here = threading.local()  # .records: set by `measuring` in this thread
 
 
 def _synapses(name: str, synapses: Any) -> Any:
@@ -43,27 +41,27 @@ def _form(settings: Mapping[str, Any], kind: type[Step]) -> Form:
 
 Value = float | Tensor
 
-SLOWEST = 1e-5  # the least share of the membrane that a learned leak removes per step
+SLOWEST = 1e-5  # smallest share of the membrane that a learned leak removes per step
 
 SWITCHES = "leak", "fire", "refractory", "exponential", "subthreshold", "spike_triggered"
 
 
 class Physical(Neuron):
-    """Base of the neurons whose terms are chosen when they are built; see `AdEx`."""
+    """Base of the neurons whose terms can be switched on and off; see `AdEx`."""
 
-    kind_of_step: ClassVar[type[Step]] = Step  # the order in which the terms of a step are run
+    kind_of_step: ClassVar[type[Step]] = Step  # runs the terms of a step in order
 
     dt: Option[float] = Option(1e-3, "length of a step in seconds", number=True)
     synapses: Option[int | Sequence[str]] = Option(1, "how many inputs, or their names", check=_synapses)
     leak: Option[bool] = Option(True, "the term g_leak (v_leak - v)")
     fire: Option[bool] = Option(True, "spikes and reset; without them the membrane is the output")
-    refractory: Option[bool] = Option(False, "silence after a spike, for t_refractory")
+    refractory: Option[bool] = Option(False, "no spikes for t_refractory after a spike")
     exponential: Option[bool] = Option(False, "the exponential onset of a spike")
     subthreshold: Option[bool] = Option(False, "adaptation by the membrane, a")
     spike_triggered: Option[bool] = Option(False, "adaptation by spikes, b")
     method: Option[Method] = Option("euler", "how a step is computed", choices=tuple(METHODS))
     detach_reset: Option[bool] = Option(False, "no gradient flows through the spike of the reset")
-    terms: Option[Mapping[str, Term | None] | None] = Option(None, "terms that are changed, added or taken away")
+    terms: Option[Mapping[str, Term | None] | None] = Option(None, "terms that are changed, added or removed")
 
     @classmethod
     def declared(cls) -> None:
@@ -94,13 +92,15 @@ class Physical(Neuron):
         form = _form({**self.settings, name: value}, self.kind_of_step)
         if (form.inputs, [*form.params], [*form.states]) != (self.inputs, [*self.params], [*self.states]):
             raise AttributeError(
-                f"{type(self).__name__}: {name}={value!r} makes another equation, with other parameters or states; "
-                f"build the neuron anew with it"
+                f"{type(self).__name__}: {name}={value!r} changes the equation, its parameters or its states; "
+                f"build a new neuron with it"
             )
         super()._set_option(name, value)
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """Learned time constants keep a step of dt stable (Euler), or leave a part after a step (exponential)."""
+        """Return the bounds of a parameter during learning. Time constants stay so large that a step of dt is stable
+        (Euler), or that the state does not decay completely in one step (exponential).
+        """
         low, high = super().bounds(name)
         method, dt = self.settings["method"], self.settings["dt"]
         g = self.g_leak.detach() if "g_leak" in self.params else 1.0
@@ -164,12 +164,12 @@ class Physical(Neuron):
         return equations(form.step(), (*form.inputs, *form.states, *form.params, "dt"), form)
 
     def forward(self, x: Any, measured: Mapping[str, Tensor] | None = None) -> Any:
-        """x [T, B, *features], or a tuple with one such tensor for each synapse; returns spikes z (membrane v with
-        fire=False).
+        """Run a sequence: x [T, B, *features], or a tuple with one such tensor for each synapse -> spikes z, or the
+        membrane v if fire=False.
 
-        measured: recordings of a device by observable: "v" the membrane, "z" the spikes, "w" the adaptation, each
-        [T', B, *features]. They replace the values of the model; derivatives are still those of the model. The result
-        has min(T, T') steps.
+        measured: recordings from a device, by observable: "v" the membrane, "z" the spikes, "w" the adaptation, each
+        [steps, B, *features]. They replace the values of the model, but derivatives are those of the model. The result
+        has min(T, steps) steps.
         """
         if measured is None:
             return super().forward(x)
@@ -186,14 +186,14 @@ class Physical(Neuron):
         self, x: Any, state: Any = None, names: tuple[str, ...] = (), measured: Mapping[str, Tensor] | None = None,
         late: Mapping[str, Tensor] | None = None, params: Mapping[str, Tensor] | None = None,
     ) -> tuple[Any, Any, dict[str, Tensor]]:  # fmt: skip
-        """Do what `run` does, with recordings, and with parameters given as tensors (broadcastable to [B,
-        *features]).
+        """Compute the same as `run`, but with recordings `measured`, and with parameters that are given as tensors
+        (broadcastable to [B, *features]).
         """
         measured, late = dict(measured or {}), dict(late or {})
         records = {**measured, **late}
         if unknown := records.keys() - set(OBSERVABLES) | ({"w"} & records.keys() if "w" not in self.states else set()):
             raise ValueError(
-                f"{type(self).__name__}: measured has {sorted(unknown)}; there are {[*OBSERVABLES]}, as modelled"
+                f"{type(self).__name__}: measured has {sorted(unknown)}; the observables are {[*OBSERVABLES]}"
             )
         xs = tuple(x) if isinstance(x, (tuple, list)) else (x,)
         for one in xs:
@@ -237,7 +237,7 @@ class Physical(Neuron):
 
 @contextmanager
 def measuring(records: Mapping[nn.Module, Mapping[str, Tensor]]) -> Iterator[None]:
-    """Within this block, the physical neurons in `records` use measured values: {layer: {"v" | "z" | "w": record}}."""
+    """Within this block, neurons use the measured values in `records`: {layer: {"v", "z" or "w": recording}}."""
     outer = getattr(_here, "records", {})
     _here.records = {**outer, **records}
     try:
@@ -269,17 +269,17 @@ class AdEx(Physical):
     tau_w dw/dt = a (v - v_leak) - w;   z = 1 and v := v_reset, w := w + b where v >= threshold. `describe()` prints the
     equations of a step.
 
-    x [T, B, *features]: an input of 1 makes the synaptic current jump by 1, which changes the membrane one step later.
-    Returns spikes z of the same shape; with `fire=False` the membrane v. All parameters are numbers or per neuron, and
+    x [T, B, *features]: an input of 1 increases the synaptic current by 1, which changes the membrane one step later.
+    Returns spikes z of the same shape, or the membrane v if `fire=False`. All parameters are numbers or per neuron, and
     may be learned.
 
     Switches: `leak`, `fire`, `refractory` (after a spike the neuron is silent and stays at v_reset for t_refractory),
     `exponential`, `subthreshold` (a), `spike_triggered` (b). `synapses`: the number of inputs, or their names; each
     input has its own tau_syn_<name>; x is then a tuple. `method`: "euler", or "exponential" (exact decays). `tau_mem`
-    sets c_mem, with g_leak = 1. `terms` changes the equation: {"leak": f} replaces a term, {"membrane.shunt": f} adds
-    one to a stage (current, membrane, spike, adaptation, reset, refractory), None removes a term; the arguments of f
-    are the names of the values that it reads. Brette & Gerstner, Adaptive exponential integrate-and-fire model, J.
-    Neurophysiology 94, 2005.
+    sets c_mem, with g_leak = 1. `terms` changes the equation: {"leak": f} replaces a term by the function f, {"leak":
+    None} removes it, and {"membrane.shunt": f} adds a term named shunt to a stage (current, membrane, spike,
+    adaptation, reset, refractory). The arguments of f are the names of the values that it reads. Brette & Gerstner,
+    Adaptive exponential integrate-and-fire model, J. Neurophysiology 94, 2005.
 
     >>> import torch, ranvier
     >>> drive = torch.full((40, 1, 1), 0.6)
@@ -299,7 +299,7 @@ class AdEx(Physical):
 
 
 class PhysicalLIF(Physical):
-    """Current-based leaky integrate-and-fire in SI units: `AdEx` with neither exponential nor adaptation.
+    """Current-based leaky integrate-and-fire in SI units: `AdEx` without exponential and adaptation.
 
     c_mem dv/dt = i + g_leak (v_leak - v),   tau_syn di/dt = -i + input;   z = 1 and v := v_reset where v >= threshold.
 

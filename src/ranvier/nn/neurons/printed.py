@@ -1,4 +1,6 @@
-"""The equations of a rule as readable lines: the rule runs on values that record, as text, what is done to them."""
+"""The equations of a rule as readable lines. The rule is run on values that record, as text, the operations applied to
+them.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,7 +10,9 @@ _COMPARED = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 class Printed:
-    """A value that is only text; `rank` is the precedence of its last operation, for brackets."""
+    """A value of a rule as text; `rank` is the precedence of its last operation, which decides where brackets are
+    needed.
+    """
 
     def __init__(self, text: str, rank: int, lines: list[str]):
         self.text, self.rank, self.lines = text, rank, lines
@@ -32,7 +36,7 @@ class Printed:
         return self.text if self.rank >= rank else f"({self.text})"
 
     def __line__(self, name: str) -> "Printed":
-        """Record the line `name = this`; from now on the value is called by its name."""
+        """Record the line `name = value`, and return the value as this name."""
         self.lines.append(f"{name} = {self.text}")
         return Printed(name, 3, self.lines)
 
@@ -52,7 +56,7 @@ class Printed:
 
 
 def equations(rule: Callable, names: Iterable[str], form: Any) -> str:
-    """Return the equations of `rule`, one per line, for values with these names."""
+    """Return the equations of `rule`, one per line; `names` are the names of its arguments."""
     lines: list[str] = []
     values = {n: Printed(n, 3, lines) for n in names}
     rule(**values)

@@ -1,4 +1,4 @@
-"""Neurons whose membrane rises by itself before a spike: quadratic and exponential integrate-and-fire."""
+"""Neurons whose membrane rises without input just before a spike: quadratic and exponential integrate-and-fire."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,9 @@ STEEPEST = 40.0
 
 
 def onset(u: Any) -> Any:
-    """Return exp(u) for the rise before a spike; in single precision it and its gradients stay finite."""
+    """Return exp(u) for the rise before a spike, with u limited so that the value and its gradients stay finite in
+    single precision.
+    """
     return exp(minimum(u, STEEPEST))
 
 
@@ -24,7 +26,7 @@ def check_parabola(name: str, a: Tensor, v_rest: Tensor, v_critical: Tensor, tau
     part = a * (v_critical - v_rest).abs() / tau
     if not part.is_meta and bool((part * dt > 2.0).any()):
         raise ValueError(
-            f"{name}: in steps of dt={dt:g} the membrane swings around its rest, wider and wider; take dt up to "
+            f"{name}: with steps of dt={dt:g} the membrane oscillates with growing amplitude; take dt up to "
             f"{1.0 / part.max().item():g}"
         )
 
@@ -48,7 +50,7 @@ class QIF(Neuron):
     dt: Option[float] = step_length()
     a: Param = Param(1.0, "curvature", low=1e-6)
     v_rest: Param = Param(0.0, "resting level")
-    v_critical: Param = Param(0.8, "level above which the membrane runs away")
+    v_critical: Param = Param(0.8, "level above which the membrane rises without input")
     threshold: Param = Param(1.0, "membrane at which a spike is fired")
     v_reset: Param = Param(-0.1, "level the membrane begins at and is reset to")
     v = State("v_reset", "membrane")
@@ -73,10 +75,10 @@ class EIF(Neuron):
     v = v + (x + v_rest - u + delta exp((u - theta) / delta)) dt / tau with u = min(v, threshold);
     z = 1 where v >= threshold;  then the reset: "zero" sets v to v_reset.
 
-    x [T, B, *features] -> spikes. tau, at least dt, in steps if dt is not given; delta, above 0, is the sharpness of
-    the spike's onset at the rheobase theta. The exponent is limited to 40, where the membrane reaches the threshold
-    within one step. Fourcaud-Trocmé et al., How spike generation mechanisms determine the neuronal response to
-    fluctuating inputs, J. Neurosci. 23, 2003.
+    x [T, B, *features] -> spikes. tau, at least dt, in steps if dt is not given; delta, above 0, is the width of the
+    spike's onset at the rheobase threshold theta (small values give a sharp onset). The exponent is limited to 40,
+    where the membrane reaches the threshold within one step. Fourcaud-Trocmé et al., How spike generation mechanisms
+    determine the neuronal response to fluctuating inputs, J. Neurosci. 23, 2003.
 
     >>> import torch, ranvier
     >>> ranvier.EIF()(torch.full((4, 1, 1), 1.0)).flatten()
@@ -85,7 +87,7 @@ class EIF(Neuron):
 
     tau: Param = Param(2.0, "time constant of the membrane", low="dt")
     dt: Option[float] = step_length()
-    delta: Param = Param(1.0, "sharpness of the onset", low=1e-6)
+    delta: Param = Param(1.0, "width of the spike's onset", low=1e-6)
     theta: Param = Param(0.8, "rheobase")
     v_rest: Param = Param(0.0, "resting level")
     threshold: Param = Param(1.0, "membrane at which a spike is fired")
@@ -103,6 +105,8 @@ class EIF(Neuron):
         return z, v_reset + reset(v - v_reset, z, threshold)
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """A learned delta stays so large that the exponential has an effect at the threshold."""
+        """Return the bounds of a parameter during learning. delta stays so large that the exponential has an effect at
+        the threshold.
+        """
         low, high = super().bounds(name)
         return ((self.threshold - self.theta).detach().abs() / 64, high) if name == "delta" else (low, high)

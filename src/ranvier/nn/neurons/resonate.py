@@ -15,14 +15,14 @@ from ranvier.surrogate import Surrogate
 
 
 class ResonateAndFire(Neuron):
-    """A damped oscillator that fires: it responds to inputs near its own frequency.
+    """A damped oscillator with spikes. It responds best to inputs near its own frequency.
 
     (u, v) is rotated by omega dt and multiplied by exp(b dt), x is added to u;  z = 1 where v >= threshold;  then the
     reset of v: "zero" sets it to v_reset.
 
     x [T, B, *features] -> spikes. b <= 0 in 1 / s, omega in rad / s with |omega dt| < pi, dt in seconds, above 0. The
-    learned parameters (learn=...) are `damping` = exp(b dt) and `turn` = tan(omega dt / 2), with which the rotation
-    needs no sine and cosine. Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001.
+    parameters that can be learned are `damping` = exp(b dt) and `turn` = tan(omega dt / 2); computed from `turn`, the
+    rotation needs no sine and cosine. Izhikevich, Resonate-and-fire neurons, Neural Networks 14, 2001.
 
     >>> import torch, ranvier
     >>> x = torch.zeros(8, 1, 1)
@@ -31,8 +31,8 @@ class ResonateAndFire(Neuron):
     tensor([0., 0., 1., 0., 0., 0., 0., 0.])
     """
 
-    damping: Param = Param(0.8, "what is left of the swing after one step", low=0.0, high=1.0)
-    turn: Param = Param(0.5, "tangent of half the angle per step")
+    damping: Param = Param(0.8, "decay of the oscillation per step", low=0.0, high=1.0)
+    turn: Param = Param(0.5, "tangent of half the angle of rotation per step")
     threshold: Param = Param(1.0, "v at which a spike is fired")
     v_reset: Param = Param(0.0, "level v begins at and is reset to")
     u = State(0.0, "current-like part")
@@ -49,7 +49,9 @@ class ResonateAndFire(Neuron):
         return z, (u, v_reset + reset(v - v_reset, z, threshold))
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """A part of the oscillation must be left after a step; otherwise nothing else could be learned."""
+        """Return the bounds of a parameter during learning. damping stays above 0: at 0 nothing is left after a step,
+        and the other parameters get no gradient.
+        """
         low, high = super().bounds(name)
         return (1e-3, high) if name == "damping" else (low, high)
 

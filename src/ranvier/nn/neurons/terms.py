@@ -1,9 +1,10 @@
-"""The terms of physical neurons: small functions at named stages, put together into the rule of one step.
+"""The terms of physical neurons: small functions, which are combined, stage by stage, into the rule of one step.
 
-Terms of the membrane and of the adaptation read v only up to the threshold (unless `Step.caps` is False): the
-overshoot in the step of a spike depends on dt, and must not affect them. The arguments of a term are the names of the
-values that it reads: states (`v`, `w`, `i`), the spike `z`, the input `x`, parameters, `dt`, and `keep(tau)`, the
-factor by which a value with time constant tau decays in one step. Any other name is a new parameter.
+Terms of the membrane and of the adaptation read min(v, threshold) instead of v (unless `Step.caps` is False): in the
+step of a spike v exceeds the threshold by an amount that depends on dt, and this must not affect them. The arguments of
+a term are the names of the values that it reads: states (`v`, `w`, `i`), the spike `z`, the input `x`, parameters,
+`dt`, and `keep`. The function keep(tau) returns the factor by which a value with time constant tau decays in one step.
+Any other name is a new parameter.
 """
 
 import inspect
@@ -34,7 +35,7 @@ TERMS: dict[str, Term] = {
     "adaptation.spike_triggered": lambda z, b: b * z,
     "reset.value": lambda v, z, v_reset: (1.0 - z) * v + z * v_reset,
     "refractory.hold": lambda v, v_reset: v_reset,
-    # whole steps; the margin of one part in a million allows for rounding, as in 0.3 / 0.1
+    # whole steps; the factor 0.999999 allows for rounding errors, as in 0.3 / 0.1
     "refractory.count": lambda t_refractory, dt: -floor(-(t_refractory / dt * (1.0 - 1e-6))),
 }
 
@@ -45,19 +46,17 @@ PARAMS = {
     "v_leak": Param(0.0, "membrane at rest"),
     "threshold": Param(1.0, "membrane at which a spike is fired"),
     "v_reset": Param(0.0, "membrane after a spike"),
-    "t_refractory": Param(
-        2e-3, "silence after a spike in seconds, rounded up to whole steps", low=0.0, learnable=False
-    ),
-    "delta": Param(0.1, "sharpness of the exponential onset of a spike", low=1e-30),
-    "v_exp": Param(0.8, "membrane at which the exponential term sets in"),
-    "a": Param(0.1, "adaptation per membrane above rest"),
+    "t_refractory": Param(2e-3, "refractory period in seconds, rounded up to whole steps", low=0.0, learnable=False),
+    "delta": Param(0.1, "width of the exponential onset of a spike", low=1e-30),
+    "v_exp": Param(0.8, "membrane at which the exponential term starts to grow"),
+    "a": Param(0.1, "adaptation per unit of the membrane above rest"),
     "b": Param(0.1, "what a spike adds to the adaptation"),
     "tau_w": Param(100e-3, "time constant of the adaptation in seconds", low=1e-30),
 }
 
 Method = Literal["euler", "exponential", "factors"]
 
-METHODS: dict[Method, tuple[Callable, Callable]] = {  # keep(tau, dt), and gain(c, g, dt): effect of a current on v
+METHODS: dict[Method, tuple[Callable, Callable]] = {  # keep(tau, dt), and gain(c, g, dt): the effect of a current on v
     "euler": (lambda tau, dt: 1.0 - dt / tau, lambda c, g, dt: dt / c),
     "exponential": (lambda tau, dt: exp(-dt / tau), lambda c, g, dt: (1.0 - exp(-dt * g / c)) / g),
     "factors": (lambda tau, dt: tau, lambda c, g, dt: (1.0 - c) / g),  # tau_syn, tau_w, c_mem are factors per step
@@ -73,7 +72,9 @@ def reads(term: Term) -> dict[str, Any]:
 
 
 def choose(switches: dict[str, bool], changes: dict[str, Term | None]) -> dict[str, Term]:
-    """Return the terms in use: those of the table without those switched off, and with the user's changes."""
+    """Return the terms in use: the terms of the table, without those that are switched off, and with the user's
+    changes.
+    """
     off = {name for name, on in switches.items() if not on}
     if {"subthreshold", "spike_triggered"} <= off:
         off |= {"membrane.adaptation", "adaptation.decay"}
@@ -131,7 +132,7 @@ class Form:
         states = {"v": State("v_leak" if rests else 0.0, "membrane")}
         states |= {f"i{s}": State(0.0, "synaptic current") for s in self.synapses}
         states |= {"w": State(0.0, "adaptation")} if self.adapts else {}
-        return states | ({"left": State(0.0, "steps of silence that are left")} if self.refractory else {})
+        return states | ({"left": State(0.0, "refractory steps that are left")} if self.refractory else {})
 
     @property
     def params(self) -> dict[str, Param]:
@@ -145,16 +146,18 @@ class Form:
                     continue
                 if name not in PARAMS and default is inspect.Parameter.empty:
                     raise ValueError(
-                        f"term {key!r} reads {name!r}, which is nothing known; give it a default: {name}=0.1"
+                        f"term {key!r} reads {name!r}, which is not a known name; if it is a new parameter, give it a "
+                        f"default: {name}=0.1"
                     )
                 param = PARAMS[name] if name in PARAMS else default if isinstance(default, Param) else Param(default)
                 found |= {f"{name}{s}" if s and name == "tau_syn" else name: param for s in suffixes}
         return {k: found[k] for k in sorted(found, key=[*PARAMS, *found].index)}
 
     def step(self, measured: Sequence[str] = (), late: Sequence[str] = ()) -> Callable[..., tuple[Any, tuple]]:
-        """The rule of one step; `measured` observables are further inputs v_measured, z_measured, w_measured.
+        """Return the rule of one step. For each observable in `measured` it has a further input: v_measured, z_measured
+        or w_measured.
 
-        `late` ones are injected by the refractory stage only.
+        The observables in `late` replace the values of the model only in the refractory stage.
         """
 
         def rule(**q: Any) -> tuple[Any, tuple]:
@@ -164,7 +167,7 @@ class Form:
 
 
 class Step:
-    """One step in progress: `q` has the current value of every name."""
+    """One step of the neuron while it is computed: `q` maps each name to its current value."""
 
     caps = True  # whether terms read the membrane only up to the threshold if there is an exponential term
 
@@ -188,7 +191,7 @@ class Step:
         return sum(values[1:], values[0]) if values else 0.0
 
     def note(self, name: str, value: Any) -> None:
-        """Set the value of a name; if values are printed as text, this is a line of `describe`."""
+        """Set the value of a name. If values are text, this adds a line to the result of `describe`."""
         self.q[name] = value.__line__(name) if hasattr(value, "__line__") else value
 
     def seen(self, name: str, again: bool = False) -> None:
@@ -200,7 +203,7 @@ class Step:
         form, q = self.form, self.q
         if form.synapses != ("",):
             q["i"] = sum((q[f"i{s}"] for s in form.synapses[1:]), q[f"i{form.synapses[0]}"])
-        # the membrane uses the synaptic current of the step before
+        # the membrane uses the synaptic current of the previous step
         self.note("dv", self.gain(q["c_mem"], q.get("g_leak"), q["dt"]) * self.total("membrane"))
         for s in form.synapses:
             self.note(f"i{s}", self.ask("current.synapse", s))

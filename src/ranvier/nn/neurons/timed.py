@@ -1,8 +1,10 @@
-"""Neurons whose spikes also encode their time within the step, so ordinary derivatives are exact spike-time gradients.
+"""Neurons whose spikes also encode their time within the step, so that ordinary derivatives are exact gradients of
+spike times.
 
-A timed spike is a pair (a, b): the effect of a spike of unit weight on the current and on the membrane of its target at
-the end of the step. For a spike r seconds before that end, a = exp(-r / tau_syn) and b = kappa(r); silence is (0, 0). A
-layer of weights maps both in the same way (`ranvier.TimedMap`), so a step is exact for any number of spikes in it.
+A timed spike is a pair (a, b): the effect that a spike with weight 1 has, at the end of the step, on the current and on
+the membrane of its target. For a spike r seconds before the end of the step, a = exp(-r / tau_syn) and b = kappa(r);
+without a spike, (a, b) is (0, 0). A layer of weights maps both numbers in the same way (`ranvier.TimedMap`), so a step
+is exact for any number of incoming spikes.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,13 +20,13 @@ def kappa(r: Any, tau_syn: Any, tau_mem: Any) -> Any:
     """Return the effect of a unit jump of the synaptic current on the membrane after r seconds.
 
     kappa(r) = tau_syn / (tau_syn - tau_mem) (exp(-r / tau_syn) - exp(-r / tau_mem)), and (r / tau) exp(-r / tau) where
-    the two time constants are equal. It is written in ops: r and the time constants may be values of a rule, or
+    the two time constants are equal. It uses `ranvier.ops`, so r and the time constants may be values of a rule, or
     tensors.
     """
-    per_syn, per_mem = 1.0 / tau_syn, 1.0 / tau_mem  # products, since a division costs as much as ten of them
+    per_syn, per_mem = 1.0 / tau_syn, 1.0 / tau_mem  # because a division costs as much as ten multiplications
     x = r * (per_syn - per_mem)
     close = abs(x) < 0.05
-    # (1 - exp(-x)) / x, by its series where the difference would lose precision
+    # (1 - exp(-x)) / x; computed by its series where the difference would lose precision
     series = 1.0 - x * (1 / 2 - x * (1 / 6 - x * (1 / 24 - x * (1 / 120 - x * (1 / 720)))))
     mem = exp(-(r * per_mem))
     far = (mem - exp(-(r * per_syn))) * (1.0 / where(close, 1.0, tau_mem * (per_syn - per_mem)))
@@ -38,7 +40,9 @@ def _target(name: str, target: Any) -> Any:
 
 
 class _Timed(Neuron):
-    """Base of timed neurons. Learned time constants stay above dt / 16: below, nothing would be left after a step."""
+    """Base of timed neurons. Learned time constants stay above dt / 16; with smaller ones, a state would decay to zero
+    within a step.
+    """
 
     dt: Option[float] = Option(1e-3, "length of a step in seconds", number=True)
 
@@ -52,24 +56,24 @@ class _Timed(Neuron):
 
 
 class TimedLIF(_Timed):
-    """Current-based leaky integrate-and-fire with timed spikes: it has EventProp's exact gradients without a
-    hand-written adjoint.
+    """Current-based leaky integrate-and-fire with timed spikes. Its gradients are the exact ones of EventProp, without
+    a hand-written adjoint.
 
-    tau_mem dv/dt = i - v and tau_syn di/dt = -i are exact over a step of dt seconds; where v rises through `threshold`,
-    the time of the crossing is found by linear interpolation between start and end of the step. At that time v is
-    reduced by `threshold`, and the spike reaches its targets in the same step:
+    The solution of tau_mem dv/dt = i - v and tau_syn di/dt = -i is exact over a step of dt seconds. Where v rises above
+    `threshold`, the time of the crossing is computed by linear interpolation between the start and the end of the step.
+    At that time `threshold` is subtracted from v, and the spike reaches its targets in the same step:
 
     v1 = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi,
     f = (threshold - v) / (v1 - v),  r = (1 - f) dt,  a = exp(-r / tau_syn),  b = kappa(r),
     v = v1 - threshold exp(-r / tau_mem) where v1 > threshold.
 
     Inputs (xi, xv), each [T, B, *features]: the two parts of weighted timed spikes. Outputs (a, b) of the same shape.
-    tau_mem, tau_syn > 0 in seconds. `gradient="eventprop"` differentiates the time of the spike; "surrogate" leaves the
-    output unchanged and differentiates the presence of a spike, by `surrogate`. `cut` limits the derivative of grazing
-    spikes: the slope of the membrane at the crossing counts as at least `cut` per tau_mem. `target`: the layer that
-    receives the spikes, if its time constants differ from those of this layer; they are then shared. A neuron has at
-    most one spike per step: a second one waits for the start of the next step. Wunderlich & Pehle, Event-based
-    backpropagation can compute exact gradients, Scientific Reports 11, 2021.
+    tau_mem, tau_syn > 0 in seconds. `gradient="eventprop"` differentiates the time of the spike; "surrogate" gives the
+    same output, but differentiates whether there is a spike, by `surrogate`. `cut` limits the derivative of grazing
+    spikes, at which the membrane rises slowly: the derivative uses a slope of at least `cut` per tau_mem. `target`: the
+    layer that receives the spikes, if its time constants differ from those of this layer; this layer then uses the
+    target's tensors. A neuron has at most one spike per step; a second spike is delayed to the start of the next step.
+    Wunderlich & Pehle, Event-based backpropagation can compute exact gradients, Scientific Reports 11, 2021.
 
     >>> import torch, ranvier
     >>> lif = ranvier.TimedLIF(dt=1e-3)
@@ -87,7 +91,7 @@ class TimedLIF(_Timed):
     v = State(0.0, "membrane")
     i = State(0.0, "synaptic current")
     gradient: Option[Gradient] = Option("eventprop", "what is differentiated", choices=GRADIENTS)
-    cut: Option[float] = Option(0.1, "least slope of a crossing in the derivative, per tau_mem", number=True)
+    cut: Option[float] = Option(0.1, "smallest slope of a crossing in the derivative, per tau_mem", number=True)
     target: Option[Any] = Option(None, "the layer that receives the spikes", check=_target)
     learn: Learn[Literal["tau_mem", "tau_syn", "threshold"]] = Learn()
 
@@ -114,7 +118,7 @@ class TimedLIF(_Timed):
         fires = v1 > threshold
         crosses = fires & (v < threshold)
         f = stop(where(crosses, (threshold - v) / where(crosses, v1 - v, 1.0), 0.0))
-        if exact:  # f solves v + f (v1 - v) = threshold; its derivative by the implicit function, with a limited slope
+        if exact:  # f solves v + f (v1 - v) = threshold; its derivative uses a slope that is limited by `cut`
             slack = (threshold - v - f * (v1 - v)) / stop(maximum(v1 - v, cut * dt / tau_mem))
             f = f + where(crosses, slack - stop(slack), 0.0)
         r = (1.0 - f) * dt
@@ -129,8 +133,7 @@ class TimedLIF(_Timed):
 
 
 class TimedLI(_Timed):
-    """Current-based leaky integrator that receives timed spikes: a readout whose membrane is exact at the end of every
-    step.
+    """Current-based leaky integrator for timed spikes: a readout whose membrane is exact at the end of every step.
 
     v = exp(-dt / tau_mem) v + kappa(dt) i + xv,  i = exp(-dt / tau_syn) i + xi;  the output is v at the end of the
     step.

@@ -1,9 +1,9 @@
-"""Neurons for local learning: they keep a trace of their own spikes, rest after each spike, and may raise their
+"""Neurons for local learning. They have a trace of their own spikes and a refractory period, and some have an adaptive
 threshold.
 
-They share a membrane that relaxes to `rest`, a period of `refractory` steps after a spike in which the membrane does
-not change, and `trace`, which rises with every spike and is used by STDP (`ranvier.record(net, x, "trace")`). The order
-of a step: membrane, spike (by the threshold after the previous step), trace, threshold, reset.
+The membrane relaxes to `rest`. For `refractory` steps after a spike it does not change. `trace` rises with every spike;
+STDP uses it (`ranvier.record(net, x, "trace")`). A step computes, in this order: membrane, spike (with the threshold of
+the previous step), trace, threshold, reset.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from ranvier.ops import spike, where
 
 Update = Literal["linear", "exponential"]
 
-# How a value relaxes to 0 under a drive, with decay b per step. "linear" adds the whole drive; "exponential", the
-# forward Euler step of tau u' = drive - u with b = 1 - dt / tau, approaches it.
+# How a value with an input (`drive`) and the decay b per step is updated. "linear" adds the whole input. "exponential"
+# approaches the input: it is the forward Euler step of tau u' = drive - u with b = 1 - dt / tau.
 RELAX: dict[Update, Callable[[Any, Any, Any], Any]] = {
     "linear": lambda u, drive, b: u * b + drive,
     "exponential": lambda u, drive, b: u + (1.0 - b) * (drive - u),
@@ -31,16 +31,18 @@ def relaxing(kind: Update = "linear") -> Any:
 
     "linear": value decay + drive; "exponential": value + (1 - decay) (drive - value), where decay is 1 - dt / tau.
     """
-    return Option(kind, "how values relax", make=lambda update: RELAX[update], choices=tuple(RELAX))
+    return Option(kind, "how values are updated", make=lambda update: RELAX[update], choices=tuple(RELAX))
 
 
 def fires(v: Any, threshold: Any, wait: Any) -> Any:
-    """Return the spike of a neuron with a refractory period: no spike while `wait` steps are left."""
+    """Return the spike of a neuron with a refractory period: there is no spike while `wait` > 0."""
     return spike(v - threshold) * where(wait > 0.0, 0.0, 1.0)
 
 
 def waits(z: Any, wait: Any, refractory: Any) -> Any:
-    """Return the refractory steps that are left after this one: all of them after a spike, otherwise one less."""
+    """Return the number of refractory steps left after this step: `refractory` after a spike, otherwise one less than
+    before.
+    """
     return where(z > 0.0, refractory, where(wait > 0.0, wait - 1.0, wait))
 
 
@@ -50,14 +52,14 @@ class Traced(Neuron):
     alpha: Param = Param(1.0, "gain of the input")
     rest: Param = Param(0.0, "membrane at rest, at the beginning and after a spike")
     threshold: Param = Param(1.0, "membrane at which a spike is fired (>=)")
-    refractory: Param = Param(0.0, "whole steps of rest after a spike", low=0.0, learnable=False)
+    refractory: Param = Param(0.0, "number of refractory steps after a spike", low=0.0, learnable=False)
     rho: Param = Param(0.9, "decay of the trace per step", low=-1.0, high=1.0)
     tau_trace: Time = Time("rho", "time constant of the trace")
     dt: Option[float] = step_length()
     gain: Param = Param(1.0, "what a spike adds to the trace")
     v = State("rest", "membrane")
     trace = State(0.0, "trace of the spikes")
-    wait = State(0.0, "steps of rest left")
+    wait = State(0.0, "refractory steps left")
     learn: Learn[Literal["alpha", "gain", "rest", "rho", "tau_trace", "threshold"]] = Learn()
 
     def __init__(self, **given: Any):
@@ -65,11 +67,13 @@ class Traced(Neuron):
         if not self.refractory.is_meta and bool((self.refractory != self.refractory.round()).any()):
             raise ValueError(
                 f"{type(self).__name__}: refractory counts whole steps, got {given['refractory']!r}; "
-                f"of a time in seconds take round(time / dt)"
+                f"for a time in seconds write round(time / dt)"
             )
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """With the exponential update, a learned decay stays below 1: at 1 the input would have no effect."""
+        """Return the bounds of a parameter during learning. With the exponential update, a decay stays below 1: at 1
+        the input would have no effect.
+        """
         low, high = super().bounds(name)
         return (low, 0.999) if high == 1.0 and self.settings["update"] == "exponential" else (low, high)
 
@@ -87,8 +91,8 @@ def floating(x: Any) -> Any:
 class TracedIF(Traced):
     """Integrate-and-fire with a trace and a refractory period.
 
-    v = v + alpha x unless waiting;  z = 1 where v >= threshold and not waiting;  trace relaxes and rises by the spike;
-    a spike sets v to rest and waits `refractory` steps.
+    v = v + alpha x unless refractory;  z = 1 where v >= threshold and not refractory;
+    trace = relax(trace, gain z, rho), see `relaxing`;  a spike sets v to rest, and `refractory` steps follow.
 
     x [T, B, *features], float or bool; returns spikes z of the same shape. States: v, trace, wait. rho in [-1, 1] is
     the decay of the trace per step. `update`: "linear" or "exponential", see `relaxing`; other values raise a
@@ -111,8 +115,8 @@ class TracedIF(Traced):
 class TracedLIF(Traced):
     """Leaky integrate-and-fire with a resting level, a trace and a refractory period.
 
-    u = v - rest;  v = rest + relax(u, alpha x, beta) unless waiting;  z = 1 where v >= threshold and not waiting;
-    trace = relax(trace, gain z, rho);  a spike sets v to rest and waits `refractory` steps.
+    u = v - rest;  v = rest + relax(u, alpha x, beta) unless refractory;  z = 1 where v >= threshold and not refractory;
+    trace = relax(trace, gain z, rho), see `relaxing`;  a spike sets v to rest, and `refractory` steps follow.
 
     x [T, B, *features], float or bool; returns spikes z of the same shape. States: v, trace, wait. beta and rho in
     [-1, 1] are decays per step; with `update="exponential"` (forward Euler) give them as 1 - dt / tau.
@@ -139,7 +143,8 @@ class TracedLIF(Traced):
 class TracedALIF(Traced):
     """`TracedLIF` whose threshold rises with its own spikes and relaxes to `threshold`.
 
-    theta = threshold + relax(theta - threshold, kappa z, eta), after the spike was computed with the old theta.
+    theta = threshold + relax(theta - threshold, kappa z, eta); the spike z of this step is computed with the theta
+    before it.
 
     With eta near 1 this is the homeostatic threshold of Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015.
 
@@ -170,7 +175,7 @@ class TracedALIF(Traced):
 class Fede(Traced):
     """Leaky integrate-and-fire whose input is reduced by presynaptic traces, after Paredes-Valles et al.
 
-    v = rest + relax(v - rest, alpha (x - p), beta) by the exponential update, unless waiting; all else as in
+    v = rest + relax(v - rest, alpha (x - p), beta) with the exponential update, unless refractory; all else as in
     `TracedLIF`.
 
     Two inputs of one shape [T, B, *features]: x, the weighted spikes, and p, the presynaptic traces, each summed over
