@@ -61,7 +61,7 @@ class Learner(Sequential):
     ):
         if not isinstance(net, nn.Sequential):
             raise TypeError(
-                f"Learner: wanted a ranvier.Sequential of layers, got {type(net).__name__}; the gradient is "
+                f"Learner: wanted layers in a row, a ranvier.Sequential, got {type(net).__name__}; the gradient is "
                 f"computed layer by layer, but the layers of a module with its own forward are not known"
             )
         super().__init__()
