@@ -40,8 +40,8 @@ class Inputs:
         if any(v.numel() > 1 for v in values):
             raise ValueError(
                 f"layer {layer.path!r}: traces of inputs are shared by all neurons, so all must have the same decay, "
-                f'but here each has a decay of its own; use gradient="eprop", which stores a trace for every weight, or '
-                f"one decay for the layer"
+                f'but here each has a decay of its own; use gradient="eprop", which stores a trace for every weight, '
+                f"or one decay for the layer"
             )
         factors = [v.reshape(1).to(work.like) for v in values]
         return cls(_linear(len(names)), factors, work)
