@@ -101,6 +101,32 @@ def test_code_is_kept_on_disk_and_mended_if_damaged(tmp_path):
     assert list((tmp_path / "__pycache__").glob("*.nbi"))
     module.write_text("half of a mod")
     assert run().stdout == first
+    kept = tmp_path / "__pycache__"
+    files = [*kept.glob("LIF_*.nbi"), *kept.glob("words_*.nbc")]  # of compiled code, cut off
+    whole = [file.stat().st_size for file in files]
+    for file in files:
+        os.truncate(file, 50)
+    assert len(files) > 3 and run().stdout == first
+    assert [file.stat().st_size for file in files] == whole  # written anew
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "said"), [("8k", "this code is kept in"), ("32k", "kernels cannot be kept")])
+def test_a_full_disk_costs_time_only(tmp_path, size, said):
+    """There is no room for the printed code, or for the compiled code."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", tmp_path], capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        script = "import torch, ranvier as rv; print(rv.LIF()(torch.ones(3, 1, 1)).sum().item())"
+        env = {**os.environ, "RANVIER_CACHE": str(tmp_path / "cache")}
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, check=True)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert said in done.stderr and "No space left" in done.stderr and done.stdout == "3.0\n"
+
+
+def test_a_class_may_have_any_name():
+    assert type("My LIF/2", (rv.LIF,), {})()(torch.ones(3, 1, 1)).sum() == 3
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):

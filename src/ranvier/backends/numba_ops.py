@@ -8,14 +8,15 @@ import operator
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import errors, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
+from ranvier.backends.numba_cache import kept
+
 real = np.float32
-op = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)
-kernel = njit(nogil=True, error_model="numpy", cache=True)
+op = kept(forceinline=True)
+kernel = kept()
 
 
 # ---------------------------------------------------------------- the ops

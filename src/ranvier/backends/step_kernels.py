@@ -7,11 +7,11 @@ computing a small layer.
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
+from ranvier.backends.numba_cache import kept
 from ranvier.backends.numba_ops import kernel, real
 
 # ---------------------------------------------------------------- arrays at an address
@@ -51,7 +51,7 @@ def matrix(typing, address, rows, columns):
 
 
 # ---------------------------------------------------------------- the parts of a step
-summed = njit(nogil=True, error_model="numpy", cache=True, fastmath={"reassoc", "contract"})
+summed = kept(fastmath={"reassoc", "contract"})
 
 
 @summed

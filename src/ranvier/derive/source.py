@@ -10,10 +10,12 @@ import importlib.util
 import logging
 import math
 import os
+import re
 import symtable
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -83,6 +85,21 @@ def folder() -> Path:
         return temporary
 
 
+def _write(path: Path, text: str) -> None:
+    """Write the file unless it has this text; another process never reads an incomplete file."""
+    with suppress(OSError, UnicodeDecodeError):
+        if path.read_text() == text:
+            return
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.replace(file.name, path)
+        except OSError:
+            os.unlink(file.name)
+            raise
+
+
 _loading = threading.Lock()
 
 
@@ -93,14 +110,17 @@ def load(name: str, text: str) -> ModuleType:
 
 
 def _load(name: str, text: str) -> ModuleType:
-    unique = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    known = re.sub(r"\W", "_", name)  # the name of a class need not be that of a file
+    unique = f"{known}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     if unique in sys.modules:
         return sys.modules[unique]
     path = folder() / f"{unique}.py"
-    if not path.exists() or path.read_text() != text:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            file.write(text)
-        os.replace(file.name, path)  # atomic: another process never reads an incomplete file
+    try:
+        _write(path, text)
+    except OSError as problem:  # a full disk
+        path = Path(tempfile.mkdtemp(prefix="ranvier-")) / path.name
+        log.warning("ranvier: %s cannot be written (%s); this code is kept in %s", folder(), problem, path.parent)
+        _write(path, text)
     spec = importlib.util.spec_from_file_location(unique, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

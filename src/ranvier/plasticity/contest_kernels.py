@@ -6,10 +6,11 @@ contiguous in memory.
 """
 
 import numpy as np
-from numba import njit
+
+from ranvier.backends.numba_cache import kept
 
 real = np.float32
-compiled = njit(nogil=True, error_model="numpy", cache=True)
+compiled = kept()
 
 
 @compiled

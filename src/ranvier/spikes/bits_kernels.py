@@ -1,11 +1,11 @@
 """Pack spikes into bits, 64 in a word, and unpack them: one pass over the numbers, one pass over the words."""
 
 import numpy as np
-from numba import njit
 
+from ranvier.backends.numba_cache import kept
 from ranvier.spikes.vector import count, nonzero64, spread64, store
 
-kernel = njit(nogil=True, error_model="numpy", cache=True)
+kernel = kept()
 ONE = np.uint64(1)
 
 

@@ -14,15 +14,15 @@ If at most half of the last panel is filled, only its first HALF columns are rea
 """
 
 import numpy as np
-from numba import njit
 from numba.core import types
 from numba.extending import overload
 
+from ranvier.backends.numba_cache import kept
 from ranvier.spikes.vector import LANES, first, fma, load, nonzero64, splat, store, zeros
 
-kernel = njit(nogil=True, error_model="numpy", cache=True)
+kernel = kept()
 # for functions that are called several times per row
-inner = njit(nogil=True, error_model="numpy", cache=True, forceinline=True)
+inner = kept(forceinline=True)
 ONE = np.uint64(1)
 HALF, QUARTER, SLIM = LANES // 2, LANES // 4, 32
 LINE = 16  # numbers in a cache line
