@@ -146,7 +146,7 @@ def memories(figures: dict) -> str:
         f"stream, e-prop, after 1,000 steps ({f['us']:g} µs each, the optimiser's included)": f"{f['early_mb']} MB",
         f"the same after {f['steps']:,} steps": f"{f['late_mb']} MB",
         f"BPTT ({f['bptt_us']:g} µs a step, one update for all)": f"{f['bptt_bytes']:,} bytes a step",
-        f"so the most steps that fit {f['available_gb']} GB": f"{f['bptt_longest']:,}",
+        f"most steps of BPTT that fit into {f['available_gb']} GB": f"{f['bptt_longest']:,}",
     }
     head = "| 16 inputs, 64 recurrent `ALIF`, batch 1 | memory |"
     return "\n".join([head, "|---|---|", *(f"| {what} | {much} |" for what, much in rows.items())])

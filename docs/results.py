@@ -47,8 +47,8 @@ ENTRIES = {
         "Japanese Vowels, the published split", "94.1 % (Kudo et al. 1999, not spiking)", "japanese-vowels"
     ),
     "smartwatch": Entry(
-        "Smartwatch exercises, people nobody has trained on: five pairs of people in turn",
-        "87.3 to 88.9 % (Burns et al. 2018, not spiking, people split otherwise)",
+        "Smartwatch exercises, people who are not in the training data: five pairs of people in turn",
+        "87.3 to 88.9 % (Burns et al. 2018, not spiking, another split of the people)",
         "smartwatch", "fold", ("0", "1", "2", "3", "4"),
     ),
 }  # fmt: skip

@@ -133,7 +133,8 @@ def test_the_page_says_the_count():
     alone, few = (sum(m is not None and low <= m <= high for m in MOVES.values()) for low, high in ((0, 0), (1, 9)))
     assert f"Of {len(MOVES)} public projects, {alone} move by their imports alone, {few} by a few more lines" in page
     assert all(f"`{name}`" in page for name in MOVES)
-    assert f"of {len(MOVES)} public projects on SpikingJelly, {alone} need no other change" in (ROOT_DIR / "README.md").read_text()
+    readme = (ROOT_DIR / "README.md").read_text()
+    assert f"of {len(MOVES)} public projects on SpikingJelly, {alone} need no other change" in readme
 
 
 class DetachedLeak(clock_driven.neuron.LIFNode):  # qymeng94/SLTT

@@ -29,29 +29,29 @@ KINDS = ("dense", "recurrent", "convolutional")
 # (library, what it does with a file, kind of network): what the docs say, checks
 CELLS = {
     ("snntorch", "reads", "dense"): (
-        "same; `IF`: it refuses a resistance other than 1",
+        "same; for `IF` it accepts only a resistance of 1",
         [*many("snntorch", ("LIF", "CubaLIF")), reads_not("snntorch", lambda: drawn(HARD["IF"]()), "r != 1")],
     ),
     ("snntorch", "reads", "recurrent"): (
-        "same; `IF` as before",
+        "same; for `IF` likewise",
         [*many("snntorch", ("LIF", "CubaLIF"), "recurrent"),
          reads_not("snntorch", lambda: drawn(layer("IF", "recurrent")), "r != 1")],
     ),
     ("snntorch", "reads", "convolutional"): (
-        "same, one sample at a time: its `Flatten` flattens the batch too",
+        "same, one sample at a time, because its `Flatten` also flattens the batch",
         [*many("snntorch", ("LIF", "CubaLIF"), "convolutional"),
          reads("snntorch", "LIF", "convolutional", rv.SumPool(2))],
     ),
     ("norse", "reads", "dense"): (
-        "same; `LIF`: it leaves out the resistance, same with the resistance in the weights before it",
+        "same; for `LIF` it ignores the resistance: same if you multiply the weights before the neuron by it",
         [*many("norse", ("IF", "CubaLIF")), reads_without_resistance("dense")],
     ),
     ("norse", "reads", "recurrent"): (
-        "same; `LIF` as before",
+        "same; for `LIF` likewise",
         [*many("norse", ("IF", "CubaLIF"), "recurrent"), reads_without_resistance("recurrent")],
     ),
     ("norse", "reads", "convolutional"): (
-        "same with `SumPool`, one sample at a time: its `Flatten` flattens the batch too. It has no "
+        "same with `SumPool`, one sample at a time, because its `Flatten` also flattens the batch. It has no "
         "`AvgPool2d`",
         [*(reads("norse", name, "convolutional", rv.SumPool(2)) for name in ("IF", "CubaLIF")),
          lacks("norse", "convolutional")],
@@ -63,17 +63,17 @@ CELLS = {
         [*many("spikingjelly", HARD, "convolutional"), reads("spikingjelly", "IF", "convolutional", rv.SumPool(2))],
     ),
     ("sinabs", "reads", "dense"): (
-        "it leaves out resistance and level of reset, and subtracts the threshold: same for a soft reset, written with "
-        "`approximate=True` (`LIF`: and `method=\"impulse\"`). It has no `CubaLIF`",
+        "it ignores the resistance and the reset level, and subtracts the threshold: same for a neuron with a soft "
+        "reset that is written with `approximate=True` (for `LIF` also `method=\"impulse\"`). It has no `CubaLIF`",
         [reads_softly("LIF", "dense"), reads_softly("IF", "dense"),
          lacks("sinabs", "dense")],
     ),
     ("sinabs", "reads", "recurrent"): (
-        "likewise, step by step with its state; it passes over feedback without a bias",
+        "likewise, if it runs step by step with its state; it ignores feedback without a bias",
         [reads_softly("LIF", "recurrent"), reads_softly("IF", "recurrent"), reads_no_map_without_bias],
     ),
     ("sinabs", "reads", "convolutional"): (
-        "likewise with `SumPool`; it refuses a `LIF` of pictures",
+        "likewise with `SumPool`; a `LIF` whose input is images raises an error",
         [reads_softly("IF", "convolutional"),
          reads_not("sinabs", lambda: drawn(rv.LIF(beta=0.9), "convolutional"), "truth value of an array",
                    approximate=True)],
@@ -88,8 +88,8 @@ CELLS = {
         many("spyx", HARD, "recurrent", lambda _, name, kind: reads_firing_first(name, kind)),
     ),
     ("spyx", "reads", "convolutional"): (
-        "likewise with `SumPool`, but its `Flatten` puts channels last: same with the columns of the next weights in "
-        "that order. It refuses a `CubaLIF` of pictures",
+        "likewise with `SumPool`, but its `Flatten` puts channels last: same if the columns of the next weights "
+        "are in this order. A `CubaLIF` whose input is images raises an error",
         [reads_firing_first("LIF", "convolutional"), reads_firing_first("IF", "convolutional"),
          reads_not("spyx", lambda: drawn(HARD["CubaLIF"](), "convolutional", rv.SumPool(2)), "Incompatible shapes")],
     ),
@@ -132,7 +132,7 @@ CELLS = {
         [writes_nothing_of_firing_first("recurrent")],
     ),
     ("spyx", "writes", "convolutional"): (
-        "likewise `FireFirstLIF`, with the columns of the weights behind `Flatten` in the other order",
+        "same as `FireFirstLIF`, if the columns of the weights after `Flatten` are put in our order",
         [writes_nothing_of_firing_first("convolutional")],
     ),
 }  # fmt: skip
