@@ -54,7 +54,7 @@ def load(name: str, folder: str | Path | None = None) -> Splits:
     """
     if name not in SETS:
         near = get_close_matches(name, SETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"no data set {name!r}{hint} There are: {', '.join(SETS)}")
     return SETS[name](folder)
 

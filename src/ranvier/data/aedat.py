@@ -43,8 +43,8 @@ PACKET = struct.Struct("<hhiiiiii")  # type, source, size, offset of the time, o
 
 
 class Packet(NamedTuple):
-    """A packet of AEDAT 3.1: where its events begin in the file, how many they are, its first time in microseconds, and
-    the offset that is added to its times.
+    """A packet of AEDAT 3.1: the offset of its events in the file, their number, the time of the first event in
+    microseconds, and `overflow`, the bits above the lowest 31 of its times.
     """
 
     offset: int
@@ -96,7 +96,7 @@ def read_aedat3(path: str | Path, begin: int = 0, end: int | None = None, index:
     """Read a recording of a DVS128 in AEDAT 3.1 (DVS128 Gesture), from `begin` up to but not including `end`, in
     microseconds.
 
-    index: the result of `packets`; with it a part can be read without going through the whole file again. Each event is
+    index: the result of `packets`; with it, a part is read without a search through the whole file. Each event is
     32 bits (bit 0: valid, bit 1: brighter, bits 2 to 16: y, bits 17 to 31: x) and 31 bits of microseconds,
     little-endian.
     """

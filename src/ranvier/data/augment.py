@@ -53,11 +53,11 @@ def _wide(source: Tensor, x: Tensor, axis: int) -> list[int]:
 
 
 def jitter_time(spikes: Tensor, deviation: float, generator: Generator | None = None) -> Tensor:
-    """Shift every spike by a random number of steps from a rounded normal distribution; spikes that leave the window
+    """Shift every spike by a random number of steps from a rounded normal distribution; spikes that leave the sequence
     are lost.
 
-    spikes `[T, B, *features]` in {0, 1} -> the same shape; spikes that meet become one. `deviation` >= 0: standard
-    deviation in steps.
+    spikes `[T, B, *features]` in {0, 1} -> the same shape; if several spikes move to the same step, they become one.
+    `deviation` >= 0: standard deviation in steps.
 
     >>> z = torch.zeros(5, 1, 1)
     >>> z[2] = 1.0

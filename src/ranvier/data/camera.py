@@ -27,7 +27,7 @@ class DamagedFile(ValueError):
         super().__init__(f"{path}, byte {offset}: {reason}")
         self.path, self.offset, self.reason = Path(path), offset, reason
 
-    def __reduce__(self) -> tuple:  # so a worker of a DataLoader can pass it on
+    def __reduce__(self) -> tuple:  # so a worker of a DataLoader can send the error to the main process
         return DamagedFile, (self.path, self.offset, self.reason)
 
 
@@ -99,7 +99,7 @@ def read_dat(path: str | Path, size: tuple[int, int] | None = None) -> Events:
     said = {words[1].lower(): words[2] for words in map(str.split, lines) if len(words) == 3}
     if "height" in said and "width" in said:
         if not (said["height"].isdecimal() and said["width"].isdecimal()):
-            raise DamagedFile(path, 0, f"the header says {said['width']!r} x {said['height']!r} pixels")
+            raise DamagedFile(path, 0, f"the header gives a size of {said['width']!r} x {said['height']!r} pixels")
         size = int(said["height"]), int(said["width"])
     times, address = np.frombuffer(raw, "<u4", offset=start + 2).reshape(-1, 2).astype(np.int64).T
     x, y, polarity = address & 0x3FFF, address >> 14 & 0x3FFF, address >> 28

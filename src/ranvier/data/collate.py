@@ -74,10 +74,10 @@ def _stack(samples: Sequence[Any], **_: Any) -> tuple[Tensor, Tensor]:
     if int(lengths.min()) != len(x):
         raise ValueError(
             f"the recordings of this batch have {int(lengths.min())} to {len(x)} steps; "
-            "give VariableSample where their lengths differ"
+            "give VariableSample if their lengths differ"
         )
     return x, labels
 
 
-# torch's default_collate looks up this table, so a DataLoader needs no collate_fn for these two.
+# torch's default_collate looks up this table, so a DataLoader needs no collate_fn for these two classes.
 _utils.collate.default_collate_fn_map.update({Sample: _stack, VariableSample: lambda samples, **_: collate(samples)})

@@ -140,9 +140,10 @@ def level_crossing(x: Tensor, levels: Tensor) -> Tensor:
 
 
 def angle(x: Tensor, neurons: int, low: float, high: float) -> Tensor:
-    """Encode each number as one of `neurons` places between low and high: the largest place that is not above x is 1.
+    """Encode each number by `neurons` neurons with places between low and high: the neuron with the largest place <= x
+    is 1, all others are 0.
 
-    Places are `low + (high - low) k / (neurons - 1)`; for numbers outside, the first or last place is 1. x `[B,
+    Places are `low + (high - low) k / (neurons - 1)`; for numbers outside, the first or last neuron is 1. x `[B,
     *features]` -> `[B, *features, neurons]` float32 in {0, 1}; there is no time axis: add it with `constant`, `rate` or
     `latency`.
 
@@ -193,7 +194,7 @@ def _refuse_bad_input(name: str, x: Tensor, steps: int, unit_range: bool = True)
         raise TypeError(f"{name}: x must be a floating-point tensor, got {got}; scale it to [0, 1] first")
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"{name}: steps is the number of steps, a whole number >= 1, got {steps!r}")
-    # in this form NaN also raises
+    # this form of the condition is also false for NaN, so NaN raises the error
     if unit_range and x.numel() and not bool(((x >= 0) & (x <= 1)).all()):
         low, high = x.min().item(), x.max().item()
         raise ValueError(f"{name}: x must lie in [0, 1], got {low:.4g} to {high:.4g}; divide by the maximum")

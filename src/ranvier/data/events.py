@@ -49,9 +49,9 @@ def read_shd(path: str | Path) -> Iterator[Recording]:
         except (KeyError, TypeError, AttributeError, OSError, RuntimeError, ValueError) as problem:
             raise DamagedFile(path, 0, f"wanted spikes/times, spikes/units and labels: {problem}") from problem
         if counts[0] > Path(path).stat().st_size:
-            raise DamagedFile(path, 0, f"says that it has {counts[0]:,} recordings, more than it has bytes")
+            raise DamagedFile(path, 0, f"its header lists {counts[0]:,} recordings, more than the file has bytes")
         if len({*counts}) > 1:
-            raise DamagedFile(path, 0, "has {} times, {} units and {} labels, wanted as many of each".format(*counts))
+            raise DamagedFile(path, 0, "has {} times, {} units and {} labels, wanted equal numbers".format(*counts))
         for k in range(counts[0]):
             yield _spoken(path, k, times, units, labels)  # type: ignore[index]
 
@@ -63,7 +63,9 @@ def _spoken(path: str | Path, k: int, times: Any, units: Any, labels: Any) -> Re
     except (AttributeError, TypeError, ValueError, OSError, RuntimeError, OverflowError) as problem:
         raise DamagedFile(path, 0, f"recording {k} cannot be read: {problem}") from problem
     if t.shape != u.shape or t.ndim != 1:
-        raise DamagedFile(path, 0, f"recording {k} has times {t.shape} and units {u.shape}, wanted one of each a spike")
+        raise DamagedFile(
+            path, 0, f"recording {k} has times {t.shape} and units {u.shape}, wanted one of each per spike"
+        )
     if not (np.isfinite(t) & (t >= 0)).all():
         wrong = t[~(np.isfinite(t) & (t >= 0))][0]
         raise DamagedFile(path, 0, f"recording {k} has a spike at {wrong} s, wanted a time from 0 on")
@@ -131,8 +133,8 @@ def nmnist(
     """N-MNIST: 70,000 handwritten digits, recorded by a moving event camera.
 
     Batches are x `[T, B, 2, 34, 34]` (polarity, rows, columns), one bit per spike in memory; the first movement, 100
-    ms, is divided into `steps` steps. `share`: use only this part of the training recordings. The folders `Train/0` to
-    `Test/9` are searched for in `folder`, then in the places listed in `data.fashion_mnist`; otherwise a
+    ms, is divided into `steps` steps. `share`: use only this fraction of the training recordings. The folders
+    `Train/0` to `Test/9` are searched for in `folder`, then in the places listed in `data.fashion_mnist`; otherwise a
     FileNotFoundError explains how to get them.
     """
     _check(steps, validation)
@@ -160,12 +162,12 @@ def _check(steps: int, validation: float) -> None:
 
 
 def _packed(made: Iterable[tuple[np.ndarray, int]], steps: int) -> Packed:
-    """Return frames [T, *places] and labels, packed one by one: all at once, unpacked, they would need eight times the
-    memory.
+    """Return frames [T, *places] and labels as a `Packed`. Frames are packed one by one, because all unpacked frames
+    together would need eight times the memory.
     """
     pairs = [(np.packbits(frame, axis=0), label) for frame, label in made]
     if not pairs:
-        raise ValueError("the files hold no recording")
+        raise ValueError("the files contain no recording")
     rows, labels = zip(*pairs, strict=True)
     return Packed.of_bytes(torch.from_numpy(np.stack(rows)), torch.tensor(labels), steps)
 

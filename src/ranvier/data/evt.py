@@ -49,7 +49,9 @@ def _known(path: str | Path, kind: np.ndarray, kinds: tuple[int, ...], start: in
 
 
 def _last(marks: np.ndarray) -> np.ndarray:
-    """Return for every word the index of the last marked word up to it, -1 before the first one."""
+    """Return for every word the index of the last marked word before it, or its own if it is marked; -1 if there is
+    none.
+    """
     return np.maximum.accumulate(np.where(marks, np.arange(len(marks)), -1)) if len(marks) else np.empty(0, np.int64)
 
 
@@ -74,7 +76,7 @@ def _evt3(path: str | Path, raw: bytes, start: int, size: tuple[int, int]) -> Ev
     time, known = _clock(path, kind, value, start)
     ready = known & (row >= 0)
     single = np.flatnonzero((kind == ADDR_X) & ready)
-    # a vector of 12 or 8 columns begins where the vectors since the last base end
+    # a vector of 12 or 8 columns begins at the base column plus the widths of all vectors since that base
     width = np.where(kind == VECT_12, 12, np.where(kind == VECT_8, 8, 0))
     before = np.cumsum(width) - width
     vector = np.flatnonzero((width > 0) & ready & (base >= 0))
@@ -91,7 +93,7 @@ def _evt3(path: str | Path, raw: bytes, start: int, size: tuple[int, int]) -> Ev
 
 
 def _clock(path: str | Path, kind: np.ndarray, value: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the time of every word in microseconds, and whether it is known yet."""
+    """Return the time of every word in microseconds, and whether it is known: it is not before the first time word."""
     is_high, is_low = kind == TIME_HIGH, kind == TIME_LOW
     marks, highs = np.flatnonzero(is_high), value[is_high]
     back = np.diff(highs, prepend=highs[:1])
@@ -103,5 +105,5 @@ def _clock(path: str | Path, kind: np.ndarray, value: np.ndarray, start: int) ->
     new = np.zeros(len(kind), bool)
     new[marks] = np.diff(highs, prepend=-1) != 0
     high, low = _last(is_high), _last(is_low)
-    lower = np.where(low > _last(new), value[low], 0)  # the lower half starts again when the upper one changes
+    lower = np.where(low > _last(new), value[low], 0)  # the lower bits are 0 again when the upper ones change
     return np.cumsum(turns) * WRAP + (value[high] << 12 | lower), high >= 0

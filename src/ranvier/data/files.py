@@ -154,7 +154,7 @@ def _listed(read: Callable, classes: Sequence[Sequence[Path]], more: tuple, to_x
     items = [(path, *more) for paths in classes for path in paths]
     labels = [label for label, paths in enumerate(classes) for _ in paths]
     if not items:
-        raise ValueError("the folders hold no recording")
+        raise ValueError("the folders contain no recording")
     return Files(read, items, torch.tensor(labels), to_x, to_x.steps is None)
 
 

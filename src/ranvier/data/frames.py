@@ -32,7 +32,7 @@ def frames(times: np.ndarray, places: np.ndarray, steps: int, width: int, dt: fl
 
 
 def frames_by_count(times: np.ndarray, places: np.ndarray, steps: int, width: int, count: bool = False) -> np.ndarray:
-    """Do what `frames` does, but put equally many events in every step, in the order of time: of E events, step t gets
+    """Like `frames`, but with equally many events in every step, in the order of time: of E events, step t contains
     those from `t E // steps` up to `(t + 1) E // steps`.
 
     >>> frames_by_count(np.array([0.0, 0.1, 0.2, 9.0]), np.array([0, 1, 1, 0]), steps=2, width=2, count=True)
@@ -89,7 +89,7 @@ class ToFrames:
 
     def __post_init__(self) -> None:
         if self.steps is None and self.dt is None:
-            raise ValueError("ToFrames: give steps, how many there are, or dt, how long each is in seconds")
+            raise ValueError("ToFrames: give steps (their number) or dt (the length of a step in seconds)")
         if self.steps is not None:
             _check_steps(self.steps)
         if self.dt is not None and not 0.0 < self.dt < math.inf:
@@ -97,7 +97,7 @@ class ToFrames:
         if not isinstance(self.shrink, int) or self.shrink < 1:
             raise ValueError(f"ToFrames: shrink must be a whole number >= 1, got {self.shrink!r}")
         if self.sparse and self.dt is None:
-            raise ValueError("ToFrames: sparse frames go by time; give dt, the length of a step in seconds")
+            raise ValueError("ToFrames: sparse frames need steps of equal length; give dt, their length in seconds")
 
     def __call__(self, events: Events) -> Tensor:
         high, wide = (-(-n // self.shrink) for n in events.size)
@@ -119,7 +119,8 @@ class ToFrames:
 
 
 def _step(times: Any, dt: float) -> Any:
-    # an event at the edge of two steps belongs to the second, also after rounding; times far outside stay integers
+    # 1e-6: an event at the edge of two steps belongs to the second, also after rounding; clip: times far outside would
+    # not fit into an integer
     return np.clip(np.floor(times / dt + 1e-6), -1, 2**62).astype(np.int64)
 
 

@@ -113,7 +113,7 @@ def read_idx(path: str | Path) -> Tensor:
     shape = np.frombuffer(raw[4:start], ">u4").tolist()
     if len(raw) != start + kind.itemsize * math.prod(shape):
         promised = f"its header promises {shape} {kind}"
-        raise DamagedFile(path, start, f"holds {len(raw) - start} bytes of values, {promised}")
+        raise DamagedFile(path, start, f"contains {len(raw) - start} bytes of values, {promised}")
     values = np.frombuffer(raw, kind, offset=start).reshape(shape)
     return torch.from_numpy(values.astype(kind.newbyteorder("="), copy=True))
 

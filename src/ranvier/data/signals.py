@@ -1,7 +1,7 @@
 """Real recordings of signals over time, from packages that anyone can install; each file is checked by its hash.
 
-x `[N, T, features]` float32, where T is the longest length: after the end of a shorter recording x is NaN, and nothing
-else marks its end. `ranvier.Padded` runs a network on such batches, so that the padding has no effect.
+x `[N, T, features]` float32, where T is the longest length: after the end of a shorter recording x is NaN.
+`ranvier.Padded` runs a network on such batches, so that the padding has no effect.
 """
 
 import hashlib
@@ -100,8 +100,7 @@ def smartwatch(folder: str | Path | None = None, fold: int = 0, window: int = 20
     steps. x `[N, window, 6]`, standardised by the training part. The split is by person: in `fold` 0 to 4, two people
     are for testing, the next two for validation, six for training; nobody is in two parts. The file is part of the PyPI
     package seglearn; `find_source` lists the places where it is searched for. Burns et al., Shoulder physiotherapy
-    exercise recognition, Physiol. Meas.
-    2018.
+    exercise recognition, Physiol. Meas. 2018.
     """
     if fold not in range(5) or window < 1 or stride < 1:
         raise ValueError(
@@ -187,7 +186,7 @@ def read_ts(path: str | Path) -> tuple[list[np.ndarray], list[str]]:
         begun = begun or words.lower() == b"@data"
         at += len(line)
     if not recordings:
-        raise DamagedFile(path, at, "there is no recording behind @data" if begun else "there is no line @data")
+        raise DamagedFile(path, at, "there is no recording after @data" if begun else "there is no line @data")
     return recordings, labels
 
 
