@@ -26,8 +26,8 @@ class Batches:
 
     set_epoch: sets the epoch that is drawn next. start: the number of batches that are left out once, to continue a
     run.
-    rank, world: the number of this process, and how many there are; `share(index)` is `world` times the part of that
-    batch which this process has.
+    rank, world: the number of this process, and the number of all processes. `share(index)`: the fraction of batch
+    `index` that this process has, times `world`; a loss is multiplied by it, so that all samples count equally.
     """
 
     def __init__(self, batch: int, seed: int | None = None, rank: int = 0, world: int = 1):
@@ -73,7 +73,8 @@ class _Indexed(Batches):
         draw = torch.arange if self.seed is None else lambda n: torch.randperm(n, generator=generator)
         for chosen in draw(self.samples).split(self.batch * self.world)[start:]:
             begin, count = self._part(len(chosen))
-            yield chosen[begin : begin + count] if count else chosen[:1]  # one sample that does not count: share is 0
+            # a process without samples of its own gets the first one, which does not count: its share is 0
+            yield chosen[begin : begin + count] if count else chosen[:1]
 
     def _part(self, whole: int) -> tuple[int, int]:
         """Return where this process's part of a batch begins, and how many samples it has."""
@@ -140,7 +141,7 @@ def batches(
     part: Any, batch: int, seed: int | None = None, *, time_first: bool = False, workers: int = 0, rank: int = 0,
     world: int = 1,
 ) -> Batches:  # fmt: skip
-    """The batches of one part of a data set.
+    """Return the batches of one part of a data set.
 
     part: an object with tensors `x` `[N, *features]` and `labels` `[N]`, or a pair of such tensors; a torch Dataset
     whose samples are (x, label); or a DataLoader, whose batches (x, labels) or (x, labels, lengths) are used as they
@@ -163,7 +164,7 @@ def batches(
             raise ValueError(f"there are {len(x)} samples x and {len(labels)} labels; pass one label for each sample")
         return OfTensors(x, labels, time_first, *order)
     if isinstance(part, IterableDataset):
-        raise TypeError("an IterableDataset has no order to go back to; pass a DataLoader of it")
+        raise TypeError("samples of an IterableDataset have no index; pass a DataLoader of it")
     if isinstance(part, Dataset) or (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
         return OfDataset(part, time_first, workers, *order)
     raise TypeError(

@@ -1,13 +1,13 @@
 """Estimate the energy of an inference on a chip, and of a dense network of the same shape.
 
-The following are counted: every synaptic operation (a spike that meets a weight), every update of a neuron with the
-operations of its rule, and every bit read or written for them. Energies are those of a 45 nm process in Horowitz,
-Computing's energy problem, ISSCC
-2014: an integer addition of b bits takes about 0.1 b / 32 pJ, a multiplication 3.1 a b / 1024 pJ, and a bit from a
-memory for the layer's weights or states 0.16 (up to 8 KB), 0.31 (32 KB), 1.6 (1 MB) or 20 pJ (DRAM, beyond).
+The following are counted: every synaptic operation (one weight that is added for one spike), every update of a neuron
+with the operations of its rule, and every bit read or written for them. Energies are those of a 45 nm process in
+Horowitz, Computing's energy problem, ISSCC 2014. An integer addition of b bits takes about 0.1 b / 32 pJ, and a
+multiplication of a and b bits 3.1 a b / 1024 pJ. Reading or writing a bit of the weights or states of a layer takes
+0.16 pJ if they fit into 8 KB, 0.31 pJ for 32 KB, 1.6 pJ for 1 MB, and 20 pJ (DRAM) for more.
 
-The dense network has the same weights with the same number of bits, and activations of ceil(log2(T + 1))
-bits (as many values as a count of spikes over T steps can have), each weight and activation is read once per sample.
+The dense network has the same weights with the same number of bits. Its activations have ceil(log2(T + 1)) bits, enough
+for a count of spikes over T steps. Each weight and activation is read once per sample.
 The spiking network reads a weight for every synaptic operation, and reads and writes a state for every neuron in every
 step. Static power, control and the network between cores are left out on both sides. After Dampfhoffer et al., Are SNNs
 really more energy-efficient than ANNs?, IEEE TETCI 7, 2023; Yan, Bai & Wong, arXiv:2409.08290, 2024.
@@ -49,7 +49,7 @@ def access(bits_held: float) -> float:
 
 @dataclass(frozen=True)
 class LayerEnergy:
-    """One layer, per sample.
+    """The estimate for one layer, per sample.
 
     operations: synaptic operations (or multiplications, if the input is not spikes) or neuron updates, over all steps;
     dense: operations of the dense layer (0 for neurons); spiking_pj and dense_pj: the estimates; memory: the share of
@@ -96,7 +96,7 @@ class Energy:
 
     @property
     def activity(self) -> float:
-        """Spikes per synapse and step, a mean over the synapses whose input is spikes."""
+        """Spikes per synapse and step: the mean over all synapses whose input is spikes."""
         synapses = sum(layer.dense for layer in self.layers if layer.activity is not None)
         return self.synaptic_operations / (synapses * self.steps) if synapses else 0.0
 
@@ -148,7 +148,7 @@ class Energy:
                 + (
                     f"it breaks even at {self.break_even:.4f} spikes per synapse and step, and has {self.activity:.4f}"
                     if self.break_even
-                    else "no sparseness of its hidden spikes would make up for its input and its states"
+                    else "its input and its states alone cost more, however few hidden spikes there are"
                 ),
             ]
         )
@@ -157,10 +157,10 @@ class Energy:
 def energy(
     net: nn.Module, x: Tensor, lengths: Tensor | None = None, *, weight_bits: int = 8, state_bits: int = 16
 ) -> Energy:
-    """Run the network on x [T, B, *features] and estimate what one sample of it costs, layer by layer.
+    """Run the network on x [T, B, *features] and estimate the energy of one sample, layer by layer.
 
-    lengths [B]: the steps of each recording, where they differ; those behind its end cost nothing, and a sample is
-    then the mean of them.
+    lengths [B]: the number of steps of each recording, if they differ; steps after its end cost nothing, and the result
+    is the mean over the recordings.
 
     Linear layers, convolutions, recurrent feedback and neurons are counted; normalisation (it folds into the weights),
     pooling and the rest are not. An input that is constant in time (stride 0) is multiplied once; any other input that
@@ -216,7 +216,7 @@ class _Counter:
         return lambda m, inputs, output: handle(path, m, inputs[0], output)
 
     def _there(self, x: Tensor) -> Tensor:
-        """x [T, B, *features], or [T * B, *features], at the steps that each recording has."""
+        """Return x without the steps after the end of each recording; x is [T, B, *features] or [T * B, *features]."""
         if self.valid is None:
             return x
         return x[self.valid] if x.shape[:2] == self.valid.shape else x[self.valid.flatten()]

@@ -1,8 +1,8 @@
 """The adapter to Lightning, which runs the training: it wraps a recipe's network, data and optimiser as a module,
 loaders and callbacks. All random numbers depend on (seed, epoch, batch) only, not on earlier draws.
 
-So a run that was stopped at any point, also within an epoch, and continues from its checkpoint ends with the same
-weights, bit for bit.
+A run can therefore be stopped at any point, also within an epoch. If it continues from its checkpoint, it ends with the
+same weights, bit for bit.
 """
 
 import copy
@@ -185,8 +185,8 @@ class Engine(LightningModule):
 
 
 def new_net(plan: Plan, sample: Tensor) -> nn.Module:
-    """Return the plan's network with weights drawn from its seed; from `sample` `[B, *features]` lazy layers get their
-    sizes.
+    """Return the plan's network with weights drawn from its seed. It runs once on `sample` `[B, *features]`, so that
+    lazy layers get their sizes.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
@@ -209,7 +209,7 @@ def fit(
     epoch.
 
     train, validation: parts of a data set, see `batches`. `settings` are those of `Scale`. The final weights are
-    written to weights.safetensors. A KeyboardInterrupt is passed on, and the last checkpoint is kept.
+    written to weights.safetensors. A KeyboardInterrupt is raised again, and the last checkpoint is kept.
     """
     scale = Scale(**settings)
     history = History(folder)
@@ -231,7 +231,7 @@ def fit(
             sharded = scale.strategy in STRATEGIES
             engine = Engine(plan, copy.deepcopy(net) if sharded else net, drawn, scale.tbptt)
             if sharded and resumed:
-                # Lightning loads a sharded network by other code, so damage or a wrong network is reported here
+                # Lightning has separate code for loading sharded networks, so damage or a wrong network is found here
                 check_fits(read_checkpoint(resumed)["state_dict"], engine.state_dict(), resumed)
             trainer.fit(engine, drawn, checked, ckpt_path=resumed, weights_only=True)
         leader = trainer.is_global_zero

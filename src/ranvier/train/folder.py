@@ -1,4 +1,6 @@
-"""The folder of one run: its file names, writing (complete or not at all) and reading (nothing is unpickled)."""
+"""The folder of one run: the names of its files, and how they are written (completely or not at all) and read (without
+unpickling).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from ranvier.extras import needed
 
 @dataclass(frozen=True)
 class Folder:
-    """The names of the files of a run; nothing else is kept in memory."""
+    """The files of a run; the object itself contains only the path of the folder."""
 
     path: Path
 
@@ -60,8 +62,9 @@ class Folder:
         return candidate
 
     def refuse_inside(self, what: str, name: Any) -> None:
-        """ValueError for code inside this folder, as a file or as a module: a run may come from elsewhere, and what
-        came with it is not run."""
+        """Raise ValueError if the file or module `name` lies inside this folder: the folder may have been downloaded,
+        and code in it must not be run.
+        """
         where = str(name).rpartition(":")[0]
         parts = [where] if where.endswith(".py") else where.split(".")
         every = [Path()] if where.endswith(".py") else [Path(entry) for entry in sys.path]
@@ -125,7 +128,7 @@ class Folder:
         with needed("a file of weights"):
             from safetensors.torch import save
 
-        # clones, because safetensors refuses tensors that share memory, like tied weights
+        # clones, because safetensors raises an error for tensors that share memory, such as tied weights
         write(self.weights, save({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}))
 
     def read_weights(self, net: nn.Module) -> None:
@@ -146,13 +149,13 @@ class Folder:
 
 
 NUMBERS = ("samples", "training_seconds", "loss", "epochs", "parameters", "accuracy", "correct")
-TABLES = ("beside", "firing_rate")  # of numbers, by what they are of
+TABLES = ("beside", "firing_rate")  # dictionaries of numbers
 
 
 def _check_result(result: Any) -> None:
-    """ValueError for what is no result of a run."""
+    """Raise ValueError if this is not the result of a run."""
     if not isinstance(result, dict) or not {"samples", "training_seconds"} <= set(result):
-        raise ValueError("it has no result of a run")
+        raise ValueError("it does not contain the result of a run")
     if ("accuracy" in result) != ("correct" in result) or not {"accuracy", "loss"} & set(result):
         raise ValueError("it has no loss, or accuracy without the number of right answers")
     tables = {f"{name} of {key}": v for name in TABLES for key, v in dict(result.get(name, {})).items()}
@@ -164,7 +167,9 @@ def _check_result(result: Any) -> None:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file completely or not at all: first under another name, then renamed. An OSError names the file."""
+    """Write a file completely or not at all: it is written under another name, then renamed. An OSError names the
+    file.
+    """
     temporary = path.with_name(f".{path.name}.part")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -99,8 +99,8 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
     """
     try:
         with ZipFile(path) as file:
-            if name := file.testzip():  # torch itself does not compare the sums
-                raise ValueError(f"the sum of {name} is wrong")
+            if name := file.testzip():  # torch itself does not compare checksums
+                raise ValueError(f"the checksum of {name} is wrong")
         found = torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except FileNotFoundError:
         raise
@@ -116,12 +116,12 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
 
 
 def check_fits(kept: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str | Path) -> None:
-    """ValueError where the weights of a checkpoint are another net's."""
+    """Raise ValueError if the weights of a checkpoint belong to another network."""
     there, here = ({name: list(w.shape) for name, w in weights.items()} for weights in (kept, own))
     for name in [*here, *there]:
         if there.get(name) != here.get(name):
             got, wanted = (f"{shapes[name]}" if name in shapes else "none" for shapes in (there, here))
             raise ValueError(
                 f"{path} is the checkpoint of another net: its {name.removeprefix('net.')} is {got}, this net has "
-                f"{wanted}; take back what was changed, or remove it to train from the beginning"
+                f"{wanted}; undo the change of the net, or remove the checkpoint to train from the beginning"
             )

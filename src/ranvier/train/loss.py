@@ -1,12 +1,12 @@
 """Losses on the traces of a readout layer. Each is built with its settings, then called: `loss()(traces, labels)`.
 
-Its arguments are traces `[T, *batch, C]` (time at `time_axis`, classes last), labels `[*batch]` whole numbers in [0, C)
-and optionally lengths `[*batch]` in [1, T]: steps beyond a sample's length do not count. It returns a scalar, the mean
-over samples; wrong axes and labels out of range raise a ValueError. It can be pickled, and prints its settings. All but
-`van_rossum` also have the settings
+The arguments of a loss are traces `[T, *batch, C]` (time at `time_axis`, classes last), labels `[*batch]` whole numbers
+in [0, C) and optionally lengths `[*batch]` in [1, T]: steps beyond a sample's length do not count. It returns a scalar,
+the mean over samples; wrong axes and labels out of range raise a ValueError. A loss can be pickled, and prints its
+settings. All losses except `van_rossum` also have the settings
 
 * weights `[C]`, numbers >= 0: a sample of class c counts `weights[c]` times in that mean (None: each counts once);
-* ignore_index: samples with this label do not count (None: all do). Where no sample counts the loss is 0.
+* ignore_index: samples with this label do not count (None: all count). If no sample counts, the loss is 0.
 
 >>> loss = integral_crossentropy(weights=[1.0, 3.0], ignore_index=-1)
 >>> traces = torch.tensor([[[2.0, 0.0], [2.0, 0.0], [9.0, 0.0]]])  # [T=1, B=3, C=2]
@@ -78,7 +78,7 @@ class integral_crossentropy(_Mean):
 
 @dataclass(frozen=True, eq=False)
 class mse_spikerate(_Mean):
-    """Mean squared error between the readout's firing rate and a wanted rate.
+    """Mean squared error between the readout's firing rate and a target rate.
 
     With `r = mean_t traces` (spikes per step, in [0, 1]; over a sample's own length) and `q` as in
     `integral_crossentropy`: `loss = mean over batch and classes of (r - sparsity * q)^2`: the right class should fire
@@ -210,8 +210,8 @@ class temporal_crossentropy(_Mean):
 class van_rossum:
     """Van Rossum distance of spike trains: both are filtered with `exp(-t / tau)`, then compared.
 
-    `d[t] = exp(-1 / tau) d[t - 1] + z[t] - target[t]`;  `loss = mean over the rest of (1 / tau) sum_t d[t]^2`: one
-    extra spike, far from all others, adds about 1/2.
+    `d[t] = exp(-1 / tau) d[t - 1] + z[t] - target[t]`;  `loss` is the mean of `(1 / tau) sum_t d[t]^2` over all axes
+    except time. To this sum, one extra spike far from all others adds about 1/2.
 
     Call it with traces and targets, spikes of the same shape `[T, B, *features]` (time at `time_axis`), and optionally
     lengths `[B]`. `tau` > 0 in steps. Van Rossum, A novel spike distance, Neural Computation 13, 2001.

@@ -1,4 +1,4 @@
-"""What NeuroBench measures of a network: by its package, or here, with the same numbers.
+"""NeuroBench's measures of a network, computed by the package `neurobench` or, with equal results, by `measures`.
 
 Yik et al., The neurobench framework for benchmarking neuromorphic computing algorithms and systems, Nature
 Communications 16, 2025.
@@ -21,11 +21,11 @@ WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def neurobench(net: nn.Module) -> Any:
-    """The network as a model for `neurobench.benchmarks.Benchmark`, whose batches are [B, T, *features].
+    """Return the network as a model for `neurobench.benchmarks.Benchmark`, whose batches are [B, T, *features].
 
-    Its neurons and recurrent layers are known as activations, its linear layers and convolutions as connections. It
-    gives the outputs of all steps [B, T, *outputs]. Needs the extra `neurobench`; without it,
-    `measures` gives the same numbers.
+    Neurons and recurrent layers count as activations, linear layers and convolutions as connections. The model returns
+    the outputs of all steps [B, T, *outputs]. Needs the extra `neurobench`; without it, `measures` computes the same
+    numbers.
     """
     with needed("train.neurobench"):
         from neurobench.models import NeuroBenchModel  # type: ignore[import-not-found]
@@ -111,7 +111,7 @@ def measures(net: nn.Module, x: Tensor) -> Measures:
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """The outermost layers that fire."""
+    """Yield neurons and recurrent layers; of nested ones, only the outermost."""
     if isinstance(module, FIRING):
         yield module
     else:

@@ -26,11 +26,11 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"mean": torch.mean, "sum": 
 
 @contextmanager
 def watch(net: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """The spikes of every spiking layer that runs within this block: {module path: `[T, B, *features]`}.
+    """Record the spikes of every spiking layer that runs within this block: {module path: `[T, B, *features]`}.
 
-    They are part of the autograd graph of the forward pass, so penalties on them train the network. This needs one
-    pass, while `record` and `net(x)` would be two. Nothing in the network is changed; for a layer that is used twice
-    the last spikes are kept.
+    The spikes are part of the autograd graph of the forward pass, so penalties on them train the network. One pass is
+    enough, while `record` and `net(x)` would be two. The network is not changed. If a layer is used twice, only its
+    last spikes are kept.
     """
     seen: dict[str, Tensor] = {}
 
@@ -106,9 +106,9 @@ def sparsity(max_spikes: float, norm: Callable[[Tensor], Tensor] | None = None, 
 
 
 def rate_target(spikes_per_sequence: float, reduction: str = "mean") -> Penalty:
-    """Return a penalty that drives every neuron towards one activity: `(m - spikes_per_sequence)^2`, where m is its
-    mean count over the batch; averaged (or summed) over the neurons of a layer, then summed over layers. Counts as in
-    `silence`.
+    """Return a penalty that drives every neuron towards the same number of spikes: `(m - spikes_per_sequence)^2`, where
+    m is its mean count over the batch; averaged (or summed) over the neurons of a layer, then summed over layers.
+    Counts as in `silence`.
 
     >>> rate_target(2.0)(torch.tensor([[1.0, 4.0], [1.0, 2.0]]))  # means 1 and 3
     tensor(1.)

@@ -34,7 +34,7 @@ with needed("training"):
     from ranvier.train.scale import Scale
 
 SCALE = [f.name for f in fields(Scale)]
-TOLD = "RANVIER_RUN"  # through it the first of several processes passes its folder to the others
+TOLD = "RANVIER_RUN"  # environment variable by which the first of several processes passes its folder to the others
 RESTARTED = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # not 0: a supervisor has restarted the command
 
 
@@ -51,15 +51,14 @@ def run(
     callbacks: Sequence[Any] = (),
     **settings: Any,
 ) -> Result:
-    """Train a network, test it, and write a report: what `ranvier train` does, from Python.
+    """Train a network, test it, and write a report, like the command `ranvier train`.
 
     recipe: the name of a recipe or `file.py:Class`, a `Recipe`, or any `nn.Module` from `[T, B, *features]` to traces
     `[T, B, C]`. folder: the folder of the run, which is created if needed; by default runs/NAME.
     data: for a recipe the folder of its data set, or `file.py:name`; for a network its parts (train, test) or (train,
     validation, test), each a DataLoader, a Dataset or tensors, see `Recipe.splits`.
-    loss, metric, optimiser: for a
-    network: loss(traces, labels); a metric that returns (score, predictions), or None if labels are not classes; a
-    function from parameters to a torch optimiser.
+    loss, metric, optimiser: only for a network. loss(traces, labels); metric(traces, labels) returns (score,
+    predictions), None if labels are not classes; optimiser(parameters) returns an optimiser of torch.
     console: a `rich.Console` for progress messages; None: the screen. callbacks: additional callbacks of Lightning.
     resume: continue the run in `folder`; with more `epochs` a finished run is continued.
     settings: fields of the recipe (epochs=3, lr=1e-3, **{"net.hidden": 64}) and of `ranvier.train.Scale` (devices=2,
@@ -217,7 +216,9 @@ def _recipe(recipe: Any) -> Recipe:
 
 
 def _with_data(plan: Recipe, data: Any) -> tuple[Recipe, Path | None]:
-    """`data` is the folder of a set, or the name of a function that returns splits."""
+    """Return the recipe and the folder of its data; if `data` names a function that returns splits, the recipe
+    contains this name and the folder is None.
+    """
     if data is None:
         return plan, None
     if isinstance(data, (str, Path)) and ":" not in str(data).removeprefix(str(Path(data).drive)):

@@ -37,14 +37,15 @@ SHORT = ("32", "16", "bf16", "64")  # Lightning's shorter names of some of them
 class Scale:
     """The settings of a run that are not part of the recipe.
 
-    accelerator, devices, nodes, strategy, precision as in
-    Lightning: cpu, cuda, ...; number of devices; number of machines; ddp (every process stores all weights) or fsdp
-    (each stores a part of them); 32-true, bf16-mixed, .... accumulate: batches per update. clip: the largest norm of a
-    gradient (0: no limit). compile: use torch.compile on the network. tbptt: steps through which gradients flow back
-    (0: all); only these steps need memory. workers: processes that read a Dataset.
-    keep: number of updates between additional checkpoints (0: only after each epoch). logger: csv, tensorboard or
-    wandb, in addition to metrics.csv.
-    profile: write the time of each part to profile.txt.
+    Five settings are those of Lightning. accelerator: cpu, cuda, .... devices: number of devices per machine. nodes:
+    number of machines. strategy: ddp (every process stores all weights) or fsdp (each stores a part of them).
+    precision: 32-true, bf16-mixed, ....
+
+    accumulate: batches per update. clip: the largest norm of a gradient (0: no limit). compile: use torch.compile on
+    the network. tbptt: number of steps through which gradients flow back (0: all); only these steps need memory.
+    workers: number of processes that read a Dataset. keep: number of updates between additional checkpoints (0: only
+    after each epoch). logger: csv, tensorboard or wandb, in addition to metrics.csv. profile: write the time of each
+    part to profile.txt.
     """
 
     accelerator: str = "auto"
@@ -82,7 +83,7 @@ class Scale:
         return self.devices * self.nodes
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that differ from the defaults, for a file of settings."""
+        """Return the settings that differ from the defaults, for config.toml."""
         return {name: value for name, value in asdict(self).items() if value != getattr(Scale, name)}
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""Shared first part of all losses and metrics: check traces and labels, sum over time, weigh samples."""
+"""Steps that all losses and metrics share: check traces and labels, sum over time, weigh samples."""
 
 from collections.abc import Sequence
 from typing import Any

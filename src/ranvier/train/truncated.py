@@ -14,10 +14,11 @@ from ranvier.nn.verbs import detach, scan
 class Truncated:
     """The loss of a network over a whole sequence, with its gradient computed in chunks of `steps` steps.
 
-    First the traces of the whole sequence are computed without an autograd graph, then the loss and its gradient for
-    each trace. Then every chunk runs again from its initial state, and its part of that gradient is propagated back
-    through it. So the loss is that of the whole sequence; only the gradient does not go from a chunk into the one
-    before. Williams & Peng, An efficient gradient-based algorithm for on-line training of recurrent networks, 1990.
+    First the traces of the whole sequence are computed without an autograd graph, then the loss and its gradient with
+    respect to the traces. Then every chunk runs again from its initial state, and its part of this gradient is
+    propagated back through it. The loss is therefore that of the whole sequence; only the gradient does not flow from a
+    chunk into the previous one. Williams & Peng, An efficient gradient-based algorithm for on-line training of
+    recurrent networks, 1990.
     """
 
     def __init__(self, net: nn.Module, loss: Any, steps: int):
@@ -38,7 +39,7 @@ class Truncated:
                 y, state = self._run(chunk, there, state)
                 outputs.append(y)
             for buffer, before in zip(self.net.buffers(), buffers, strict=True):
-                buffer.copy_(before)  # buffers are updated in the second run
+                buffer.copy_(before)  # only the second run may update buffers
         self.traces = torch.cat(outputs).requires_grad_()
         return self.traces, self.loss(self.traces, labels, *([] if lengths is None else [lengths]))
 
