@@ -1,4 +1,4 @@
-"""A simulated analog chip: six-bit weights, neurons that all differ, and a noisy converter with few bits."""
+"""A simulated analog chip: six-bit weights, neurons that differ from each other, and a noisy converter."""
 
 import itertools
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ class SimulatedChip:
 
 
 class _Layer:
-    """One layer of the chip with its synapses; it can be used by itself for measurements."""
+    """One layer of the chip with its synapses; `calibrate` measures each layer separately."""
 
     def __init__(
         self, chip: SimulatedChip, before: int, after: int, tau_mem: float, tau_syn: float, mismatch: float,
@@ -141,7 +141,7 @@ def _calibrate(
     layer.write(torch.zeros(out, into))
     offset = _level(layer, silence).mean((0, 1))  # [neurons]
 
-    one = silence.clone()  # run k: one spike on input k, so the deviations of synapses average out
+    one = silence.clone()  # sample k has one spike on input k, so the deviations of synapses average out
     one[2, torch.arange(32), torch.arange(32) % into] = 1.0
     layer.write(torch.full((out, into), weight))
     height = (_level(layer, one) - offset).mean(1).amax(0).median() / weight  # levels per step of a weight

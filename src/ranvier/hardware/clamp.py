@@ -29,7 +29,7 @@ def quantise(weight: Tensor, step: float) -> Tensor:
 
 
 def saturating(weight: Tensor, scale: float = 1.0, low: float = -LARGEST, high: float = LARGEST) -> Tensor:
-    """scale * weight, clamped to [low, high]; the gradient is zero where it is clamped.
+    """Return scale * weight, clamped to [low, high]; the gradient is zero where it is clamped.
 
     >>> import torch, ranvier
     >>> ranvier.hardware.saturating(torch.tensor([-2.0, 0.5]), scale=64.0)
@@ -44,8 +44,8 @@ def exponential(weight: Tensor, cap: float = 1.5, start: float = 61.0, quantised
     """Return weights that approach the limit of the chip smoothly: unchanged up to a knee, then rolling off towards
     +-cap.
 
-    With k = 1 / (1 - start / 63): w where |w| <= cap start / 63, else sign(w) cap (1 - exp(-k (|w| / cap - 1 + 1 /
-    k)) / k).
+    With k = 1 / (1 - start / 63), the result is w if |w| <= cap start / 63, and otherwise
+    sign(w) cap (1 - exp(-k (|w| / cap - start / 63)) / k).
     Value and slope are continuous. start in (0, 63) in steps of six bits; `quantised` rounds to multiples of cap / 63.
 
     >>> import torch, ranvier

@@ -1,4 +1,4 @@
-"""Training with a device in the loop: the values of the device forward, the derivatives of the model backward."""
+"""Training with a device in the loop: the device computes the forward pass, the model the derivatives."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from ranvier.nn.sequential import Sequential
 
 
 class InTheLoop(nn.Module):
-    """A model that runs on a substrate: y has the values recorded on the device, and the gradients of the model.
+    """A model that runs on a substrate: its output has the values recorded on the device, and the model's gradients.
 
     model: a `ranvier.Sequential` of nn.Linear without bias and physical neurons, alternating. calibrations: one for
     each layer, as measured by `calibrate`. x: spikes [T, B, inputs]; the output is that of the model. At each call the
     weights are written to the device (scaled, rounded and saturated), the spikes run on it, and the recordings of every
-    layer replace the values of the model: `observe` lists which, "z" for the spikes of layers that fire, "v" for
-    membranes.
+    layer replace the values of the model. `observe` names the recordings that are used: "z", the spikes of layers that
+    fire, and "v", membranes.
 
     >>> import torch, ranvier
     >>> from ranvier import hardware

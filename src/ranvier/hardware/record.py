@@ -1,4 +1,4 @@
-"""Convert recorded events and samples to tensors over steps, and read out such tensors."""
+"""Convert recorded events and samples to tensors over steps, and reduce such tensors to scores."""
 
 import math
 from collections.abc import Callable
@@ -17,10 +17,11 @@ def steps(runtime: float, dt: float) -> int:
 
 
 def spike_bins(times: Tensor, batch: Tensor, neuron: Tensor, shape: tuple[int, int, int], dt: float) -> Tensor:
-    """Return events as a grid of spikes. times in seconds, batch and neuron indices, each [events]; shape (T, B, N).
+    """Return events as a grid of spikes [T, B, N] in {0, 1}. times in seconds, batch and neuron indices, each [events];
+    shape (T, B, N).
 
-    The row of an event is round(time / dt); several spikes in one row count as one; rows beyond T are dropped. Returns
-    [T, B, N] in {0, 1}.
+    The row of an event is round(time / dt); several spikes in one row count as one; events in rows beyond T are
+    dropped.
 
     >>> import torch, ranvier
     >>> where = torch.zeros(3, dtype=torch.long)
@@ -89,7 +90,7 @@ def pixel_times(
 
 
 def time_bins(times: Tensor, width: float, size: int) -> Tensor:
-    """Return one spike per time: times [*shape] -> whole numbers [size, *shape], 1 in bin trunc(time / width); times
+    """Return one spike per time: times [*shape] -> int64 [size, *shape], which is 1 in bin trunc(time / width); times
     beyond the last bin are dropped.
     """
     if not (width > 0 and size > 0):

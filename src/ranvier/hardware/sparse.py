@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 
 def masked_linear(x: Tensor, weight: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """x @ (weight * mask)^T + bias; x [..., in], weight and boolean mask [out, in]. Masked weights get no gradient, and
-    the parameter itself is not changed.
+    """Return x @ (weight * mask)^T + bias; x [..., in], weight and boolean mask [out, in]. Masked weights get no
+    gradient, and the parameter itself is not changed.
     """
     if mask is None:
         return nn.functional.linear(x, weight, bias)

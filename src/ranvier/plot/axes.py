@@ -21,7 +21,8 @@ P = ParamSpec("P")
 
 INK = "#7f7f7f"  # visible on white and on black
 PALETTE = ("#2f86c8", "#d8702a", "#2b9a76", "#b65fa0", "#c2952b", "#5f6fc4", "#7f7f7f")
-"""Colours that differ in lightness too, for eyes that do not tell red from green; seen on white and on black."""
+"""Colours that also differ in lightness, for people who cannot distinguish red from green; visible on white and black.
+"""
 
 LOOK = {
     "axes.facecolor": "none", "savefig.facecolor": "none", "text.color": INK,
@@ -44,7 +45,8 @@ def picture(draw: Callable[Concatenate[Any, P], Axes]) -> Callable[Concatenate[A
             import matplotlib
             from cycler import cycler
             from matplotlib import pyplot
-        figure = pyplot.figure(layout="constrained")  # outside of the style: its first call sets up a notebook
+        # outside of rc_context, because the first figure of a notebook also changes settings of matplotlib
+        figure = pyplot.figure(layout="constrained")
         figure.set_facecolor("none")
         look: Any = {**LOOK, "axes.prop_cycle": cycler(color=PALETTE)}
         with matplotlib.rc_context(look):

@@ -25,7 +25,7 @@ def traces(values: Any, ax: Axes | None = None, highlight: int | None = None) ->
     assert ax is not None
     v = array(values)
     if v.ndim != 2:
-        raise ValueError(f"traces: values are {list(v.shape)}; wanted [T, N], one sample's")
+        raise ValueError(f"traces: values are {list(v.shape)}; wanted [T, N] of one sample")
     for index, line in enumerate(v.T):
         strong = highlight in (None, index)
         style = {"linewidth": 2.2, "zorder": 3} if strong else {"linewidth": 1.0, "color": "0.6", "alpha": 0.6}
@@ -88,7 +88,7 @@ def curve(lines: Mapping[str, Sequence[float]], ax: Axes | None = None, label: s
 
     assert ax is not None
     if not lines:
-        raise ValueError("curve: there is no line to draw; pass {name: one value an epoch}")
+        raise ValueError("curve: there is no line to draw; pass {name: one value per epoch}")
     for index, (name, values) in enumerate(lines.items()):
         epochs = np.arange(1, len(values) + 1)
         ax.plot(epochs, values, color=colour(index), label=name, marker="o" if len(values) == 1 else "")

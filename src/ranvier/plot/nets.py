@@ -71,7 +71,7 @@ def energy_bars(energy: Energy, ax: Axes | None = None) -> Axes:
     assert ax is not None
     if not isinstance(energy, Energy):
         raise TypeError(
-            f"energy_bars: wanted what ranvier.train.energy.energy(net, x) gives, got {type(energy).__name__}"
+            f"energy_bars: wanted the result of ranvier.train.energy.energy(net, x), got {type(energy).__name__}"
         )
     at = np.arange(len(energy.layers))
     spiking = [layer.spiking_pj / 1e3 for layer in energy.layers]
@@ -89,10 +89,10 @@ def energy_bars(energy: Energy, ax: Axes | None = None) -> Axes:
 def animation(values: Any, path: str | Path | None = None, fps: int = 12, shape: tuple[int, int] | None = None) -> Any:
     """Animate the activity of a layer: one picture per step.
 
-    values `[T, *features]` of one sample: spikes, membranes, anything. Two axes of features are an image; the channels
-    of `[C, H, W]` are drawn side by side; one axis is arranged as a square, or as `shape` = (H, W). path: a file ending
-    with .gif or .html to write; without it the matplotlib animation is returned, and `.to_jshtml()` shows it in a
-    notebook.
+    values `[T, *features]` of one sample, such as spikes or membranes. Two axes of features are an image; the channels
+    of `[C, H, W]` are drawn side by side; one axis is arranged as a square, or as `shape` = (H, W). path: the file to
+    write, whose name ends with .gif or .html; without it, matplotlib's animation is returned, and `.to_jshtml()` shows
+    it in a notebook.
 
     >>> import torch
     >>> film = animation(torch.rand(5, 30)).to_jshtml()
@@ -149,5 +149,5 @@ def _film(film: np.ndarray, fps: int) -> FuncAnimation:
         title.set_text(f"step {t}")
         return shown, title
 
-    say(ax, f"Film of {len(film)} steps, {high} by {wide} values each.")
+    say(ax, f"Animation of {len(film)} steps, {high} by {wide} values each.")
     return FuncAnimation(figure, draw, frames=len(film), interval=1000 / fps)

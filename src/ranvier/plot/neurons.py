@@ -56,7 +56,7 @@ def phase_plane(
     trajectory from rest.
 
     current: constant input. states: the two states to draw; by default the neuron's states in order. Arrows show the
-    direction of one step, and all have the same length. Spikes are dots on the path.
+    direction of one step; all have the same length. Spikes are dots on the trajectory.
 
     >>> import ranvier
     >>> axes = phase_plane(ranvier.Izhikevich(), current=0.6)

@@ -17,7 +17,7 @@ def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -
     """Draw a raster of spikes: one row per neuron, one stroke per spike.
 
     spikes `[T, *features]` of one sample, zero where there is no spike; flattened to `[T, N]`. At most `most` neurons
-    are drawn, evenly chosen. `style` is passed to `Axes.eventplot`.
+    are drawn, at equal distances. `style` is passed to `Axes.eventplot`.
 
     >>> import torch
     >>> axes = raster(torch.eye(10))
@@ -41,7 +41,7 @@ def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -
 def histogram(rates: Any, ax: Axes | None = None, bins: int = 25) -> Axes:
     """Draw a histogram of firing rates: the share of a layer's neurons at each rate, and a line at the mean.
 
-    rates `[N]`, spikes per step in [0, 1], one per neuron. Silent neurons show as the first bar.
+    rates `[N]`, spikes per step in [0, 1], one per neuron. Silent neurons are in the first bar.
 
     >>> import torch
     >>> axes = histogram(torch.rand(100) ** 2)

@@ -78,7 +78,7 @@ def confusion(matrix: Any, ax: Axes | None = None, names: Sequence[str] | None =
     counts = array(matrix)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(f"confusion: the matrix is {list(counts.shape)}; wanted [C, C] counts, right class by answer")
-    ours = ink() == INK  # without background: solid squares with white numbers are readable on any page
+    ours = ink() == INK  # our style has no background: solid squares with white numbers are readable on any page
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     for (row, column), count in np.ndenumerate(counts):
         if not count:

@@ -1,4 +1,4 @@
-"""Recipes: whole training runs, one file each; every number in them can be set by name."""
+"""Recipes: complete training runs, one file each; every number in them can be set by name."""
 
 from ranvier.recipes.delayed_xor import DelayedXOR
 from ranvier.recipes.digits import Digits

@@ -22,9 +22,8 @@ SHOWN = 10  # number of steps for which a cue is shown
 
 @dataclass(frozen=True)
 class Net:
-    """hidden: neurons, each for one pair of values; beta: decay of the output neurons; inhibition: strength between the
-    output neurons;
-    total: sum of the weights into each output neuron.
+    """hidden: number of hidden neurons, each for one pair of values. beta: decay of the output neurons. inhibition:
+    strength of the inhibition between the output neurons. total: sum of the weights into each output neuron.
     """
 
     hidden: int = 40
@@ -35,8 +34,8 @@ class Net:
 
 @dataclass(frozen=True)
 class Learning:
-    """rate: weight change per reward and event. eligible: decay of the eligibility trace per step. explore: noise on
-    the output neurons during learning.
+    """rate: change of a weight per reward and event. eligible: decay of the eligibility trace per step. explore:
+    standard deviation of the noise on the output neurons during learning.
     """
 
     rate: float = 0.02
@@ -48,8 +47,9 @@ class Learning:
 class DelayedXOR(Recipe):
     """Two cues, one after the other, and a reward at the end if the answer was their XOR: learned by MSTDPET.
 
-    gap: steps from cue to cue. Axons with the same delay make the cues coincide. The answer to each pair is learned
-    from rewards alone, which are given once per episode, at its last step. lr, weight_decay and smoothing are not used.
+    gap: number of steps between the two cues. The first cue is delayed by as many steps, so both arrive together. The
+    answers are learned only from rewards, one per episode, at its last step. lr, weight_decay and smoothing are not
+    used.
     """
 
     name: ClassVar[str] = "delayed-xor"
@@ -75,7 +75,7 @@ class DelayedXOR(Recipe):
         hidden, inputs = self.net.hidden, 4 * CELLS
         early = torch.arange(inputs) < 2 * CELLS  # the cells of the first bit, whose spikes are delayed
         pairs = Dense(inputs, hidden, delay=torch.where(early, self.gap, 0).expand(hidden, inputs))
-        n = torch.arange(hidden)  # each gets input from one cell of either bit; all pairs of values are there
+        n = torch.arange(hidden)  # each gets input from one cell of each bit; all pairs of values occur
         first, second = n % (2 * CELLS), 2 * CELLS + n // (2 * CELLS) % 2 * CELLS + n % CELLS
         pairs.weight.zero_()
         pairs.weight[n, first] = pairs.weight[n, second] = 0.7
@@ -97,7 +97,7 @@ class DelayedXOR(Recipe):
         self, net: nn.Module, train: Split, validation: Split, folder: Any, callbacks: Sequence[Any] = (),
         **trainer: Any,
     ) -> list[dict[str, float]]:  # fmt: skip
-        """Run episodes, get rewards, change the weights; figures and weights are written after every epoch."""
+        """Run episodes and change the weights by their rewards; figures and weights are written after every epoch."""
         from ranvier.train.batches import batches as drawn
         from ranvier.train.batches import mix
 
@@ -132,8 +132,8 @@ class DelayedXOR(Recipe):
 
     @torch.no_grad()
     def episodes(self, net: Any, x: Tensor, labels: Tensor, expected: float, generator: Generator) -> Tensor:
-        """Run a batch of episodes x `[T, B, 40]` with one reward each, and learn from them; return which answers were
-        right.
+        """Run a batch of episodes x `[T, B, 40]` with one reward each, change the weights, and return which answers
+        were right.
         """
         pairs, hidden, choice, choosing = net
         h = hidden(pairs(x))

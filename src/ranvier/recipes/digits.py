@@ -1,4 +1,4 @@
-"""Handwritten digits, classified by a small convolutional spiking network that trains in a quarter of a minute."""
+"""Handwritten digits, classified by a small convolutional spiking network that trains in about 20 seconds."""
 
 from dataclasses import dataclass, field
 from math import pi
@@ -29,8 +29,8 @@ class Net:
 
 @dataclass(frozen=True)
 class Wobble:
-    """Ranges of the random changes of training images, each +-: degrees, shift in pixels, scale and shear as
-    fractions.
+    """The largest random changes of training images, in both directions: rotation in degrees, shift in pixels, scale
+    and shear as fractions.
     """
 
     degrees: float = 10.0
@@ -84,7 +84,7 @@ def wobble(x: Tensor, by: Wobble, generator: Generator) -> Tensor:
     reach = torch.tensor([by.degrees * pi / 180, by.scale, by.scale, by.shear], device=x.device)
     draws = torch.rand(len(x), 6, generator=generator, device=x.device) * 2 - 1
     turn, wide, high, shear = (draws[:, :4] * reach).unbind(1)
-    rows = torch.zeros(len(x), 2, 3, device=x.device)  # of the map from new to old coordinates, in [-1, 1]
+    rows = torch.zeros(len(x), 2, 3, device=x.device)  # affine map from new to old coordinates, both in [-1, 1]
     rows[:, 0, 0], rows[:, 0, 1] = (1 + wide) * turn.cos(), shear - (1 + high) * turn.sin()
     rows[:, 1, 0], rows[:, 1, 1] = (1 + wide) * turn.sin(), (1 + high) * turn.cos()
     rows[:, :, 2] = draws[:, 4:] * by.shift * 2 / size

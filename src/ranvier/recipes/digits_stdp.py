@@ -18,14 +18,12 @@ from ranvier.recipes.recipe import Recipe
 INPUTS = {"digits": 64, "mnist": 784, "fashion-mnist": 784}
 CLASSES = 10
 LISTEN = 10_000  # training samples that are used to assign classes to neurons after each pass through the data
-GLANCE = 1_000  # the number for such an assignment during a pass, which has to be quick
+GLANCE = 1_000  # the same number after epochs within a pass; fewer samples take less time
 
 
 @dataclass(frozen=True)
 class Net:
-    """hidden: number of competing neurons. For the other fields, per step or per spike, see
-    `ranvier.plasticity.Contest`.
-    """
+    """hidden: number of competing neurons. `ranvier.plasticity.Contest` describes the other fields."""
 
     hidden: int = 100
     threshold: float = 12.0
@@ -41,9 +39,9 @@ class DigitsSTDP(Recipe):
     """Digits without labels: 100 competing neurons learn them by STDP; labels only assign a class to each neuron
     afterwards.
 
-    max_rate: probability of a spike per step for a white pixel. legs: the number of epochs into which one pass through
-    the data is divided; figures and weights are written after each, and a stopped run continues from there. The
-    learning rate falls to 0 over the run; lr, weight_decay and smoothing are not used.
+    max_rate: probability of a spike per step for a white pixel. legs: number of epochs into which one pass through the
+    data is divided. Figures and weights are written after each epoch, and a stopped run continues from the last one.
+    The learning rate falls to 0 during the run; lr, weight_decay and smoothing are not used.
     """
 
     name: ClassVar[str] = "digits-stdp"
@@ -91,7 +89,8 @@ class DigitsSTDP(Recipe):
         """Present the samples of each epoch and let the winning neurons learn; then assign classes to the neurons and
         measure the accuracy.
 
-        Weights and figures are written after every epoch; a stopped run continues from there, with the same result.
+        Weights and figures are written after every epoch; a stopped run continues from the last one, with the same
+        result.
         """
         from ranvier.train.batches import batches as drawn
 

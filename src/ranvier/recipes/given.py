@@ -1,4 +1,4 @@
-"""A recipe around a network, a loss and data that exist already as objects: `ranvier.train.run(net, ...)` trains it."""
+"""The recipe of `ranvier.train.run(net, ...)`, for a network, a loss and data that already exist as objects."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ OBJECT = {"object": True}  # a field that is not a setting, and is not written t
 class Given(Recipe):
     """Your own network; fields that are objects are not settings, and are not written to files.
 
-    net: `[T, B, *features]` -> traces. parts: as `Recipe.splits` returns them. criterion: a loss (traces, labels), or
-    with `lengths` third; None: cross-entropy of the readout's mean. score: a metric that returns (score, predictions),
-    "accuracy", or None if labels are not classes. opt: a function from parameters to an optimiser, or to (optimiser,
-    schedule); None: AdamW.
+    net: `[T, B, *features]` -> traces. parts: the parts of the data, see `Recipe.splits`. criterion: a loss with the
+    arguments (traces, labels) or (traces, labels, lengths); None: cross-entropy of the readout's mean. score: a metric
+    that returns (score, predictions); "accuracy"; or None if labels are not classes. opt: a function of the parameters
+    that returns an optimiser or (optimiser, schedule); None: AdamW.
     """
 
     name: ClassVar[str] = "own"

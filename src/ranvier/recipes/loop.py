@@ -1,4 +1,4 @@
-"""The Yin-Yang data set on a simulated analog chip: the chip computes forward, the gradients are those of the model."""
+"""The Yin-Yang data set on a simulated analog chip: the chip computes the forward pass, a model the gradients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,8 +18,9 @@ from ranvier.train import loss
 
 @dataclass(frozen=True)
 class Net:
-    """hidden neurons; tau in seconds, for membranes and synapses; slope of the surrogate; copies of every input:
-    together they have a larger range and less relative deviation than one six-bit synapse.
+    """hidden: number of hidden neurons. tau: time constant of membranes and synapses in seconds. slope: that of the
+    surrogate. copies: number of synapses for every input; together they have a larger range and a smaller relative
+    deviation than one six-bit synapse.
     """
 
     hidden: int = 120
@@ -76,7 +77,7 @@ class YinYangInTheLoop(Recipe):
         return hardware.InTheLoop(model, chip, hardware.calibrate(chip, [model[1], model[3]]))  # type: ignore[list-item]
 
     def beside(self, splits: Splits, folder: Any, callbacks: Sequence[Any] = (), **trainer: Any) -> dict[str, float]:
-        """Train the same network without the chip (its run is in `software`), then put its weights on the chip."""
+        """Train the same network without the chip (in the folder `software`), then copy its weights to the chip."""
         if not self.chip.loop:
             return {}
         from ranvier.train.engine import new_net
@@ -96,8 +97,8 @@ class YinYangInTheLoop(Recipe):
         return {"trained and tested in software": answers.accuracy, "those weights on the chip": moved.accuracy}
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
-        """x `[B, 4]` in [0, 1] -> spikes `[T, B, 5 copies]`: coordinates as spike times between early and late, and a
-        bias spike.
+        """Encode x `[B, 4]` in [0, 1] as spikes `[T, B, 5 * copies]`: each coordinate is a spike time between `early`
+        and `late`; the fifth input is a bias spike.
         """
         spikes = hardware.coordinate_bins(x, self.steps, self.early, self.late, self.dt, self.early)
         return torch.tile(spikes, (1, 1, self.net.copies))

@@ -1,4 +1,4 @@
-"""The definition of a training run: a frozen dataclass of which every field can be set by name."""
+"""The definition of a training run: a frozen dataclass whose fields can all be set by name."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +60,7 @@ class Recipe:
         return self.encoding == SEQUENCES
 
     def splits(self, folder: str | Path | None = None) -> Any:
-        """The parts of the data set: (train, validation, test), or (train, test), where test is also used for
+        """Return the parts of the data set: (train, validation, test), or (train, test), where test is also used for
         validation.
 
         Each part is a pair of tensors x `[N, *features]` and labels `[N]`, a torch Dataset of pairs (x, label), or a
@@ -82,7 +82,7 @@ class Recipe:
         return x
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
-        """x `[B, *features]` in [0, 1] -> `[T, B, *features]`."""
+        """Return the input of the network `[T, B, *features]` for x `[B, *features]` in [0, 1]."""
         return x if self.time_first else ENCODINGS[self.encoding](x, self.steps, generator)
 
     def loss(self) -> loss.Loss:
@@ -129,7 +129,7 @@ class Recipe:
 
 AnyRecipe = TypeVar("AnyRecipe")
 SEQUENCES = "none"  # the encoding of samples that are sequences already
-FEWEST = 3  # updates: one to rise, one at the top, one to fall
+FEWEST = 3  # updates: one while the learning rate rises, one at its highest value, one while it falls
 
 
 def settings(recipe: Any) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Smartwatch(Signal):
     set.
 
     fold: which of five pairs of people is the test set, 0 to 4. turn: standard deviation, in radians, of a random
-    rotation of training recordings, since nobody wears a watch in the same way.
+    rotation of training recordings, because people wear a watch in different ways.
     """
 
     name: ClassVar[str] = "smartwatch"
@@ -73,7 +73,8 @@ class Smartwatch(Signal):
         x = super().augment(x, generator)
         a, b, c = (self.turn * torch.randn(3, len(x), generator=generator, device=x.device)).unbind(0)
         zero = torch.zeros_like(a)
-        rates = torch.stack([zero, -c, b, c, zero, -a, -b, a, zero], 1).view(-1, 3, 3)  # of rotation about three axes
+        # the matrix whose exponential is a rotation by the angles a, b, c about the three axes
+        rates = torch.stack([zero, -c, b, c, zero, -a, -b, a, zero], 1).view(-1, 3, 3)
         rotation = torch.matrix_exp(rates)
         return torch.einsum("bij,btsj->btsi", rotation, x.unflatten(2, (2, 3))).flatten(2)
 

@@ -49,8 +49,8 @@ NEURONS = {"lif": lif, "alif": alif, "silif": silif}
 
 @dataclass(frozen=True)
 class Net:
-    """hidden neurons per layer, number of layers, neuron ("lif", "alif", "silif"), longest time constant in steps,
-    share of dropped spikes, decay per step of the readout.
+    """hidden: neurons per layer. layers: number of hidden layers. neuron: "lif", "alif" or "silif". longest: longest
+    time constant in steps. dropout: share of dropped spikes. readout_beta: decay of the readout per step.
     """
 
     hidden: int = 128
@@ -97,7 +97,7 @@ class Signal(Recipe):
         return x + self.noise * torch.randn(x.shape, generator=generator, device=x.device)
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
-        """x `[B, T, F]` -> `[T, B, 2 F]`: the signal, and its change since the step before."""
+        """Return `[T, B, 2 F]` for x `[B, T, F]`: the signal, and its change since the previous step."""
         x = x.transpose(0, 1)
         return torch.cat([x, x.diff(dim=0, prepend=x[:1])], 2)
 

@@ -17,7 +17,7 @@ from ranvier.recipes import Recipe
 
 @dataclass(frozen=True)
 class Net:
-    """What the net is made of; change it by --set net.hidden=128."""
+    """Settings of the net; change one with --set net.hidden=128."""
 
     hidden: int = 64
     beta: float = 0.9
@@ -25,7 +25,7 @@ class Net:
 
 @dataclass(frozen=True)
 class {kind}(Recipe):
-    """Which of four neighbours of a point fires most? Every field here can be changed by --set NAME=VALUE."""
+    """Which of four pairs of channels fires most? Change any field with --set NAME=VALUE."""
 
     name: ClassVar[str] = "{name}"
     encoding: str = "none"  # a sample is a sequence [T, *features] already; constant, rate or latency make it one
@@ -45,13 +45,13 @@ class {kind}(Recipe):
             nn.Linear(self.net.hidden, 4), rv.LI(beta=0.95),
         )
 
-    # What follows is there already; write it to have it otherwise.
+    # `Recipe` already has these methods; write your own to replace them.
     #
     # def loss(self):
     #     return rv.loss.max_crossentropy(smoothing=0.1)
     #
     # def metric(self):
-    #     return rv.metric.integral_accuracy()  # or None where labels are no classes
+    #     return rv.metric.integral_accuracy()  # or None if labels are not classes
     #
     # def optimiser(self, parameters, updates):
     #     adam = torch.optim.Adam(parameters, lr=self.lr)
@@ -59,7 +59,7 @@ class {kind}(Recipe):
 
 
 def samples(count, seed):
-    """Spike trains x [N, T, 8] in which the channels of one class out of four fire more, and that class."""
+    """Spike trains x [N, T, 8], in which one pair of channels fires more, and the number of this pair: the label."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(4, (count,), generator=draw)
     rates = 0.1 + 0.3 * nn.functional.one_hot(labels, 4).repeat_interleave(2, 1)  # [N, 8]

@@ -1,4 +1,4 @@
-"""A bit is presented, others follow it, and at the end the first one must be recalled: memory over hundreds of
+"""One bit of a sequence is marked, and must be recalled at the end: a task that needs memory over about a hundred
 steps.
 """
 
@@ -26,8 +26,8 @@ CELLS = 10  # for each input: a bit of 0, a bit of 1, store, recall
 
 @dataclass(frozen=True)
 class Net:
-    """hidden neurons; decays per step of the membrane, of the adaptation (the memory) and of the readout; kappa, the
-    rise of the threshold with a spike; slope of the surrogate.
+    """hidden: number of neurons. beta, rho, readout_beta: decays per step of the membrane, of the adaptation (the
+    memory) and of the readout. kappa: rise of the threshold with a spike. slope: that of the surrogate.
     """
 
     hidden: int = 40
@@ -40,7 +40,7 @@ class Net:
 
 @dataclass(frozen=True)
 class AtTheEnd:
-    """A loss or a metric on the last steps alone."""
+    """A loss or a metric that uses only the last steps."""
 
     score: Callable[..., Any]
     steps: int
@@ -55,10 +55,10 @@ class StoreRecall(Recipe):
     last slot.
 
     gradient: one of `ranvier.online.GRADIENTS` ("bptt", "eprop", ...); feedback: how the error reaches the hidden
-    neurons ("symmetric", "random", "adaptive"). slots: number of slots with `shown` steps each, so steps is their
-    product; the last slot is the recall. The bit is stored in one of the slots before. max_rate: probability of a spike
-    per step for an active cell. Bellec et al., A solution to the learning dilemma for recurrent networks of spiking
-    neurons, 2020.
+    neurons ("symmetric", "random", "adaptive"). slots: number of slots; each has `shown` steps, so `steps` must be
+    slots * shown. The last slot is the recall; "store" comes in one of the slots before it. max_rate: probability of a
+    spike per step for an active cell. Bellec et al., A solution to the learning dilemma for recurrent networks of
+    spiking neurons, 2020.
     """
 
     name: ClassVar[str] = "store-recall"
@@ -88,8 +88,8 @@ class StoreRecall(Recipe):
             raise ValueError(f"{self.name} shows bits with encoding rate, got {self.encoding}")
 
     def splits(self, folder: str | Path | None = None) -> Splits:
-        """x `[N, slots + 1]`: the bit of each slot, and the number of the slot that is stored; labels: the bit of that
-        slot.
+        """Return x `[N, slots + 1]`, the bit of each slot and the number of the slot that must be stored, and labels,
+        the bits of these slots.
         """
         counts = (self.samples, 160, 320)
         return Splits(*(self._draw(n, Generator().manual_seed(40 + k)) for k, n in enumerate(counts)))
@@ -110,7 +110,7 @@ class StoreRecall(Recipe):
         return Learner(net, self.gradient, self.feedback)
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
-        """x `[B, slots + 1]` -> spikes `[T, B, 40]` of the cells for 0, for 1, for store and for recall."""
+        """Encode x `[B, slots + 1]` as spikes `[T, B, 40]`: ten cells each for bit 0, bit 1, store and recall."""
         bits, store = x[:, :-1], x[:, -1].long()
         slot = torch.arange(self.slots, device=x.device)
         asks = (slot == self.slots - 1).expand(len(x), -1)

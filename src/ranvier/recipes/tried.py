@@ -1,4 +1,6 @@
-"""Try a recipe with one batch, before its run begins: what does not fit is one sentence, and no folder is made."""
+"""Try a recipe with one batch before its run begins: if something does not fit, the error is one sentence, and no
+folder is made.
+"""
 
 import re
 from typing import Any
@@ -12,23 +14,23 @@ from ranvier.recipes.recipe import Recipe, settings
 from ranvier.train.answer import answer
 from ranvier.train.engine import new_net
 
-PATH = r"((?:layers? [^:]*: )*)(.*)"  # of layers, as `Sequential` tells it before the reason
+PATH = r"((?:layers? [^:]*: )*)(.*)"  # the path of a layer, which `Sequential` writes before the reason
 # Settings that cannot be the reason why a network does not fit its data.
 HARMLESS = {"epochs", "batch", "seed", "lr", "weight_decay", "smoothing"}
 
 
 def tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
-    """Return the new network after one batch (x, labels) or (x, labels, lengths) went through it, its loss and its
-    metric.
+    """Return a new network, after a test of the network, its loss and its metric with one batch (x, labels) or
+    (x, labels, lengths).
 
-    What fails raises a ValueError that names the layer, its input, and the settings that were changed.
+    If one of them fails, a ValueError names the layer, its input, and the settings that were changed.
     """
     sample = batch[0].narrow(1 if plan.time_first else 0, 0, 1)
     try:
         net = new_net(plan, sample)
     except NotImplementedError as error:  # build is missing
         raise ValueError(f"{plan.name}: {error}") from error
-    except Exception as error:  # any error of its layers about sizes that do not fit
+    except Exception as error:  # layers raise many kinds of errors if sizes do not fit
         path, reason = re.match(PATH, str(error), re.DOTALL).groups()  # pyright: ignore[reportOptionalMemberAccess]
         told = f"{path}{_place(plan, sample)}{reason}"
         raise ValueError(f"{plan.name}: the net does not work with {_changed(plan)}: {told}") from error

@@ -19,8 +19,9 @@ from ranvier.train import loss
 
 @dataclass(frozen=True)
 class Net:
-    """hidden neurons; tau_mem and tau_syn in seconds; mean and standard deviation of the initial weights; slope of the
-    surrogate (superspike).
+    """hidden: number of hidden neurons. tau_mem, tau_syn: time constants in seconds. mean, deviation: mean and standard
+    deviation of the initial weights of the hidden neurons. readout: standard deviation of the readout's weights. slope:
+    that of the surrogate (superspike).
     """
 
     hidden: int = 200
@@ -37,10 +38,10 @@ class YinYang(Recipe):
     """Points of the Yin-Yang figure as spike times: is a point on the yin, the yang or a dot? The network has one
     hidden layer.
 
-    gradient: "eventprop" differentiates the times of spikes exactly; "surrogate" differentiates the presence of spikes.
-    dt, late and bias in seconds: the step, the time of a coordinate of 1, and the time of a bias spike that always
-    comes.
-    sharpness: factor of the readout's mean membrane before the softmax.
+    gradient: "eventprop" uses the exact derivatives of spike times, "surrogate" uses surrogate derivatives. dt: length
+    of a step in seconds. late: spike time in seconds of a coordinate of 1 (a coordinate of 0 spikes at 0). bias: time
+    in seconds of a spike that is the same for all samples. sharpness: factor of the readout's mean membrane before the
+    softmax.
     """
 
     name: ClassVar[str] = "yinyang"
@@ -63,7 +64,7 @@ class YinYang(Recipe):
         self.neurons()  # raises errors about gradient, dt or a time constant here
 
     def neurons(self) -> tuple[TimedLIF, TimedLI]:
-        """The hidden neurons and the readout."""
+        """Return the hidden neurons and the readout."""
         constants: dict[str, Any] = {"tau_mem": self.net.tau_mem, "tau_syn": self.net.tau_syn, "dt": self.dt}
         slope: dict[str, Any] = {"surrogate": superspike(self.net.slope)} if self.gradient == "surrogate" else {}
         chosen: dict[str, Any] = {"gradient": self.gradient, **slope}
@@ -77,8 +78,8 @@ class YinYang(Recipe):
         return Sequential(TimedMap(first), hidden, TimedMap(second), readout)
 
     def encode(self, x: Tensor, generator: Generator) -> Any:
-        """Return x `[B, 4]` in [0, 1] as timed spikes, a pair `[T, B, 5]`: each coordinate at x * late, and the bias
-        spike.
+        """Encode x `[B, 4]` in [0, 1] as timed spikes, a pair of tensors `[T, B, 5]`: one spike per coordinate at the
+        time x * late, and the bias spike.
         """
         times = torch.cat([x * self.late, x.new_full((len(x), 1), self.bias)], 1)
         return encode_times(times, self.steps, self.neurons()[0].to(x.device))
