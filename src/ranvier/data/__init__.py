@@ -38,7 +38,7 @@ from ranvier.data.signals import (
 )
 from ranvier.data.yinyang import yinyang, yinyang_splits
 
-# Data sets by name: each function has one argument, a folder (or None), and returns Splits.
+# Data sets by name. Each function has one argument, a folder or None, and returns Splits.
 SETS = {
     "digits": digits, "fashion-mnist": fashion_mnist, "mnist": mnist, "xor": xor_splits, "yinyang": yinyang_splits,
     "spoken-digits": spoken_digits, "japanese-vowels": japanese_vowels, "smartwatch": smartwatch, "plaid": plaid,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.data.camera import MOST_HEADER, DamagedFile, Events, inside, text_header, whole
 
-SIZE = (128, 128)  # of the DVS128 camera
+SIZE = (128, 128)  # height and width of the DVS128 camera in pixels
 
 
 def read_aedat2(path: str | Path) -> Events:
@@ -38,7 +38,7 @@ def read_aedat2(path: str | Path) -> Events:
     )
 
 
-POLARITY = 1  # the type of packets with changes of brightness
+POLARITY = 1  # the type of packets that contain changes of brightness
 PACKET = struct.Struct("<hhiiiiii")  # type, source, size, offset of the time, overflow, capacity, number, valid
 
 

@@ -38,7 +38,7 @@ def shift(
 def _moved(x: Tensor, by: Tensor, axis: int, sample_axis: int | None, wrap: bool) -> Tensor:
     size, shape = x.shape[axis], [1] * x.dim()
     shape[axis] = size
-    source = torch.arange(size, device=x.device).view(shape)  # index from which each place gets its value
+    source = torch.arange(size, device=x.device).view(shape)  # the index whose value each place gets
     each = [1] * x.dim()
     if sample_axis is not None:
         each[sample_axis] = len(by)

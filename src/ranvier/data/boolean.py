@@ -1,4 +1,4 @@
-"""Two bits and their exclusive or: the smallest task that no single layer solves."""
+"""The exclusive or of two bits: the smallest task that a single layer cannot solve."""
 
 import numpy as np
 import torch
@@ -24,5 +24,5 @@ def xor(size: int = 640, seed: int = 0) -> Split:
 
 
 def xor_splits(folder: str | None = None) -> Splits:
-    """Three parts of 160, 160 and 320 pairs. `folder` is not needed."""
+    """Return three parts of 160, 160 and 320 pairs. `folder` is not needed."""
     return Splits(xor(160, seed=42), xor(160, seed=41), xor(320, seed=40))

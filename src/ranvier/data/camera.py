@@ -21,7 +21,7 @@ class Events(NamedTuple):
 
 
 class DamagedFile(ValueError):
-    """A file that does not follow its format: `path`, `offset` in bytes, `reason`."""
+    """A file does not follow its format. Attributes: `path`, `offset` of the fault in bytes, `reason`."""
 
     def __init__(self, path: str | Path, offset: int, reason: str):
         super().__init__(f"{path}, byte {offset}: {reason}")

@@ -1,4 +1,4 @@
-"""From samples to batches: time becomes axis 0, and recordings of different lengths are padded at their end."""
+"""Make batches from samples: time becomes axis 0, and recordings of different lengths are padded at their end."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -184,7 +184,7 @@ def _places(name: str, x: Tensor, neurons: int, low: float, high: float) -> Tens
 
 
 def _one_spike(step: Tensor, steps: int) -> Tensor:
-    """step `[B, *features]` -> spikes `[T, B, *features]`; no spike if the step is not between 0 and T - 1."""
+    """Return spikes `[T, B, *features]`, one at each `step` `[B, *features]`; none if the step is not in [0, T - 1]."""
     return (step == torch.arange(steps, device=step.device).view(-1, *[1] * step.ndim)).to(torch.float32)
 
 
@@ -200,7 +200,7 @@ def _refuse_bad_input(name: str, x: Tensor, steps: int, unit_range: bool = True)
         raise ValueError(f"{name}: x must lie in [0, 1], got {low:.4g} to {high:.4g}; divide by the maximum")
 
 
-# By name, for recipes and the command line; the arguments are (x, steps, generator).
+# Encoders by name, for recipes and the command line; their arguments are (x, steps, generator).
 ENCODINGS = {
     "constant": lambda x, steps, generator=None: constant(x, steps),
     "rate": lambda x, steps, generator=None: rate(x, steps, generator=generator),

@@ -57,7 +57,7 @@ def read_shd(path: str | Path) -> Iterator[Recording]:
 
 
 def _spoken(path: str | Path, k: int, times: Any, units: Any, labels: Any) -> Recording:
-    """Return recording k of an open SHD file, checked."""
+    """Check and return recording k of an open SHD file."""
     try:
         t, u, label = times[k].astype(np.float64), units[k].astype(np.int64), int(labels[k])
     except (AttributeError, TypeError, ValueError, OSError, RuntimeError, OverflowError) as problem:
@@ -74,7 +74,7 @@ def _spoken(path: str | Path, k: int, times: Any, units: Any, labels: Any) -> Re
     return Recording(t, u, label)
 
 
-NMNIST_SIDE, SACCADE = 34, 0.1  # pixels; seconds of each of the three camera movements
+NMNIST_SIDE, SACCADE = 34, 0.1  # width in pixels; duration of each of the three camera movements in seconds
 
 
 def read_nmnist(path: str | Path, label: int) -> Recording:

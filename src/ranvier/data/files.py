@@ -56,7 +56,7 @@ class Files(Dataset):
         self.read, self.items, self.labels, self.to_x, self.variable = read, items, labels, to_x, variable
 
     def part(self, which: Tensor) -> "Files":
-        """Return some of the recordings."""
+        """Return the recordings with the indices `which` as a new `Files`."""
         items = [self.items[int(k)] for k in which]
         return Files(self.read, items, self.labels[which], self.to_x, self.variable)
 
@@ -98,7 +98,7 @@ def _gestures(folder: Path, names: Sequence[str], to_x: ToFrames) -> Files:
 
 
 def _marked(path: Path) -> list[tuple[int, int, int]]:
-    """Return the gestures of a recording: (class from 0 on, begin, end in microseconds)."""
+    """Return the gestures of a recording: (class, counted from 0; begin and end in microseconds)."""
     rows, at = [], 0
     for k, line in enumerate(path.read_bytes().splitlines(keepends=True)):
         words = line.strip().split(b",")

@@ -73,7 +73,7 @@ class Packed(Dataset):
         return new
 
     def part(self, which: Tensor | slice) -> "Packed":
-        """Return some of the recordings, still packed."""
+        """Return the recordings with the indices `which` as a new `Packed`."""
         return Packed.of_bytes(self.bytes[which], self.labels[which], self.steps)
 
     @property

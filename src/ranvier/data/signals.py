@@ -107,7 +107,7 @@ def smartwatch(folder: str | Path | None = None, fold: int = 0, window: int = 20
             f"smartwatch: fold is 0 to 4, window and stride at least 1, got {fold!r}, {window!r}, {stride!r}"
         )
     (path,) = find_source("smartwatch", folder)
-    # unpickling an object array runs code: the hash shows that it is the known file
+    # unpickling an object array can run code, but the hash shows that this is the known file
     whole = np.load(path, allow_pickle=True).item()
     x, labels, people = [], [], []
     for signal, label, person in zip(whole["X"], whole["y"], whole["subject"], strict=True):
@@ -205,7 +205,9 @@ def _series(path: str | Path, at: int, features: list[bytes], wide: int | None) 
 
 
 def _published(paths: Sequence[Path], first: int) -> Splits:
-    """Read two .ts files whose classes are counted from `first`; a tenth of the first file is for validation."""
+    """Read two .ts files, for training and for testing; a tenth of the first file is for validation. Classes in the
+    files are counted from `first`.
+    """
     (x, y), (x_test, y_test) = (read_ts(path) for path in paths)
     labels = torch.tensor([int(label) - first for label in (*y, *y_test)])
     train, validation = stratify(labels[: len(x)], (0.9, 0.1))

@@ -47,7 +47,7 @@ def yinyang(
 
 
 def yinyang_splits(folder: str | None = None) -> Splits:
-    """The usual three parts: 5000 points of seed 42, 1000 of seed 41, 1000 of seed 40. `folder` is not needed."""
+    """Return the usual three parts: 5000 points of seed 42, 1000 of seed 41, 1000 of seed 40; `folder` is not used."""
     return Splits(yinyang(5000, seed=42), yinyang(1000, seed=41), yinyang(1000, seed=40))
 
 

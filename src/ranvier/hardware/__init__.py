@@ -1,4 +1,4 @@
-"""Effects of neuromorphic chips on numbers, and training with a chip in the loop."""
+"""Limits of neuromorphic chips, simulated in software, and training with a chip in the loop."""
 
 from ranvier.hardware.chip import Calibration, SimulatedChip, calibrate
 from ranvier.hardware.clamp import exponential, quantise, saturating, six_bits

@@ -12,8 +12,8 @@ from ranvier.hardware.clamp import LARGEST, six_bits
 from ranvier.hardware.substrate import Record
 from ranvier.nn.neurons.physical import PhysicalLI, PhysicalLIF
 
-REST, THRESHOLD = 80.0, 150.0  # levels of the converter, before mismatch
-GAIN = 1.4  # levels of synaptic drive for one step of a weight, before mismatch
+REST, THRESHOLD = 80.0, 150.0  # in units of the converter, without mismatch
+GAIN = 1.4  # effect of a weight of 1 on the synaptic current, in units of the converter, without mismatch
 
 
 class SimulatedChip:
@@ -51,7 +51,7 @@ class SimulatedChip:
         ]
 
     def write(self, weights: Sequence[Tensor]) -> None:
-        """Set the weights, one [out, in] per layer in steps of the chip; they are rounded, and saturate at +-63."""
+        """Set the weights: one [out, in] per layer, in units of the chip; they are rounded, and saturate at +-63."""
         if [tuple(w.shape) for w in weights] != [(b, a) for a, b in zip(self.sizes, self.sizes[1:], strict=False)]:
             raise ValueError(f"SimulatedChip of sizes {self.sizes} got weights {[tuple(w.shape) for w in weights]}")
         for layer, weight in zip(self.layers, weights, strict=True):
@@ -59,7 +59,7 @@ class SimulatedChip:
 
     @torch.no_grad()
     def run(self, spikes: Tensor) -> list[Record]:
-        """Send spikes [T, B, inputs] and record every layer."""
+        """Run the chip on spikes [T, B, inputs] and return the recordings of all layers."""
         records = []
         for layer in self.layers:
             record = layer.run(spikes)
@@ -144,7 +144,7 @@ def _calibrate(
     one = silence.clone()  # sample k has one spike on input k, so the deviations of synapses average out
     one[2, torch.arange(32), torch.arange(32) % into] = 1.0
     layer.write(torch.full((out, into), weight))
-    height = (_level(layer, one) - offset).mean(1).amax(0).median() / weight  # levels per step of a weight
+    height = (_level(layer, one) - offset).mean(1).amax(0).median() / weight  # for a weight of 1
 
     reader = PhysicalLI(
         **{k: getattr(model, k).mean().item() for k in ("tau_syn", "c_mem", "g_leak")}, dt=model.settings["dt"]

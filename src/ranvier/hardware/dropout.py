@@ -1,4 +1,4 @@
-"""Dropout as a chip can implement it: neurons are switched off for a whole run."""
+"""Dropout that a chip can implement: neurons are switched off for a whole run."""
 
 import torch
 from torch import Tensor
@@ -37,5 +37,5 @@ class BatchDropout(Temporal):
 
 
 def dropped(x: Tensor, mask: Tensor) -> Tensor:
-    """Return x * mask, for a boolean mask broadcastable to x; without rescaling."""
+    """Return x * mask for a boolean mask that broadcasts to x; the result is not rescaled."""
     return x * mask.to(x.dtype)

@@ -1,4 +1,4 @@
-"""Linear maps with missing connections."""
+"""Linear layers in which some connections are missing."""
 
 import math
 

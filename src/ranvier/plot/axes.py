@@ -80,7 +80,7 @@ def array(values: Any) -> np.ndarray:
 
 
 def say(ax: Axes, text: str) -> Axes:
-    """Store the description of the picture."""
+    """Store `text` as the description of the picture (see `alt_text`), and return the axes."""
     ax.set_label(text)
     return ax
 

@@ -30,7 +30,7 @@ def raster(spikes: Any, ax: Axes | None = None, most: int = 100, **style: Any) -
     total = z.shape[1]
     z = z[:, np.linspace(0, total - 1, min(most, total)).round().astype(int)]
     points = ax.get_window_extent().width * 72 / ax.figure.dpi
-    # few steps: strokes as wide as half a step; many: as thin as possible
+    # a stroke is half a step wide, but not thinner than 0.8 points and not wider than 16
     look = {"colors": colour(0), "linelengths": 0.75, "linewidths": min(16.0, max(0.8, 0.5 * points / len(z)))}
     ax.eventplot([np.flatnonzero(row) for row in z.T], **{**look, **style})
     ax.set(xlim=(-0.6, len(z) - 0.4), ylim=(-0.8, z.shape[1] - 0.2), xlabel="step", ylabel="neuron")

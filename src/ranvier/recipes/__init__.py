@@ -10,7 +10,7 @@ from ranvier.recipes.recordings import JapaneseVowels, SequentialMNIST, Smartwat
 from ranvier.recipes.store_recall import StoreRecall
 from ranvier.recipes.yinyang import YinYang
 
-# By name, for the command line.
+# Recipes by name, for the command line.
 _ALL = (Digits, DigitsSTDP, MnistSTDP, DelayedXOR, FashionMNIST, YinYang, YinYangInTheLoop,
         SpokenDigits, JapaneseVowels, Smartwatch, SequentialMNIST, StoreRecall)  # fmt: skip
 RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in _ALL}

@@ -16,7 +16,7 @@ from ranvier.nn.sequential import Sequential
 from ranvier.plasticity import Dense, Lateral, Trace, rewarded
 from ranvier.recipes.recipe import Recipe
 
-CELLS = 10  # for each value of each bit
+CELLS = 10  # number of input neurons for each value of each bit
 SHOWN = 10  # number of steps for which a cue is shown
 
 
@@ -138,12 +138,12 @@ class DelayedXOR(Recipe):
         pairs, hidden, choice, choosing = net
         h = hidden(pairs(x))
         noise = self.learning.explore * torch.randn(len(x), x.shape[1], 2, generator=generator)
-        noise[: self.gap], noise[self.gap + SHOWN + 5 :] = 0, 0  # while both cues are active
+        noise[: self.gap], noise[self.gap + SHOWN + 5 :] = 0, 0  # noise only while both cues are active
         z = choosing(choice(h) + noise)
         count = z.sum(0)
         right = (count.argmax(1) == labels) & (count[:, 0] != count[:, 1])
         reward = torch.zeros(len(x), x.shape[1])
-        reward[-1] = right * 2.0 - 1.0 - expected  # minus the expected reward
+        reward[-1] = right * 2.0 - 1.0 - expected  # +1 or -1, minus the expected reward
         trace = Trace(rho=0.9)
         change = rewarded(h, z, trace(h), trace(z), reward, minus=0.0, decay=self.learning.eligible)
         choice.change(change, self.learning.rate)

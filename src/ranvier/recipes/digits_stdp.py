@@ -36,8 +36,8 @@ class Net:
 
 @dataclass(frozen=True)
 class DigitsSTDP(Recipe):
-    """Digits without labels: 100 competing neurons learn them by STDP; labels only assign a class to each neuron
-    afterwards.
+    """Digits without labels: 100 competing neurons learn them by STDP; labels are used only afterwards, to assign a
+    class to each neuron.
 
     max_rate: probability of a spike per step for a white pixel. legs: number of epochs into which one pass through the
     data is divided. Figures and weights are written after each epoch, and a stopped run continues from the last one.

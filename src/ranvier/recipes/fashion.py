@@ -49,7 +49,7 @@ class FashionMNIST(Recipe):
         raise ValueError(f'net.kind must be "conv" or "attention", got {self.net.kind!r}')
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
-        """Mirror every second image: a mirrored shoe is still a shoe (this is not true of digits)."""
+        """Mirror each image with a probability of one half; images of digits are not mirrored."""
         if self.data != "fashion-mnist":
             return x
         mirrored = torch.rand(len(x), generator=generator, device=x.device) < 0.5

@@ -104,5 +104,5 @@ class YinYangInTheLoop(Recipe):
         return torch.tile(spikes, (1, 1, self.net.copies))
 
     def loss(self) -> loss.Loss:
-        """Cross-entropy of the readout's mean over time, multiplied by a sharpness."""
+        """Return the loss: cross-entropy of the readout's mean over time, multiplied by `sharpness`."""
         return loss.integral_crossentropy(self.smoothing, temperature=self.steps / self.sharpness)

@@ -86,25 +86,25 @@ class Recipe:
         return x if self.time_first else ENCODINGS[self.encoding](x, self.steps, generator)
 
     def loss(self) -> loss.Loss:
-        """Cross-entropy of the readout's mean over time."""
+        """Return the loss: cross-entropy of the readout's mean over time."""
         if self.time_first:
             return loss.mean_crossentropy(self.smoothing)
         return loss.integral_crossentropy(self.smoothing, temperature=self.steps)
 
     def metric(self) -> Any:
-        """Share of samples for which the summed readout of the right class is largest."""
+        """Return the metric: the share of samples for which the summed readout of the right class is largest."""
         return metric.integral_accuracy()
 
     def optimiser(
         self, parameters: Iterable[nn.Parameter], updates: int
     ) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler]:
-        """AdamW whose learning rate rises, then decreases as a cosine over `updates` updates."""
+        """Return AdamW and a schedule: the learning rate rises, then decreases as a cosine, over `updates` updates."""
         if updates < FEWEST:
             got = f"{updates} update" + "s" * (updates != 1)
             cure = f"at least {FEWEST} are needed; take more epochs or a smaller batch"
             raise ValueError(f"a run of {got} is too short for a learning rate that rises and falls: {cure}")
         adamw = optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
-        # OneCycleLR needs a few updates to rise: with very few updates in all, rise during half of them
+        # OneCycleLR needs a few updates to rise: if there are very few updates, it rises during half of them
         rise = 0.1 if updates > 20 else 0.5
         return adamw, optim.lr_scheduler.OneCycleLR(adamw, self.lr, total_steps=updates, pct_start=rise)
 
@@ -119,9 +119,7 @@ class Recipe:
     def fit(
         self, net: nn.Module, train: Any, validation: Any, folder: Any, callbacks: Sequence[Any] = (), **trainer: Any
     ) -> list[dict[str, float]]:
-        """Train the network: by gradients, with Lightning. A recipe that learns in another way overrides this
-        method.
-        """
+        """Train the network by gradients, with Lightning. A recipe that learns in another way overrides this method."""
         from ranvier.train.engine import fit
 
         return fit(self, net, train, validation, folder, callbacks, **trainer)
@@ -138,7 +136,7 @@ def settings(recipe: Any) -> dict[str, Any]:
 
 
 def _values(recipe: Any) -> dict[str, Any]:
-    """Return all fields as plain nested values, except those that are objects."""
+    """Return all fields as plain nested values, except fields that are marked as objects (see `Given`)."""
     plain = [f.name for f in fields(recipe) if not f.metadata.get("object")]
     each = {name: getattr(recipe, name) for name in plain}
     return {name: asdict(value) if is_dataclass(value) else value for name, value in each.items()}  # type: ignore[arg-type]
@@ -196,7 +194,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def from_config(table: Mapping[str, type[Recipe]], config: Mapping[str, Any]) -> Recipe:
-    """Return the recipe that `to_config` converted."""
+    """Return the recipe from the values that `to_config` returned; `table` contains the known recipes."""
     changes = dict(config)
     return override(named(table, changes.pop("recipe", "?")), _flat(changes))
 

@@ -87,7 +87,7 @@ class Signal(Recipe):
         """Play each recording at a random speed, and add noise."""
         steps, features = x.shape[1:]
         draws = torch.rand(len(x), 1, generator=generator, device=x.device)
-        place = torch.arange(steps, device=x.device) * (1.0 + self.stretch * (2.0 * draws - 1.0))  # steps to read
+        place = torch.arange(steps, device=x.device) * (1.0 + self.stretch * (2.0 * draws - 1.0))  # steps to read from
 
         def read(step: Tensor) -> Tensor:
             return x.gather(1, step.long().clamp(max=steps - 1).unsqueeze(-1).expand(-1, -1, features))
@@ -102,7 +102,7 @@ class Signal(Recipe):
         return torch.cat([x, x.diff(dim=0, prepend=x[:1])], 2)
 
     def loss(self) -> loss.Loss:
-        """Cross-entropy of the readout's mean over each recording."""
+        """Return the loss: cross-entropy of the readout's mean over each recording."""
         return OfOwnLength(loss.mean_crossentropy(self.smoothing))
 
     def metric(self) -> Any:

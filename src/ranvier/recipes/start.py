@@ -1,4 +1,4 @@
-"""`ranvier init NAME`: a recipe to start from."""
+"""The command `ranvier init NAME`, which writes a first recipe to edit."""
 
 from keyword import iskeyword
 from pathlib import Path

@@ -21,7 +21,7 @@ from ranvier.recipes.recipe import Recipe
 from ranvier.surrogate import triangular
 from ranvier.train import loss, metric
 
-CELLS = 10  # for each input: a bit of 0, a bit of 1, store, recall
+CELLS = 10  # number of input neurons for each of: a bit of 0, a bit of 1, store, recall
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class StoreRecall(Recipe):
         )
 
     def loss(self) -> loss.Loss:
-        """Cross-entropy of the readout's mean over the recall."""
+        """Return the loss: cross-entropy of the readout's mean over the last slot."""
         return AtTheEnd(loss.mean_crossentropy(self.smoothing), self.shown)
 
     def metric(self) -> Any:

@@ -28,7 +28,7 @@ def tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
     sample = batch[0].narrow(1 if plan.time_first else 0, 0, 1)
     try:
         net = new_net(plan, sample)
-    except NotImplementedError as error:  # build is missing
+    except NotImplementedError as error:  # the recipe has no method `build`
         raise ValueError(f"{plan.name}: {error}") from error
     except Exception as error:  # layers raise many kinds of errors if sizes do not fit
         path, reason = re.match(PATH, str(error), re.DOTALL).groups()  # pyright: ignore[reportOptionalMemberAccess]
@@ -53,7 +53,7 @@ def _changed(plan: Recipe) -> str:
     """Return the settings that differ from the recipe's own, as part of a sentence."""
     try:
         usual = settings(type(plan)())
-    except Exception:  # a recipe that cannot be made without arguments
+    except Exception:  # this recipe needs arguments
         usual = settings(plan)
     changed = {k: v for k, v in settings(plan).items() if k not in HARMLESS and v != usual.get(k)}
     return ", ".join(f"{name}={value}" for name, value in changed.items()) or "these settings and data"

@@ -61,7 +61,7 @@ class YinYang(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.neurons()  # raises errors about gradient, dt or a time constant here
+        self.neurons()  # makes the neurons once, so that a wrong gradient, dt or time constant raises its error now
 
     def neurons(self) -> tuple[TimedLIF, TimedLI]:
         """Return the hidden neurons and the readout."""
@@ -85,5 +85,5 @@ class YinYang(Recipe):
         return encode_times(times, self.steps, self.neurons()[0].to(x.device))
 
     def loss(self) -> loss.Loss:
-        """Cross-entropy of the readout's mean over time, multiplied by the sharpness."""
+        """Return the loss: cross-entropy of the readout's mean over time, multiplied by `sharpness`."""
         return loss.integral_crossentropy(self.smoothing, temperature=self.steps / self.sharpness)

@@ -17,7 +17,7 @@ Batch = tuple[Tensor, ...]  # x, labels and, for recordings of different lengths
 
 
 def mix(*parts: object) -> int:
-    """Return a seed of 63 bits from any parts: similar parts give unrelated seeds."""
+    """Return a seed of 63 bits that depends on all parts; similar parts give unrelated seeds."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 1
 
 
@@ -77,13 +77,13 @@ class _Indexed(Batches):
             yield chosen[begin : begin + count] if count else chosen[:1]
 
     def _part(self, whole: int) -> tuple[int, int]:
-        """Return where this process's part of a batch begins, and how many samples it has."""
+        """Return the first index and the number of samples of this process's part of a batch of `whole` samples."""
         ends = [whole * k // self.world for k in range(self.world + 1)]
         return ends[self.rank], ends[self.rank + 1] - ends[self.rank]
 
 
 class OfTensors(_Indexed):
-    """Batches of tensors in memory: no work per sample."""
+    """Batches of tensors in memory, made by one indexing operation per batch."""
 
     def __init__(self, x: Tensor, labels: Tensor, time_first: bool, *args: Any):
         super().__init__(len(labels), *args)
@@ -101,7 +101,7 @@ class OfDataset(_Indexed):
     def __init__(self, dataset: Any, time_first: bool, workers: int, *args: Any):
         super().__init__(len(dataset), *args)
         self.dataset, self.workers = dataset, workers
-        # samples that are named tuples, like those of ranvier.data, define how they become a batch
+        # default_collate knows how to make batches of the named tuples of ranvier.data
         plain = time_first and not hasattr(dataset[0], "_fields")
         self.collate = sequences if plain else default_collate
 
@@ -112,7 +112,7 @@ class OfDataset(_Indexed):
 
 
 class OfLoader(Batches):
-    """Batches of a DataLoader, unchanged. Several processes take turns."""
+    """Batches of a DataLoader, unchanged. With several processes, each gets every `world`-th batch."""
 
     def __init__(self, loader: Any, *args: Any):
         super().__init__(*args)

@@ -43,7 +43,7 @@ def product(a: int, b: int) -> float:
 
 
 def access(bits_held: float) -> float:
-    """Return the energy in pJ of reading or writing one bit of a memory of this size."""
+    """Return the energy in pJ of reading or writing one bit of a memory of `bits_held` bits."""
     return next(cost for size, cost in LEVELS if bits_held / 8 <= size)
 
 
@@ -53,8 +53,9 @@ class LayerEnergy:
 
     operations: synaptic operations (or multiplications, if the input is not spikes) or neuron updates, over all steps;
     dense: operations of the dense layer (0 for neurons); spiking_pj and dense_pj: the estimates; memory: the share of
-    spiking_pj that is memory traffic; activity: spikes per synapse and step; break_even: the activity at which both
-    cost the same (both are None for neurons and for inputs that are not spikes).
+    spiking_pj that is memory traffic; activity: spikes per synapse and step; break_even: the activity at which the
+    spiking and the dense layer need the same energy. activity and break_even are None for neurons and for inputs that
+    are not spikes.
     """
 
     path: str
@@ -70,7 +71,7 @@ class LayerEnergy:
 
 @dataclass(frozen=True)
 class Energy:
-    """The estimate for a whole network, per sample; print it."""
+    """The estimate for a whole network, per sample; `print` shows it as a table."""
 
     layers: tuple[LayerEnergy, ...]
     steps: float
@@ -196,13 +197,13 @@ def energy(
 
 
 class _Counter:
-    """Collects one entry per layer as the layers run."""
+    """Collects one entry per layer while the layers run."""
 
     def __init__(
         self, steps: int, batch: int, valid: Tensor | None, weight_bits: int, state_bits: int, activation_bits: int
     ):
         self.batch, self.valid, self.layers = batch, valid, []
-        # steps of one sample (the mean if lengths differ)
+        # number of steps of one sample (the mean, if lengths differ)
         self.steps: float = steps if valid is None else float(valid.sum()) / batch
         self.weight_bits, self.state_bits, self.activation_bits = weight_bits, state_bits, activation_bits
         self.kinds: dict[Any, Callable] = {
@@ -246,8 +247,8 @@ class _Counter:
         all steps; synapses: all pairs of an input and a weight for one sample and step; stored: number of weights.
         """
         spikes = bool(((x == 0) | (x == 1)).all())
-        seen = x.numel() / inputs  # how often the layer was used: once per sample, step and place
-        once = seen < self.steps * self.batch  # a constant input ran once
+        seen = x.numel() / inputs  # number of input vectors: one per sample, step and place
+        once = seen < self.steps * self.batch  # the input is constant, so the layer ran only once
         synapses *= max(1.0, seen / (self.steps * self.batch))
         weight, bits = self.weight_bits, self.activation_bits
         reading = access(stored * weight)

@@ -59,8 +59,8 @@ class Engine(LightningModule):
         self.plan, self.net, self.train_batches = plan, net, train
         self.loss, self.metric = plan.loss(), plan.metric()
         self.truncated = Truncated(net, self.loss, tbptt) if tbptt else None
-        self.sums: dict[str, float] = {}  # of the current epoch: {score: its sum over samples}, and "samples"
-        self.fresh: dict[str, Any] = {}  # the schedule's state before any update
+        self.sums: dict[str, float] = {}  # sums of the scores over the samples of this epoch, and "samples"
+        self.fresh: dict[str, Any] = {}  # state of the learning rate schedule before the first update
         self.trained: dict[str, Tensor] = {}  # the final weights of the network, complete on every process
 
     def configure_model(self) -> None:
@@ -171,14 +171,14 @@ class Engine(LightningModule):
         if "state_dict" in checkpoint:
             check_fits(checkpoint["state_dict"], self.state_dict(), self.trainer.ckpt_path or "")
         place = checkpoint["place"]
-        mine = slice(self.global_rank, None, self.trainer.world_size)  # the number of processes may have changed
+        mine = slice(self.global_rank, None, self.trainer.world_size)  # one process may continue the sums of several
         self.sums = {name: sum(each[mine]) for name, each in place["sums"].items()}
         self.before = place["epochs"]
         if self.train_batches is not None:
             self.train_batches.start = place["next"]
 
     def on_train_start(self) -> None:
-        if getattr(self, "before", self.plan.epochs) != self.plan.epochs:  # a longer run: use its schedule from now on
+        if getattr(self, "before", self.plan.epochs) != self.plan.epochs:  # longer: use the new schedule
             schedule: Any = self.lr_schedulers()
             kept = {name: schedule.state_dict()[name] for name in ("last_epoch", "_step_count")}
             schedule.load_state_dict(self.fresh | kept)
@@ -245,7 +245,7 @@ def fit(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence messages of Lightning that only concern authors of its modules."""
+    """Hide messages of Lightning that are only useful to authors of its modules."""
     logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [log.level for log in logs]
     try:

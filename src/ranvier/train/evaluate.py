@@ -63,7 +63,7 @@ class Watched:
     traces: Tensor
 
 
-WRONG = 24  # most samples with a wrong answer that are kept
+WRONG = 24  # largest number of samples with a wrong answer that are kept
 
 
 def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
@@ -78,7 +78,7 @@ def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
     sums: dict[str, Tensor] = {}
     total, samples, shown = 0.0, 0, None
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # for layers that are random in eval mode: the noise of a chip
+        torch.manual_seed(0)  # for layers that are random also in eval mode, such as a noisy chip
         for index, batch in enumerate(batches(split, plan.batch, time_first=plan.time_first)):
             x = plan.encode(batch[0], Generator().manual_seed(index))
             lengths = next(iter(batch[2:]), None)
@@ -118,7 +118,7 @@ def spikes_of(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 
 def _outputs(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
-    """Return the output of each neuron layer, 0 after the end of a recording; a network without neurons has none."""
+    """Return {path: output of each neuron layer}, 0 after the end of a recording; {} for a network without neurons."""
     if not any(isinstance(m, Temporal) for m in net.modules()):
         return {}
     with masked(net, x, lengths) as shown:
@@ -130,7 +130,7 @@ def _outputs(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -> dict[s
 
 
 def _steps(z: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return the number of steps of each sample of z `[T, B, ...]`: `[B, 1]`."""
+    """Return the number of steps `[B, 1]` of each sample of z `[T, B, ...]`."""
     return torch.full((z.shape[1], 1), len(z)) if lengths is None else lengths.unsqueeze(1)
 
 
@@ -169,7 +169,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine."""
+    """Return the system, processor, numbers of cores and threads, and the accelerator of this machine."""
     facts = {"system": f"{platform.system()} {platform.machine()}", "processor": _processor()}
     facts |= {"cores": str(os.cpu_count()), "threads": str(torch.get_num_threads())}
     return facts | ({"accelerator": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})

@@ -40,7 +40,7 @@ class Folder:
 
     @staticmethod
     def refuse_taken(path: Path) -> None:
-        """Raise FileExistsError if this path exists already."""
+        """Raise FileExistsError if this path is a file or a folder that is not empty."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(f"{path} is there already; choose another --out, or go on with --resume {path}")
 
@@ -140,7 +140,7 @@ class Folder:
             raise FileNotFoundError(f"{self.path} is not finished: go on with `ranvier train --resume {self.path}`")
         try:
             state = load(self.weights.read_bytes())
-        except Exception as error:  # a damaged file can fail anywhere
+        except Exception as error:  # a damaged file can raise any error
             raise ValueError(f"{self.weights} is damaged, or is no safetensors file: {error}") from None
         try:
             net.load_state_dict(state)

@@ -19,11 +19,11 @@ with needed("training"):
     from lightning.pytorch.callbacks import Callback
 
 TOLD = {check.name: check for check in CHECKS if check.name in ("dead", "saturated")}
-GLANCE = 50  # batches between two looks at the loss on a GPU: reading it makes the GPU wait
+GLANCE = 50  # on a GPU the loss is checked once per 50 batches, because reading it makes the GPU wait
 
 
 class Diverged(ArithmeticError):
-    """The loss became NaN or infinite; the message says where, and what may help."""
+    """The loss became NaN or infinite; the message names the epoch, the batch and possible cures."""
 
 
 class Health(Callback):

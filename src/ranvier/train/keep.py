@@ -63,7 +63,7 @@ class Keeper(Checkpoint):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.is_last_batch or trainer.fit_loop._should_accumulate():
-            return  # the epoch's own checkpoint comes next; gradients between updates would be lost
+            return  # a checkpoint does not contain accumulated gradients; at its end, the epoch saves its own
         stop = trainer.received_sigterm and trainer.world_size == 1
         due = self.every and trainer.global_step % self.every == 0 and trainer.global_step != self._kept
         if stop or due:
@@ -104,7 +104,7 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
         found = torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except FileNotFoundError:
         raise
-    except Exception as error:  # a damaged file can fail anywhere
+    except Exception as error:  # a damaged file can raise any error
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ValueError(
             f"{path} is damaged, or is no checkpoint ({reason}); remove it to train this run from the beginning"

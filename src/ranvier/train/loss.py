@@ -245,7 +245,7 @@ class van_rossum:
 
 
 def _crossentropy(scores: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Return the cross-entropy of scores `[..., C]` and labels `[...]`: `[...]`."""
+    """Return the cross-entropy `[...]` of scores `[..., C]` and labels `[...]`."""
     flat = functional.cross_entropy(
         scores.flatten(0, -2), labels.flatten(), label_smoothing=smoothing, reduction="none"
     )
@@ -277,13 +277,13 @@ def _finite(function: str, name: str, value: Any) -> None:
         raise ValueError(f"{function}: {name} must be a finite number, got {value}")
 
 
-# The condition on each setting, by its name.
+# By the name of each setting: the function that checks it.
 CHECKS: dict[str, Callable[[str, str, Any], None]] = {
     "smoothing": _share, "sparsity": _share, "share": _share, "temperature": _positive, "tau": _positive,
     "aim": _finite, "time_axis": _refuse_tensor, "weights": refuse_bad_weights,
 }  # fmt: skip
 
-# By name, for recipes and the command line.
+# Losses by name, for recipes and the command line.
 LOSSES: dict[str, Callable[..., Loss]] = {
     maker.__name__: maker
     for maker in (

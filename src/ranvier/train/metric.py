@@ -1,4 +1,4 @@
-"""Scores of the traces of a readout layer."""
+"""Metrics, computed from the traces of a readout layer."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""One progress bar for the whole run on a terminal; elsewhere a line from time to time."""
+"""One progress bar for the whole run if the output is a terminal, and otherwise a line after some epochs."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ LINES = 10  # lines of output per run without a terminal
 
 
 class OneBar(ProgressBar):
-    """Shows the epoch, the share that is done, the latest validation accuracy, elapsed time and remaining time."""
+    """Shows the epoch, the progress, the latest validation accuracy, the elapsed time and the remaining time."""
 
     def __init__(self, console: Console):
         super().__init__()
@@ -22,7 +22,7 @@ class OneBar(ProgressBar):
         self.bar: Progress | None = None
 
     def disable(self) -> None:
-        """Lightning silences all processes but the first one."""
+        """Print nothing; Lightning calls this in all processes except the first."""
         self.console = Console(quiet=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

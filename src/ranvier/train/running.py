@@ -35,7 +35,7 @@ with needed("training"):
 
 SCALE = [f.name for f in fields(Scale)]
 TOLD = "RANVIER_RUN"  # environment variable by which the first of several processes passes its folder to the others
-RESTARTED = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # not 0: a supervisor has restarted the command
+RESTARTED = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # not 0 after a restart
 
 
 def run(
@@ -153,7 +153,7 @@ def prepare(plan: Recipe, data: Path | None, scale: Scale | None = None) -> tupl
     """Return the parts of the data, and the network with its initial weights; settings that cannot work raise a
     ValueError.
     """
-    # data given as an argument has priority over the recipe's own
+    # data that is given as an argument has priority over the data of the recipe
     splits = three(Recipe.splits(plan, data) if ":" in plan.data else plan.splits(data))
     first, *_ = (batches(part, plan.batch, time_first=plan.time_first) for part in splits)
     batch = next(iter(first))
@@ -265,7 +265,7 @@ def _train(
     trainer = scale.settings()
     try:
         rows = plan.fit(net, splits[0], splits[1], folder, watching, **trainer)
-    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning raises SystemExit when it is told to terminate
+    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning raises SystemExit after SIGTERM
         if not rank_zero_only.rank:
             print(f"stopped; go on with: ranvier train --resume {folder.path}", file=sys.stderr)
         if isinstance(stop, SystemExit):

@@ -15,7 +15,7 @@ with needed("training"):
     from lightning.pytorch.profilers import SimpleProfiler
     from lightning.pytorch.strategies import ModelParallelStrategy
 
-# The package that each logger needs, and how the logger is made for a run's folder.
+# For each logger: the package that it needs, and a function that makes it for the folder of a run.
 LOGGERS = {
     "csv": (None, lambda folder: lightning_loggers.CSVLogger(folder, name="", version="log")),
     "tensorboard": ("tensorboard", lambda folder: lightning_loggers.TensorBoardLogger(folder, name="", version="log")),
@@ -30,7 +30,7 @@ STRATEGIES = {
 }
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "transformer-engine")
-SHORT = ("32", "16", "bf16", "64")  # Lightning's shorter names of some of them
+SHORT = ("32", "16", "bf16", "64")  # short names that Lightning accepts for some precisions
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Scale:
                 gradient_clip_val=self.clip or None,
                 enable_model_summary=False,
                 enable_checkpointing=folder is not None,
-                use_distributed_sampler=False,  # Batches does this itself
+                use_distributed_sampler=False,  # `Batches` divides the samples among the processes
                 num_sanity_val_steps=0,
                 log_every_n_steps=10,
                 default_root_dir=folder,

@@ -18,7 +18,7 @@ def integrate(
     traces, counted = admit(name, traces, labels, lengths, time_axis)
     if counted is None or lengths is None:
         return traces.sum(0), traces.new_full((*traces.shape[1:-1], 1), len(traces))
-    # where, not a product: NaN or inf in the padding must have no effect
+    # torch.where instead of a product, because NaN or inf in the padding must have no effect
     return torch.where(counted, traces, 0.0).sum(0), lengths.unsqueeze(-1).to(traces.dtype)
 
 
@@ -67,7 +67,7 @@ def mean_of(each: Tensor, counts: Tensor | None) -> Tensor:
     if counts is None:
         return each.mean()
     total = counts.sum()
-    # where, not a product: entries that do not count may be NaN or inf
+    # torch.where instead of a product, because entries that do not count may be NaN or inf
     return torch.where(counts > 0, each * counts, 0.0).sum() / torch.where(total > 0, total, 1.0)
 
 

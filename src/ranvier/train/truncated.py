@@ -27,7 +27,7 @@ class Truncated:
         self.traces = torch.empty(0)
 
     def forward(self, x: Tensor, labels: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x `[T, B, *features]`, labels, lengths `[B]` (None: T everywhere) -> traces `[T, B, C]` and the loss."""
+        """Return traces `[T, B, C]` and the loss for x `[T, B, *features]`, labels, and lengths `[B]` (None: all T)."""
         self.chunks, outputs, state = [], [], None
         ends = lengths if lengths is not None else torch.full(x.shape[1:2], len(x), device=x.device)
         valid = within(ends, int(ends.max()))
@@ -44,7 +44,9 @@ class Truncated:
         return self.traces, self.loss(self.traces, labels, *([] if lengths is None else [lengths]))
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of the loss that `forward` returned, or of a multiple of it, to the weights."""
+        """Add the gradient of `loss` to that of the weights; `loss` is the one that `forward` returned, or a multiple
+        of it.
+        """
         loss.backward()
         assert self.traces.grad is not None
         for chunk, gradient in zip(self.chunks, self.traces.grad.split(self.steps), strict=True):
