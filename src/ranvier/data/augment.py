@@ -17,8 +17,8 @@ def shift(
     """Shift x along each of `axes` by a random whole number, uniform in -max_shift..max_shift.
 
     With `sample_axis` (the batch axis) every sample has its own shift, otherwise all have the same. With `wrap=True`,
-    values that leave at one end return at the other end; otherwise zeros come in. x may have any shape; the result has
-    the same.
+    values that leave at one end return at the other end; otherwise they are lost, and zeros fill the gap. x may have
+    any shape; the result has the same shape.
 
     >>> x = torch.arange(1.0, 5.0).view(1, 4)
     >>> shift(x, 1, generator=torch.Generator().manual_seed(0))

@@ -52,10 +52,11 @@ def pad(recordings: Sequence[Tensor], value: float = 0.0) -> tuple[Tensor, Tenso
 
 
 def collate(samples: Sequence[tuple[Any, Any]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs (x `[T_b, *features]`, label) -> (x `[T, B, *features]`, labels `[B]`, lengths `[B]`), padded with zeros.
+    """Make a batch (x `[T, B, *features]`, labels `[B]`, lengths `[B]`), padded with zeros, from pairs (x `[T_b,
+    *features]`, label).
 
-    For `DataLoader(..., collate_fn=collate)`. x may be an array or a sparse tensor. `lengths` is an argument of losses
-    and metrics.
+    Use it as `DataLoader(..., collate_fn=collate)`. The x of a pair may be an array or a sparse tensor. Losses and
+    metrics have an argument `lengths`.
 
     >>> x, labels, lengths = collate([(torch.ones(2, 3), 0), (torch.ones(4, 3), 1)])
     >>> x.shape, labels, lengths

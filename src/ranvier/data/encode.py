@@ -1,4 +1,4 @@
-"""Encoders: from numbers to the spikes of each step.
+"""Encoders, which turn numbers into spikes.
 
 Encoders in time add a new time axis in front; encoders in space, `angle` and `population`, add a new axis of neurons at
 the end.
@@ -43,8 +43,8 @@ def rate(x: Tensor, steps: int, max_rate: float = 1.0, generator: torch.Generato
 
 
 def latency(x: Tensor, steps: int, threshold: float = 0.01) -> Tensor:
-    """Encode each number as one spike, which comes earlier the larger x is: at step `round((1 - x) * (T - 1))`, no
-    spike where `x <= threshold`.
+    """Encode each number as one spike: the larger x, the earlier the spike. It is at step `round((1 - x) * (T - 1))`;
+    there is no spike where `x <= threshold`.
 
     x `[B, *features]` in [0, 1] -> `[T, B, *features]` float32 in {0, 1}. Halves round to the even step.
     Values outside the ranges raise a ValueError.

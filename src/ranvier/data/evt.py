@@ -19,10 +19,10 @@ WRAP = 1 << 24  # microseconds after which the clock of EVT 3.0 starts again fro
 
 
 def read_evt(path: str | Path, size: tuple[int, int] | None = None) -> Events:
-    """Read a .raw file in EVT 2.0 or EVT 3.0; the header tells which.
+    """Read a .raw file in EVT 2.0 or EVT 3.0; the header contains the version.
 
-    size: (height, width), if it is not in the header; (720, 1280) by default. A recording may begin anywhere, so events
-    before the first time word have no time and are left out.
+    size: (height, width), if it is not in the header; (720, 1280) by default. Events before the first time word have no
+    time and are left out.
     """
     raw = Path(path).read_bytes()
     lines, start = text_header(path, raw, b"%", last=b"% end")

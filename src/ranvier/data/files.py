@@ -34,7 +34,7 @@ class Files(Dataset):
     items: the arguments of `read` for each recording, such as (path,). labels `[N]`. to_x: a function from the result
     of `read` to x `[T, *features]`.
     variable: whether recordings differ in length; batches then include `lengths`. Only the current batches are in
-    memory. It can be pickled if `read` and `to_x` can (functions of a module, `ToFrames`).
+    memory. A `Files` can be pickled if `read` and `to_x` can (functions of a module, `ToFrames`).
 
     >>> def read(seed): return torch.rand(5, 3, generator=torch.Generator().manual_seed(seed))
     >>> files = Files(read, [(0,), (1,), (2,)], torch.tensor([0, 1, 0]))

@@ -1,4 +1,4 @@
-"""From events to steps: by time, by count, dense or sparse.
+"""Convert events to steps: by time or by count, as dense or sparse arrays.
 
 An event has a time in seconds and a place, which is a whole number in 0..width-1.
 """
@@ -15,11 +15,11 @@ from ranvier.data.camera import Events
 
 
 def frames(times: np.ndarray, places: np.ndarray, steps: int, width: int, dt: float, count: bool = False) -> np.ndarray:
-    """Return 1 where a step has at least one event: times `[E]` in seconds, places `[E]` in 0..width-1 -> uint8
-    `[steps, width]`. Steps last dt seconds; events before the first or after the last step are left out.
+    """Return an array `[steps, width]` (uint8) that is 1 where a step has at least one event at a place.
 
-    With `count=True` return the number of events, as float32. A time that is NaN, or a place outside, raises a
-    ValueError.
+    times `[E]` in seconds, places `[E]` in 0..width-1. Steps last dt seconds; events before the first or after the last
+    step are left out. With `count=True` the array contains the numbers of events, as float32. A time that is NaN, or a
+    place outside, raises a ValueError.
 
     >>> frames(np.array([0.0, 0.011, 0.012, 0.9]), np.array([0, 1, 1, 0]), steps=2, width=2, dt=0.01)
     array([[1, 0],
@@ -74,7 +74,7 @@ class ToFrames:
     steps: the number of steps; None: as many as the recording needs. dt: the length of a step in seconds, counted from
     the first event; None: every step has equally many events. At least one of the two must be given.
     count: entries are numbers of events instead of 1. shrink: squares with this many pixels per side become one pixel.
-    sparse: return a sparse tensor (needs dt). It can be pickled and sent to the workers of a DataLoader.
+    sparse: return a sparse tensor (needs dt). A `ToFrames` can be pickled and sent to the workers of a DataLoader.
 
     >>> events = Events(np.array([0, 1500]), np.array([0, 3]), np.array([1, 1]), np.array([1, 0]), (2, 4))
     >>> ToFrames(steps=2, dt=1e-3)(events).nonzero().tolist()

@@ -1,4 +1,4 @@
-"""Spike data kept in memory at one bit per spike, and shuffling of whole epochs at once."""
+"""Spikes in memory with one bit per step, and a function that shuffles whole epochs at once."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from ranvier.data.collate import Sample
 def pack(spikes: Tensor, axis: int = 0) -> Tensor:
     """Pack eight steps into a byte, the first step in the highest bit: an axis of T steps becomes ceil(T / 8) bytes.
 
-    spikes: any shape, nonzero means a spike -> uint8. The same layout as `numpy.packbits`.
+    spikes: any shape, nonzero means a spike -> uint8. The layout is that of `numpy.packbits`.
 
     >>> pack(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]))
     tensor([129, 128], dtype=torch.uint8)
@@ -26,7 +26,7 @@ def pack(spikes: Tensor, axis: int = 0) -> Tensor:
 
 
 def unpack(bytes_: Tensor, steps: int, axis: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Unpack the result of `pack`: uint8 with ceil(T / 8) bytes along `axis` -> zeros and ones with T steps there.
+    """Unpack the result of `pack`: uint8 with ceil(T / 8) bytes along `axis` -> zeros and ones, T steps along `axis`.
 
     >>> unpack(pack(torch.tensor([1.0, 0.0, 1.0])), steps=3)
     tensor([1., 0., 1.])
@@ -43,9 +43,9 @@ def unpack(bytes_: Tensor, steps: int, axis: int = 0, dtype: torch.dtype = torch
 class Packed(Dataset):
     """A set of spike trains in memory, 32 times smaller than float32: `packed[indices]` is a batch.
 
-    spikes `[N, T, *features]`, labels `[N]`; `packed[which]` with a slice or indices `[B]` gives (x `[T, B, *features]`
-    float32, labels `[B]`), with one number a `Sample` (x `[T, *features]`, its label), from which a torch `DataLoader`
-    makes the same batches. `nbytes` is the memory of the spikes.
+    spikes `[N, T, *features]`, labels `[N]`. With a slice or indices `[B]`, `packed[which]` is a batch (x `[T, B,
+    *features]` float32, labels `[B]`). With one number it is a `Sample` (x `[T, *features]`, its label), from which a
+    torch `DataLoader` makes the same batches. `nbytes` is the memory of the spikes.
 
     >>> packed = Packed(torch.ones(100, 16, 3), torch.zeros(100, dtype=torch.int64))
     >>> packed[torch.tensor([0, 5])][0].shape, packed.nbytes

@@ -47,9 +47,9 @@ class Learning:
 class DelayedXOR(Recipe):
     """Two cues, one after the other, and a reward at the end if the answer was their XOR: learned by MSTDPET.
 
-    gap: number of steps between the two cues. The first cue is delayed by as many steps, so both arrive together. The
-    answers are learned only from rewards, one per episode, at its last step. lr, weight_decay and smoothing are not
-    used.
+    gap: number of steps between the two cues. The first cue is delayed by the same number of steps, so both
+    arrive together. The answers are learned only from rewards, one per episode, at its last step. lr, weight_decay and
+    smoothing are not used.
     """
 
     name: ClassVar[str] = "delayed-xor"

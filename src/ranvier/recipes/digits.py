@@ -17,8 +17,8 @@ from ranvier.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Net:
-    """channels of the first convolution (the second has twice as many), hidden neurons, and decays per step in
-    [0, 1].
+    """channels: those of the first convolution (the second has twice as many). hidden: number of hidden neurons. beta,
+    readout_beta: decays per step in [0, 1].
     """
 
     channels: int = 16

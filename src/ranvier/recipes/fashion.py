@@ -16,7 +16,8 @@ from ranvier.recipes.recipe import Recipe
 @dataclass(frozen=True)
 class Net:
     """kind: "conv" (four convolutions) or "attention" (two, and a spike-driven attention). channels: those of the first
-    layer; each of the next two layers at most doubles them. heads: heads of the attention. decay: per step, in [0, 1].
+    layer; each of the next two layers at most doubles them. heads: heads of the attention. beta: decay per step, in
+    [0, 1].
     """
 
     kind: str = "conv"

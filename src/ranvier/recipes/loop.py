@@ -31,8 +31,8 @@ class Net:
 
 @dataclass(frozen=True)
 class Chip:
-    """loop: whether to train on the chip or on the model alone. mismatch: relative deviation of every parameter. noise:
-    noise of the converter, in its units. seed: determines the chip.
+    """loop: True to train with the chip, False to train only the model. mismatch: relative standard deviation of every
+    parameter. noise: standard deviation of the noise of the converter, in its units. seed: determines the chip.
     """
 
     loop: bool = True

@@ -23,8 +23,8 @@ class Recipe:
     T of a sample. encoding: how numbers become input over time (constant, rate, latency); with "none" a sample is a
     sequence `[T, *features]` already, and the input of the network is batches of these sequences. epochs, batch, seed:
     as usual; the same seed gives the same weights, bit for bit.
-    lr: highest learning rate of AdamW, which is reached after a tenth of the run and then decreases as a cosine.
-    weight_decay: that of AdamW. smoothing: label smoothing in [0, 1].
+    lr: highest learning rate of AdamW. The rate rises to lr during the first tenth of the run, then decreases as a
+    cosine. weight_decay: that of AdamW. smoothing: label smoothing in [0, 1].
     """
 
     name: ClassVar[str] = ""
@@ -143,8 +143,8 @@ def _values(recipe: Any) -> dict[str, Any]:
 
 
 def override(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
-    """Return a copy of the recipe in which some fields, given by dotted name, have new values (or values given as
-    text).
+    """Return a copy of the recipe with some fields changed. `changes`: new values, also as text, by dotted name of the
+    field.
 
     An unknown field (the message lists all fields), a wrong type or a value out of range raises a ValueError.
     """

@@ -11,9 +11,9 @@ def answer(
     """Return the traces of a network for x `[T, B, *features]`, and the other arguments of a loss: labels, or labels
     and lengths.
 
-    Recordings of different lengths (`lengths` `[B]`) go through `padded`, so the padding after the end of each has no
-    effect. If the forward of the network has an argument `lengths`, it gets them instead; if its output has another
-    number of steps than x, the loss gets no lengths.
+    Recordings of different lengths (`lengths` `[B]`) are run by `padded`, so the padding after the end of each has no
+    effect. If the `forward` of the network has an argument `lengths`, the network is called with it instead. If its
+    output then has another number of steps than x, the loss gets no lengths.
 
     >>> import torch, ranvier
     >>> traces, rest = answer(ranvier.LI(), torch.ones(3, 2, 1), torch.tensor([0, 0]), torch.tensor([3, 1]))

@@ -173,7 +173,9 @@ def batches(
 
 
 def sequences(samples: Sequence[tuple[Any, Any]]) -> Batch:
-    """Samples (x `[T, *features]`, label) -> x `[T, B, *features]`, labels `[B]` and, if they differ, lengths `[B]`."""
+    """Return a batch of samples (x `[T, *features]`, label): x `[T, B, *features]` and labels `[B]`, also lengths `[B]`
+    if they differ.
+    """
     xs = [torch.as_tensor(x) for x, _ in samples]
     labels = default_collate([label for _, label in samples])
     lengths = torch.tensor([len(x) for x in xs])

@@ -163,9 +163,9 @@ def energy(
     lengths [B]: the number of steps of each recording, if they differ; steps after its end cost nothing, and the result
     is the mean over the recordings.
 
-    Linear layers, convolutions, recurrent feedback and neurons are counted; normalisation (it folds into the weights),
-    pooling and the rest are not. An input that is constant in time (stride 0) is multiplied once; any other input that
-    is not spikes is multiplied in every step.
+    Linear layers, convolutions, recurrent feedback and neurons are counted. Other layers are not, such as pooling and
+    normalisation (which can be merged into the weights). An input that is constant in time (stride 0) is multiplied
+    once; any other input that is not spikes is multiplied in every step.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(64, 32), ranvier.LIF(), torch.nn.Linear(32, 10), ranvier.LI())

@@ -30,7 +30,7 @@ class Health(Callback):
     """Checks each loss and, once per epoch on the first validation batch, the spikes of each layer.
 
     say: a function that is called with a sentence when a layer is dead or saturated, once per layer. found: these
-    sentences. It logs `rate LAYER`, spikes per neuron and step.
+    sentences. The callback also logs `rate LAYER`, the spikes per neuron and step.
     """
 
     def __init__(self, say: Callable[[str], None]):

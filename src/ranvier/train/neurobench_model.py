@@ -125,8 +125,8 @@ CONVOLVES: dict[type[nn.Module], Callable[..., Tensor]] = {
 
 
 def _sums(layer: Any, x: Tensor, weight: Tensor) -> Tensor:
-    """Return the sum of the layer's outputs without bias; if inputs and weights are 0 or 1, it counts the products
-    that are not zero.
+    """Return the sum of the layer's outputs without bias. If inputs and weights are 0 or 1, this is the number of
+    products that are not zero.
     """
     if isinstance(layer, nn.Linear):
         return (x.flatten(0, -2) @ weight.double().T).sum()

@@ -49,9 +49,7 @@ def watch(net: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 
 def spiking_layers(net: nn.Module) -> dict[str, Temporal]:
-    """Return the temporal layers of a network whose output is spikes, by module path; of nested layers the
-    outermost.
-    """
+    """Return {module path: layer} of the temporal layers whose output is spikes; of nested ones, only the outermost."""
     found: dict[str, Temporal] = {}
     for path, layer in net.named_modules():
         inside = any(path.startswith(f"{outer}.") or outer == "" for outer in found)

@@ -15,8 +15,8 @@ with needed("a torchmetric"):
 class IntegralAccuracy(Metric):
     """Share of samples for which the readout of the right class, summed over time, is largest.
 
-    update(traces `[T, B, C]`, labels `[B]`, lengths=None); compute() in [0, 1]. The settings are those of
-    `metric.integral_accuracy`: with weights, the weighted share.
+    Call update(traces `[T, B, C]`, labels `[B]`, lengths=None); compute() returns a number in [0, 1]. The settings are
+    those of `metric.integral_accuracy`: with weights, the result is the weighted share.
 
     >>> accuracy = IntegralAccuracy()
     >>> accuracy.update(torch.tensor([[[0.0, 1.0], [3.0, 1.0]]]), torch.tensor([1, 1]))
@@ -46,8 +46,8 @@ class IntegralAccuracy(Metric):
 class SpikeRate(Metric):
     """Spikes per neuron and step.
 
-    update(spikes): one tensor `[T, B, *features]`, or a dictionary of such tensors by layer, like the result of
-    `regularise.watch`.
+    Call update(spikes) with one tensor `[T, B, *features]`, or with a dictionary of such tensors by layer, like the
+    result of `regularise.watch`.
 
     >>> rate = SpikeRate()
     >>> rate.update({"1": torch.ones(4, 2, 3), "2": torch.zeros(4, 2, 3)})
@@ -75,7 +75,7 @@ class SynapticOperations(Metric):
     """Synaptic operations of a network per sample, a mean over batches; see `energy.energy` for a full estimate of the
     energy.
 
-    update(net, x `[T, B, *features]`).
+    Call update(net, x `[T, B, *features]`) for each batch.
 
     >>> import ranvier
     >>> operations = SynapticOperations()
