@@ -1,6 +1,7 @@
-"""Every neuron at a glance: `make docs` writes docs/at-a-glance.md from the docstrings and the table here.
+"""Writes docs/at-a-glance.md, the page of all neurons, from their docstrings and the table below; `make docs` runs it.
 
-`python docs/at_a_glance.py` draws the small pictures in docs/glance/ anew: each neuron's response to a step of current.
+`python docs/at_a_glance.py` draws the small pictures in docs/glance/ again: the response of each neuron to a step of
+current.
 """
 
 import inspect
@@ -15,12 +16,13 @@ import ranvier as rv
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import reference  # noqa: E402  (stands beside this file)
+import reference  # noqa: E402  (in the same folder)
 
-STEPS, ON, OFF = 100, 10, 80  # the current is there from ON to OFF
-WIDE, HIGH = 180, 66  # of a picture
+STEPS, ON, OFF = 100, 10, 80  # the current flows from step ON to step OFF
+WIDE, HIGH = 180, 66  # size of a picture
 
-# Neuron: when to take it, where it comes from, the current it is shown, and how it is made if not by its name alone.
+# For each neuron: when to use it, its source, the current in its picture, and a function that makes it, if it needs
+# arguments.
 NEURONS: dict[str, tuple] = {
     "IF": ("the simplest spiking neuron, without leak; converted networks", "Lapicque 1907", 0.12),
     "LIF": ("**the standard neuron: start with this one**", "Gerstner & Kistler 2002", 0.15),
@@ -86,12 +88,12 @@ NEURONS: dict[str, tuple] = {
 }  # fmt: skip
 
 
-GRADED = ("LI", "CubaLI", "PhysicalLI", "TimedLI", "ClampedLI", "AnalogLIF")  # these give numbers, not spikes
+GRADED = ("LI", "CubaLI", "PhysicalLI", "TimedLI", "ClampedLI", "AnalogLIF")  # their outputs are numbers, not spikes
 
 
 def response(name: str) -> tuple[list[float], list[float], list[float]]:
-    """(input, membrane, output), one value a step."""
-    torch.manual_seed(0)  # some begin at random
+    """Return (input, membrane, output) of a neuron, one value per step."""
+    torch.manual_seed(0)  # some neurons start at random
     _, _, strength, *made = NEURONS[name]
     neuron = made[0]() if made else getattr(rv, name)()
     x = torch.zeros(STEPS, 1, 1)
@@ -109,7 +111,7 @@ def response(name: str) -> tuple[list[float], list[float], list[float]]:
 
 
 def drawn(name: str) -> str:
-    """A small SVG: input at the bottom, membrane in the middle, spikes above. Its colours suit light and dark pages."""
+    """Return a small SVG: input at the bottom, membrane in the middle, spikes above, for light and dark pages."""
     _, v, y = response(name)
     spikes = [t for t, z in enumerate(y) if z != 0] if name not in GRADED else []
     low, high = min(v), max(v)
@@ -129,7 +131,7 @@ def drawn(name: str) -> str:
     )
 
 
-# Equations that no docstring says in one paragraph.
+# Equations of neurons whose docstring does not contain the equation in one paragraph.
 TOLD = {
     rv.TimedLIF: "tau_mem dv/dt = i - v, tau_syn di/dt = -i; a spike also encodes its time within the step",
     rv.PhysicalLI: "c_mem dv/dt = i + g_leak (v_leak - v), tau_syn di/dt = -i + input",
@@ -137,7 +139,7 @@ TOLD = {
 
 
 def equation(value: type) -> str:
-    """The paragraph of the docstring that holds the equation; after a colon, with the next one."""
+    """Return the paragraph of a docstring that contains the equation; if it ends with a colon, also the next one."""
     if value in TOLD:
         return TOLD[value]
     first, *rest = (inspect.getdoc(value) or "").split("\n\n")
@@ -163,7 +165,7 @@ def table() -> str:
 
 
 def others() -> str:
-    """Every other name of the top level, with the first sentence of its docstring."""
+    """Return tables of all other names of the top level, with the first sentences of their docstrings."""
     parts = []
     for group, names in reference.grouped().items():
         rows = [f"| [`{n}`](#ranvier.{n}) | {first_sentence(v)} |" for n, v in names.items() if n not in NEURONS]
@@ -197,7 +199,7 @@ are per step unless units are given.
 
 
 def write(path: Path) -> None:
-    """The page, where it has changed."""
+    """Write the page if it has changed."""
     if not path.exists() or path.read_text() != page():
         path.write_text(page())
 

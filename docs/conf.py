@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: `make docs`, then docs/_build/html/index.html."""
+"""Settings of Sphinx. `make docs` builds the site; then open docs/_build/html/index.html."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import at_a_glance  # noqa: E402  (these two stand beside this file)
+import at_a_glance  # noqa: E402  (this module and the next are in the same folder)
 import reference  # noqa: E402
 
 import ranvier  # noqa: E402
@@ -18,7 +18,7 @@ language = "en"
 extensions = ["myst_nb", "sphinx_copybutton", "sphinx_design"]
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # notebooks are kept with their outputs; `make notebooks` runs them again, tests do too
+nb_execution_mode = "off"  # notebooks are stored with their outputs; `make notebooks` and the tests run them again
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
@@ -37,7 +37,7 @@ toc_object_entries = False
 
 
 def place_the_rest(app, name: str, source: list[str]) -> None:
-    """A page of docs/ that no index names stands at the end of the how-to pages."""
+    """Add pages that are in no index to the end of the how-to pages."""
     if name == "how-to/index":
         indexes = "".join(p.read_text() for p in (HERE / "index.md", HERE / "how-to" / "index.md"))
         named = {line.strip().removeprefix("../") for line in indexes.splitlines()} | {"index"}

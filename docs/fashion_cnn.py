@@ -1,4 +1,4 @@
-"""A small convolutional network for Fashion-MNIST, to be made a spiking one.
+"""A small convolutional network for Fashion-MNIST, which can be converted to a spiking network.
 
 python docs/fashion_cnn.py fashion_cnn.safetensors     trains it: some minutes on one core
 ranvier convert docs/fashion_cnn.py:build --weights fashion_cnn.safetensors --data fashion-mnist
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 def build() -> nn.Module:
-    """x [B, 1, 28, 28] -> class scores [B, 10]."""
+    """Return the network: x [B, 1, 28, 28] -> class scores [B, 10]."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
@@ -21,7 +21,7 @@ def build() -> nn.Module:
 
 
 def train(model: nn.Module, x: Tensor, labels: Tensor, epochs: int, batch: int = 128, rate: float = 4e-3) -> nn.Module:
-    """Adam whose rate rises and falls; every second batch is seen in the mirror."""
+    """Train with Adam, whose learning rate rises and falls; every second batch is mirrored."""
     optimiser = torch.optim.Adam(model.parameters(), rate, fused=True)
     updates = epochs * -(-len(x) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=updates)

@@ -31,7 +31,7 @@ ADEX = {
     "irregular": (100, 12, -60, 130, -11, 30, -48, 160),
 }
 # Izhikevich, Simple model of spiking neurons, IEEE Transactions on Neural Networks 14, 2003, figure 2: a, b, c, d. The
-# current from its onset on; the last two rows get it as `PULSED` says.
+# current from its onset on; `PULSED` defines the currents of the last two rows.
 IZHIKEVICH = {
     "regular spiking": (0.02, 0.2, -65, 8, 10.0),
     "intrinsically bursting": (0.02, 0.2, -55, 4, 10.0),
@@ -44,13 +44,13 @@ IZHIKEVICH = {
 }
 PULSED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "thalamo-cortical, released": lambda t, current: torch.where(t < 150.0, current, 0.0),  # from -87 mV to no current
-    "resonator": lambda t, current: current + torch.where((t >= 150.0) & (t < 154.0), 3.0, 0.0),  # a pulse wakes it
+    "resonator": lambda t, current: current + torch.where((t >= 150.0) & (t < 154.0), 3.0, 0.0),  # makes it fire
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One neuron and how long it is given its current, in ms; `input(current)` is what the layer takes."""
+    """One neuron, its current, and how to convert its membrane and its spikes to mV."""
 
     neuron: rv.Neuron
     dt: float
@@ -60,7 +60,7 @@ class Cell:
     rest: dict[str, Tensor] | None = None  # the state before the first step, if it is not the neuron's own
 
     def run(self) -> tuple[Tensor, Tensor]:
-        """The times of the spikes in ms after the onset, and the membrane in mV [T]."""
+        """Return the spike times in ms after the onset, and the membrane in mV [T]."""
         x = self.input.double().reshape(-1, 1, 1)
         z, _, traces = self.neuron.double().run(x, self.rest, ("v",))
         at, v = z.flatten().nonzero().flatten(), traces["v"].flatten() * self.scale
@@ -75,12 +75,12 @@ class Cell:
 
 
 def after_onset(dt: float, length: float) -> Tensor:
-    """Times in ms after the onset, one for each step."""
+    """Return the time of each step in ms after the onset of the current."""
     return torch.arange(round((ONSET + length) / dt)) * dt - ONSET
 
 
 def adex(name: str, dt: float = 0.1, length: float = 500.0) -> Cell:
-    """A row of `ADEX`; dt in ms."""
+    """Return the cell of a row of `ADEX`; dt in ms."""
     c, g, rest, tau_w, a, b, reset, current = ADEX[name]
     neuron = rv.AdEx(
         dt=dt * 1e-3, c_mem=c * 1e-12, g_leak=g * 1e-9, v_leak=rest * 1e-3, v_exp=-50e-3, delta=2e-3,
@@ -92,7 +92,7 @@ def adex(name: str, dt: float = 0.1, length: float = 500.0) -> Cell:
 
 
 def izhikevich(name: str, dt: float = 0.1, length: float = 500.0) -> Cell:
-    """A row of `IZHIKEVICH`; dt in ms."""
+    """Return the cell of a row of `IZHIKEVICH`; dt in ms."""
     *numbers, current = IZHIKEVICH[name]
     neuron, b = rv.Izhikevich.of_2003(*numbers, dt=dt), numbers[1]
     v = -(5.0 - b + math.sqrt((5.0 - b) ** 2 - 4 * 0.04 * 140.0)) / 0.08  # where both equations are at rest

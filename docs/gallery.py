@@ -1,4 +1,4 @@
-"""Draws the pictures of the gallery: `python docs/gallery.py`, then look at each."""
+"""Draws the pictures of the gallery: run `python docs/gallery.py`, then look at every picture."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent / "gallery"
 
 
 def trained() -> tuple[nn.Module, torch.Tensor, dict]:
-    """A small net on handwritten digits, one digit as a sequence, and the loss of each epoch."""
+    """Return a small net trained on handwritten digits, one digit as a sequence, and the loss of each epoch."""
     splits = rv.data.digits()
     net = rv.Sequential(nn.Linear(64, 40), rv.ALIF(), nn.Linear(40, 10), rv.LI(beta=0.9))
     adam, loss = torch.optim.Adam(net.parameters(), 5e-3), rv.loss.mean_crossentropy()

@@ -1,8 +1,7 @@
-"""Looks at every page of the built site in headless Chromium, 400 and 1280 pixels wide: `python docs/look.py`.
+"""Checks every page of the built site in headless Chromium, 400 and 1280 pixels wide: `python docs/look.py`.
 
-Says which pages scroll sideways, which pictures are broken, and which have no words for those who cannot see them. With
-a folder it also takes pictures of pages, light and dark: `python docs/look.py FOLDER index start`. Chromium is Debian's
-package.
+It lists pages that scroll sideways, broken pictures, and pictures without a description in words. With a folder it also
+takes screenshots of pages, light and dark: `python docs/look.py FOLDER index start`. Chromium is a Debian package.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Runs the notebooks and keeps their outputs: `make notebooks`, or this file with numbers (of the course) or names."""
+"""Runs the notebooks and stores their outputs: `make notebooks`, or this file with names, or numbers of the course."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ NOTEBOOKS = sorted([*HERE.glob("learn/*.ipynb"), *HERE.glob("how-to/*.ipynb")])
 
 
 def plain(text: str) -> str:
-    """What a terminal would show at the end: no colours, and of a line that was written again its last form."""
+    """Return the final text of a terminal: without colours, and only the last version of lines that were rewritten."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     return "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
 

@@ -27,7 +27,7 @@ def main() -> None:
             loss(net(x[batch].expand(STEPS, -1, -1)), labels[batch]).backward()
             optimiser.step()
     test = splits.test
-    shown = torch.stack([test.x[test.labels == digit][1].flatten() for digit in range(10)])  # one of each
+    shown = torch.stack([test.x[test.labels == digit][1].flatten() for digit in range(10)])  # one sample of each digit
     current = shown.repeat_interleave(STEPS, 0).unsqueeze(1)  # [T, 1, 64]
     spikes, membranes = rv.record(net, current, "z")["1"][:, 0], net(current)[:, 0].detach()
     plt.rcParams.update({"axes.labelsize": 12, "xtick.labelsize": 11, "ytick.labelsize": 11})

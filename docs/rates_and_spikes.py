@@ -1,7 +1,7 @@
 """Trains the networks of docs/rates-and-spikes.md, and writes its table and its figure.
 
 python docs/rates_and_spikes.py            ten epochs each, about five minutes on one core
-python docs/rates_and_spikes.py --epochs 1 --to /tmp    a quick look, written elsewhere
+python docs/rates_and_spikes.py --epochs 1 --to /tmp    a short run, written to another folder
 """
 
 import argparse
@@ -17,11 +17,11 @@ from ranvier.convert import MeanOverTime, SpikingActivation, rate_penalty, steps
 from ranvier.data import load
 
 HERE = Path(__file__).parent
-STEPS, TARGET = 10, 20.0  # how long a picture is shown; Hz
+STEPS, TARGET = 10, 20.0  # number of steps per picture; target rate in Hz
 
 
 class LastLevel(nn.Module):
-    """A low-pass filter, read after the last step."""
+    """A low-pass filter whose output is its value after the last step."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ def train(net: Net, x: Tensor, labels: Tensor, epochs: int, penalty: float = 0.0
 
 @torch.no_grad()
 def test(net: Net, x: Tensor, labels: Tensor, spikes: bool = True) -> dict[str, float]:
-    """Accuracy in %, mean and highest rate of the 128 neurons in Hz."""
+    """Return the accuracy in %, and the mean and highest rate of the 128 neurons in Hz."""
     net.train(not spikes)
     scores, rates = zip(*((s, z.mean(0)) for s, z in map(net, x.split(1000))), strict=True)
     net.train()

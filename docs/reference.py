@@ -1,6 +1,6 @@
-"""Writes the pages of the reference from the docstrings: one page a room, every public name in it.
+"""Writes the pages of the reference from the docstrings: one page per public module, with all of its public names.
 
-`make docs` calls it; the pages lie in docs/reference/ and are not kept in git.
+`make docs` runs it; the pages are in docs/reference/ and are not stored in git.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from typing import Any
 
 import ranvier
 
-# The rooms beside the top level: module, what it holds.
+# The public modules besides the top level: name, content.
 ROOMS = {
     "ranvier.ops": "the functions that a rule may call",
     "ranvier.surrogate": "surrogate derivatives of the spike",
@@ -32,12 +32,12 @@ ROOMS = {
     "ranvier.plasticity": "learning without backward",
     "ranvier.plot": "pictures",
     "ranvier.online": "learning forward in time, while a net runs",
-    "ranvier.doctor": "why a network does not learn",
-    "ranvier.recipes": "what `ranvier train` trains",
+    "ranvier.doctor": "reasons why a network does not learn",
+    "ranvier.recipes": "the training runs of `ranvier train`",
     "ranvier.compat": "names of other libraries; each library has a page under *Coming from*",
 }
 
-# The top level by its groups; each takes what those before it have left.
+# The groups of the top level and their modules; the last group contains all names that are in no other.
 GROUPS = {
     "Neurons": "ranvier.nn.neurons",
     "Layers": "ranvier.nn.layers",
@@ -48,7 +48,7 @@ GROUPS = {
 
 
 def public(module: ModuleType) -> dict[str, Any]:
-    """The public names of a module, in its order: those of `__all__`, else all that Ranvier wrote in it."""
+    """Return the public names of a module, in their order: those of `__all__`, or all that Ranvier defines in it."""
     names = getattr(module, "__all__", None)
     if names is None:
         names = [n for n, v in vars(module).items() if not n.startswith("_") and written_in(v).startswith("ranvier")]
@@ -75,7 +75,7 @@ def rooms() -> Iterator[tuple[str, str, ModuleType]]:
 
 
 def grouped() -> dict[str, dict[str, Any]]:
-    """Names of the top level: {group: {name: value}}."""
+    """Return the names of the top level by group: {group: {name: value}}."""
     left, found = public(ranvier), {}
     for group, module in GROUPS.items():
         names = sorted(set(left) & set(public(importlib.import_module(module))), key=str.lower)
@@ -84,7 +84,7 @@ def grouped() -> dict[str, dict[str, Any]]:
 
 
 def write(folder: Path) -> None:
-    """All pages, in `folder`."""
+    """Write all pages to `folder`."""
     folder.mkdir(exist_ok=True)
     pages: dict[str, str] = {}
     for group, names in grouped().items():
@@ -120,7 +120,7 @@ def page(title: str, what: str, module: str, names: dict[str, Any]) -> str:
 
 
 def entry(path: str, value: Any) -> str:
-    """One name: its signature, its docstring, and the methods that are its own."""
+    """Return the text of one name: its signature, its docstring, and the methods that it defines itself."""
     kind = "class" if inspect.isclass(value) else "function" if callable(value) else "data"
     lines = [directive(kind, path, value, markdown(described(value, kind)))]
     if kind == "class":
@@ -137,7 +137,7 @@ def described(value: Any, kind: str) -> str:
 
 
 def own_methods(kind: type) -> Iterator[tuple[str, Any]]:
-    """Public methods with a docstring that the class itself writes."""
+    """Yield the public methods with a docstring that a class itself defines."""
     for name, method in vars(kind).items():
         method = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
         documented = inspect.isfunction(method) or isinstance(method, property)
@@ -151,7 +151,7 @@ def directive(kind: str, path: str, value: Any, body: str) -> str:
 
 
 def signature(value: Callable[..., Any], path: str, method: bool = False) -> str:
-    """Names and defaults; types are told in words."""
+    """Return names and defaults of the arguments; docstrings describe their types."""
     try:
         parameters = list(inspect.signature(value).parameters.values())
     except (TypeError, ValueError):
@@ -166,7 +166,7 @@ def signature(value: Callable[..., Any], path: str, method: bool = False) -> str
 
 
 class Shown:
-    """A default as it is written in a signature."""
+    """A default value as it is printed in a signature."""
 
     def __init__(self, value: Any) -> None:
         text = repr(value)
@@ -177,7 +177,7 @@ class Shown:
 
 
 def markdown(docstring: str) -> str:
-    """A docstring as Markdown: code stays code, examples are fenced, lists of arguments become lists."""
+    """Return a docstring as Markdown: examples become fenced blocks, lists of arguments become lists."""
     out: list[str] = []
     lines = iter([*docstring.splitlines(), ""])
     for line in lines:
@@ -200,7 +200,7 @@ def markdown(docstring: str) -> str:
 
 
 def escaped(line: str) -> str:
-    """Signs that mean something to Markdown, made plain outside of code."""
+    """Return the line with the special characters of Markdown escaped, except inside code."""
     parts = re.split(r"(``[^`]*``|`[^`]*`|\*[A-Za-z][\w -]*\*)", line)
     plain = [p if k % 2 else re.sub(r"([*<\[\]$|{}_~])", r"\\\1", p) for k, p in enumerate(parts)]
     text = "".join(plain)

@@ -1,10 +1,10 @@
-"""The book of results: trains recipes with several seeds and writes what came out into docs/results.md.
+"""Trains recipes with several seeds, and writes their results to docs/results.md.
 
-python docs/results.py --only spoken-digits     this line again; the others stay as they are (or: make results ONLY=...)
-python docs/results.py                          all of them
+python docs/results.py --only spoken-digits     only this row of the table (or: make results ONLY=...)
+python docs/results.py                          all rows
 
-Each run is the command that stands in its line, with `--seed SEED`. Settings were chosen by validation parts; test
-parts are only read here.
+Each run is the command in its row, with `--seed SEED`. Settings were chosen on validation data; test data are used
+only here.
 """
 
 import argparse
@@ -23,8 +23,9 @@ PAGE, FIGURES = (Path(__file__).with_name(f"results.{kind}") for kind in ("md", 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table: what it is, the best published figure that we know of and its source, `ranvier train`'s
-    arguments, and a setting that is run with several values, which are tested together."""
+    """A row of the table: the task, the best published figure that we know with its source, and the arguments of
+    `ranvier train`. If `over` names a setting, there is one run for each of `values`, and all are tested together.
+    """
 
     what: str
     published: str
@@ -55,7 +56,7 @@ ENTRIES = {
 
 
 def run(entry: Entry, seed: int, folder: Path) -> dict:
-    """The runs of one seed: answers to all test samples, parameters, spikes and energy of the first, seconds."""
+    """Run all values of one seed; return accuracy, parameters, seconds, and spikes and energy of the first run."""
     started, found = time.perf_counter(), []
     for at, value in enumerate(entry.values):
         command = [sys.executable, "-m", "ranvier", "train", *entry.command.split(), "--seed", str(seed)]
@@ -69,10 +70,10 @@ def run(entry: Entry, seed: int, folder: Path) -> dict:
 
 
 def cost(folder: Path) -> dict:
-    """Spikes of the hidden layers and estimated energy of one sample, a mean over up to 64 test samples of a run.
+    """Return spikes of the hidden layers and estimated energy per sample: means over up to 64 test samples of a run.
 
-    The dense network beside it has the same layers and weights of 8 bits, see `ranvier.train.energy`; it reads a
-    picture once, and a recording step by step as the spiking one does.
+    The dense network for comparison has the same layers and weights of 8 bits, see `ranvier.train.energy`; it reads a
+    picture once, and a recording step by step, like the spiking network.
     """
     import torch
 
@@ -94,7 +95,7 @@ def cost(folder: Path) -> dict:
     with torch.no_grad():
         x = plan.encode(given, torch.Generator().manual_seed(0))
         spikes = spikes_of(net, x)
-        if bool(x.isnan().any()):  # recordings of different length: what is behind their end is none of theirs
+        if bool(x.isnan().any()):  # recordings of different lengths: values after the end of each do not belong to it
             there = within(lengths_of(x), len(x))
             spikes = {path: only(there, z) for path, z in spikes.items()}
         fired = sum(float(z.sum()) for z in spikes.values()) / x.shape[1]
@@ -145,7 +146,7 @@ missing, the error shows the command that installs it.
 
 
 def write(known: dict) -> None:
-    """The figures, and the page made of them."""
+    """Write the figures, and the page with their table."""
     FIGURES.write_text(json.dumps(known, indent=1) + "\n")
     PAGE.write_text(HEAD + "\n".join(line(e, known[n]) for n, e in ENTRIES.items() if n in known) + "\n")
 
