@@ -132,7 +132,7 @@ def test_mistakes_are_told_in_a_sentence(main, tmp_path, monkeypatch, arguments,
 def test_a_folder_in_use_is_not_overwritten(main, tmp_path):
     (tmp_path / "mine").write_text("precious")
     status, _, error = main("train", "digits", "--out", str(tmp_path))
-    assert status == 2 and "is there already" in error
+    assert status == 2 and "exists already" in error
 
 
 def test_eval_of_an_unfinished_run_says_how_to_finish_it(main, tmp_path):

@@ -142,7 +142,7 @@ def test_more_bad_arguments_are_refused(ax):
         (lambda: plot.fi_curve(ranvier.LIF(), None, ax), "pass the currents"),
         (lambda: plot.phase_plane(ranvier.LIF(), 0.1, ax), "two states"),
         (lambda: plot.raster(torch.zeros(0, 3), ax), "wanted time and neurons"),
-        (lambda: plot.membranes(torch.rand(4, 3), ax=ax, threshold=[1.0, 2.0]), "one a neuron"),
+        (lambda: plot.membranes(torch.rand(4, 3), ax=ax, threshold=[1.0, 2.0]), "one per neuron"),
         (lambda: plot.curve({}, ax), "no line to draw"),
         (lambda: plot.histogram(torch.tensor([float("nan")]), ax), "spikes per step"),
         (lambda: plot.fields(torch.rand(0, 3, 3), ax), "wanted weights"),

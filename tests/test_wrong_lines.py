@@ -84,7 +84,7 @@ LINES = {
     f"train digits {SMALL} --strategy magic": "strategy must be ddp or fsdp",
     f"train digits {SMALL} --clip -2": "clip must be a number >= 0",
     f"train digits {SMALL} --logger paper": "logger must be one of",
-    f"train digits {SMALL} --out notes.py": "is there already",
+    f"train digits {SMALL} --out notes.py": "exists already",
     "train --resume gone": "gone is no run",
     "train digits --resume gone": "--resume continues a run with its own settings",
     "eval": "missing argument 'RUN|FILE.nir'; see `ranvier eval --help`",
@@ -92,7 +92,7 @@ LINES = {
     "doctor gone": "there is no recipe 'gone'",
     "explain gone": "there is no recipe 'gone'",
     "init my-net": "letters, digits and _",
-    "init notes": "notes.py is there already",
+    "init notes": "notes.py exists already",
     "convert notes.py:x --data digits": "must be a torch.nn.Module",
     "convert notes:x": "missing option '--data'; see `ranvier convert --help`",
 }

@@ -31,7 +31,7 @@ def test_ts_files_are_read(tmp_path):
     "line, said",
     [
         ("1,2:3:1", r"byte 65: 2 features of \[1, 2\] values"),
-        ("1,x:3,4:1", "byte 65: a value is no number"),
+        ("1,x:3,4:1", "byte 65: a value is not a number"),
         ("1,nan:3,4:1", "byte 65: a value is not finite"),
         ("1,2:1", r"byte 65: 1 features of \[2\] values; wanted 2"),
     ],

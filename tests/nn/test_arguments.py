@@ -49,7 +49,7 @@ SAID = {
     "layer 0 (LSTM): LSTM gives a tuple": lambda: rv.Sequential(nn.LSTM(3, 4), rv.LIF())(X),
     "state 'v' must be a tensor (2, 3), got 0.0": lambda: rv.LIF().scan(X, {"v": 0.0}),
     "make the loss first, then call it": lambda: rv.loss.integral_crossentropy(X, torch.tensor([0, 1])),
-    "with time first (or say time_axis)": lambda: rv.loss.integral_crossentropy()(X, torch.zeros(5, dtype=torch.long)),
+    "with time first (or pass time_axis)": lambda: rv.loss.integral_crossentropy()(X, torch.zeros(5, dtype=torch.long)),
 }  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def test_bad_axis_and_lengths_are_refused(maker):
     for lengths in ([0, 4], [1, 5]):
         with pytest.raises(ValueError, match=r"lengths must lie in \[1, 4\]"):
             maker()(traces, labels, torch.tensor(lengths))
-    with pytest.raises(ValueError, match="pass one for each"):
+    with pytest.raises(ValueError, match="pass one per sample"):
         maker()(traces, labels, torch.tensor([2]))
 
 
@@ -239,7 +239,7 @@ def test_scores_pickle_and_print_themselves(score, batch):
         ({"weights": [1.0, 2.0]}, ValueError, "there are 2 weights for 4 classes"),
         ({"weights": [1.0, -2.0, 1.0, 1.0]}, ValueError, "one finite number >= 0"),
         ({"weights": [0.0, 0.0]}, ValueError, "not all 0"),
-        ({"weights": "balanced"}, TypeError, "one number a class, got 'balanced'"),
+        ({"weights": "balanced"}, TypeError, "one number per class, got 'balanced'"),
         ({"ignore_index": 1}, ValueError, "labels must lie in"),
     ],
 )

@@ -9,7 +9,7 @@ from ranvier.data.sets import Split, Splits
 def xor(size: int = 640, seed: int = 0) -> Split:
     """Pairs of bits: x `[size, 2]` of 0 and 1, labels `[size]`: 1 where they differ, else 0.
 
-    Drawn from NumPy's frozen `RandomState(seed)`; ValueError for a size below 1.
+    The bits are drawn from NumPy's frozen `RandomState(seed)`. A size below 1 raises a ValueError.
 
     >>> xor(4, seed=3)
     Split(x=tensor([[0., 0.],

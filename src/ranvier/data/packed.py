@@ -33,7 +33,7 @@ def unpack(bytes_: Tensor, steps: int, axis: int = 0, dtype: torch.dtype = torch
     """
     rows = bytes_.movedim(axis, 0)
     if len(rows) != -(-steps // 8):
-        raise ValueError(f"unpack: {steps} steps take {-(-steps // 8)} bytes, but axis {axis} has {len(rows)}")
+        raise ValueError(f"unpack: {steps} steps need {-(-steps // 8)} bytes, but axis {axis} has {len(rows)}")
     spikes = torch.empty(steps, *rows.shape[1:], dtype=dtype, device=bytes_.device)
     for k in range(min(8, steps)):
         spikes[k::8] = (rows[: len(spikes[k::8])] >> (7 - k)) & 1
@@ -67,7 +67,7 @@ class Packed(Dataset):
     def of_bytes(cls, bytes_: Tensor, labels: Tensor, steps: int) -> "Packed":
         """Make a `Packed` from packed spikes: uint8 `[N, ceil(T / 8), *features]`."""
         if bytes_.shape[1] != -(-steps // 8):
-            raise ValueError(f"Packed: {steps} steps take {-(-steps // 8)} bytes, but got {list(bytes_.shape)}")
+            raise ValueError(f"Packed: {steps} steps need {-(-steps // 8)} bytes, but got {list(bytes_.shape)}")
         new = cls.__new__(cls)
         new.steps, new.labels, new.bytes = steps, labels, bytes_
         return new

@@ -151,7 +151,7 @@ def find(name: str, files: Sequence[str], folder: str | Path | None = None) -> l
     if folder is not None and not Path(folder).is_dir():
         raise FileNotFoundError(f"{name}: the data folder {folder} does not exist")
     places = [Path(folder) / name, Path(folder)] if folder is not None else []
-    # Several sets have the same file names: only the argument `folder` may contain them without the set's name.
+    # Several sets have the same file names, so in all places except `folder` they must be in a subfolder `name`.
     shared = [os.environ.get("RANVIER_DATA"), "/usr/share/datasets", "~/.cache/ranvier"]
     places += [Path(place).expanduser() / name for place in shared if place]
     for place in places:

@@ -115,7 +115,7 @@ def smartwatch(folder: str | Path | None = None, fold: int = 0, window: int = 20
             x.append(signal[begin : begin + window])
             labels.append(int(label))
             people.append(int(person) - 1)
-    place = (torch.tensor(people) // 2 - fold) % 5  # number of the pair of people, counted from the pair for testing
+    place = (torch.tensor(people) // 2 - fold) % 5  # pair 0 is for testing, 1 for validation, 2 to 4 for training
     parts = [torch.nonzero(where).flatten() for where in (place >= 2, place == 1, place == 0)]
     return _standardised(x, torch.tensor(labels), parts)
 
@@ -194,7 +194,7 @@ def _series(path: str | Path, at: int, features: list[bytes], wide: int | None) 
     try:
         columns = [np.array(f.split(b","), np.float64) for f in features]
     except ValueError as problem:
-        raise DamagedFile(path, at, f"a value is no number: {problem}") from problem
+        raise DamagedFile(path, at, f"a value is not a number: {problem}") from problem
     if not columns or len({len(c) for c in columns}) != 1 or (wide is not None and len(columns) != wide):
         sizes = sorted({len(c) for c in columns})
         raise DamagedFile(path, at, f"{len(columns)} features of {sizes} values; wanted {wide or 'some'} of one length")

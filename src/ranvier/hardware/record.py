@@ -30,7 +30,7 @@ def spike_bins(times: Tensor, batch: Tensor, neuron: Tensor, shape: tuple[int, i
     """
     row = (times.double() / dt).round().long()
     if bool((row < 0).any()):
-        raise ValueError("spike_bins: a spike comes before the start")
+        raise ValueError("spike_bins: times must be at least 0, got a negative one")
     grid = torch.zeros(shape)
     kept = row < shape[0]
     grid[row[kept], batch[kept], neuron[kept]] = 1.0
@@ -97,7 +97,7 @@ def time_bins(times: Tensor, width: float, size: int) -> Tensor:
         raise ValueError(f"time_bins: width and size must be above 0, got {width!r} and {size!r}")
     bins = (times / width).to(torch.int64)
     if bool((bins < 0).any()):
-        raise ValueError("time_bins: a spike comes before the start")
+        raise ValueError("time_bins: times must be at least 0, got a negative one")
     rows = torch.arange(size, device=times.device).reshape(-1, *[1] * times.dim())
     return (rows == bins).to(torch.int64)
 

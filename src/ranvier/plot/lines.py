@@ -57,7 +57,9 @@ def membranes(
     count = min(most, values.shape[1])
     levels = None if threshold is None else array(threshold)
     if levels is not None and levels.shape not in ((), (1,), (values.shape[1],)):
-        raise ValueError(f"membranes: threshold is one number or one a neuron [{values.shape[1]}], got {levels.shape}")
+        raise ValueError(
+            f"membranes: threshold is one number or one per neuron [{values.shape[1]}], got {levels.shape}"
+        )
     levels = None if levels is None else np.broadcast_to(levels, values.shape[1])
     shown = values[:, :count] if levels is None else np.concatenate([values[:, :count], levels[None, :count]])
     row = 1.4 * (float(shown.max() - shown.min()) or 1.0)

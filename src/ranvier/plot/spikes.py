@@ -49,7 +49,7 @@ def histogram(rates: Any, ax: Axes | None = None, bins: int = 25) -> Axes:
     assert ax is not None
     r = array(rates).ravel()
     if not r.size or not (r.min() >= 0 and r.max() <= 1):
-        raise ValueError(f"histogram: rates are spikes per step in [0, 1], one a neuron, got {r.size} values")
+        raise ValueError(f"histogram: rates are spikes per step in [0, 1], one per neuron, got {r.size} values")
     ax.hist(r, bins=bins, range=(0, 1), weights=np.full(r.size, 1 / r.size), color=colour(0))
     ax.axvline(r.mean(), color=colour(1), linewidth=1.4)
     ax.set(xlabel="spikes per step", ylabel="share of neurons", xlim=(0, 1))

@@ -143,8 +143,8 @@ def _values(recipe: Any) -> dict[str, Any]:
 
 
 def override(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
-    """Return a copy of the recipe with some fields changed. `changes`: new values, also as text, by dotted name of the
-    field.
+    """Return a copy of the recipe with some fields changed. `changes` maps the dotted names of fields to new values,
+    which may be given as text.
 
     An unknown field (the message lists all fields), a wrong type or a value out of range raises a ValueError.
     """

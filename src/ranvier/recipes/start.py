@@ -74,10 +74,10 @@ def write_start(name: str, place: Path = Path()) -> tuple[Path, str]:
     """
     name = name.removesuffix(".py")
     if not name.isidentifier() or iskeyword(name):
-        raise ValueError(f"NAME must be letters, digits and _, as a Python module's, got {name!r}")
+        raise ValueError(f"NAME must be the name of a Python module (letters, digits and _), got {name!r}")
     path = place / f"{name}.py"
     if path.exists():
-        raise FileExistsError(f"{path} is there already; choose another name")
+        raise FileExistsError(f"{path} exists already; choose another name")
     kind = name.title().replace("_", "")
     text = TEXT
     for mark, value in (("{file}", str(path)), ("{kind}", kind), ("{name}", name.replace("_", "-"))):

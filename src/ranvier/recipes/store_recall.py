@@ -85,7 +85,7 @@ class StoreRecall(Recipe):
                 f"steps must be slots * shown = {self.slots * self.shown} with at least 2 slots, got steps={self.steps}"
             )
         if self.encoding != "rate":
-            raise ValueError(f"{self.name} shows bits with encoding rate, got {self.encoding}")
+            raise ValueError(f"{self.name} needs encoding rate, got {self.encoding}")
 
     def splits(self, folder: str | Path | None = None) -> Splits:
         """Return x `[N, slots + 1]`, the bit of each slot and the number of the slot that must be stored, and labels,

@@ -178,7 +178,8 @@ class Engine(LightningModule):
             self.train_batches.start = place["next"]
 
     def on_train_start(self) -> None:
-        if getattr(self, "before", self.plan.epochs) != self.plan.epochs:  # longer: use the new schedule
+        # if the number of epochs was changed, replace the schedule of the checkpoint by that of the longer run
+        if getattr(self, "before", self.plan.epochs) != self.plan.epochs:
             schedule: Any = self.lr_schedulers()
             kept = {name: schedule.state_dict()[name] for name in ("last_epoch", "_step_count")}
             schedule.load_state_dict(self.fresh | kept)

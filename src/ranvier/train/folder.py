@@ -42,7 +42,7 @@ class Folder:
     def refuse_taken(path: Path) -> None:
         """Raise FileExistsError if this path is a file or a folder that is not empty."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise FileExistsError(f"{path} is there already; choose another --out, or go on with --resume {path}")
+            raise FileExistsError(f"{path} exists already; choose another --out, or continue with --resume {path}")
 
     @classmethod
     def open(cls, path: str | Path) -> Folder:
@@ -137,7 +137,7 @@ class Folder:
             from safetensors.torch import load
 
         if not self.weights.is_file():
-            raise FileNotFoundError(f"{self.path} is not finished: go on with `ranvier train --resume {self.path}`")
+            raise FileNotFoundError(f"{self.path} is not finished: continue with `ranvier train --resume {self.path}`")
         try:
             state = load(self.weights.read_bytes())
         except Exception as error:  # a damaged file can raise any error

@@ -63,7 +63,7 @@ class Keeper(Checkpoint):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.is_last_batch or trainer.fit_loop._should_accumulate():
-            return  # a checkpoint does not contain accumulated gradients; at its end, the epoch saves its own
+            return  # gradients that still accumulate are not saved; the end of an epoch has its own checkpoint
         stop = trainer.received_sigterm and trainer.world_size == 1
         due = self.every and trainer.global_step % self.every == 0 and trainer.global_step != self._kept
         if stop or due:

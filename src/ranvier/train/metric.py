@@ -29,7 +29,9 @@ class integral_accuracy:
 
     def __post_init__(self) -> None:
         if isinstance(self.time_axis, Tensor):
-            raise TypeError("integral_accuracy makes a score: call integral_accuracy()(traces, labels)")
+            raise TypeError(
+                "integral_accuracy: make the metric first, then call it: integral_accuracy()(traces, labels)"
+            )
         refuse_bad_weights("integral_accuracy", "weights", self.weights)
 
     def __call__(self, traces: Tensor, labels: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -35,7 +35,7 @@ with needed("training"):
 
 SCALE = [f.name for f in fields(Scale)]
 TOLD = "RANVIER_RUN"  # environment variable by which the first of several processes passes its folder to the others
-RESTARTED = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # not 0 after a restart
+RESTARTED = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")  # environment variables that count restarts
 
 
 def run(
@@ -89,7 +89,7 @@ def run(
     scale = override(Scale(), scale_settings)
     if resume:
         if folder is None:
-            raise ValueError("resume=True goes on with the run in `folder`; name it")
+            raise ValueError("resume=True continues the run in `folder`; pass the folder")
         return go_on(folder, plan if own else None, console=console, callbacks=callbacks, **settings)
     return begin(plan, folder, data, scale, console, callbacks)
 
@@ -131,7 +131,9 @@ def go_on(
     begun = recipe_settings(plan) | recipe_settings(scale)
     differ = [name for name, value in changes.items() if value != begun.get(name)]
     if differ:
-        raise ValueError(f"a run goes on as it was begun; leave out {', '.join(differ)} (only epochs may grow)")
+        raise ValueError(
+            f"a run continues with its first settings; leave out {', '.join(differ)} (only epochs may grow)"
+        )
     done = len(known.read_metrics()) if known.metrics.is_file() else 0
     longer = epochs != plan.epochs
     if longer and epochs < done:
@@ -190,7 +192,7 @@ def read_config(folder: Folder, plan: Recipe | None = None) -> tuple[Recipe, Sca
     try:
         if plan is None and not config.get("recipe"):
             raise ValueError(
-                "its net was given from Python; go on with ranvier.train.run(net, folder, resume=True, ...)"
+                "its net was given from Python; continue with ranvier.train.run(net, folder, resume=True, ...)"
             )
         for what in ("recipe", "data"):
             folder.refuse_inside(what, config.get(what, ""))
@@ -234,7 +236,7 @@ def _place(plan: Recipe, folder: str | Path | None, scale: Scale) -> Path:
     if rank_zero_only.rank and told:
         return Path(told)
     if folder is None and (os.environ.get("TORCHELASTIC_RUN_ID") or scale.nodes > 1):
-        raise ValueError("processes that begin together must agree on a folder: name it with --out RUN")
+        raise ValueError("several processes need the same folder: name it with --out RUN")
     return Path(folder) if folder else Folder.free(Path("runs") / plan.name)
 
 

@@ -78,9 +78,11 @@ def refuse_bad_weights(function: str, name: str, weights: Any) -> None:
     try:
         table = torch.as_tensor(weights, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{function}: {name} must be one number a class, got {weights!r}") from None
+        raise TypeError(f"{function}: {name} must be one number per class, got {weights!r}") from None
     if table.dim() != 1 or not (table.isfinite().all() and (table >= 0).all() and (table > 0).any()):
-        raise ValueError(f"{function}: {name} must be one finite number >= 0 a class, not all 0, got {table.tolist()}")
+        raise ValueError(
+            f"{function}: {name} must be one finite number >= 0 per class, not all 0, got {table.tolist()}"
+        )
 
 
 def _time_axis(name: str, traces: Tensor, time_axis: int) -> int:
@@ -94,7 +96,7 @@ def _time_axis(name: str, traces: Tensor, time_axis: int) -> int:
 
 def _refuse_bad_kind(name: str, labels: Tensor) -> None:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"{name}: labels must be whole numbers, got {labels.dtype}; of one-hot rows take .argmax(-1)")
+        raise TypeError(f"{name}: labels must be whole numbers, got {labels.dtype}; for one-hot labels use .argmax(-1)")
 
 
 def _refuse_bad_labels(name: str, labels: Tensor, batch: Size, classes: int) -> None:
@@ -103,7 +105,7 @@ def _refuse_bad_labels(name: str, labels: Tensor, batch: Size, classes: int) -> 
         got, wanted = list(labels.shape), list(batch)
         raise ValueError(
             f"{name}: labels are {got}, the traces' batch is {wanted}; pass one class for each sample, and traces "
-            f"[T, B, classes] with time first (or say time_axis)"
+            f"[T, B, classes] with time first (or pass time_axis)"
         )
     _refuse_bad_range(name, labels, classes)
 
@@ -116,7 +118,7 @@ def _refuse_bad_range(name: str, labels: Tensor, classes: int) -> None:
 
 def _refuse_bad_lengths(name: str, lengths: Tensor, batch: Size, steps: int) -> None:
     if lengths.shape != batch:
-        raise ValueError(f"{name}: lengths are {list(lengths.shape)}, the batch is {list(batch)}; pass one for each")
+        raise ValueError(f"{name}: lengths are {list(lengths.shape)}, the batch is {list(batch)}; pass one per sample")
     low, high = _range(lengths, valid=(1, steps))
     if low < 1 or high > steps:
         raise ValueError(f"{name}: lengths must lie in [1, {steps}], got {low} to {high}")
