@@ -119,8 +119,8 @@ class ToFrames:
 
 
 def _step(times: Any, dt: float) -> Any:
-    # 1e-6: an event at the edge of two steps belongs to the second, also after rounding; clip: times far outside would
-    # not fit into an integer
+    # 1e-6: an event between two steps belongs to the second one, even if its time was rounded down. clip: times far
+    # outside would not fit into an integer.
     return np.clip(np.floor(times / dt + 1e-6), -1, 2**62).astype(np.int64)
 
 

@@ -17,8 +17,9 @@ from ranvier.recipes.recipe import Recipe
 
 INPUTS = {"digits": 64, "mnist": 784, "fashion-mnist": 784}
 CLASSES = 10
-LISTEN = 10_000  # training samples that are used to assign classes to neurons after each pass through the data
-GLANCE = 1_000  # the same number after epochs within a pass; fewer samples take less time
+# Numbers of training samples that are used to assign classes to neurons: LISTEN after a pass through the data, GLANCE
+# after an epoch within a pass, where it must be quick.
+LISTEN, GLANCE = 10_000, 1_000
 
 
 @dataclass(frozen=True)

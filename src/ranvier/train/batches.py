@@ -173,8 +173,8 @@ def batches(
 
 
 def sequences(samples: Sequence[tuple[Any, Any]]) -> Batch:
-    """Return a batch of samples (x `[T, *features]`, label): x `[T, B, *features]` and labels `[B]`, also lengths `[B]`
-    if they differ.
+    """Return a batch of samples (x `[T, *features]`, label): x `[T, B, *features]` and labels `[B]`, and lengths `[B]`
+    if the samples have different lengths.
     """
     xs = [torch.as_tensor(x) for x, _ in samples]
     labels = default_collate([label for _, label in samples])

@@ -86,7 +86,7 @@ def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
             total, samples = total + float(loss(traces, *rest)) * len(batch[1]), samples + len(batch[1])
             fired = _spikes_in(net, outputs)
             spikes = {layer: (z.sum(0).flatten(1) / _steps(z, lengths)).sum(0) for layer, z in fired.items()}
-            # a layer whose output is not only zeros and ones in one batch is not a spiking layer
+            # a layer that has other outputs than 0 and 1 in any batch is not a spiking layer
             sums = {layer: z + sums.get(layer, 0) for layer, z in spikes.items() if layer in sums or not index}
             right = torch.zeros(len(batch[1]), dtype=torch.bool)
             if metric is not None:

@@ -57,7 +57,7 @@ class Health(Callback):
         self._open.close()
         for path, z in self._spikes.items():
             seen = z[within(batch[2], len(z))] if len(batch) > 2 else z.flatten(0, 1)
-            each = (seen != 0).float().mean(0).flatten()  # timed spikes are times: nonzero means a spike
+            each = (seen != 0).float().mean(0).flatten()  # timed spikes are not 1, but they are nonzero
             layer = f"{type(pl_module.net.get_submodule(path)).__name__} {path}".strip()
             pl_module.log(f"rate {layer}", each.mean(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
             shares = {"dead": float((each == 0).float().mean()), "saturated": float((each > ALWAYS).float().mean())}

@@ -54,9 +54,7 @@ class History(Checkpoint):
 
 
 class Keeper(Checkpoint):
-    """Saves the state after every epoch, after every `every` updates (0: never), and when the process is told to
-    terminate.
-    """
+    """Saves the state after every epoch, after every `every` updates (0: never), and after the signal SIGTERM."""
 
     def __init__(self, path: Path, every: int = 0):
         self.path, self.every, self._kept = path, every, 0

@@ -122,8 +122,8 @@ def go_on(
     callbacks: Sequence[Any] = (),
     **changes: Any,
 ) -> Result:
-    """Continue an earlier run from its checkpoint, with more `epochs` also a finished one. `plan`: needed for a network
-    of your own.
+    """Continue an earlier run from its checkpoint. A finished run is continued if `epochs` is larger than before.
+    `plan` is needed only for a network of your own.
     """
     known = Folder.open(folder)
     plan, scale, place = read_config(known, plan)
