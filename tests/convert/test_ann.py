@@ -258,7 +258,7 @@ def test_wrapped_models_and_other_outputs_are_told():
         convert(nn.DataParallel(model), x)
     with pytest.raises(ValueError, match=r"`model\._orig_mod`"):
         convert(torch.compile(model, backend="eager"), x)
-    with pytest.raises(ValueError, match="gives a tuple"):
+    with pytest.raises(ValueError, match="returns a tuple"):
         convert(Both(), x)
     with pytest.raises(TypeError, match="got NoneType"):
         convert(model, None)

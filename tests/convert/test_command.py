@@ -55,9 +55,9 @@ def test_mistakes_are_told(model, tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="save_file"):
         read_weights(model, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match=r"does not take the pictures of fashion-mnist, \[B, 1, 28, 28\]"):
+    with pytest.raises(ValueError, match=r"does not accept the images of fashion-mnist, \[B, 1, 28, 28\]"):
         check_fits(model, "fashion-mnist", torch.rand(2, 1, 28, 28))
-    with pytest.raises(ValueError, match=r"must give scores \[B, classes\].*it made \[B, 1, 8, 8\]"):
+    with pytest.raises(ValueError, match=r"must return scores \[B, classes\].*it returned \[B, 1, 8, 8\]"):
         check_fits(nn.Identity(), "digits", torch.rand(2, 1, 8, 8))
     with pytest.raises(ValueError, match="whole numbers"):
         points("8;16")

@@ -137,7 +137,7 @@ def test_what_nir_cannot_say_is_refused_with_its_path(layer, message):
 def test_the_time_step_must_be_known():
     one = np.ones(2, np.float32)
     graph = nir.NIRGraph.from_list(nir.LIF(tau=one, r=one, v_leak=0 * one, v_threshold=one))
-    with pytest.raises(ValueError, match="does not say its time step; pass dt"):
+    with pytest.raises(ValueError, match="has no time step; pass dt"):
         exchange.from_nir(graph)
     with pytest.raises(ValueError, match="below the step of 2 s; use a smaller dt"):
         exchange.from_nir(graph, dt=2.0)

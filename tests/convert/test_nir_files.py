@@ -49,7 +49,7 @@ BROKEN = {
     ),
     "wrong output": (
         lambda: graph(ends(a=nir.Linear(np.ones((4, 3), np.float32))), [("input", "a"), ("a", "output")]),
-        r"says \(3,\), but its nodes give \(4,\)",
+        r"has shape \(3,\), but its nodes return \(4,\)",
     ),
     "no output": (lambda: graph({"input": nir.Input(np.array([3])), "a": lif()}, [("input", "a")]), "0 Output nodes"),
     "absurd input": (

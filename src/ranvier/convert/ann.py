@@ -12,7 +12,7 @@ from ranvier.convert.spiking import QCFS, MaxOfRates, RateIF
 from ranvier.nn.temporal import check_sequence
 
 Data = Tensor | Iterable[Any]
-"""Pictures [N, *features], or batches of them, or batches (pictures, labels)."""
+"""Images [N, *features], or an iterable of batches of images, or of batches (images, labels)."""
 
 
 def batches(data: Data, size: int = 128) -> Iterator[Tensor]:
@@ -27,11 +27,13 @@ def batches(data: Data, size: int = 128) -> Iterator[Tensor]:
 
 
 def _peaks(values: Tensor, share: float, per_channel: bool) -> Tensor:
-    """Return the value below which this share of [B, C, ...] lies: one number, or [C, 1, ...] for every channel."""
+    """Return the value that this share of the values [B, C, ...] does not exceed: one number, or one number per
+    channel, [C, 1, ...].
+    """
     rows = values.transpose(0, 1).flatten(1) if per_channel else values.reshape(1, -1)
     k = max(1, math.ceil(share * rows.shape[1]))
     peaks = rows.kthvalue(k, dim=1).values
-    # a channel that is rarely active: the percentile could be 0 and silence it
+    # the percentile of a channel that is rarely active can be 0, and a threshold of 0 would be wrong
     peaks = torch.where(peaks > 0, peaks, rows.max(1).values)
     return peaks.reshape(-1, *(1,) * (values.dim() - 2)) if per_channel else peaks[0]
 
@@ -59,7 +61,7 @@ def thresholds(
 
 
 class Unfold(nn.Module):
-    """A temporal layer within a graph in whose tensors time is part of the batch."""
+    """A temporal layer in a graph whose tensors have time folded into the batch, [T * B, *features]."""
 
     def __init__(self, layer: nn.Module):
         super().__init__()
@@ -70,7 +72,7 @@ class Unfold(nn.Module):
 
 
 class Spread(nn.Module):
-    """Repeat a tensor that is the same at every step for all steps: [B, *features] -> [times B, *features]."""
+    """Repeat a tensor that is the same at every step: [B, *features] -> [times * B, *features]."""
 
     def forward(self, x: Any, times: int) -> Any:
         return x if times == 1 or not isinstance(x, Tensor) else x.expand(times, *x.shape).flatten(0, 1)
@@ -83,8 +85,8 @@ class Spiking(nn.Module):
     Present an image as `x.expand(T, *x.shape)`; the layers before the first neuron are then computed once. It is an
     ordinary network of Ranvier: `scan`, `step`, `record`, `Stream` and fine-tuning by surrogate gradients work.
 
-    left: the layers that could not be converted, {name: reason}. once: whether the layers before the neurons may run
-    once.
+    left: the layers that could not be converted, {name: reason}. once: whether the layers before the neurons may be
+    computed once for all steps.
     """
 
     def __init__(self, graph: fx.GraphModule, left: dict[str, str], once: bool = True):
@@ -115,11 +117,11 @@ def convert(
     other linear maps are not changed, since the height of a spike is its threshold. Layers that cannot be converted
     stay in place, run on every step separately, and are listed with the reason in `.left`.
 
-    model: any module [B, *features] -> [B, *outputs] that torch.fx can follow; it is copied. data: some hundred
-    training samples [N, *features] (or batches of them) from which the largest output of each ReLU is measured.
-    balance: "max" or "percentile", which of the outputs becomes the threshold, per channel or per layer; with a lower
-    percentile the network needs fewer steps, but clips more. ReLUs with an upper limit, and `QCFS` layers with trained
-    thresholds, keep their values. Rueckauer et al. 2017.
+    model: any module [B, *features] -> [B, *outputs] that torch.fx can trace; it is copied. data: some hundred training
+    samples [N, *features] (or batches of them), on which the outputs of each ReLU are measured. balance: whether the
+    threshold is the largest output ("max") or a percentile of the outputs ("percentile"). With a lower percentile the
+    network needs fewer steps, but clips more outputs. per_channel: measure one threshold per channel, not one per
+    layer. The upper limits of ReLUs and the trained thresholds of `QCFS` layers are kept. Rueckauer et al. 2017.
 
     >>> import torch, ranvier
     >>> from torch import nn
@@ -190,7 +192,7 @@ def _spiking(net: fx.GraphModule, neurons: dict[str, RateIF]) -> Spiking:
                 left[node.name] = reason
             weave.spread_inputs(node)
             weave.flowing.add(node)
-        elif kind_of(net, node) in WHY_NOT:  # before the first neuron: right as it is, but no neuron either
+        elif kind_of(net, node) in WHY_NOT:  # before the first neuron it computes the right values; it is only listed
             left[node.name] = WHY_NOT[kind_of(net, node)]
     net.graph.lint()
     net.delete_all_unused_submodules()
@@ -199,7 +201,9 @@ def _spiking(net: fx.GraphModule, neurons: dict[str, RateIF]) -> Spiking:
 
 
 class _Weave:
-    """Adds time to a graph. `static` nodes are the same at every step if the input is, `flowing` ones are not."""
+    """Adds time to a graph. If the input is the same at every step, so are the `static` nodes; the `flowing` nodes
+    change from step to step. `shapes` are nodes that depend only on shapes.
+    """
 
     def __init__(self, net: fx.GraphModule):
         self.net, self.graph, self.once = net, net.graph, True
@@ -232,7 +236,7 @@ class _Weave:
         """Repeat every input of the node that is the same at all steps."""
         for a in node.all_input_nodes:
             if a in self.shapes and any(b not in self.flowing for b in a.all_input_nodes):
-                self.once = False  # a number computed from the input's shape would be wrong for all steps together
+                self.once = False  # a number computed from the shape of one step would be wrong for all steps at once
             elif a in self.static and a not in self.flowing:
                 with self.graph.inserting_before(node):
                     node.replace_input_with(a, self.graph.call_module("spread", (a, self.times)))

@@ -1,4 +1,4 @@
-"""Inputs and outputs of `ranvier convert`: a model by its name, its weights, and the folder of the results."""
+"""Inputs and outputs of `ranvier convert`: a model that is found by its name, its weights, and the results."""
 
 import json
 from dataclasses import asdict
@@ -24,7 +24,7 @@ def find(name: str) -> nn.Module:
 
 
 def read_weights(model: nn.Module, path: Path) -> None:
-    """Load weights from a safetensors file into a model whose lazy layers have their shapes; nothing is unpickled."""
+    """Load weights from a safetensors file into a model. Lazy layers must have their shapes. Nothing is unpickled."""
     with needed("a file of weights"):
         from safetensors.torch import load_file
 
@@ -34,7 +34,7 @@ def read_weights(model: nn.Module, path: Path) -> None:
         model.load_state_dict(load_file(path))
     except Exception as problem:  # not a safetensors file, or the weights of another model
         raise ValueError(
-            f"{path} does not hold the weights of this model: {problem}. Write them with "
+            f"{path} does not contain the weights of this model: {problem}. Write them with "
             f"safetensors.torch.save_file(model.state_dict(), {str(path)!r})"
         ) from problem
 
@@ -47,10 +47,10 @@ def check_fits(model: nn.Module, name: str, x: Tensor) -> None:
         with torch.no_grad():
             scores = model.eval()(x)
     except Exception as problem:  # any error of its layers about input of the wrong size
-        raise ValueError(f"the model does not take the pictures of {name}, {_shape(x)}: {problem}") from problem
+        raise ValueError(f"the model does not accept the images of {name}, {_shape(x)}: {problem}") from problem
     if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != len(x):
         got = _shape(scores) if isinstance(scores, Tensor) else type(scores).__name__
-        raise ValueError(f"the model must give scores [B, classes], but of pictures {_shape(x)} it made {got}")
+        raise ValueError(f"the model must return scores [B, classes], but for images {_shape(x)} it returned {got}")
 
 
 def _shape(x: Tensor) -> str:
@@ -62,7 +62,7 @@ def points(steps: str) -> list[int]:
     try:
         return [int(t) for t in steps.split(",")]
     except ValueError:
-        raise ValueError(f"--steps must be whole numbers with commas between, such as 8,16,32, got {steps!r}") from None
+        raise ValueError(f"--steps must be whole numbers separated by commas, such as 8,16,32, got {steps!r}") from None
 
 
 def write(folder: Path, spiking: nn.Module, found: Report) -> None:

@@ -1,4 +1,4 @@
-"""A trained network as a graph of calls: which of them are linear, rectifiers, or maxima."""
+"""A trained network as a graph of calls, and which of these calls are linear, rectifiers or maxima."""
 
 import copy
 import math
@@ -28,7 +28,7 @@ def _clamped(x: Any = None, min: Any = None, max: Any = None) -> float:
     return math.nan if min != 0 else math.inf if max is None else float(max)
 
 
-# Rectifiers: (module or None, arguments, keywords of the call) -> their upper limit.
+# Rectifiers, each with a function (module or None, arguments, keywords of the call) -> upper limit.
 RECTIFIERS: dict[Any, Callable[[Any, tuple, dict], float]] = {
     **dict.fromkeys((nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), lambda m, a, k: math.inf),
     **dict.fromkeys((nn.ReLU6, F.relu6), lambda m, a, k: 6.0),
@@ -46,7 +46,7 @@ def _pool(module: type[nn.Module], *names: str) -> Callable[[Any, tuple, dict], 
 _WINDOW = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _SIZE = ("output_size", "return_indices")
 
-# Maxima: how to make the module from (module or None, arguments, keywords of the call).
+# Maxima, each with a function (module or None, arguments, keywords of the call) -> pooling module.
 MAXIMA: dict[Any, Callable[[Any, tuple, dict], nn.Module]] = {
     **dict.fromkeys(
         (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
@@ -85,26 +85,26 @@ WHY_NOT = {
     **dict.fromkeys(
         (nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.LeakyReLU, nn.PReLU, nn.Hardswish, F.gelu, F.silu, F.mish, F.elu,
          F.leaky_relu, F.hardswish, nn.Softplus, F.softplus),
-        "its output may be negative or never zero, which no rate of spikes can be; train with ReLU or QCFS",
+        "its output may be negative or never zero, but a firing rate cannot be; train with ReLU or QCFS",
     ),
     **dict.fromkeys(
         (nn.Sigmoid, nn.Tanh, torch.sigmoid, torch.tanh, F.sigmoid, F.tanh, "sigmoid", "tanh"),
-        "it saturates smoothly, a neuron that integrates does not; train with ReLU or QCFS",
+        "it saturates smoothly, but an integrating neuron does not; train with ReLU or QCFS",
     ),
     **dict.fromkeys(
         (nn.Softmax, nn.LogSoftmax, F.softmax, F.log_softmax, torch.softmax, torch.log_softmax, "softmax",
          "log_softmax"),
-        "it is no function of one step; leave it out and apply it to the mean over time",
+        "it cannot be applied to single steps; remove it, and apply it to the mean over time",
     ),
     **dict.fromkeys(
         (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, F.layer_norm,
          F.group_norm),
-        "it divides by the spread of one step's spikes, which is not that of the rates; train with BatchNorm",
+        "it divides by the spread of the spikes in one step, not by that of the rates; train with BatchNorm",
     ),
 }  # fmt: skip
 
 
-# What torch wraps a model in, and where the model is then.
+# Classes in which torch wraps a model -> the attribute that contains the model.
 WRAPPINGS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 
 
@@ -119,22 +119,22 @@ def traced(model: nn.Module) -> fx.GraphModule:
     """
     for kind, inside in WRAPPINGS.items():
         if type(model).__name__ == kind:
-            raise ValueError(f"convert: the model is wrapped in {kind}; convert what it holds, `model.{inside}`")
+            raise ValueError(f"convert: the model is wrapped in {kind}; convert `model.{inside}` instead")
     copied = copy.deepcopy(model).eval()
     try:
         net = fx.GraphModule(copied, _Tracer().trace(copied), type(model).__name__)
     except Exception as problem:  # any error of its forward on symbols
         raise ValueError(
             f"convert: torch.fx cannot follow {type(model).__name__}.forward: {problem}. It must call the same layers "
-            f"whatever the input; move what depends on values out of the model"
+            f"for every input; move code that depends on values out of the model"
         ) from problem
     if len(inputs := [n.name for n in net.graph.nodes if n.op == "placeholder"]) != 1:
         raise ValueError(f"convert: the model must take one input, but its forward takes {inputs}")
     (output,) = (n for n in net.graph.nodes if n.op == "output")
     if not isinstance(output.args[0], fx.Node):
         raise ValueError(
-            f"convert: the model must give one tensor [B, *outputs], but it gives a {type(output.args[0]).__name__}; "
-            f"wrap it in a module whose forward picks one"
+            f"convert: the model must return one tensor [B, *outputs], but it returns a "
+            f"{type(output.args[0]).__name__}; wrap it in a module whose forward returns one of its outputs"
         )
     _fold_norms(net)
     return net.eval()
@@ -185,7 +185,7 @@ def maximum(net: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     make = MAXIMA.get(kind_of(net, node))
     pool = make and make(module_of(net, node), node.args[1:], node.kwargs)
     if getattr(pool, "return_indices", False):
-        raise ValueError(f"convert: {node.name} gives back where its maxima are, which rates have not; leave that out")
+        raise ValueError(f"convert: {node.name} returns the indices of its maxima; use return_indices=False")
     return pool
 
 
@@ -194,14 +194,14 @@ def reason_left(net: fx.GraphModule, node: fx.Node, flowing: set[fx.Node]) -> st
     kind = kind_of(net, node)
     module = module_of(net, node)
     if isinstance(module, _NORMS) and module.running_mean is None:
-        return "it normalises with statistics of the current batch; give it running statistics"
+        return "it normalises with statistics of the current batch; train it with track_running_stats=True"
     if kind is F.dropout and not node.kwargs.get("training", True):
         return None
     if kind in LINEAR or (kind in SCALED and sum(a in flowing for a in node.all_input_nodes) <= 1):
         return None
     if kind in SCALED:
         return "a product of two rates is not a rate of spikes"
-    return WHY_NOT.get(kind, "it is not known to be linear, a ReLU or a maximum, so it is applied to each step alone")
+    return WHY_NOT.get(kind, "it is not known as linear, ReLU or maximum, so it is applied to each step separately")
 
 
 class Watch(fx.Interpreter):

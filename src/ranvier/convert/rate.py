@@ -1,4 +1,4 @@
-"""Spiking forms of ordinary activations: the mean of the spikes over time is the output of the activation."""
+"""Spiking forms of ordinary activations: the mean of the spikes over time approaches the output of the activation."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +19,12 @@ from ranvier.surrogate import atan
 
 
 def _rule(rectify: bool, traced: bool) -> Rule:
-    """Return the rule of one step. Its input is a rate, or (rectify) the input of a relu, which the kernel computes."""
+    """Return the rule of one step. Its input is a rate; with `rectify`, it is the input of a relu, which is then part
+    of the rule. traced: also return the voltages.
+    """
 
     def step(x: Any, v: Any, dt: Any) -> tuple[tuple, tuple]:
-        rate = where(x <= 0.0, 0.0, x) if rectify else x  # in this form NaN stays NaN, as in torch
+        rate = where(x <= 0.0, 0.0, x) if rectify else x  # unlike maximum(x, 0), this returns NaN for NaN, as torch
         v = v + rate * dt
         n = floor(v)
         v = v - n
@@ -76,9 +78,9 @@ class SpikingActivation(Temporal):
 
     v = v + f(x) dt;  n = floor(v);  v = v - n;  returns n / dt.
 
-    A spike has the height 1 / dt. There are several in a step if the rate is above 1 / dt, and negative ones for
-    negative rates. Their sum times dt is within one of the sum of the rates times dt, for every neuron and every input:
-    the longer the sequence, the better the mean of the spikes over time agrees with that of the rates.
+    A spike has the height 1 / dt. A neuron has several spikes in a step if its rate is above 1 / dt, and negative
+    spikes for negative rates. For every neuron and input, the number of spikes differs by less than one from the sum of
+    the rates times dt. So the longer the sequence, the better the mean of the spikes agrees with the mean of the rates.
 
     The derivative is that of f, as if the output were the rates (spiking-aware training): x and the parameters of f get
     gradients, also higher ones. No gradient goes through v.
@@ -86,8 +88,8 @@ class SpikingActivation(Temporal):
     activation: any callable or module that returns a tensor in the shape of its input. dt: seconds of a step, above 0;
     it may be changed at any time. start: the voltage v before the first step, a number or a tensor broadcastable to [B,
     *features] with values in [0, 1); None draws it uniformly for every sequence, so the expected output of every step
-    is the rate. aware=False trains on rates: after `train()` the output is f(x), after `eval()` it is spikes.
-    generator: the torch generator of these draws, to make them repeatable.
+    is the rate. aware=False trains on rates: in training mode the output is f(x), in evaluation mode it is spikes.
+    generator: the torch generator that draws `start`, for repeatable results.
 
     x [T, B, *features] -> [T, B, *features], in the dtype of x. Hunsberger & Eliasmith, Training spiking deep
     networks for neuromorphic hardware, 2016; voltages and spikes as published for pytorch-spiking.
@@ -152,8 +154,8 @@ class SpikingActivation(Temporal):
         if not isinstance(rates, Tensor) or rates.shape != x.shape:
             got = tuple(rates.shape) if isinstance(rates, Tensor) else type(rates).__name__
             raise ValueError(
-                f"SpikingActivation: the activation made {got} of an input {tuple(x.shape)}; it must keep the shape: "
-                f"put layers that change it before this one"
+                f"SpikingActivation: the activation returned {got} for an input {tuple(x.shape)}; it must keep the "
+                f"shape: put layers that change it before this one"
             )
         return rates
 
@@ -184,7 +186,7 @@ class SpikingActivation(Temporal):
 
 
 def voltage(given: Tensor | float) -> Tensor:
-    """Return the voltages before the first step as a new tensor, checked."""
+    """Check the voltages before the first step, and return them as a new tensor."""
     start = torch.as_tensor(given)
     if not start.is_floating_point():
         start = start.to(torch.get_default_dtype())
@@ -194,7 +196,7 @@ def voltage(given: Tensor | float) -> Tensor:
 
 
 class MeanOverTime(nn.Module):
-    """The mean over the steps: x [T, B, *features] -> [B, *features]. After a `SpikingActivation`, rates in Hz.
+    """The mean over time: x [T, B, *features] -> [B, *features]. After a `SpikingActivation`, these are rates in Hz.
 
     >>> import torch, ranvier
     >>> ranvier.convert.MeanOverTime()(torch.tensor([0.0, 2.0, 4.0, 0.0]).reshape(4, 1, 1))
@@ -207,10 +209,11 @@ class MeanOverTime(nn.Module):
 
 
 def rate_penalty(z: Tensor, target: float) -> Tensor:
-    """Return how far the rates of neurons are from a target: the mean over the batch of the sum over neurons of (rate -
-    target)^2.
+    """A penalty on firing rates that differ from a target: (rate - target)^2, summed over neurons, and averaged over
+    the batch.
 
-    z [T, B, *features] output of a `SpikingActivation`; target in Hz. Add it, times a small weight, to the loss.
+    z [T, B, *features]: output of a `SpikingActivation`. target: in Hz. Multiply the penalty by a small weight, and add
+    it to the loss.
 
     >>> import torch, ranvier
     >>> ranvier.convert.rate_penalty(torch.tensor([0.0, 20.0]).reshape(2, 1, 1), target=12.0)
@@ -223,7 +226,7 @@ def rate_penalty(z: Tensor, target: float) -> Tensor:
 
 @contextmanager
 def steps_of(net: nn.Module, dt: float) -> Iterator[nn.Module]:
-    """Within this block every `SpikingActivation` of the network has steps of dt seconds.
+    """Within this block, every `SpikingActivation` of the network has a step of dt seconds.
 
     >>> import torch, ranvier
     >>> layer = ranvier.SpikingActivation(torch.relu, dt=0.001)
@@ -245,7 +248,7 @@ def steps_of(net: nn.Module, dt: float) -> Iterator[nn.Module]:
 
 
 def sweep(net: nn.Module, dts: Sequence[float], score: Callable[[nn.Module], Any]) -> dict[float, Any]:
-    """score(net) for each dt in seconds: {dt: score}. The network is not changed.
+    """Compute score(net) for each dt (in seconds), and return {dt: score}. The network is not changed.
 
     >>> import torch, ranvier
     >>> layer, x = ranvier.SpikingActivation(torch.relu, start=0.5), torch.full((10, 1, 1), 3.7)

@@ -1,6 +1,4 @@
-"""How well a converted network agrees with the trained one: layer by layer, and as a function of the number of
-steps.
-"""
+"""Compare a converted network with the trained network: layer by layer, and for several numbers of steps."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +16,8 @@ from ranvier.nn.verbs import scan
 class Layer:
     """One layer of neurons after the last step.
 
-    rate_error: mean |rate - ReLU| over mean ReLU; dead: share of neurons that never fired; saturated: share of
-    neurons, over all samples, that fired at every step; spikes: number per neuron and step.
+    rate_error: mean of |rate - ReLU|, divided by the mean of ReLU; dead: share of neurons that never fired; saturated:
+    how often a neuron fired at every step of a sample, as a share; spikes: number of spikes per neuron and step.
     """
 
     name: str
@@ -49,7 +47,7 @@ class Report:
         lines += ["", f"{'layer':<16} {'rate error':>10} {'dead':>8} {'saturated':>10} {'spikes per step':>16}"]
         for k in self.layers:
             lines.append(f"{k.name:<16} {k.rate_error:10.2%} {k.dead:8.2%} {k.saturated:10.2%} {k.spikes:16.3f}")
-        lines += [f"left as it is: {name}: {why}" for name, why in self.left.items()]
+        lines += [f"not converted: {name}: {why}" for name, why in self.left.items()]
         return "\n".join(lines)
 
 
@@ -63,7 +61,7 @@ class _Tally:
         self.off = self.rate = self.full = self.spikes = self.count = 0.0
 
     def add(self, z: Tensor, height: Tensor) -> None:
-        """z [T, B, *features], the next steps of one batch, in spikes of this height."""
+        """Add z [T, B, *features], the output for the next steps of a batch; its spikes have this height."""
         self.total, self.height = self.total + z.sum(0), height
 
     def close(self, steps: int, wanted: Tensor) -> None:
@@ -93,10 +91,10 @@ def report(
     batch: int = 100,
     seen: Callable[[int], object] = lambda count: None,
 ) -> Report:
-    """Run both networks on images x [N, *features] and compare; labels [N]; steps: the numbers of steps after which
-    outputs are compared.
+    """Run both networks on images x [N, *features] with labels [N], and compare them.
 
-    batch: the number of images in a batch. seen(count): called after each batch with the number of its images.
+    steps: the numbers of steps after which outputs are compared. batch: the number of images in a batch. seen(count):
+    called after each batch with the number of its images.
 
     >>> import torch, ranvier
     >>> from torch import nn
@@ -138,7 +136,9 @@ def report(
 
 
 def _totals(spiking: Spiking, x: Tensor, steps: Sequence[int], chunk: int = 16) -> Iterator[tuple[int, Tensor]]:
-    """Yield the sum of the outputs after each of these steps; time is divided into chunks that fit in memory."""
+    """Yield (t, sum of the outputs of the first t steps) for each t in `steps`. Time is divided into chunks, to save
+    memory.
+    """
     total, state, done = torch.zeros(()), None, 0
     for t in steps:
         while done < t:

@@ -1,5 +1,5 @@
-"""The layers that replace ReLU and max pooling in a converted network, and the activation with which to train
-before.
+"""The layers that replace ReLU and max pooling in a converted network, and `QCFS`, an activation for training before
+the conversion.
 """
 
 import math
@@ -20,10 +20,11 @@ class RateIF(Neuron):
 
     v = v + x;  z = threshold where v >= threshold, else 0;  v = v - z;  the output is z.
 
-    x [T, B, *features] -> z of the same shape, spikes whose height is the threshold, so the layers after it need no new
-    weights. v starts at half the threshold, so that after T steps the mean is relu(x) *rounded* to a whole number of
-    spikes; it cannot be above the threshold. threshold: a number, or a tensor broadcastable to the features. Rueckauer
-    et al., Conversion of continuous-valued deep networks, 2017; Deng & Gu, Optimal conversion, 2021.
+    x [T, B, *features] -> z of the same shape. The height of a spike is the threshold, so the layers behind the neuron
+    need no new weights. v starts at half the threshold, so that the mean after T steps is relu(x) *rounded* to a whole
+    number of spikes. The mean cannot be above the threshold. threshold: a number, or a tensor broadcastable to the
+    features. Rueckauer et al., Conversion of continuous-valued deep networks, 2017; Deng & Gu, Optimal conversion,
+    2021.
 
     >>> import torch
     >>> from ranvier.convert import RateIF
@@ -74,10 +75,10 @@ class MaxOfRates(Temporal):
 
     y[t] = pool(x[1] + ... + x[t]) - pool(x[1] + ... + x[t - 1]).
 
-    To pool every step separately would give too much: two neurons that spike alternately would seem twice as fast. This
+    Max pooling of every step separately would be wrong: two neurons that spike alternately would count twice. This
     layer is exact at every step, and spikes of one height stay spikes of that height (up to rounding).
 
-    pool: any function [B, *features] -> [B, *features'] with pool(a x) = a pool(x) for a > 0. x [T, B, *features].
+    pool: any function [B, *features] -> [B, *pooled] with pool(a x) = a pool(x) for a > 0. x [T, B, *features].
 
     >>> import torch
     >>> from ranvier.convert import MaxOfRates

@@ -1,7 +1,8 @@
 """Exchange with other libraries and with chips through NIR, the neuromorphic intermediate representation.
 
 A NIR graph names nodes (linear maps, convolutions, neurons as differential equations) and the edges between them.
-`to_nir` writes a network as such a graph, `from_nir` builds a network from one, `check` runs both and compares spikes.
+`to_nir` writes a network as such a graph, `from_nir` builds a network from a graph, and `check` runs both and compares
+their spikes.
 Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15, 2024. Needs `ranvier[nir]`.
 """
 

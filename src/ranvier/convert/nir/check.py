@@ -1,4 +1,4 @@
-"""Check whether a graph does the same as a network: both run, and their spikes are compared."""
+"""Check whether a graph computes the same as a network: both run, and their spikes are compared."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +14,10 @@ from ranvier.nn.recurrent import Recurrent
 
 @dataclass(frozen=True)
 class Compared:
-    """One layer on both sides.
+    """The comparison of one layer.
 
-    spikes: how many spikes the network fired; different: how many numbers are not equal; first: the first step with
-    such a number, None if all are equal; largest: the largest difference.
+    spikes: the number of spikes in the network; different: how many values are not equal; first: the first step with
+    such a value, None if all are equal; largest: the largest difference.
     """
 
     path: str
@@ -29,7 +29,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The result of `check`; print it."""
+    """The result of `check`; `print` shows it as a table."""
 
     layers: tuple[Compared, ...]
     steps: int
@@ -85,7 +85,9 @@ def _traces(net: nn.Module, x: Tensor) -> tuple[Any, list[tuple[str, Tensor]]]:
 
 def _compare(path: str, ours: Tensor, theirs: Tensor) -> Compared:
     if ours.shape != theirs.shape:
-        raise ValueError(f"check: the network gives {tuple(ours.shape)} at {path}, the graph {tuple(theirs.shape)}")
+        raise ValueError(
+            f"check: the result at {path} is {tuple(ours.shape)} in the network, but {tuple(theirs.shape)} in the graph"
+        )
     binary = bool(((ours == 0) | (ours == 1)).all()) and bool(((theirs == 0) | (theirs == 1)).all())
     apart = (ours != theirs) if binary else ((ours - theirs).abs() > 1e-4 * ours.abs().clamp_min(1.0))
     steps = apart.flatten(1).any(1).nonzero()

@@ -1,4 +1,4 @@
-"""NIR files: written and read by the package `nir`, and checked before it reads them."""
+"""Write and read NIR files with the package `nir`. A file is checked before it is read."""
 
 import inspect
 import subprocess
@@ -8,21 +8,22 @@ from typing import Any
 
 from ranvier.extras import needed
 
-LARGEST = 2**30  # bytes of all numbers in a file
-PATIENCE = 30.0  # seconds until the check of a file is given up
+LARGEST = 2**30  # most bytes of all numbers in a file
+PATIENCE = 30.0  # most seconds for the check of a file
 
 
 def save(path: str | Path, graph: Any) -> None:
-    """Write a `nir.NIRGraph` as a file that every library with NIR reads (HDF5)."""
+    """Write a `nir.NIRGraph` to a file (HDF5), which every library that supports NIR can read."""
     _package().write(str(path), graph)
 
 
 def load(path: str | Path, *, largest: int = LARGEST, patience: float = PATIENCE) -> Any:
     """Read a file as a `nir.NIRGraph`.
 
-    largest: most bytes that its numbers may take in memory. patience: most seconds for the check of the file. Raises
-    ValueError if the file is broken, not NIR, or too large; FileNotFoundError if it does not exist. No code in a file
-    is run. The file is first checked in a separate process, because a damaged file can hang or crash the HDF5 library.
+    largest: the most bytes that its numbers may need in memory. patience: the most seconds for the check of the file.
+    Raises ValueError if the file is damaged, not NIR, or too large, and FileNotFoundError if it does not exist. No code
+    in a file is run. The file is first checked in a separate process, because a damaged file can hang or crash the HDF5
+    library.
     """
     nir = _package()
     path = Path(path)
@@ -37,7 +38,7 @@ def load(path: str | Path, *, largest: int = LARGEST, patience: float = PATIENCE
     except Exception as problem:  # any error of the package about the content
         raise ValueError(f"{path} is no NIR file: {type(problem).__name__}: {problem}") from problem
     if not hasattr(graph, "nodes"):
-        raise ValueError(f"{path} holds a {type(graph).__name__}, wanted a graph of nodes")
+        raise ValueError(f"{path} contains a {type(graph).__name__}, wanted a graph of nodes")
     return graph
 
 
@@ -48,12 +49,12 @@ def _package() -> Any:
 
 
 def _survey(path: Path, largest: int, patience: float) -> str:
-    """Return what is wrong with a file; "" if nothing is."""
+    """Check a file. Return what is wrong with it, or "" if it is right."""
     command = [sys.executable, "-P", str(Path(__file__).with_name("survey.py")), str(path.resolve()), str(largest)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=patience, errors="replace")
     except subprocess.TimeoutExpired:
-        return f"it could not be read to its end in {patience:g} s; it is damaged, or pass patience="
+        return f"it could not be checked within {patience:g} s; it is damaged, or needs more time: pass patience="
     if done.returncode:
         told = done.stderr.strip().splitlines()
         return f"reading it ended with code {done.returncode}" + (f": {told[-1]}" if told else "")

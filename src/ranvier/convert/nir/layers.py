@@ -1,4 +1,4 @@
-"""Layer -> node: one table. Each entry gives a layer's equation with the parameters of a NIR node, or raises an
+"""The table from layers to NIR nodes. Each entry converts a layer to a node with the same equation, or raises an
 error.
 """
 
@@ -29,7 +29,9 @@ from ranvier.nn.pool import SumPool, same_padding
 
 @dataclass
 class Site:
-    """A layer in its context: its path, the shapes of a sample before and after it, and how it may be written."""
+    """A layer that is written: its path, the shapes of a sample before and after it, the time step, and whether
+    approximations are allowed. notes: the approximations so far.
+    """
 
     path: str
     layer: Any
@@ -49,7 +51,7 @@ class Site:
         self.notes.append(f"{self.path}: {what}")
 
     def array(self, name: str) -> np.ndarray:
-        """Return a parameter, one number for each neuron."""
+        """Return a parameter as an array with one number for each neuron."""
         value = getattr(self.layer, name).detach().cpu()
         return value.expand(self.outputs).contiguous().numpy().copy()
 
@@ -57,10 +59,10 @@ class Site:
         return node(kind, self, **fields)
 
     def hard_reset(self) -> dict[str, str]:
-        """Raise an error if the reset does not go to a level; return what our reader needs to know about the node."""
+        """Raise an error unless the reset sets the membrane to a level. Return the metadata that `from_nir` needs."""
         reset = self.layer.settings.get("reset", "zero")
         if reset == "none":
-            self.refuse("does not reset, and a NIR neuron that fires always does; read its membrane with LI instead")
+            self.refuse("does not reset, but every NIR neuron that spikes does; use LI to read its membrane instead")
         if reset == "zero":
             return {}
         self.approximation(
@@ -77,8 +79,8 @@ def kind(layer: nn.Module) -> type:
 
 
 def node(name: str, site: Site | None = None, metadata: Any = None, **fields: Any) -> Any:
-    """Make a node of the installed `nir`. A field that its version does not know raises an error, unless all its
-    numbers are 0.
+    """Create a node of the installed version of `nir`. A field that this version does not have raises an error, unless
+    all its numbers are 0.
     """
     with needed("a NIR graph"):
         import nir
@@ -109,7 +111,7 @@ def _linear(site: Site) -> Any:
 def _convolution(site: Site) -> Any:
     layer = site.layer
     if layer.padding_mode != "zeros":
-        site.refuse(f"pads with {layer.padding_mode!r}, NIR with zeros only")
+        site.refuse(f"pads with {layer.padding_mode!r}, but NIR pads with zeros only")
     weight = layer.weight.detach().cpu().numpy().copy()
     bias = np.zeros(len(weight), weight.dtype) if layer.bias is None else layer.bias.detach().cpu().numpy().copy()
     numbers = {n: getattr(layer, n) for n in ("stride", "padding", "dilation")}
@@ -124,7 +126,7 @@ def _flatten(site: Site) -> Any:
     axes = len(site.inputs) + 1
     first, last = (a % axes for a in (site.layer.start_dim, site.layer.end_dim))
     if first == 0:
-        site.refuse("flattens the batch; NIR nodes do not see it")
+        site.refuse("flattens the batch, which NIR nodes do not have")
     return site.node("Flatten", input_type={"input": np.array(site.inputs)}, start_dim=first - 1, end_dim=last - 1)
 
 
@@ -136,9 +138,9 @@ def _average(site: Site) -> Any:
     pool = site.layer
     sums = pool.divisor_override == 1
     if pool.ceil_mode or not (sums or pool.divisor_override is None):
-        site.refuse("has ceil_mode or a divisor_override other than 1, which NIR cannot say")
+        site.refuse("has ceil_mode or a divisor_override other than 1, which NIR does not support")
     if not (sums or pool.count_include_pad or not np.any(_two(pool.padding))):
-        site.refuse("leaves the padding out of its mean, which NIR cannot say; use count_include_pad=True")
+        site.refuse("excludes the padding from its mean, which NIR does not support; use count_include_pad=True")
     stride = pool.kernel_size if pool.stride is None else pool.stride
     numbers = dict(kernel_size=_two(pool.kernel_size), stride=_two(stride), padding=_two(pool.padding))
     return site.node("SumPool2d" if sums else "AvgPool2d", **numbers)
@@ -147,12 +149,12 @@ def _average(site: Site) -> Any:
 def _sum_pool(site: Site) -> Any:
     pool = site.layer
     if len(pool.window) != 2 or len(site.inputs) != 3:
-        site.refuse(f"pools {len(pool.window)} axes of {site.inputs}; NIR knows sums over two of [C, H, W]")
+        site.refuse(f"pools {len(pool.window)} axes of {site.inputs}; NIR supports only H and W of [C, H, W]")
     sides = [(0, 0)] * 2
     if pool.padding == "SAME":
         sides = [same_padding(n, w, s) for n, w, s in zip(site.inputs[1:], pool.window, pool.stride, strict=True)]
     if any(a != b for a, b in sides):
-        site.refuse(f"pads {sides}, more on one side than on the other, which NIR cannot say")
+        site.refuse(f"pads {sides}, more on one side than on the other, which NIR does not support")
     numbers = dict(kernel_size=np.array(pool.window), stride=np.array(pool.stride))
     return site.node("SumPool2d", padding=np.array([a for a, _ in sides]), **numbers)
 
@@ -172,9 +174,9 @@ def _decay(site: Site, name: str, keep: np.ndarray | None = None) -> tuple[np.nd
     keep = site.array(name) if keep is None else keep
     wide = keep.astype(np.float64)
     if np.any(wide >= 1.0):
-        site.refuse(f"has {name} = 1, no leak at all, which this NIR node cannot say; use IF, or {name} below 1")
+        site.refuse(f"has {name} = 1, no leak at all, which this NIR node does not support; use IF, or {name} below 1")
     if site.clock.method != "euler" and np.any(wide <= 0.0):
-        site.refuse(f"has {name} = 0, which only method='euler' can say")
+        site.refuse(f"has {name} = 0, which only method='euler' supports")
     tau = narrow(site.clock.tau(wide), site.clock.keep, keep)
     part = site.clock.part(site.clock.keep(tau))
     return tau, (1.0 / part).astype(tau.dtype)
@@ -234,7 +236,7 @@ def _rest_lif(site: Site) -> Any:
     told = {"layer": "RestLIF", **site.hard_reset()}
     leak = site.array("leak")
     if np.any(leak <= 0):
-        site.refuse("has leak = 0, which NIR's LIF cannot say; use IF")
+        site.refuse("has leak = 0, which NIR's LIF does not support; use IF")
     tau = narrow(site.clock.tau(1.0 - leak.astype(np.float64)), lambda t: 1.0 - site.clock.keep(t), leak)
     part = site.clock.part(site.clock.keep(tau))
     gain = leak.astype(np.float64) if site.layer.settings["decay_input"] else 1.0
@@ -301,7 +303,7 @@ LAYERS: dict[type, Callable[[Site], Any]] = {
     neurons.Scale: lambda site: site.node("Scale", scale=site.array("scale")),
 }
 
-# Layers that are identities once a network is trained.
+# Layers that return their input unchanged in evaluation mode.
 SILENT = (
     nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, Dropout, Dropout2d,
 )  # fmt: skip
@@ -310,7 +312,7 @@ _NORM = "normalises; fold it into the layer before it: torch.nn.utils.fusion.fus
 REASONS: dict[type, str] = {
     nn.BatchNorm1d: _NORM,
     nn.BatchNorm2d: _NORM,
-    nn.MaxPool2d: "takes a maximum, which no NIR node does; use AvgPool2d or SumPool",
+    nn.MaxPool2d: "computes a maximum, for which NIR has no node; use AvgPool2d or SumPool",
     nn.ReLU: "is no spiking layer; NIR has no node for it",
 }
 

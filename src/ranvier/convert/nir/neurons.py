@@ -1,4 +1,4 @@
-"""Neurons of NIR whose gains, leak and reset no other layer has; one rule each."""
+"""Neurons with the gains, resting levels and reset levels of NIR nodes, which no other layer has."""
 
 from ranvier.nn.neuron import Neuron, Param, State
 from ranvier.ops import spike
@@ -20,7 +20,7 @@ class GainLIF(Neuron):
     beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
     gain = Param(1.0, "membrane per input")
     threshold = Param(1.0, "membrane at which a spike is fired")
-    rest = Param(0.0, "level the membrane decays to and begins at")
+    rest = Param(0.0, "level to which the membrane decays, and at which it starts")
     level = Param(0.0, "membrane after a spike")
     v = State("rest", "membrane")
 
@@ -39,7 +39,7 @@ class GainLI(Neuron):
 
     beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
     gain = Param(1.0, "membrane per input")
-    rest = Param(0.0, "level the membrane decays to and begins at")
+    rest = Param(0.0, "level to which the membrane decays, and at which it starts")
     v = State("rest", "membrane")
 
     @staticmethod
@@ -61,7 +61,7 @@ class GainCubaLIF(Neuron):
     weight = Param(1.0, "current per input")
     gain = Param(1.0, "membrane per current")
     threshold = Param(1.0, "membrane at which a spike is fired")
-    rest = Param(0.0, "level the membrane decays to and begins at")
+    rest = Param(0.0, "level to which the membrane decays, and at which it starts")
     level = Param(0.0, "membrane after a spike")
     v = State("rest", "membrane")
     i = State(0.0, "synaptic current")
@@ -84,7 +84,7 @@ class GainCubaLI(Neuron):
     beta = Param(0.9, "decay of the membrane per step", low=0.0, high=1.0)
     weight = Param(1.0, "current per input")
     gain = Param(1.0, "membrane per current")
-    rest = Param(0.0, "level the membrane decays to and begins at")
+    rest = Param(0.0, "level to which the membrane decays, and at which it starts")
     v = State("rest", "membrane")
     i = State(0.0, "synaptic current")
 

@@ -1,4 +1,4 @@
-"""Node -> layer: one table. Each entry builds the layer that has the node's equation at a given time step."""
+"""The table from NIR nodes to layers. Each entry builds a layer with the node's equation at a given time step."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from ranvier.nn.pool import SumPool
 
 @dataclass
 class Place:
-    """A node in its context."""
+    """A node, its name, and the time step."""
 
     name: str
     node: Any
@@ -43,7 +43,7 @@ class Place:
             value = np.asarray(value)
             value = value if value.dtype.kind == "f" else value.astype(np.float64)
         except (TypeError, ValueError):
-            self.refuse(f"has a {field} that is no array of numbers: {value!r:.60}")
+            self.refuse(f"has a {field} that is not an array of numbers: {value!r:.60}")
         if not np.isfinite(value).all():
             self.refuse(f"has a {field} that is not finite everywhere")
         return value
@@ -75,7 +75,7 @@ class Place:
 
 
 def parameter(value: np.ndarray) -> float | Tensor:
-    """Return one number if all are the same, otherwise a tensor."""
+    """Return one number if all values are the same, otherwise a tensor."""
     if value.size and np.all(value == value.flat[0]):
         return float(value.flat[0])
     return torch.from_numpy(np.ascontiguousarray(value.astype(np.float32)))
@@ -121,10 +121,10 @@ def _convolution(axes: int, kind: type) -> Callable[[Place], nn.Module]:
             place.refuse(f"has padding {padding!r}")
         stride, dilation = place.whole("stride", axes, 1), place.whole("dilation", axes, 1)
         if padding == "same" and set(stride) != {1}:
-            place.refuse(f"has padding 'same' with stride {stride}; torch has it with stride 1 only")
+            place.refuse(f"has padding 'same' with stride {stride}; torch supports it with stride 1 only")
         size, channels = tuple(weight.shape[2:]), weight.shape[1] * groups
         if not isinstance(padding, str) and any(p > d * k for p, d, k in zip(padding, dilation, size, strict=True)):
-            place.refuse(f"pads {padding}, more than its kernel {size} reaches with dilation {dilation}")
+            place.refuse(f"has padding {padding}, more than its kernel {size} with dilation {dilation}")
         with torch.device("meta"):  # its weights are replaced later
             layer = kind(channels, len(weight), size, stride, padding, dilation, groups)
         return _filled(layer, weight, bias)
@@ -144,7 +144,7 @@ def _pool(sums: bool) -> Callable[[Place], nn.Module]:
         window, stride = place.whole("kernel_size", 2, 1), place.whole("stride", 2, 1)
         padding = place.whole("padding", 2, 0)
         if any(2 * p > w for p, w in zip(padding, window, strict=True)):
-            place.refuse(f"pads {padding}, more than half of its window {window}")
+            place.refuse(f"has padding {padding}, more than half of its window {window}")
         if sums and not any(padding):
             return SumPool(window, stride)
         return nn.AvgPool2d(window, stride, padding, divisor_override=1 if sums else None)
@@ -199,7 +199,7 @@ def _level(place: Place, like: np.ndarray) -> np.ndarray:
 def _reset(place: Place) -> str:
     reset = place.hint("reset") or "zero"
     if reset not in ("zero", "subtract"):
-        place.refuse(f"says reset={reset!r} in its metadata; known are 'zero' and 'subtract'")
+        place.refuse(f"has reset={reset!r} in its metadata; wanted 'zero' or 'subtract'")
     return reset
 
 

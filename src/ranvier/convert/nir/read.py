@@ -18,8 +18,8 @@ from ranvier.nn.neuron import Neuron
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.sequential import Sequential
 
-DEEPEST = 16  # nested graphs
-LARGEST = 10**7  # numbers that one input may have per step
+DEEPEST = 16  # most levels of nested graphs
+LARGEST = 10**7  # most numbers of one input per step
 
 Edges = list[tuple[str, str]]
 
@@ -32,10 +32,11 @@ def from_nir(source: Any, dt: float | None = None, *, method: str | None = None)
     must contain them. Files from `to_nir` do, others do not: snnTorch and SpikingJelly assume dt=1e-4 and "euler",
     Norse 1e-3 and "euler", Sinabs and Spyx dt=1.0 and "impulse".
 
-    A chain of nodes becomes a `Sequential`, a neuron whose output comes back through a linear node a `Recurrent`,
-    branches become a `Wired`, and other cycles a `Looped`, in which outputs that go back arrive one step later. Neurons
-    of NIR fire above the threshold, so the threshold here is the next number above it. Membranes start at v_leak, or at
-    0 if a node has no v_leak. If a node cannot be built, a ValueError names it with the reason.
+    A chain of nodes becomes a `Sequential`. A neuron whose output returns to it through a linear node becomes a
+    `Recurrent`. Branches become a `Wired`, and other cycles a `Looped`, in which outputs that lead back arrive one step
+    later. A NIR neuron fires above its threshold, so the threshold of the layer is the next larger number. Membranes
+    start at v_leak, or at 0 if a node has no v_leak. If a node cannot be converted, a ValueError names it with the
+    reason.
 
     >>> import torch, ranvier as rv
     >>> from ranvier.convert.nir import from_nir, to_nir
@@ -54,7 +55,7 @@ def _clock(graph: Any, dt: float | None, method: str | None) -> Clock:
     told = told if isinstance(told, Mapping) else {}
     if dt is None and "dt" not in told:
         raise ValueError(
-            "from_nir: the graph does not say its time step; pass dt in seconds (snnTorch and SpikingJelly mean 1e-4, "
+            "from_nir: the graph has no time step; pass dt in seconds (snnTorch and SpikingJelly use 1e-4, "
             "Norse 1e-3, Sinabs and Spyx 1.0 with method='impulse')"
         )
     said = told.get("method", "euler")
@@ -74,7 +75,7 @@ class _Reader:
         """Return a graph, or a nested graph, as a module."""
         here = f"the graph {where!r}" if where else "the graph"
         if depth > DEEPEST:
-            raise ValueError(f"from_nir: graphs stand within graphs more than {DEEPEST} deep at {where!r}")
+            raise ValueError(f"from_nir: graphs are nested more than {DEEPEST} deep at {where!r}")
         nodes = {str(k): n for k, n in graph.nodes.items()}
         edges = _edges(graph, nodes, here)
         inputs = [k for k, n in nodes.items() if type(n).__name__ == "Input"]
@@ -109,7 +110,7 @@ def _edges(graph: Any, nodes: Mapping[str, Any], here: str) -> Edges:
     try:
         edges = [(str(a), str(b)) for a, b in graph.edges]
     except (TypeError, ValueError):
-        raise ValueError(f"from_nir: the edges of {here} are no pairs of names") from None
+        raise ValueError(f"from_nir: the edges of {here} are not pairs of names") from None
     if unknown := {n for edge in edges for n in edge} - nodes.keys():
         raise ValueError(f"from_nir: {here} has edges to {sorted(unknown)[:5]}, which are no nodes of it")
     if len(set(edges)) < len(edges):
@@ -125,7 +126,7 @@ def _check_ends(edges: Edges, inputs: Sequence[str], outputs: Sequence[str], her
 def _check_reach(
     nodes: Mapping[str, Any], edges: Edges, inputs: Sequence[str], outputs: Sequence[str], here: str
 ) -> None:
-    """Check that every node is reached from an input and reaches an output: an edge may be missing, so no layer is
+    """Check that every node is on a path from an input to an output. If not, an edge is missing, and the node would be
     dropped silently.
     """
     forward, _ = order([*nodes], edges, inputs)
@@ -154,7 +155,7 @@ def _together(
 
 
 def _names(given: list[str]) -> dict[str, str]:
-    """Return names that are valid for modules: without dots, and different from torch's own."""
+    """Return {given name: valid name of a module}: without dots, and different from the attributes of modules."""
     taken: dict[str, str] = {}
     probe = nn.ModuleDict()
     for name in given:
@@ -179,7 +180,7 @@ def _remembers(layer: nn.Module) -> bool:
 
 
 def _returning(layers: Mapping[str, nn.Module], edges: Edges) -> list[tuple[str, str]]:
-    """Return pairs (neuron, linear layer) in which the linear layer only returns the output of the neuron to it."""
+    """Return pairs (neuron, linear layer) in which the only use of the linear layer is feedback to the neuron."""
     there = set(edges)
     found = []
     for a, b in edges:
@@ -191,7 +192,7 @@ def _returning(layers: Mapping[str, nn.Module], edges: Edges) -> list[tuple[str,
 
 
 def _joined(neuron: Any, back: Any) -> Recurrent:
-    """Join a neuron and its feedback, with torch's own linear layer, since one operator can run that."""
+    """Join a neuron and its feedback. The feedback becomes a torch.nn.Linear, so that one operator can run both."""
     with torch.device("meta"):
         linear = nn.Linear(back.in_features, back.out_features, bias=back.bias is not None)
     linear.weight, linear.bias = back.weight, back.bias
@@ -208,7 +209,7 @@ def _recurrent(layers: dict[str, nn.Module], edges: Edges, inputs: list[str], ou
 
 
 def _pairs(layers: dict[str, nn.Module], edges: Edges) -> tuple[dict[str, nn.Module], Edges]:
-    """Join each neuron whose output returns through one linear layer with that layer."""
+    """Join each neuron whose output returns to it through one linear layer with that layer."""
     layers = dict(layers)
     for neuron, back in _returning(layers, edges):
         if neuron in layers and back in layers and not isinstance(layers[neuron], Recurrent):
@@ -243,7 +244,7 @@ def _shape(node: Any, field: str) -> tuple[int, ...]:
 def _check_shapes(
     net: nn.Module, nodes: Mapping[str, Any], inputs: list[str], outputs: list[str], here: str
 ) -> nn.Module:
-    """Run one step of zeros, to find widths that do not fit."""
+    """Run the network on one step of zeros, to find shapes that do not fit."""
     shapes = [_shape(nodes[k], "input_type") for k in inputs]
     for name, shape in zip(inputs, shapes, strict=True):
         if any(not 0 < n <= LARGEST for n in shape) or np.prod(shape, dtype=float) > LARGEST or len(shape) > 8:
@@ -260,6 +261,7 @@ def _check_shapes(
         wanted = _shape(nodes[name], "output_type")
         if wanted and wanted != tuple(one.shape[2:]) and np.prod(wanted) != 1:
             raise ValueError(
-                f"from_nir: the Output {name!r} of {here} says {wanted}, but its nodes give {tuple(one.shape[2:])}"
+                f"from_nir: the Output {name!r} of {here} has shape {wanted}, but its nodes return "
+                f"{tuple(one.shape[2:])}"
             )
     return net

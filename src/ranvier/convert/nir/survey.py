@@ -1,13 +1,13 @@
 """Check an HDF5 file before it is read. Run this file as a program: python -P survey.py FILE LARGEST.
 
-A damaged file can make the HDF5 library loop for ever, crash, or allocate all memory; here this ends a child process
-instead of the user's. The program reads the whole file and prints what is wrong, or nothing.
+A damaged file can make the HDF5 library loop forever, crash, or allocate all memory. In a child process this does not
+harm the user's process. The program reads the whole file, and prints what is wrong with it, or nothing.
 """
 
 import contextlib
 import sys
 
-MANY, DEEP = 100_000, 64  # objects in a file, nested groups
+MANY, DEEP = 100_000, 64  # most objects in a file, and most levels of groups
 
 
 class Refused(Exception):
@@ -21,7 +21,7 @@ def walk(file, h5py, largest: int) -> None:
         group, depth = rest.pop()
         address = h5py.h5o.get_info(group.id).addr
         if address in seen or depth > DEEP:
-            raise Refused(f"its groups contain each other or stand {DEEP} deep")
+            raise Refused(f"its groups contain each other or are nested {DEEP} deep")
         seen.add(address)
         for key in group:
             count += 1

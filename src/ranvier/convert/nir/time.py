@@ -1,4 +1,4 @@
-"""How the time constants of a differential equation become the decays of a step, and back."""
+"""Convert the time constants of differential equations to decays per step, and back."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Method(NamedTuple):
-    """One way to convert tau dv/dt = -v + r x to v' = keep v + gain x. All numbers are float64 arrays."""
+    """One way to convert tau dv/dt = -v + r x to the step v(t + dt) = keep v(t) + gain x. Arrays are float64."""
 
     keep: Callable[[np.ndarray, float], np.ndarray]  # (tau, dt) -> the part of v that is left after a step
     tau: Callable[[np.ndarray, float], np.ndarray]  # (keep, dt) -> tau
@@ -17,8 +17,8 @@ class Method(NamedTuple):
     step: Callable[[float], float]  # dt -> gain / r of a membrane without leak
 
 
-# euler: v' = v + dt / tau (r x - v). exponential: exact for x that is constant within a step. impulse: x is a charge
-# that arrives at once, like a spike.
+# euler: v(t + dt) = v(t) + dt / tau (r x - v(t)). exponential: exact if x is constant within a step. impulse: x is a
+# charge that arrives at once, like a spike.
 METHODS: dict[str, Method] = {
     "euler": Method(lambda tau, dt: 1.0 - dt / tau, lambda keep, dt: dt / (1.0 - keep), lambda k: 1.0 - k, float),
     "exponential": Method(
@@ -77,15 +77,15 @@ def narrow(values: np.ndarray, back: Callable[[np.ndarray], np.ndarray], wanted:
 
 
 def just_below(threshold: np.ndarray) -> np.ndarray:
-    """v >= threshold is the same as v > just_below(threshold): NIR fires above a threshold, a neuron here also at
-    it.
+    """Return the largest number below threshold: v >= threshold is the same as v > just_below(threshold). A neuron of
+    Ranvier fires at its threshold or above, a NIR neuron only above.
     """
     return np.nextafter(threshold, np.asarray(-np.inf, threshold.dtype))
 
 
 def just_above(threshold: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-    """Return the smallest number of this type above threshold: v > threshold is v >= just_above(threshold) for
-    such v.
+    """Return the smallest number of this dtype above threshold: for v of this dtype, v > threshold is the same as
+    v >= just_above(threshold).
     """
     rounded = threshold.astype(dtype)
     above = np.nextafter(rounded, np.asarray(np.inf, dtype))

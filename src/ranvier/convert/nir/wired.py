@@ -16,8 +16,8 @@ Edges = Sequence[tuple[str, str]]
 
 
 def order(names: Sequence[str], edges: Edges, inputs: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the names that can be reached from the inputs, each after all its sources of the same step, and the edges
-    that go back, whose values arrive one step later.
+    """Return the names that can be reached from the inputs, in an order in which they can run, and the edges that lead
+    back in this order: their values arrive one step later.
     """
     after: dict[str, list[str]] = {n: [] for n in names}
     for a, b in edges:
@@ -46,7 +46,7 @@ def order(names: Sequence[str], edges: Edges, inputs: Sequence[str]) -> tuple[li
 
 
 class _Graph:
-    """Base of networks of named layers and edges."""
+    """Base class of networks of named layers and edges."""
 
     layers: nn.ModuleDict
     edges: tuple[tuple[str, str], ...]
@@ -88,10 +88,10 @@ def _total(values: Sequence[Tensor]) -> Tensor:
 
 
 class Wired(_Graph, nn.Module):
-    """Layers joined by edges that all lead forward; whole sequences go from layer to layer.
+    """Layers connected by edges without cycles. Each layer runs the whole sequence before the next layer.
 
-    layers: {name: module}. edges: (from, to), where a name may be an input or an output too. x [T, B, *features], or a
-    tuple with one for each input; returns the output, or a tuple of them.
+    layers: {name: module}. edges: (from, to), names of layers, inputs or outputs. x [T, B, *features], or a tuple with
+    one such tensor for each input; returns the output, or a tuple of outputs.
 
     >>> import torch, ranvier
     >>> from ranvier.convert.nir import Wired
@@ -117,7 +117,7 @@ class Wired(_Graph, nn.Module):
 
 
 class Looped(_Graph, Temporal):
-    """Layers joined by edges of which some lead back: their values arrive one step later. It runs step by step.
+    """Layers connected by edges with cycles. Values on edges that lead back arrive one step later. Runs step by step.
 
     Arguments as for `Wired`. Every cycle must contain a temporal layer.
 

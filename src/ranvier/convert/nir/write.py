@@ -30,14 +30,15 @@ def to_nir(
     it to a file.
 
     net: a `Sequential`, any nesting of them, or a module of your own that torch.fx can trace and in which branches are
-    joined by addition. sample [T, B, *features]: an input sequence; only its shape counts. dt: the time step in seconds
-    (snnTorch and SpikingJelly assume 1e-4 s for a file, Norse 1e-3 s). method: how decays per step become time
-    constants: "euler" (beta = 1 - dt / tau), "exponential" (beta = exp(-dt / tau), input constant within a step) or
-    "impulse" (the same, each input a charge that arrives at once).
+    joined by addition. sample [T, B, *features]: an input sequence; only its shape is used. dt: the time step in
+    seconds (snnTorch and SpikingJelly assume 1e-4 s for a file, Norse 1e-3 s). method: how decays per step become time
+    constants: "euler" (beta = 1 - dt / tau), "exponential" (beta = exp(-dt / tau), where the input is constant within a
+    step) or "impulse" (the same beta, where each input is a charge that arrives at once).
 
-    NIR neurons reset to a level and fire above their threshold. So `v_threshold` is the largest number below the
-    threshold here. A soft reset and a layer without a node raise an error with the path of the layer. approximate=True
-    writes a soft reset as a hard one and rounds learned delays, and lists that in graph.metadata["approximations"].
+    NIR neurons fire above their threshold, so `v_threshold` is the largest number below the threshold of the layer.
+    They reset to a level: a soft reset raises an error with the path of the layer, and so does a layer without a node.
+    approximate=True writes a soft reset as a hard reset and rounds learned delays; graph.metadata["approximations"]
+    lists these approximations.
 
     >>> import torch, ranvier as rv
     >>> from ranvier.convert.nir import to_nir
@@ -98,7 +99,7 @@ class _Writer:
             for hook in hooks:
                 hook.remove()
         if not isinstance(y, Tensor):
-            raise ValueError(f"to_nir: the network must give one tensor, got {type(y).__name__}")
+            raise ValueError(f"to_nir: the network must return one tensor, got {type(y).__name__}")
         return self.features(y.shape)
 
     def features(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -116,7 +117,7 @@ class _Writer:
         return (free,)
 
     def through(self, layer: Any, path: str, sources: Sources) -> Sources:
-        """Write a layer after these nodes; return the nodes that make its output."""
+        """Write a layer whose input is the sum of these nodes; return the nodes whose sum is its output."""
         one = kind(layer)
         if one in (Sequential, nn.Sequential):
             for name, child in layer.named_children():
@@ -141,7 +142,7 @@ class _Writer:
         return LAYERS[kind(layer)](site)
 
     def _recurrent(self, layer: Recurrent, path: str) -> Any:
-        """Return a neuron and the map through which its output returns, as a nested graph."""
+        """Return a neuron and its feedback layer as a nested graph."""
         inputs, outputs = self.shapes[id(layer)]
         back = layer.feedback
         if kind(back) not in LAYERS or kind(layer.neuron) not in LAYERS:
@@ -170,7 +171,7 @@ class _Writer:
                 first.update((name, made) for made in [*self.nodes][known : known + 1])
         for a, b in layer.back:
             if b not in first:
-                raise ValueError(f"to_nir: {path!r}: an output goes back to {b!r}, which is no layer with a node")
+                raise ValueError(f"to_nir: {path!r}: an output leads back to {b!r}, which is not a layer with a node")
             self.edges += [(s, first[b]) for s in ends[a]]
         return ends[layer.outputs[0]]
 
@@ -180,7 +181,7 @@ class _Writer:
         try:
             calls = _Leaves().trace(layer)
         except Exception as problem:  # any error of its forward on symbols
-            raise ValueError(f"{where}: torch.fx cannot follow its forward: {problem}") from problem
+            raise ValueError(f"{where}: torch.fx cannot trace its forward: {problem}") from problem
         ends: dict[fx.Node, Sources] = {}
         for call in calls.nodes:
             if call.op == "placeholder":
@@ -193,8 +194,8 @@ class _Writer:
             elif call.op == "output":
                 return ends[call.args[0]]
             else:
-                raise ValueError(f"{where}: its forward calls {call.target}, which is no node; make it a layer")
-        raise ValueError(f"{where}: its forward gives nothing back")
+                raise ValueError(f"{where}: its forward calls {call.target}, which has no node; make it a layer")
+        raise ValueError(f"{where}: its forward returns nothing")
 
     def _only_one(self, where: str) -> Sources:
         raise ValueError(f"{where}: its forward takes more than one input")
