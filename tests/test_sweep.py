@@ -34,7 +34,7 @@ def test_a_sweep_finds_goes_on_and_is_shown(main, tmp_path, monkeypatch):  # noq
     assert "<script" not in found.page() and found.page().count("<svg") == 3 and "both.html" in output
     for wrong, said in (
         (("show", runs[0]), "name two or more"), (("show", "gone", runs[0]), "gone is no run"),
-        (("sweep", "digits", "lr"), "NAME=VALUE"), (("sweep", "digits", "lr=2..1"), "wanted low < high"),
+        (("sweep", "digits", "lr"), "NAME=VALUE"), (("sweep", "digits", "lr=2..1"), "low must be less than high"),
         (("sweep", "digits", "width=1,2"), "there is no field 'width'"),
         (("sweep", "digits", "epochs=0..5"), "epochs must be at least 1"),
     ):  # fmt: skip

@@ -62,7 +62,7 @@ def test_wrong_wishes_are_told(trained, tmp_path):
     with pytest.raises(ValueError, match="pass approximate=True"):
         asked("export", trained[0], "--to", "nir", "--out", tmp_path / "x.nir")
     (tmp_path / "x.nir").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="name the data it is tested on"):
+    with pytest.raises(ValueError, match="name the data set to test it on"):
         asked("eval", tmp_path / "x.nir")
     with pytest.raises(ValueError, match="--set is for a NIR graph"):
         asked("eval", trained[0], "--set", "steps=3")
