@@ -194,7 +194,7 @@ def reason_left(net: fx.GraphModule, node: fx.Node, flowing: set[fx.Node]) -> st
     kind = kind_of(net, node)
     module = module_of(net, node)
     if isinstance(module, _NORMS) and module.running_mean is None:
-        return "it normalises with statistics of the current batch; train it with track_running_stats=True"
+        return "it normalises by the current batch; train it with running statistics: track_running_stats=True"
     if kind is F.dropout and not node.kwargs.get("training", True):
         return None
     if kind in LINEAR or (kind in SCALED and sum(a in flowing for a in node.all_input_nodes) <= 1):
