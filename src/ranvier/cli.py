@@ -362,10 +362,10 @@ WANTED = {"int_parsing": "a whole number", "int_from_float": "a whole number", "
 
 
 def _sentence(error: Exception) -> str:
-    """Return what an error tells; a mistake in the command line names the help of its command."""
+    """Return the message of an error. For a mistake in the command line, it also names the help of the command."""
     if not isinstance(error, typer.TyperException) or not (told := error.format_message().rstrip(".")):
         return "" if isinstance(error, typer.TyperException) else str(error)
-    values: Any = getattr(error.__cause__, "errors", None)  # pydantic's, for a value of the wrong type
+    values: Any = getattr(error.__cause__, "errors", None)  # errors of pydantic, for a value of the wrong type
     option: Any = getattr(error, "param", None)
     if values and option:
         value = values()[0]

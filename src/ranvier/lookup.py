@@ -8,7 +8,7 @@ from typing import Any
 
 
 def lookup(name: str, what: str) -> Any:
-    """Return the object called `name`; `what` is what errors call the argument (MODEL, --data, ...).
+    """Return the object called `name`; `what` is the name of the argument in errors (MODEL, --data, ...).
 
     The file is run like a Python script, so only use files that you trust. Raises FileNotFoundError if there is no
     such file, ModuleNotFoundError if there is no such module, and ValueError if it does not define the name.

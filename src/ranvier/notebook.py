@@ -5,7 +5,7 @@ from html import escape
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], after: str = "") -> str:
-    """Return an HTML table of a header and rows, with the sentence `after` below it. All text is escaped.
+    """Return a header and rows as an HTML table, with the sentence `after` below it. All text is escaped.
 
     >>> table(["why"], [["a < b"]])
     '<table><thead><tr><th>why</th></tr></thead><tbody><tr><td>a &lt; b</td></tr></tbody></table>'

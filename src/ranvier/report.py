@@ -122,7 +122,7 @@ def _learning(story: Story, figure: Figure) -> None:
 
 
 def _activity_of(story: Story) -> dict[str, list[float]]:
-    """Return {layer: its spikes per neuron and step, epoch by epoch}."""
+    """Return {layer: its spikes per neuron and step, as a list with one value per epoch}."""
     layers = [name for name in story.history[0] if name.startswith("rate ")]
     return {name.removeprefix("rate "): [row[name] for row in story.history] for name in layers}
 

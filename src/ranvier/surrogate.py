@@ -241,7 +241,7 @@ def fourier(terms: int = 1, period: float = 8.0) -> Surrogate:
         turns = u / period
         turns = turns - ops.round(turns)  # in [-1/2, 1/2]
         cosine = _cosine(turns)
-        double = 2.0 * (2.0 * cosine * cosine - 1.0)  # 2 cos(2 a): the factor from one odd multiple of a to the next
+        double = 2.0 * (2.0 * cosine * cosine - 1.0)  # 2 cos(2 a), the factor in the recurrence over odd multiples of a
         before, now = cosine, cosine
         total = cosine
         for _ in range(int(terms) - 1):

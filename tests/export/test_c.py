@@ -257,7 +257,7 @@ def test_what_saturates_is_said():
     few[::7] = 1.0
     program = export.c(net, few)
     assert not program.saturated(few).count and program(few).shape == (20, 2, 3)
-    with pytest.warns(UserWarning, match=r"layer '1': \d+ numbers.*give export\.c one that reaches as far"):
+    with pytest.warns(UserWarning, match=r"layer '1': \d+ numbers.*pass export\.c a sample with values as large"):
         program(all_on)
     assert program.saturated(all_on).times["1"] > 1
     assert "saturates: layer '1'" in str(program.report(all_on)) and "saturates" not in str(program.report(few))

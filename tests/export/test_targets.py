@@ -33,14 +33,14 @@ WRONG = {
     "xylo": (
         lambda: rv.Sequential(nn.Linear(16, 80), rv.Recurrent(rv.ALIF(), 80), nn.Linear(80, 9), rv.LIF(reset="zero")),
         X,
-        ["9 outputs of 8", "1: ALIF is none of its neurons", "2: 80 connections to a neuron of 63",
+        ["9 outputs of 8", "1: ALIF is not a neuron of this chip", "2: 80 connections to a neuron of 63",
          "1.feedback: 80 connections", "3: its reset is 'zero', not 'subtract'"],
     ),
     "speck": (
         lambda: rv.Sequential(nn.Conv2d(1, 2000, 17, stride=3, padding=8), rv.ALIF()),
         torch.rand(2, 1, 1, 130, 20),
         ["130 pixels a side", "0: 2,000 features of 1,024", "0: 17 pixels of a kernel", "0: 8 pixels of padding",
-         "0: stride (3, 3)", "1: ALIF is none"],
+         "0: stride (3, 3)", "1: ALIF is not a neuron of this chip"],
     ),
     "microcontroller": (
         lambda: rv.Sequential(nn.Linear(16, 70_000), rv.LIF()), X, ["1,120,000 bytes of weights of 524,288",

@@ -46,7 +46,7 @@ def check_fits(model: nn.Module, name: str, x: Tensor) -> None:
     try:
         with torch.no_grad():
             scores = model.eval()(x)
-    except Exception as problem:  # any error of its layers about input of the wrong size
+    except Exception as problem:  # layers may raise any error for input of the wrong size
         raise ValueError(f"the model does not accept the images of {name}, {_shape(x)}: {problem}") from problem
     if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != len(x):
         got = _shape(scores) if isinstance(scores, Tensor) else type(scores).__name__

@@ -123,7 +123,7 @@ def traced(model: nn.Module) -> fx.GraphModule:
     copied = copy.deepcopy(model).eval()
     try:
         net = fx.GraphModule(copied, _Tracer().trace(copied), type(model).__name__)
-    except Exception as problem:  # any error of its forward on symbols
+    except Exception as problem:  # forward may raise any error when it is traced
         raise ValueError(
             f"convert: torch.fx cannot follow {type(model).__name__}.forward: {problem}. It must call the same layers "
             f"for every input; move code that depends on values out of the model"

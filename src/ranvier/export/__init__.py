@@ -1,8 +1,9 @@
 """Export a trained network to other platforms, with checks that it computes the same.
 
-`c` prints a network of integers as one C99 file, together with a reference in Python that gives the same bits;
-`quantised` makes a copy for training that computes with those integers; `compile_and_run` compiles and runs the file on
-this machine.
+`c` converts a network to integers: one C99 file, and a Python program with exactly the same results. `quantised` makes
+a copy of a network for training with these integers. `compile_and_run` compiles and runs the C file on this machine.
+`onnx` and `pt2` convert a network to an ONNX file and to a PyTorch program. `check` compares a network with the limits
+of a chip.
 """
 
 from ranvier.export.aware import FewBits, fixed_point, quantised

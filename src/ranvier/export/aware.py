@@ -51,10 +51,11 @@ class FewBits(nn.Module):
 
 
 def fixed_point(neuron: Neuron, fractions: dict[str, int], bits: int = 16) -> Neuron:
-    """Return the same neuron, whose states are rounded to a number of binary places and clamped to `bits` bits after
-    every step.
+    """Return a copy of a neuron whose states are rounded and clamped to fixed-point numbers of `bits` bits after every
+    step.
 
-    The gradient passes as if they were not rounded (straight-through). fractions: {state: binary places}.
+    Gradients are computed as if states were not rounded (straight-through). fractions: {state: number of binary
+    places}.
 
     >>> import torch, ranvier as rv
     >>> fixed = fixed_point(rv.LI(beta=0.5), {"v": 1})  # halves
@@ -73,7 +74,7 @@ def fixed_point(neuron: Neuron, fractions: dict[str, int], bits: int = 16) -> Ne
 
 
 class _Fixed:
-    """A class that is added in front of the class of a neuron and rounds its states."""
+    """A base class that is put before the class of a neuron, and rounds its states."""
 
     fractions: dict[str, int]
     state_bits: int
@@ -123,10 +124,10 @@ def _empty(kind: type) -> Any:
 
 
 def quantised(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16) -> nn.Module:
-    """Return a copy of a network that computes with the numbers of its later C file: train it, then export it.
+    """Return a copy of a network that computes with the same numbers as its C file: train the copy, then export it.
 
-    Weights get the parametrisation `FewBits`. States of neurons are rounded by `fixed_point`, with the number of binary
-    places chosen by the range of the states on `sample` [T, B, *features].
+    Weights get the parametrisation `FewBits`. States of neurons are rounded by `fixed_point`; their number of binary
+    places is chosen from the range of the states on `sample` [T, B, *features].
 
     >>> import torch, ranvier as rv
     >>> net = rv.Sequential(torch.nn.Linear(4, 8), rv.LIF(), torch.nn.Linear(8, 2), rv.LI())

@@ -13,7 +13,7 @@ from ranvier.export.weights import Dense
 
 
 class Neurons(Part):
-    """A rule for each of n neurons. begins: the integers of each state before the first step, [n] or one."""
+    """n neurons with one rule, on integers. begins: the integers before the first step, for each state [n] or one."""
 
     def __init__(self, tag: str, path: str, rule: Step, begins: Sequence[Array], before: Wire):
         self.tag, self.path, self.rule, self.before = tag, path, rule, before
@@ -77,7 +77,7 @@ class Neurons(Part):
         return self._run(self.drive(Numpy(), x.reshape(len(x), -1)).code, state)
 
     def _run(self, drive: Array, state: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """drive and states [B, n] -> output [B, *shape] and states."""
+        """Run one step: input of the rule and states, [B, n] each -> output [B, *shape], and the states after it."""
         given = {**self.rule.arrays, self.rule.input: drive, **state}
         output, after = self.rule.walk(Numpy(), given.__getitem__, lambda name, value: value)
         z = np.broadcast_to(output.code, drive.shape).reshape(len(drive), *self.before.shape)
@@ -95,7 +95,7 @@ def _varies(begin: Array) -> bool:
 
 
 class Returning(Neurons):
-    """Neurons whose output at one step returns through weights at the next; their input has the fraction of `drive`."""
+    """Recurrent neurons: their output passes through the weights `back`, and is added to the input of the next step."""
 
     def __init__(
         self, tag: str, path: str, rule: Step, begins: Sequence[Array], before: Wire, back: Dense, width: Width

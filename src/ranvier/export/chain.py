@@ -1,4 +1,4 @@
-"""A network as a sequence of layers, and the values between them on a sample."""
+"""Convert a network to integers, layer by layer. Number formats are chosen from the values on a sample."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,9 +35,7 @@ def kind(layer: nn.Module) -> type:
 
 
 def layers(net: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers of nested `Sequential`s in order, without those that are identities once a network is
-    trained.
-    """
+    """Yield (path, layer) of nested `Sequential`s in order, without layers that do nothing in evaluation mode."""
     if kind(net) in (Sequential, nn.Sequential):
         for name, child in net.named_children():
             yield from layers(child, f"{path}.{name}".lstrip("."))
@@ -48,7 +46,7 @@ def layers(net: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
 
 
 class Builder:
-    """Makes the parts of a network; number formats are chosen from the values on a sample [T, B, *features]."""
+    """Makes the integer parts of a network. Number formats are chosen from the values on a sample [T, B, *features]."""
 
     def __init__(self, net: nn.Module, sample: Tensor, bits: int, width: Width):
         self.bits, self.width, self.flow = bits, width, sample
@@ -74,8 +72,8 @@ class Builder:
             if make is None:
                 known = ", ".join(k.__name__ for k in MAKERS)
                 raise ValueError(
-                    f"export.c: layer {path!r} ({kind(layer).__name__}) has no integer form; there are {known}, "
-                    f"nn.Flatten, dropout (left out) and BatchNorm behind a layer of weights"
+                    f"export.c: layer {path!r} ({kind(layer).__name__}) has no integer form; supported are {known}, "
+                    f"nn.Flatten, dropout (without effect) and BatchNorm behind a layer with weights"
                 )
             try:
                 self.parts.append(made := make(self, path, layer, before, norm))
@@ -102,7 +100,7 @@ class Builder:
         bits, weight = self.bits, layer.weight
         if parametrize.is_parametrized(layer, "weight"):
             chain = layer.parametrizations.weight
-            if len(chain) == 1 and type(chain[0]) is FewBits:  # exactly its integers, not an approximation of them
+            if len(chain) == 1 and type(chain[0]) is FewBits:  # so the integers are exactly those of the training
                 bits, weight = chain[0].bits, chain.original
                 if bits != self.bits:
                     raise ValueError(f"it was trained with weights of {bits} bits; export it with bits={bits}")
@@ -126,13 +124,13 @@ def _affine(norm: Any) -> tuple[Any, Any]:
 
 def _dense(b: Builder, path: str, layer: Any, before: Tensor, norm: Any) -> Part:
     if len(b.wire.shape) != 1:
-        raise ValueError(f"it reads {b.wire.shape}; put nn.Flatten before it")
+        raise ValueError(f"its input is {b.wire.shape} per sample; put nn.Flatten before it")
     return Dense(b.tag, path, *b.weights(layer, norm), b.wire, b.output(), b.bits, b.width)
 
 
 def _convolution(b: Builder, path: str, layer: Any, before: Tensor, norm: Any) -> Part:
     if layer.padding_mode != "zeros":
-        raise ValueError(f"it pads with {layer.padding_mode!r}; integers pad with zeros")
+        raise ValueError(f"it pads with {layer.padding_mode!r}; only padding with zeros is supported")
     q, scale, bias = b.weights(layer, norm)
     one = kind(layer) is nn.Conv1d
     q = q[:, :, None] if one else q
@@ -156,7 +154,7 @@ def _pair(value: Any) -> tuple[int, int]:
 
 def _pool(b: Builder, path: str, layer: Any, before: Tensor, norm: Any) -> Part:
     if len(b.wire.shape) != 3:
-        raise ValueError(f"it pools {b.wire.shape}; integers pool over the last two axes of [C, H, W]")
+        raise ValueError(f"its input is {b.wire.shape} per sample; only pooling of [C, H, W] is supported")
     if kind(layer) is SumPool:
         window, stride, factor = layer.window, layer.stride, 1.0
         sides = [same_padding(n, w, s) for n, w, s in zip(b.wire.shape[1:], window, stride, strict=True)]
@@ -165,16 +163,16 @@ def _pool(b: Builder, path: str, layer: Any, before: Tensor, norm: Any) -> Part:
         window, padding = _pair(layer.kernel_size), _pair(layer.padding)
         stride = window if layer.stride is None else _pair(layer.stride)
         if layer.ceil_mode:
-            raise ValueError("it has ceil_mode=True, which integers do not know")
+            raise ValueError("it has ceil_mode=True, which is not supported")
         factor = 1.0
     if kind(layer) is nn.MaxPool2d:
         if _pair(layer.dilation) != (1, 1) or layer.return_indices:
-            raise ValueError("it is dilated or returns indices, which integers do not know")
+            raise ValueError("it is dilated or returns indices, which is not supported")
         after = Wire(tuple(b.flow.shape[2:]), b.wire.frac, b.wire.bound)
         return Pool(b.tag, path, "max", window, stride, padding, 1.0, b.wire, after, b.width)
     if kind(layer) is nn.AvgPool2d:
         if any(padding) and not layer.count_include_pad and not layer.divisor_override:
-            raise ValueError("it leaves the padding out of its mean; use count_include_pad=True")
+            raise ValueError("it excludes the padding from its mean; use count_include_pad=True")
         factor = 1.0 / (layer.divisor_override or window[0] * window[1])
     return Pool(b.tag, path, "sum", window, stride, padding, factor, b.wire, b.output(), b.width)
 
@@ -182,7 +180,7 @@ def _pool(b: Builder, path: str, layer: Any, before: Tensor, norm: Any) -> Part:
 def _rule(b: Builder, neuron: Neuron, x: Value, like: Tensor, steps: Any) -> tuple[Step, list[Any]]:
     """Return the rule of a neuron on integers, and its states before the first step."""
     if not plain_neuron(neuron):
-        raise ValueError("it does more than its rule (or has several inputs or outputs); integers run the rule alone")
+        raise ValueError("it does more than run its rule, or has several inputs or outputs, which is not supported")
     rule = neuron.plain_rule() if hasattr(neuron, "plain_rule") else neuron.bound(())  # type: ignore[operator]
     features = like.shape[1:]
     values = [v.detach().cpu() for v in neuron.values(like)]
@@ -206,9 +204,7 @@ def _neurons(b: Builder, path: str, layer: Any, before: Tensor, norm: Any) -> Pa
 def _recurrent(b: Builder, path: str, layer: Any, before: Tensor, norm: Any) -> Part:
     back = layer.feedback
     if kind(back) not in (nn.Linear, Linear) or len(b.wire.shape) != 1:
-        raise ValueError(
-            f"its feedback is a {kind(back).__name__}; integers know a linear one between neurons in a row"
-        )
+        raise ValueError(f"its feedback is a {kind(back).__name__}; only nn.Linear between neurons [N] is supported")
     weight = back.weight.detach().double()
     bias = 0.0 if back.bias is None else back.bias.detach().double()
     seen = {"back": 0.0, "drive": 0.0}

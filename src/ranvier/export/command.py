@@ -16,8 +16,8 @@ from ranvier.extras import needed
 
 @dataclass(frozen=True)
 class Wish:
-    """Settings of an export. bits: bits of the weights in C; step: one step of ONNX or pt2; dt, approximate: for
-    NIR.
+    """Settings of an export. bits: bits per weight in C; step: export one step to ONNX or pt2; dt, approximate:
+    arguments of `to_nir`.
     """
 
     bits: int = 8
@@ -70,7 +70,7 @@ def _pt2(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
 def _compared(
     net: nn.Module, x: Tensor, run: Callable[..., tuple[Tensor, ...]], state: dict[str, Tensor], step: bool
 ) -> str:
-    """Compare the output of a file with the output of the network, in words."""
+    """Compare the output of a file with the output of the network. Return the result as a sentence."""
     with torch.no_grad():
         wanted = net(x)
         if not step:

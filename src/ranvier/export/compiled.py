@@ -1,4 +1,4 @@
-"""A C file on this machine: compiled by gcc, run on integers, measured."""
+"""Compile a C file by gcc on this machine, run it on integers, and measure it."""
 
 import shutil
 import subprocess
@@ -15,8 +15,8 @@ from ranvier.export.program import Program
 STRICT = ("-std=c99", "-Wall", "-Werror", "-O2")
 SANITIZED = (*STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
-# Reads T, B and the inputs [T, B, n]; writes the processor cycles of the steps, then the outputs [T, B, m], then the
-# saturated numbers of each layer, if they are counted.
+# A program that reads T, B and the inputs [T, B, n]. It writes the processor cycles of all steps, the outputs
+# [T, B, m], and, if they are counted, the number of saturated values of each layer.
 HARNESS = """
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,10 +63,10 @@ int main(void) {{
 
 @dataclass(frozen=True)
 class Measured:
-    """Result of a run. y [T, B, *outputs]: the output of the C file; cycles: processor cycles per step (None if they
-    cannot be measured);
-    flash: bytes of code and constants of the object file; ram: bytes of the state; saturated: by the path of a layer,
-    how many numbers saturated in C, without layers in which none did; None if the flags do not ask for it.
+    """Result of a run. y [T, B, *outputs]: the output of the C file; cycles: processor cycles per step, None if they
+    cannot be measured; flash: bytes of code and constants in the object file; ram: bytes of the state; saturated:
+    {path of a layer: how many of its numbers saturated}, without layers in which none did, or None if the flags do not
+    count them.
     """
 
     y: Array
@@ -84,9 +84,9 @@ def compiler() -> str | None:
 def compile_and_run(program: Program, x: Array, flags: Sequence[str] = STRICT) -> Measured:
     """Compile the C file on this machine and run it on integers x [T, B, *features].
 
-    flags: with `program.counting` among them, the C file also counts the numbers that saturate.
+    flags: if they contain `program.counting`, the C file also counts the numbers that saturate.
 
-    If the compiler or a sanitizer fails, a RuntimeError contains its message; if there is no gcc, a FileNotFoundError
+    If the compiler or a sanitizer fails, a RuntimeError contains its message. If there is no gcc, a FileNotFoundError
     is raised.
     """
     gcc = compiler()

@@ -1,9 +1,9 @@
 """Integer arithmetic that is written once and runs in two ways: as text of C, and as numpy on int64.
 
-A number is an integer with a binary point at a fixed place: `Value(code, frac, bound)` is code / 2^frac, and the
-absolute integer is at most `bound`. An op of a rule is a function of such values here; it also determines the format of
-its result. Results stay exact if they can; a result that needs a shorter fraction is rounded (halves up), then clamped
-to the width of a state.
+A number has a fixed-point format: `Value(code, frac, bound)` is code / 2^frac, where `code` is an integer of at most
+`bound` in absolute value. An op of a rule is a function of such values; it also determines the format of its result.
+Results are exact if possible. A result that needs a shorter fraction is rounded (halves up), and then clamped to the
+width of a state.
 """
 
 import threading
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-LONGEST = 30  # longest fraction in bits: numbers with a common fraction then fit 64 bits
+LONGEST = 30  # most bits of a fraction, so that numbers with a common fraction fit into 64 bits
 
 
 class Value(NamedTuple):
@@ -27,7 +27,7 @@ class Value(NamedTuple):
 
 
 class Tongue(Protocol):
-    """The operations on integers. `bound` is the largest result; C chooses 32 or 64 bits by it."""
+    """The operations on integers. `bound` is the largest absolute result, from which C chooses 32 or 64 bits."""
 
     def infix(self, symbol: str, a: Any, b: Any, bound: int) -> Any: ...
     def shift(self, how: str, a: Any, by: int, bound: int) -> Any: ...
@@ -39,7 +39,9 @@ class Tongue(Protocol):
 
 @dataclass(frozen=True)
 class Table:
-    """A function as 257 numbers over `low` ... `low + 256 * 2^step` (integers of the input), with interpolation."""
+    """A function as a table of 257 values, at the input integers low, low + 2^step, ..., low + 256 * 2^step. Values
+    between these are interpolated.
+    """
 
     name: str
     low: int
@@ -49,7 +51,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Width:
-    """The width of states, and the fraction of each value of a rule."""
+    """The number of bits of a state, and the fraction of each value of a rule."""
 
     bits: int
     fractions: dict[str, int] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Width:
 def word(bound: int) -> str:
     """Return the C type in which a number up to `bound` is computed."""
     if bound >= 2**63:
-        raise ValueError(f"an integer of up to {bound.bit_length()} bits; 64 is the most that C has")
+        raise ValueError(f"an integer needs up to {bound.bit_length()} bits, but C has at most 64")
     return "int32_t" if bound < 2**31 else "int64_t"
 
 
@@ -86,7 +88,7 @@ class Saturations:
     def __str__(self) -> str:
         return "; ".join(
             f"{path if path == 'input' else f'layer {path!r}'}: {n:,} numbers, "
-            f"up to {self.times[path]:.2g} times what its fixed point holds"
+            f"up to {self.times[path]:.2g} times the largest number of their format"
             for path, n in self.count.items()
         )
 
@@ -96,7 +98,7 @@ _here = threading.local()  # .seen: the saturations that are counted in this thr
 
 @contextmanager
 def saturations() -> Iterator[Saturations]:
-    """Within this block the integer reference counts what saturates."""
+    """Within this block, the integer reference counts the numbers that saturate."""
     outer, _here.seen = getattr(_here, "seen", None), Saturations()
     try:
         yield _here.seen
@@ -111,7 +113,7 @@ def about(layer: str) -> None:
 
 
 def see(a: Any, low: int, high: int) -> None:
-    """Count the numbers that do not lie between low and high, within `saturations`."""
+    """Within a block of `saturations`, count the numbers that are not in [low, high]."""
     if (seen := getattr(_here, "seen", None)) is not None:
         seen.see(np.asarray(a), low, high)
 
@@ -197,7 +199,7 @@ class C:
         return f"INT64_C({a})" if isinstance(a, int) and abs(a) >= 2**31 else f"({a})" if isinstance(a, int) else a
 
 
-# SEE(wrong) counts a number that saturates; the file defines it, with a prefix.
+# SEE(wrong) counts a number that saturates. The C file defines this macro, with a prefix.
 HELPERS = {
     "round32": "static inline int32_t round32(int32_t a, int s) { return (a + ((int32_t)1 << (s - 1))) >> s; }",
     "round64": "static inline int64_t round64(int64_t a, int s) { return (a + ((int64_t)1 << (s - 1))) >> s; }",

@@ -1,4 +1,4 @@
-"""Each op of a rule on integers with a fixed point, as one table."""
+"""The table of the ops on integers: how each op of a rule is computed with fixed-point numbers."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from ranvier.export.integers import LONGEST, Tongue, Value, Width
 
 
 class Lowered:
-    """The ops, in C or numpy (`Tongue`), for states of a width. `frac` is the wanted fraction of a result."""
+    """The ops in C or numpy (see `Tongue`), for states of a given width. `frac` is the wanted fraction of a result."""
 
     def __init__(self, tongue: Tongue, width: Width):
         self.tongue, self.width = tongue, width
@@ -21,9 +21,7 @@ class Lowered:
         return Value(self.tongue.infix("*", a.code, by, a.bound * by), frac, a.bound * by)
 
     def narrow(self, a: Value, frac: int, how: str = "round") -> Value:
-        """Return the nearest number with a shorter fraction; a number whose fraction is already as short stays as it
-        is.
-        """
+        """Return the nearest number with a fraction of at most `frac` bits."""
         by = a.frac - frac
         if by <= 0:
             return a
@@ -110,7 +108,8 @@ LOWER: dict[str, Callable[..., Value]] = {
     "not": lambda m, f, a: Value(m.tongue.infix("==", a.code, 0, 1), 0, 1),
 }  # fmt: skip
 
-# Functions that are read from a table, and differ from Python's math function of that name; with the smallest argument.
+# Ops that are computed by a table, and whose function differs from Python's math function of that name: (function,
+# smallest argument).
 TABLES: dict[str, tuple[Callable[[float], float], float]] = {
     "exp": (lambda a: math.exp(min(a, 700.0)), -math.inf),
     "log": (math.log, 1e-9),
@@ -121,8 +120,7 @@ TABLES: dict[str, tuple[Callable[[float], float], float]] = {
 
 
 def tabled(name: str) -> tuple[Callable[[float], float], float] | None:
-    """Return the function of an op that is read from a table, and its smallest argument; None for an op that is
-    computed.
+    """Return the function of an op that is computed by a table, and its smallest argument; None for other ops.
 
     >>> tabled("tanh"), tabled("add")
     ((<built-in function tanh>, -inf), None)
@@ -134,14 +132,14 @@ def tabled(name: str) -> tuple[Callable[[float], float], float] | None:
 
 
 def fraction(largest: float, bits: int, headroom: int = 1) -> int:
-    """Return the longest fraction with which a number of `bits` bits can represent `largest`, with `headroom` bits to
-    spare.
+    """Return the longest fraction with which a number of `bits` bits can represent `largest`; `headroom` bits remain
+    unused.
 
     >>> fraction(0.9, 16), fraction(3.0, 16), fraction(0.0, 16)
     (14, 12, 30)
     """
     if not math.isfinite(largest):
-        raise ValueError(f"a value reaches {largest}, which no integer can say")
+        raise ValueError(f"a value reaches {largest}, which integers cannot represent")
     whole = math.floor(math.log2(largest)) + 1 if largest > 0 else -LONGEST
     return max(0, min(LONGEST, bits - 1 - headroom - whole))
 
@@ -164,7 +162,7 @@ def constant(number: float, bits: int) -> Value:
 
 
 def constants(numbers: Any, bits: int) -> tuple[Any, int]:
-    """Represent one number per neuron by integers of `bits` bits: return them, and the fraction that they share."""
+    """Represent one number per neuron by integers of `bits` bits. Return the integers and their common fraction."""
     import numpy as np
 
     high = 2 ** (bits - 1) - 1

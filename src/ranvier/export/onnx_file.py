@@ -38,7 +38,7 @@ class Onnx:
         return self.traced.steps
 
     def initial(self, batch: int) -> dict[str, Tensor]:
-        """The state before the first step, by its names among the inputs."""
+        """Return the state before the first step: {name of an input: tensor}."""
         return self.traced.initial(batch)
 
     def save(self, path: str | Path) -> None:
@@ -60,7 +60,7 @@ def _quiet() -> Iterator[None]:
 
 
 def onnx(net: nn.Module, sample: Any, *, step: bool = False) -> Onnx:
-    """A network as ONNX, for whole sequences, or for one step with the state as inputs and outputs.
+    """Convert a network to ONNX, for whole sequences, or for one step with the state as inputs and outputs.
 
     Arguments and errors are those of `pt2`. The number of samples is free, and so is the number of steps unless a layer
     fixes it; the loop over time is ONNX's operator Scan. It needs the extra `onnx`; the file runs in onnxruntime and

@@ -1,4 +1,4 @@
-"""The exported form of a layer: one function of a C file, and the same function on integer arrays."""
+"""The exported form of a layer: a function in a C file, and the same function on integer arrays."""
 
 import math
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Wire:
-    """The numbers between two layers: features [*shape], each integer / 2^frac, with an absolute integer of at most
-    bound.
+    """The format of the values between two layers: features [*shape], each an integer divided by 2^frac; integers are
+    at most `bound` in absolute value.
     """
 
     shape: tuple[int, ...]
@@ -45,7 +45,7 @@ BYTES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8}
 
 @dataclass(frozen=True)
 class Constant:
-    """An array in flash."""
+    """A constant array of the C file, in flash."""
 
     name: str
     numbers: Sequence[int]
@@ -75,7 +75,9 @@ class Field:
 
 
 class Part:
-    """One layer. `body` is C that reads x[], the state s and writes y[]; `step` does the same on int64 [B, *shape]."""
+    """One layer. `body`: C code that reads x[] and the state s, and writes y[]. `step`: the same on int64 arrays
+    [B, *shape].
+    """
 
     tag: str  # prefix of every name of this layer in C
     path: str
@@ -106,17 +108,17 @@ class Part:
         return 0
 
     def updates(self) -> int:
-        """State updates in a step."""
+        """Return the number of state updates in a step."""
         return 0
 
     def operations(self) -> dict[str, int]:
-        """Operations on states in a step, by their kind."""
+        """Return the number of operations on states in a step, by kind."""
         return {}
 
 
 @dataclass(frozen=True)
 class Rescale:
-    """Convert a sum to the fraction of the next layer: fit(round(sum * by / 2^shift) + add), for each channel."""
+    """Convert a sum to the format of the next layer: fit(round(sum * by / 2^shift) + add), for each channel."""
 
     tag: str
     by: Array
@@ -127,15 +129,17 @@ class Rescale:
 
     @classmethod
     def of(cls, tag: str, factor: Array, bias: Array, frac: int, bound: int, width: Width) -> "Rescale":
-        """factor: one unit of the sum, in units of 2^-frac; bias: real numbers."""
+        """Make the integers from real numbers. factor: one unit of the sum, in units of 2^-frac, and bias: for each
+        channel.
+        """
         most = float(np.abs(factor).max(initial=0.0)) or 1.0
         room = min(30, 62 - bound.bit_length())
         if room < 8:
-            raise ValueError(f"{tag}: its sums take {bound.bit_length()} bits; use fewer inputs or a smaller width")
+            raise ValueError(f"{tag}: its sums need {bound.bit_length()} bits; use fewer inputs or a smaller width")
         shift = max(0, min(60, room - 1 - math.floor(math.log2(most))))
         by = np.rint(factor * 2.0**shift).astype(np.int64)
         if np.abs(by).max(initial=0) >= 2**31:
-            raise ValueError(f"{tag}: its weights are up to {most:g} units of its output; their scales do not fit")
+            raise ValueError(f"{tag}: its weights, up to {most:g} units of its output, are too large for 32 bits")
         add = np.clip(np.rint(bias * 2.0**frac), -width.high, width.high).astype(np.int64)
         return cls(tag, by, shift, add, bound, width.high)
 

@@ -11,7 +11,7 @@ from ranvier.export.parts import Array, Constant, Part, Rescale, Wire
 class Pool(Part):
     """The maximum ("max") or the sum ("sum") of a window [KH, KW]; a sum is multiplied by `factor`.
 
-    padding: virtual rows and columns before each axis, which are ignored in both.
+    padding: number of rows and columns before the image that belong to windows, but have no effect on the result.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A network of integers: its C file, the same program in Python with equal bits, and its cost."""
+"""A network on integers: its C file, a Python program with exactly the same results, and its cost."""
 
 import re
 import warnings
@@ -16,8 +16,9 @@ from ranvier.export.parts import Array, Constant, Field, Part, Wire
 from ranvier.nn.temporal import check_sequence
 
 SATURATED = (
-    "{name}: numbers saturate, which changes the output ({seen}); fixed points are chosen on `sample`: give export.c "
-    "one that reaches as far, or state_bits=32 (what `quantised` made keeps those of its own sample: make it again)"
+    "{name}: numbers saturate, which changes the output ({seen}). Number formats are chosen from the values on "
+    "`sample`: pass export.c a sample with values as large as these, or state_bits=32. (A network from `quantised` "
+    "keeps the formats of the sample of that call; make it again.)"
 )
 
 
@@ -25,16 +26,15 @@ def c(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16, name:
     """Convert a network to one C99 file that uses only integers, without dependencies or allocation, and to the same
     program in Python.
 
-    net: a `Sequential` (nested ones too) of linear layers, convolutions, pools, batch normalisation behind weights,
-    neurons and `Recurrent`. sample [T, B, *features]: typical input; the fixed points of all numbers are chosen from
-    the values on it. bits: bits of a weight, 8, 4, or 2 (ternary: -1, 0, 1 times a scale for each output). state_bits:
-    16 or 32, for states and for values between layers. name: prefix of every name in the file.
+    net: a `Sequential` (also nested) of linear layers, convolutions, pools, batch normalisation behind weights, neurons
+    and `Recurrent`. sample [T, B, *features]: typical input; the fixed-point format of each number is chosen from its
+    values on this input. bits: bits per weight, 8, 4, or 2 (ternary: -1, 0, 1 times a scale for each output).
+    state_bits: 16 or 32, for states and for values between layers. name: prefix of every name in the file.
 
-    Numbers are integers with a fixed point; halves are rounded up. Too large values saturate: the Python program counts
-    them and warns (`c` also warns, if it happens on the sample), and `saturated(x)` returns the counts. The C file, if
-    it is compiled with -DNET_COUNT, counts them too: `net_saturated(k)` returns the count of layer k (NET and net stand
-    for name). Functions such as exp are read from tables. A layer that has no integer form raises a ValueError with its
-    name.
+    Rounding is to the nearest number, halves up. Too large values saturate: the Python program counts them and warns
+    (`c` itself warns if this happens on the sample), and `saturated(x)` returns the counts. If the C file is compiled
+    with -DNET_COUNT, it counts them too: `net_saturated(k)` returns the count of layer k (here `name` is net).
+    Functions such as exp are computed by tables. A layer that has no integer form raises a ValueError with its path.
 
     >>> import torch, ranvier as rv
     >>> net = rv.Sequential(torch.nn.Linear(4, 8), rv.LIF(), torch.nn.Linear(8, 2), rv.LI())
@@ -50,9 +50,9 @@ def c(net: nn.Module, sample: Tensor, bits: int = 8, state_bits: int = 16, name:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"export.c: name must be a name in C, got {name!r}")
     if not sample.numel():
-        raise ValueError(f"export.c: sample {tuple(sample.shape)} is empty; give typical input, fixed points need it")
+        raise ValueError(f"export.c: sample {tuple(sample.shape)} is empty; pass typical input, to choose formats from")
     if not bool(sample.isfinite().all()):
-        raise ValueError("export.c: sample holds NaN or infinite numbers")
+        raise ValueError("export.c: sample contains NaN or infinite numbers")
     training = net.training
     try:
         with torch.no_grad():
@@ -85,9 +85,11 @@ class Program:
         if x.dim() < 3 or tuple(x.shape[2:]) != self.before.shape:
             raise ValueError(f"{self.name} takes [T, B, *{self.before.shape}], got {tuple(x.shape)}")
         if not bool(x.isfinite().all()):
-            raise ValueError(f"{self.name}: the input holds NaN or infinite numbers")
+            raise ValueError(f"{self.name}: the input contains NaN or infinite numbers")
         if self.before.bound == 1 and not bool(((x == 0) | (x == 1)).all()):
-            raise ValueError(f"{self.name} was made for spikes; its sample held nothing but 0 and 1, this input does")
+            raise ValueError(
+                f"{self.name} was made for spikes: its sample contained only 0 and 1, but this input has other values"
+            )
         whole = np.rint(x.detach().cpu().double().numpy() * 2.0**self.before.frac)
         see(whole, -self.before.bound, self.before.bound)
         return np.clip(whole, -self.before.bound, self.before.bound).astype(np.int64)
@@ -194,9 +196,10 @@ def _print(p: Program) -> str:
     head = f"""/* {p.name}: a spiking network on integers, printed by Ranvier.
  *
  * {p.name} s; {p.name}_reset(&s); then for every step {p.name}_step(&s, x, y).
- * x: {p.before.size} numbers, each {p.name.upper()}_INPUT_FRACTION binary places; y: {p.after.size}, likewise.
- * Too large numbers saturate. With -D{upper}_COUNT, {p.name}_saturated(k) tells how many did in layer k.
- * Weights have {p.bits} bits, states {p.state_bits}. Needs C99 and a >> of negative numbers that keeps the sign.
+ * x: {p.before.size} integers with {upper}_INPUT_FRACTION binary places.
+ * y: {p.after.size} integers with {upper}_OUTPUT_FRACTION binary places.
+ * Too large numbers saturate. With -D{upper}_COUNT, {p.name}_saturated(k) returns how many did so in layer k.
+ * Weights have {p.bits} bits, states {p.state_bits}. Needs C99, and a >> that keeps the sign of negative numbers.
  */
 #include <stdint.h>
 
@@ -208,7 +211,7 @@ def _print(p: Program) -> str:
 
 typedef char {p.name}_shifts_keep_the_sign[(-1 >> 1) == -1 ? 1 : -1];
 
-#ifdef {upper}_COUNT /* count numbers that saturate, in each layer, in all steps; one count for all threads */
+#ifdef {upper}_COUNT /* count the numbers that saturate in each layer, over all steps and threads */
 static uint32_t {p.name}_counts[{upper}_LAYERS];
 static int {p.name}_layer;
 #define {upper}_LAYER(k) ({p.name}_layer = (k))

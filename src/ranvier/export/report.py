@@ -1,6 +1,4 @@
-"""The cost of a network of integers: memory, operations, an estimate of its energy; also cycles, if gcc is
-installed.
-"""
+"""The cost of a network on integers: memory, operations, an estimate of its energy, and cycles if gcc is installed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +16,13 @@ from ranvier.train.energy import access, addition, product
 
 @dataclass(frozen=True)
 class Report:
-    """flash: bytes of constants (and of code, if gcc and `size` are installed: `code`); ram: bytes of the
-    state; products: weights that a step reads if no input is zero; met: weights that were read on x, a mean over
-    samples and steps; updates: states written in a step; operations: operations on states in a step, by kind;
-    nanojoule: energy of a step, by the 45 nm figures of `ranvier.train.energy`; saturated: values that saturated;
-    cycles: processor cycles of a step on this machine. None means unknown.
+    """The cost of one step, and of memory. None means unknown.
+
+    flash: bytes of constants. code: bytes of constants and code (if gcc and `size` are installed). ram: bytes of the
+    state. products: number of weights that are read if no input is zero. met: number of weights that were read on x,
+    averaged over samples and steps. updates: number of states that are written. operations: number of operations on
+    states, by kind. nanojoule: energy, with the 45 nm figures of `ranvier.train.energy`. cycles: processor cycles on
+    this machine. saturated: the values that saturated on x.
     """
 
     name: str
@@ -43,21 +43,21 @@ class Report:
             f"{self.name}: flash {self.flash:,} bytes of constants"
             + ("" if self.code is None else f" ({self.code:,} with the code, gcc -Os)")
             + f", RAM {self.ram:,} bytes",
-            f"a step: {self.products:,} weights"
-            + ("" if self.met is None else f", of which {self.met:,.0f} met an input that was not zero")
+            f"per step: {self.products:,} weights"
+            + ("" if self.met is None else f", {self.met:,.0f} of them with a nonzero input")
             + f"; {self.updates:,} states updated ({told or 'no operations'})",
         ]
         if self.nanojoule is not None:
-            lines.append(f"about {self.nanojoule:,.3f} nJ a step (45 nm, Horowitz 2014)")
+            lines.append(f"about {self.nanojoule:,.3f} nJ per step (45 nm, Horowitz 2014)")
         if self.cycles is not None:
-            lines.append(f"{self.cycles:,.0f} cycles a step on this machine's processor")
+            lines.append(f"{self.cycles:,.0f} cycles per step on this machine's processor")
         if self.saturated is not None and self.saturated.count:
             lines.append(f"saturates: {self.saturated}")
         return "\n".join(lines)
 
 
 def report(program: Program, x: Tensor | None = None) -> Report:
-    """Count the cost of a program; on x [T, B, *features], if given, also the part that depends on the activity.
+    """Count the cost of a program. With x [T, B, *features], also count the cost that depends on the activity.
 
     >>> import torch, ranvier as rv
     >>> net = rv.Sequential(torch.nn.Linear(4, 8), rv.LIF(), torch.nn.Linear(8, 2), rv.LI())

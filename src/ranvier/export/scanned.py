@@ -51,7 +51,7 @@ def loop(
     body: Callable[[list[Tensor], list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]],
     inputs: list[Tensor], state: list[Tensor], held: list[Tensor],
 ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-    """body(inputs of a step, state, held) -> outputs of the step and new state, over all steps [T, ...] of the inputs.
+    """Run body(inputs of a step, state, held) -> (outputs of the step, new state) over all steps of inputs [T, ...].
 
     held: all other tensors that the body uses.
     """
@@ -60,7 +60,7 @@ def loop(
     def combine(*given: Tensor) -> list[Tensor]:
         outputs, after = body(list(given[states:until]), list(given[:states]), list(given[until:]))
         kept = [new.to(old.dtype).expand(old.shape) for new, old in zip(after, given, strict=False)]
-        return [t.clone() for t in (*kept, *outputs)]  # no two may share memory
+        return [t.clone() for t in (*kept, *outputs)]  # torch's scan forbids results that share memory
 
     begin = [s.clone(memory_format=torch.contiguous_format) for s in state]
     found = scan_op(combine, begin, inputs, tuple(h.clone() for h in held))
@@ -68,7 +68,7 @@ def loop(
 
 
 class _Run(nn.Module):
-    """The `run` of a layer as a module."""
+    """A module whose forward is the method `run` of a layer."""
 
     def __init__(self, layer: Temporal):
         super().__init__()
@@ -79,7 +79,7 @@ class _Run(nn.Module):
 
 
 def looped(layer: Temporal, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict]:
-    """Do what `run` does for a layer that runs step by step, as one loop."""
+    """The method `run` of a layer that runs step by step, as one loop that can be exported."""
     inputs, run = list(x) if isinstance(x, (tuple, list)) else [x], _Run(layer)
     pack: Callable[[list[Tensor]], Any] = tuple if isinstance(x, (tuple, list)) else (lambda given: given[0])
     if type(inputs[0].shape[0]) is int and inputs[0].shape[0] < 2:

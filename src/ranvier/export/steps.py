@@ -19,7 +19,7 @@ from ranvier.export.lowered import LOWER, TABLES, Lowered, constant, constants, 
 
 @dataclass
 class Reach:
-    """The smallest and the largest number of every value of a rule, over a sample."""
+    """The smallest and the largest number of every value of a rule on a sample."""
 
     low: dict[str, float]
     high: dict[str, float]
@@ -65,7 +65,7 @@ class Step:
     """One step of a rule with one input: `x` and the states -> the output and the states after it.
 
     reach: the range of its values; x: the format of its input (its code is not used); params: [n] or single numbers;
-    tag: prefix of the names of its tables in C; fixed: the fractions of states, if they are given.
+    tag: prefix of the names of its tables in C; fractions: {state: binary places}, if they are prescribed.
     """
 
     def __init__(
@@ -118,21 +118,21 @@ class Step:
 
     @staticmethod
     def _named(op: Op, numbers: Mapping[str, Any]) -> tuple[Operand, ...]:
-        """Return names for all operands, except for the bounds of a clamp, which are plain numbers."""
+        """Return names for the operands of an op, except for the bounds of a clamp, which stay plain numbers."""
         names = tuple(numbers)
         return (names[0], *op.args[1:]) if op.name == "clamp" else names
 
     @staticmethod
     def _divides(operand: Operand, known: Mapping[str, Any]) -> bool:
-        """Whether an operand is a constant with a reciprocal."""
+        """Whether an operand is a constant that has a reciprocal; then a division by it becomes a product."""
         if isinstance(operand, str) and operand not in known:
             return False
         by = torch.as_tensor(_of(known, operand), dtype=torch.float64)
         return bool(((by != 0) & by.isfinite()).all())
 
     def _constant(self, name: str, value: Any) -> Value:
-        """Return a constant as integers: if it is one number for all neurons, as part of the line, otherwise as an
-        array.
+        """Return a constant as integers. If it is one number for all neurons, it is written into the line of code that
+        uses it; otherwise it becomes an array.
         """
         one = torch.as_tensor(value)
         if one.dtype == torch.bool:
@@ -146,7 +146,9 @@ class Step:
     def _table(
         self, op: Op, function: Callable[[float], float], least: float, reach: Reach, formats: Mapping[str, Value]
     ) -> Table:
-        """Return 257 numbers of a function, over the range of its argument and a quarter more on either side."""
+        """Return the table of a function: it covers the range of the argument on the sample, and a quarter more on
+        each side.
+        """
         (a,) = op.args
         name, frac = str(a), formats[str(a)].frac
         low, high = reach.low.get(name, 0.0), reach.high.get(name, 0.0)
@@ -179,7 +181,7 @@ class Step:
             return Value(words.tongue.table(table, args[0].code), self.fractions[op.out], most)
         if op.name not in LOWER:
             known = ", ".join([*LOWER, *TABLES])
-            raise ValueError(f"{self.name}: integers have no op {op.name!r}; there are {known}")
+            raise ValueError(f"{self.name}: op {op.name!r} has no integer form; there are {known}")
         return LOWER[op.name](words, self.fractions[op.out], *args)
 
     def walk(
@@ -207,7 +209,7 @@ class Step:
 
 
 def _plain(graph: Graph) -> Graph:
-    """Remove parts that only a gradient needs: values that are replaced by others, and ops that are not used."""
+    """Remove the ops that only gradients need, `stop` and `inject`, and ops whose result is not used."""
     same = {op.out: op.args[-1] for op in graph.ops if op.name in ("stop", "inject")}
 
     def end(a: Operand) -> Operand:
@@ -221,14 +223,14 @@ def _plain(graph: Graph) -> Graph:
 
 
 class _Formats:
-    """An implementation of `Tongue` without output, to find the formats of values."""
+    """An implementation of `Tongue` that returns nothing. With it, only the formats of values are computed."""
 
     def __getattr__(self, name: str) -> Callable:
         return lambda *arguments: None
 
 
 def unused(lines: Sequence[tuple[str, str]], wanted: str) -> list[tuple[str, str]]:
-    """Return the (name, line) pairs without those whose name is not used in a later line or in `wanted`."""
+    """Remove the (name, line) pairs whose name is used neither in a later line nor in `wanted`; return the others."""
     text, kept = wanted, []
     for name, line in reversed(lines):
         if re.search(rf"\b{name}\b", text):

@@ -1,4 +1,4 @@
-"""Chips as small tables of limits, and what of a network does not fit."""
+"""The published limits of chips, and a check of which limits a network exceeds."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @dataclass(frozen=True)
 class Target:
-    """The limits of a chip; None: it has none that is published.
+    """The limits of a chip. None means that no limit is published.
 
-    source: where the numbers stand. neurons, weights: on the chip; flash, ram: bytes, for weights of `weight_bits` and
-    states of `state_bits`; inputs: channels; outputs: of the last layer; fan_in: connections to a neuron; kinds,
-    resets: of neurons, None where they are programs; layers: convolutions and
-    linear layers in a row; kernel, padding: at most; strides: the possible ones; side: of the input; features: of a
-    layer.
+    source: where the numbers are published. neurons, weights: most of them on the chip. flash, ram: bytes, for weights
+    of `weight_bits` and states of `state_bits`. inputs: most input channels. outputs: most neurons of the last layer.
+    fan_in: most connections to a neuron. kinds, resets: the possible neurons and resets; None where neurons are
+    programs. layers: most convolutions and linear layers in sequence. kernel, padding: largest sizes. strides: the
+    possible strides. side: largest height and width of the input. features: most channels of a layer.
     """
 
     source: str
@@ -78,7 +78,7 @@ TARGETS: dict[str, Target] = {
 
 @dataclass(frozen=True)
 class Misfit:
-    """Something that does not fit: at which layer ("" for the network), what, and what to do."""
+    """A limit that a network exceeds: the path of the layer ("" for the network), what exceeds it, and what to do."""
 
     path: str
     what: str
@@ -99,9 +99,9 @@ class _Seen:
 
 
 def check(net: nn.Module, x: Tensor, target: str) -> list[Misfit]:
-    """Return what in a network does not fit a chip of `TARGETS`; x [T, B, *features] shows the shapes.
+    """Return the limits of a chip in `TARGETS` that a network exceeds. x [T, B, *features]: an input, for its shape.
 
-    Only published limits are checked; if nothing is found, the chip's own tools may still refuse the network.
+    Only published limits are checked. If nothing is found, the chip's own tools may still reject the network.
 
     >>> import torch, ranvier as rv
     >>> net = rv.Sequential(torch.nn.Linear(40, 8), rv.LIF(reset="zero"))
@@ -118,7 +118,7 @@ def check(net: nn.Module, x: Tensor, target: str) -> list[Misfit]:
 
 
 def _seen(net: nn.Module, x: Tensor) -> list[_Seen]:
-    """Every neuron, recurrent layer, linear layer and convolution, in the order in which they run."""
+    """Return every neuron, recurrent layer, linear layer and convolution, in the order in which they run."""
     found: list[_Seen] = []
 
     def note(path: str) -> Callable:
@@ -166,11 +166,11 @@ def _sizes(chip: Target, seen: list[_Seen], x: Tensor) -> Iterator[Misfit]:
     yield from _over("neurons", neurons, chip.neurons, "make layers smaller")
     weights = sum(one.layer.weight.numel() for one in weighted)
     yield from _over("weights", weights, chip.weights, "prune weights, or make layers smaller")
-    yield from _over("outputs", _count(seen[-1].made) if seen else 0, chip.outputs, "let fewer neurons answer")
+    yield from _over("outputs", _count(seen[-1].made) if seen else 0, chip.outputs, "use fewer output neurons")
     rows = sum(not one.path.endswith("feedback") for one in weighted)
-    yield from _over("layers of weights", rows, chip.layers, "take fewer layers")
+    yield from _over("layers of weights", rows, chip.layers, "use fewer layers")
     if chip.side is not None and max(x.shape[3:], default=1) > chip.side:
-        yield Misfit("", f"pictures of {max(x.shape[3:])} pixels a side, of {chip.side}", "crop or pool them")
+        yield Misfit("", f"images of {max(x.shape[3:])} pixels a side, of {chip.side}", "crop or pool them")
 
 
 def _memory(chip: Target, seen: list[_Seen], x: Tensor) -> Iterator[Misfit]:
@@ -191,7 +191,7 @@ def _neuron(chip: Target, one: _Seen) -> Iterator[Misfit]:
     neuron: Any = getattr(layer, "neuron", layer)
     if chip.kinds is not None and not isinstance(neuron, chip.kinds):
         kinds = ", ".join(kind.__name__ for kind in chip.kinds)
-        yield Misfit(one.path, f"{type(neuron).__name__} is none of its neurons", f"take one of {kinds}")
+        yield Misfit(one.path, f"{type(neuron).__name__} is not a neuron of this chip", f"use one of {kinds}")
     reset = neuron.settings.get("reset")
     if chip.resets is not None and reset is not None and reset not in chip.resets:
         wanted = " or ".join(map(repr, chip.resets))
@@ -205,9 +205,9 @@ def _weights(chip: Target, one: _Seen) -> Iterator[Misfit]:
         yield from _over("connections to a neuron", most, chip.fan_in, "prune its weights", one.path)
     if not isinstance(layer, CONVOLUTIONS):
         return
-    yield from _over("features", layer.out_channels, chip.features, "take fewer channels", one.path)
-    yield from _over("pixels of a kernel's side", max(layer.kernel_size), chip.kernel, "take a smaller one", one.path)
+    yield from _over("features", layer.out_channels, chip.features, "use fewer channels", one.path)
+    yield from _over("pixels of a kernel's side", max(layer.kernel_size), chip.kernel, "use a smaller one", one.path)
     padding = 0 if isinstance(layer.padding, str) else max(layer.padding)
-    yield from _over("pixels of padding", padding, chip.padding, "pad less", one.path)
+    yield from _over("pixels of padding", padding, chip.padding, "use less padding", one.path)
     if chip.strides is not None and not set(layer.stride) <= set(chip.strides):
-        yield Misfit(one.path, f"stride {layer.stride}", f"take one of {chip.strides}")
+        yield Misfit(one.path, f"stride {layer.stride}", f"use one of {chip.strides}")

@@ -22,7 +22,7 @@ from ranvier.nn.verbs import scan
 
 
 class _Known(nn.Module):
-    """What a parametrisation gives, as it is now."""
+    """A parametrisation that always returns one tensor, its present value."""
 
     value: Tensor
 
@@ -67,7 +67,7 @@ def _input(xs: Sequence[Tensor]) -> Any:
 def _outputs(y: Any) -> tuple[Tensor, ...]:
     found = tuple(y) if isinstance(y, (tuple, list)) else (y,)
     if not all(isinstance(v, Tensor) for v in found):
-        raise TypeError(f"export: the network must give a tensor or a tuple of tensors, got {type(y).__name__}")
+        raise TypeError(f"export: the network must return a tensor or a tuple of tensors, got {type(y).__name__}")
     return found
 
 
@@ -83,7 +83,7 @@ class Traced:
     program: torch.export.ExportedProgram
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    state: dict[str, Tensor]  # before the first step, of one sample
+    state: dict[str, Tensor]  # the state before the first step, for one sample
 
     @property
     def steps(self) -> int | None:
@@ -91,7 +91,7 @@ class Traced:
         return None if self.state else _fixed(self.program, 0)
 
     def initial(self, batch: int) -> dict[str, Tensor]:
-        """The state before the first step, by its names among the inputs."""
+        """Return the state before the first step: {name of an input: tensor}."""
         return {k: v.expand(batch, *v.shape[1:]).clone() for k, v in self.state.items()}
 
     def save(self, path: str | Path) -> None:
@@ -100,7 +100,7 @@ class Traced:
 
 
 def pt2(net: nn.Module, sample: Any, *, step: bool = False) -> Traced:
-    """Export a network as a program of torch operations, for a file that torch can load alone.
+    """Export a network as a program of torch operations; torch can load its file without Ranvier.
 
     net: any module that calls temporal layers; it is exported in evaluation mode (`net.eval()`). sample: an input [T,
     B, *features], or a tuple of them; only shape and dtype matter. The number of samples is free, and so is the number
@@ -142,7 +142,7 @@ def pt2(net: nn.Module, sample: Any, *, step: bool = False) -> Traced:
         {f"before.{k}": v[:1] for k, v in state.items()},
     )
     if (samples := _fixed(program, 0 if step else 1)) is not None:
-        raise ValueError(f"export: the network takes {samples} samples only; a layer or a module reads their number")
+        raise ValueError(f"export: the network works for {samples} samples only: a layer or module reads their number")
     return found
 
 
@@ -163,11 +163,11 @@ def _prepare(net: nn.Module, step: bool) -> None:
             raise ValueError(_refusal(path, layer, "needs all steps of a sequence at once"))
         if isinstance(layer, SpikingActivation) and layer.start is None:
             raise ValueError(
-                f"export: layer {path!r} (SpikingActivation) begins at random, which a file cannot; give it start=0.5"
+                f"export: layer {path!r} (SpikingActivation) begins at random, but a file cannot; give it start=0.5"
             )
         if parametrize.is_parametrized(layer):
             known: Any = layer.parametrizations
-            for name in list(known):  # torch's removal would change the user's layer, too: they share a class
+            for name in list(known):  # torch's own removal would change the user's layer too: both share a class
                 known[name] = _Known(getattr(layer, name).detach())
         if isinstance(layer, STEPPED):
             layer.run = partial(looped, layer)  # type: ignore[method-assign]
@@ -212,14 +212,14 @@ def _exported(module: nn.Module, given: tuple[Tensor, ...], free: list[dict]) ->
         try:
             program = torch.export.export(module, given, dynamic_shapes=(tuple(free),))
         except GuardOnDataDependentSymNode as problem:
-            said = "export: a layer reads the value of a tensor and goes on by it, which a file cannot; see the cause"
+            said = "export: a layer reads the value of a tensor and branches on it, which a file cannot; see the cause"
             raise ValueError(said) from problem
-    program.graph.eliminate_dead_code()  # for example reads of the initial state; torch could not load them
+    program.graph.eliminate_dead_code()  # such as reads of the initial state: torch could not load a file with them
     modules = [m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)]
     targets = {str(n.target) for m in modules for n in m.graph.nodes}
     own = {t for t in targets if t.startswith("ranvier")}
     if own:
-        raise ValueError(f"export: {', '.join(sorted(own))} is an operator of Ranvier, which plain torch does not know")
+        raise ValueError(f"export: {', '.join(sorted(own))} is an operator of Ranvier, which torch alone does not have")
     return program
 
 

@@ -10,7 +10,7 @@ from ranvier.export.integers import C, Numpy, Width
 from ranvier.export.parts import Array, Constant, Part, Rescale, Wire
 
 BITS = {8: 127, 4: 7, 2: 1}  # bits -> the largest weight; 2 bits are ternary: -1, 0, 1
-EXACT = 2**53  # below this, float64 sums integers exactly
+EXACT = 2**53  # below this, sums of integers are exact in float64
 PACKED = {
     8: ("int8_t", 1, "{table}[{at}]"),
     4: ("uint8_t", 2, "(({table}[({at}) >> 1] >> (4 * (({at}) & 1)) & 15) - 8)"),
@@ -19,8 +19,8 @@ PACKED = {
 
 
 def quantise(weight: Array, bits: int) -> tuple[Array, Array]:
-    """Return weight [O, ...] as integers and one scale for each output, such that w = scale * integer has the least
-    squared error.
+    """Return weight [O, ...] as integers, and one scale for each output. The scale is chosen so that scale * integer
+    has the smallest squared error.
 
     >>> q, scale = quantise(np.array([[0.5, -1.0], [0.1, 0.2]]), 4)
     >>> q.tolist(), (q * scale[:, None]).round(1).tolist()
@@ -74,11 +74,11 @@ class Weighted(Part):
         self.q, self.bits = q, bits
         bound = max(1, int(np.abs(q).reshape(len(q), -1).sum(1).max(initial=0))) * before.bound
         if bound >= EXACT:
-            raise ValueError(f"{path}: its sums may take {bound.bit_length()} bits; use fewer bits")
+            raise ValueError(f"{path}: its sums may need {bound.bit_length()} bits; use fewer bits")
         self.rescale = Rescale.of(tag, scale * 2.0 ** (after.frac - before.frac), bias, after.frac, bound, width)
 
     def stored(self) -> Array:
-        """The weights in the order in which the C code reads them."""
+        """Return the weights in the order in which the C code reads them."""
         return self.q
 
     def weight(self, at: str) -> str:
@@ -102,7 +102,7 @@ class Weighted(Part):
 
 
 class Dense(Weighted):
-    """y = W x + b. Inputs that are zero cost nothing: only for other inputs, the column of the weight is added."""
+    """y = W x + b. Only the columns of W whose input is not zero are added."""
 
     def stored(self) -> Array:
         return np.ascontiguousarray(self.q.T)

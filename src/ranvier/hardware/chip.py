@@ -22,9 +22,10 @@ class SimulatedChip:
     sizes: neurons per layer, inputs first; the last layer does not fire (a readout). tau_mem, tau_syn and dt in
     seconds. Every time constant, resting level, threshold and single synapse has a fixed random deviation, normal with
     the relative standard deviation `mismatch` (for levels: relative to threshold minus rest). Weights are whole numbers
-    within +-63; excitatory and inhibitory rows are separate, each with its own deviations. The membrane saturates at
-    the limits of the converter, [0, 2^bits - 1], and is read with normal `noise` in units of the converter, which is
-    drawn from torch's random numbers again at every run. `seed` determines the chip: the same seed gives the same chip.
+    within +-63; excitatory and inhibitory rows are separate, each with its own deviations. The membrane is read by a
+    converter with the range [0, 2^bits - 1], where it saturates; the converter adds normal noise with the standard
+    deviation `noise` (in units of the converter), drawn again at every run. `seed` determines the chip: the same seed
+    gives the same chip.
 
     >>> import torch, ranvier
     >>> chip = ranvier.hardware.SimulatedChip([2, 3, 1], seed=1)
@@ -106,8 +107,8 @@ class _Layer:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The conversion of one layer's numbers: chip weight = weight_scale * model weight, and model membrane =
-    trace_scale * (level - offset), offset [neurons].
+    """The conversion of one layer between chip and model. The weight on the chip is weight_scale times the weight of
+    the model; the membrane of the model is trace_scale * (level - offset), with offset [neurons].
     """
 
     weight_scale: float
@@ -122,13 +123,13 @@ class Calibration:
 def calibrate(
     chip: SimulatedChip, models: Sequence[PhysicalLIF | PhysicalLI], readout_scale: float = 20.0
 ) -> list[Calibration]:
-    """Measure the conversion between chip and model layer by layer, by stimulating the chip; its hidden parameters are
-    not used.
+    """Measure the conversion between chip and model, layer by layer. Only input and recordings are used, not the hidden
+    parameters of the chip.
 
-    offset: the mean level of each neuron without input. trace_scale of a firing layer: from the highest level that is
-    ever recorded, which is just below threshold, and the threshold of the model. weight_scale: the height of the
-    response to one spike, relative to that of the model. A layer that does not fire gets the weight scale
-    `readout_scale`, and its trace scale is measured from that response. The weights of the chip are overwritten.
+    offset: the mean level of each neuron without input. trace_scale of a spiking layer: the threshold of the model,
+    divided by the highest recorded level above offset, just below the threshold of the chip. weight_scale: from
+    the height of the response to one spike, on the chip and in the model. A layer that does not spike gets the weight
+    scale `readout_scale`, and its trace scale is measured by that response. The weights of the chip are overwritten.
     """
     return [_calibrate(layer, model, readout_scale) for layer, model in zip(chip.layers, models, strict=True)]
 
@@ -161,11 +162,11 @@ def _calibrate(
 
 
 def _level(layer: _Layer, spikes: Tensor) -> Tensor:
-    return layer.run(spikes).voltage  # type: ignore[return-value]  # every layer of this chip is read
+    return layer.run(spikes).voltage  # type: ignore[return-value]  # this chip records the membranes of every layer
 
 
 def _first_peak(layer: _Layer, silence: Tensor, offset: Tensor) -> Tensor:
-    """Return the highest level that is recorded under weak, regular input: just below the threshold of each neuron."""
+    """Return the highest level of each neuron for weak, regular input: it is just below the neuron's threshold."""
     spikes = silence.clone()
     spikes[::4, :, 0] = 1.0
     highest = torch.zeros(layer.shape[0])

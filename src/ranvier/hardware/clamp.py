@@ -1,4 +1,4 @@
-"""How the synapses of a chip change a weight: saturation, roll-off, rounding to whole numbers."""
+"""How the synapses of a chip change a weight: saturation, and rounding to whole numbers."""
 
 import torch
 from torch import Tensor
@@ -41,12 +41,13 @@ def saturating(weight: Tensor, scale: float = 1.0, low: float = -LARGEST, high: 
 
 
 def exponential(weight: Tensor, cap: float = 1.5, start: float = 61.0, quantised: bool = False) -> Tensor:
-    """Return weights that approach the limit of the chip smoothly: unchanged up to a knee, then rolling off towards
-    +-cap.
+    """Return weights that approach the limit of the chip smoothly: small weights are unchanged, and larger weights
+    approach +-cap.
 
     With k = 1 / (1 - start / 63), the result is w if |w| <= cap start / 63, and otherwise
     sign(w) cap (1 - exp(-k (|w| / cap - start / 63)) / k).
-    Value and slope are continuous. start in (0, 63) in steps of six bits; `quantised` rounds to multiples of cap / 63.
+    Value and slope are continuous. start: in (0, 63), where 63 stands for cap. quantised: round to multiples of
+    cap / 63.
 
     >>> import torch, ranvier
     >>> ranvier.hardware.exponential(torch.tensor([1.0, 3.0]))

@@ -15,10 +15,10 @@ class InTheLoop(nn.Module):
     """A model that runs on a substrate: its output has the values recorded on the device, and the model's gradients.
 
     model: a `ranvier.Sequential` of nn.Linear without bias and physical neurons, alternating. calibrations: one for
-    each layer, as measured by `calibrate`. x: spikes [T, B, inputs]; the output is that of the model. At each call the
-    weights are written to the device (scaled, rounded and saturated), the spikes run on it, and the recordings of every
-    layer replace the values of the model. `observe` names the recordings that are used: "z", the spikes of layers that
-    fire, and "v", membranes.
+    each layer, as measured by `calibrate`. x: spikes [T, B, inputs]; the output has the shape of the model's output. At
+    each call the weights are written to the device (scaled, rounded and saturated), the spikes are sent to it, and the
+    recordings of every layer replace values of the model. `observe` names the recordings that are used: "z", the spikes
+    of spiking layers, and "v", the membranes.
 
     >>> import torch, ranvier
     >>> from ranvier import hardware
@@ -48,9 +48,9 @@ class InTheLoop(nn.Module):
                 f"{[type(m).__name__ for m in model]} and {len(calibrations)} calibrations"
             )
         if any(m.bias is not None for m in self.maps):
-            raise ValueError("InTheLoop: a chip's synapses have no bias; build nn.Linear with bias=False")
+            raise ValueError("InTheLoop: a chip's synapses have no bias; create nn.Linear with bias=False")
         if unknown := set(observe) - {"z", "v"}:
-            raise ValueError(f"InTheLoop: observe may name 'z' and 'v', got {sorted(unknown)}")
+            raise ValueError(f"InTheLoop: observe may contain 'z' and 'v', got {sorted(unknown)}")
         self.model, self.substrate, self.calibrations, self.observe = (
             model,
             substrate,

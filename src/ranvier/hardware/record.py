@@ -38,8 +38,8 @@ def spike_bins(times: Tensor, batch: Tensor, neuron: Tensor, shape: tuple[int, i
 
 
 def sample_bins(times: Tensor, values: Tensor, steps: int, dt: float, mode: str = "linear") -> Tensor:
-    """Return the samples of a converter on the grid of steps. times [S] in seconds, rising; values [S, B, N] -> [steps,
-    B, N].
+    """Resample the samples of a converter to one value per step. times [S] in seconds, increasing; values [S, B, N] ->
+    [steps, B, N].
 
     mode "linear" interpolates; "nearest" uses the closest sample. Before the first and after the last sample, their
     values are repeated.
@@ -64,7 +64,7 @@ def sample_bins(times: Tensor, values: Tensor, steps: int, dt: float, mode: str 
 def post_process(
     trace: Tensor, *, shift: int = 0, offset: float | Tensor = 0.0, scale: float = 1.0, from_first: bool = False
 ) -> Tensor:
-    """Convert a recorded trace [T, B, N] to the units of the model: shifted in time, then (trace - offset) * scale.
+    """Convert a recorded trace [T, B, N] to the units of the model: shift it in time, then (trace - offset) * scale.
 
     shift > 0 uses trace[t + shift] and repeats the last value at the end; shift < 0 delays and repeats the first value
     at the start. `from_first` uses the first row of each trace as its offset.
@@ -129,7 +129,7 @@ _DECODERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def decode(trace: Tensor, how: str = "max") -> Tensor:
-    """Reduce a trace [T, B, N] to one score each [B, N]: "max", "sum" or "mean" over time; equal maxima share the
+    """Reduce a trace [T, B, N] to scores [B, N] by the "max", "sum" or "mean" over time. Equal maxima share the
     gradient.
     """
     if how not in _DECODERS:

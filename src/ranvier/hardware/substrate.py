@@ -1,4 +1,4 @@
-"""The interface of a device: weights and spikes go in, recordings come out."""
+"""The interface of a device: it receives weights and spikes, and returns recordings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

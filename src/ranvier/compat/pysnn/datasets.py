@@ -39,7 +39,7 @@ class Boolean(Dataset):
 
 
 class XOR(Boolean):
-    """Exclusive or.
+    """Exclusive or of two bits.
 
     >>> from ranvier.compat.pysnn.datasets import XOR
     >>> XOR(repeats=2)[1]
@@ -50,13 +50,13 @@ class XOR(Boolean):
 
 
 class AND(Boolean):
-    """And."""
+    """And of two bits."""
 
     labels = (0, 0, 0, 1)
 
 
 class OR(Boolean):
-    """Or."""
+    """Or of two bits."""
 
     labels = (0, 1, 1, 1)
 

@@ -1,4 +1,4 @@
-"""PySNN's small helpers."""
+"""PySNN's functions for shapes, spike trains and clamping."""
 
 from typing import Any
 

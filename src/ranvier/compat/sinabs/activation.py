@@ -32,7 +32,7 @@ class MaxSpike:
 
 @dataclass(frozen=True)
 class MembraneSubtract:
-    """Every spike subtracts `subtract_value` from the membrane; None: the threshold."""
+    """Every spike subtracts `subtract_value` from the membrane; if it is None, the threshold."""
 
     subtract_value: float | None = None
 

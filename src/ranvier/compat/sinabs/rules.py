@@ -23,7 +23,7 @@ def _reset(reset: str) -> Any:
 
 
 def spikes(v: Any, threshold: Any, most: Any) -> Any:
-    """min(floor(v / threshold), most), 0 below 0; its derivative is that of one spike at the threshold."""
+    """The number of spikes: min(floor(v / threshold), most), and 0 where v < 0. The derivative is that of one spike."""
     count = minimum(floor(maximum(v, 0.0) / threshold), most)
     return inject(spike(v / threshold - 1.0), stop(count))
 

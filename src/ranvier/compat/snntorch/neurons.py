@@ -254,7 +254,7 @@ class Lapicque(SpikingNeuron):
         if beta is False and (R is False or C is False):
             raise ValueError(f"Lapicque: pass beta, or R and C, got beta={beta!r}, R={R!r}, C={C!r}")
         if beta is not False:
-            lasts = dt / math.log(1.0 / float(beta))  # R C
+            lasts = dt / math.log(1.0 / float(beta))  # the product R C
             R = (1.0 if C is False else lasts / C) if R is False else R
             C = lasts / R if C is False else C
         else:

@@ -41,7 +41,7 @@ def latency_code(
     linear: bool = False,
     epsilon: float = 1e-7,
 ) -> tuple[Tensor, Tensor]:
-    """Return when each value spikes, in steps, and which values are below threshold."""
+    """Return the time in steps at which each value spikes, and which values are below threshold."""
     if normalize and not num_steps:
         raise ValueError("latency_code: normalize=True needs num_steps")
     if not linear and data.min() < 0:

@@ -1,10 +1,10 @@
 """Spyx's neurons, called `(x [B, *shape], V) -> (spikes, V)`. Each is described by class attributes.
 
-In their equations, S is the step function, S(u) = 1 where u > 0, and V' is V after the step. A state with several parts
-(ALIF, CuBaLIF, RCuBaLIF) is one tensor, with its parts joined on the last axis, as in Spyx; `hidden_shape` may have any
-rank. A decay that is given as a number is learned too. Recurrent weights are drawn from a normal distribution with
-standard deviation 1 / sqrt(neurons), cut off at two deviations (in Spyx the deviation is 0.01; before version 1.0 it is
-1). Decays are limited to [0, 1]; training can move a decay away from these limits again.
+In their equations, S is the step function, S(u) = 1 where u > 0, V' is V after the step, and w is `recurrent_w`. A
+state with several parts (ALIF, CuBaLIF, RCuBaLIF) is one tensor, with its parts joined on the last axis, as in Spyx;
+`hidden_shape` may have any rank. A decay that is given as a number is learned too. Recurrent weights are drawn from a
+normal distribution with standard deviation 1 / sqrt(neurons), cut off at two deviations (in Spyx the deviation is 0.01;
+before version 1.0 it is 1). Decays are limited to [0, 1]; training can move a decay away from these limits again.
 """
 
 from collections.abc import Sequence
@@ -249,10 +249,10 @@ class AssociativeLIF(PSU_LIF):
 
     @staticmethod
     def beta_from_snntorch(beta: float) -> float:
-        """exp(-(1 - beta))."""
+        """Convert snnTorch's beta to the decay of this neuron: exp(-(1 - beta))."""
         return float(torch.exp(torch.tensor(beta, dtype=torch.float64) - 1))
 
     @staticmethod
     def snntorch_beta_from_beta(beta: float) -> float:
-        """1 + ln(beta)."""
+        """Convert the decay of this neuron to snnTorch's beta: 1 + ln(beta)."""
         return float(1 + torch.log(torch.tensor(beta, dtype=torch.float64)))

@@ -35,7 +35,7 @@ def load(path: str | Path, *, largest: int = LARGEST, patience: float = PATIENCE
     options: dict[str, Any] = {"type_check": False} if "type_check" in known else {}
     try:  # from_nir checks shapes: it supports groups and kernels that are not square
         graph = nir.read(str(path), **options)
-    except Exception as problem:  # any error of the package about the content
+    except Exception as problem:  # the package may raise any error if the content is wrong
         raise ValueError(f"{path} is no NIR file: {type(problem).__name__}: {problem}") from problem
     if not hasattr(graph, "nodes"):
         raise ValueError(f"{path} contains a {type(graph).__name__}, wanted a graph of nodes")

@@ -125,7 +125,7 @@ def _convolution(axes: int, kind: type) -> Callable[[Place], nn.Module]:
         size, channels = tuple(weight.shape[2:]), weight.shape[1] * groups
         if not isinstance(padding, str) and any(p > d * k for p, d, k in zip(padding, dilation, size, strict=True)):
             place.refuse(f"has padding {padding}, more than its kernel {size} with dilation {dilation}")
-        with torch.device("meta"):  # its weights are replaced later
+        with torch.device("meta"):  # the weights are replaced below
             layer = kind(channels, len(weight), size, stride, padding, dilation, groups)
         return _filled(layer, weight, bias)
 

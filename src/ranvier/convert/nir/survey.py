@@ -42,7 +42,7 @@ def walk(file, h5py, largest: int) -> None:
 def main(path: str, largest: int) -> str:
     import h5py
 
-    with contextlib.suppress(ImportError, ValueError, OSError):  # this module does not exist on every system
+    with contextlib.suppress(ImportError, ValueError, OSError):  # the module `resource` does not exist everywhere
         import resource
 
         bound = 4 * largest + 2**30

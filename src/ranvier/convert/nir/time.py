@@ -59,7 +59,7 @@ class Clock:
         return METHODS[self.method].step(self.dt)
 
 
-ROUNDING = 2.0**-21  # error of products of single-precision numbers
+ROUNDING = 2.0**-21  # largest relative error of a product of single-precision numbers
 
 
 def near_one(gain: np.ndarray) -> bool:

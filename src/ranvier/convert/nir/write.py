@@ -180,7 +180,7 @@ class _Writer:
         where = f"to_nir: {path or 'the network'} ({type(layer).__name__})"
         try:
             calls = _Leaves().trace(layer)
-        except Exception as problem:  # any error of its forward on symbols
+        except Exception as problem:  # forward may raise any error when it is traced
             raise ValueError(f"{where}: torch.fx cannot trace its forward: {problem}") from problem
         ends: dict[fx.Node, Sources] = {}
         for call in calls.nodes:

@@ -1,4 +1,4 @@
-"""hxtorch.spiking.modules."""
+"""The names of `hxtorch.spiking.modules`."""
 
 from ranvier.compat.hxtorch.spiking.experiment import HXModule, HXModuleWrapper
 from ranvier.compat.hxtorch.spiking.neurons import AELIF, LI, LIF, EventPropLIF, NeuronExp, ReadoutNeuronExp

@@ -1,4 +1,4 @@
-"""hxtorch.spiking.observables."""
+"""The names of `hxtorch.spiking.observables`."""
 
 from ranvier.compat.hxtorch.spiking.handle import AnalogObservable, HardwareObservables
 

@@ -61,7 +61,7 @@ class MultiDimensionalAttention(_Whole):
                     1,
                     1,
                     1,
-                )  # SpikingJelly has convolutions of size 1 there
+                )  # SpikingJelly uses convolutions of size 1 here, whose weights have three more axes
         Carried.__init__(self, core, "m", names | ({"sa.conv.": "spatial."} if use_spatial else {}), shapes)
 
 

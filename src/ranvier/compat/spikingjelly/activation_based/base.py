@@ -45,7 +45,7 @@ class SingleStepModule(StepModule):
         return ("s",)
 
 
-SingleModule = SingleStepModule  # its name up to 0.0.0.0.14
+SingleModule = SingleStepModule  # the name up to version 0.0.0.0.14
 
 
 class MultiStepModule(StepModule):

@@ -65,7 +65,7 @@ class Published(nn.Module):
 
 
 def _put(module: nn.Module, name: str, value: Any) -> None:
-    """Register a tensor or a module under a dotted name; modules between the dots are created."""
+    """Register a tensor or a module under a dotted name; modules that should contain it are created if necessary."""
     *way, leaf = name.split(".")
     for part in way:
         if part not in module._modules:

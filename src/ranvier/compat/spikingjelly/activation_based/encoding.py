@@ -31,7 +31,7 @@ class StatefulEncoder(MemoryModule):
         self.register_memory("t", 0)
 
     def single_step_encode(self, x: Tensor) -> Tensor:
-        """x -> [T, *x.shape]."""
+        """Encode x: return its spikes at all T steps, [T, *x.shape]."""
         raise NotImplementedError
 
     def single_step_forward(self, x: Tensor | None = None) -> Tensor:  # type: ignore[override]

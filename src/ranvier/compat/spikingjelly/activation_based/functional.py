@@ -100,7 +100,7 @@ def t_last_seq_to_ann_forward(x_seq: Tensor, stateless_module: Stage) -> Tensor:
 
 def delay(x_seq: Tensor, delay_steps: int) -> Tensor:
     """Delay x_seq [T, ...] by delay_steps steps; the first steps of the result are zeros."""
-    from ranvier.compat.spikingjelly.activation_based.layers import Delay  # this module is imported there
+    from ranvier.compat.spikingjelly.activation_based.layers import Delay  # here, since layers.py imports this file
 
     return Delay(delay_steps, step_mode="m")(x_seq)
 

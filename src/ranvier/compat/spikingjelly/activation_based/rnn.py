@@ -132,7 +132,7 @@ class SpikingRNNBase(nn.Module):
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         own = [p for p in inspect.signature(SpikingRNNBase).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-        of_cell = list(inspect.signature(cls.cell).parameters.values())[3:]  # its surrogates
+        of_cell = list(inspect.signature(cls.cell).parameters.values())[3:]  # the surrogates of the cell
         cls.__signature__ = inspect.Signature([*own, *of_cell])  # type: ignore[attr-defined]
 
     def __init__(

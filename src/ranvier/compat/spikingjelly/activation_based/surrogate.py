@@ -191,7 +191,7 @@ class DeterministicPass(Named):
 
 
 class PoissonPass(Named):
-    """1 with probability x, with derivative 1; with spiking=False x itself."""
+    """Return 1 with probability x, else 0, with derivative 1. With spiking=False, return x."""
 
     name, takes = "straight_through", {}
 

@@ -1,4 +1,4 @@
-"""hxtorch.spiking.datasets."""
+"""The names of `hxtorch.spiking.datasets`."""
 
 from ranvier.compat.hxtorch.spiking.datasets.yinyang import YinYangDataset
 

@@ -1,4 +1,4 @@
-"""hxtorch.spiking.datasets.yinyang."""
+"""The names of `hxtorch.spiking.datasets.yinyang`."""
 
 from collections.abc import Callable
 from typing import Any

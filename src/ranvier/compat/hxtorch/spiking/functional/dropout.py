@@ -1,4 +1,4 @@
-"""hxtorch.spiking.functional.dropout."""
+"""The names of `hxtorch.spiking.functional.dropout`."""
 
 from ranvier.compat.hxtorch.spiking.functional.linear import batch_dropout
 

@@ -1,4 +1,4 @@
-"""hxtorch.spiking.functional.iaf."""
+"""The names of `hxtorch.spiking.functional.iaf`."""
 
 from ranvier.compat.hxtorch.spiking.functional.legacy import cuba_iaf_integration, cuba_refractory_iaf_integration
 

@@ -1,4 +1,4 @@
-"""hxtorch.spiking.functional.li."""
+"""The names of `hxtorch.spiking.functional.li`."""
 
 from ranvier.compat.hxtorch.spiking.functional.exponential import exp_cuba_li_integration
 from ranvier.compat.hxtorch.spiking.functional.legacy import cuba_li_integration

@@ -1,4 +1,4 @@
-"""hxtorch.spiking.functional.lif."""
+"""The names of `hxtorch.spiking.functional.lif`."""
 
 from ranvier.compat.hxtorch.spiking.functional.exponential import exp_cuba_lif_integration
 from ranvier.compat.hxtorch.spiking.functional.legacy import cuba_lif_integration, cuba_refractory_lif_integration

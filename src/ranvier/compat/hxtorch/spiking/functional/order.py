@@ -31,7 +31,9 @@ class OriginalStep(Step):
 
 
 class OriginalAdEx(AdEx):
-    """`ranvier.AdEx` in hxtorch's order: z = 1 and v := v_reset, w := w + b where v >= threshold, x [T, B, N] -> z."""
+    """`ranvier.AdEx` with hxtorch's order of a step: x [T, B, N] -> spikes z. A neuron that reaches the threshold
+    spikes: z = 1, v = v_reset, w = w + b.
+    """
 
     kind_of_step: ClassVar[type[Step]] = OriginalStep
 

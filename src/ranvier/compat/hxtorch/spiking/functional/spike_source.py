@@ -1,4 +1,4 @@
-"""hxtorch.spiking.functional.spike_source."""
+"""The names of `hxtorch.spiking.functional.spike_source`."""
 
 from ranvier.compat.hxtorch.spiking.functional.linear import input_neuron
 

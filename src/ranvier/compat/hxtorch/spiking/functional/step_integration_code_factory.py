@@ -1,4 +1,4 @@
-"""hxtorch.spiking.functional.step_integration_code_factory."""
+"""The names of `hxtorch.spiking.functional.step_integration_code_factory`."""
 
 from ranvier.compat.hxtorch.spiking.functional.aelif import CuBaStepCode
 

@@ -1,4 +1,4 @@
-"""hxtorch.spiking.functional.superspike."""
+"""The names of `hxtorch.spiking.functional.superspike`."""
 
 from ranvier.compat.hxtorch.spiking.functional.threshold import SuperSpike, superspike_func
 

@@ -42,6 +42,6 @@ class SuperSpike(torch.autograd.Function):
 
 
 class Unterjubel:
-    """`Unterjubel.apply(model, injected)`: the value of `injected`, the derivative of `model`."""
+    """`Unterjubel.apply(model, injected)` returns `injected`; in the backward pass, `model` gets the gradient."""
 
     apply = staticmethod(inject)

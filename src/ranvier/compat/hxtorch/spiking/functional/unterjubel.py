@@ -1,4 +1,4 @@
-"""hxtorch.spiking.functional.unterjubel."""
+"""The names of `hxtorch.spiking.functional.unterjubel`."""
 
 from ranvier.compat.hxtorch.spiking.functional.threshold import Unterjubel
 

@@ -1,4 +1,4 @@
-"""hxtorch.spiking.utils."""
+"""The names of `hxtorch.spiking.utils`."""
 
 from ranvier.compat.hxtorch.spiking.utils import calib_helper
 

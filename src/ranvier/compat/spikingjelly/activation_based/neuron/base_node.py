@@ -160,4 +160,4 @@ class AdaptBaseNode(BaseNode):
         return spike
 
 
-AdaptiveBaseNode = AdaptBaseNode  # its name up to 0.0.0.0.12
+AdaptiveBaseNode = AdaptBaseNode  # the name up to version 0.0.0.0.12

@@ -1,4 +1,4 @@
-"""Neurons without spikes, whose membrane over a sequence is the output, for a readout."""
+"""Readout neurons without spikes: their output is computed from their membrane."""
 
 import math
 from collections.abc import Callable
