@@ -36,7 +36,7 @@ def test_what_is_set_later_acts_or_is_refused():
         layer.reset = "sub"
     with pytest.raises(ValueError, match="between 0 and 1"):
         layer.beta = 1.5
-    with pytest.raises(AttributeError, match="build it anew"):
+    with pytest.raises(AttributeError, match="build a new neuron"):
         layer.learn = ("beta",)
     with pytest.raises(AttributeError, match=r"ranvier\.record"):
         layer.v  # noqa: B018

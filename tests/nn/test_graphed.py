@@ -82,7 +82,7 @@ def test_a_capture_that_fails_says_what_to_do(monkeypatch):
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", fail)
-    with pytest.raises(RuntimeError, match=r"waits for a number on the host.*not permitted.*call the network as it is"):
+    with pytest.raises(RuntimeError, match=r"waits for a number on the host.*not permitted.*call the network directly"):
         module.graphed(nn.Identity(), on_gpu(3, 1, 2))
 
 

@@ -142,7 +142,7 @@ def test_what_padding_cannot_serve_is_refused():
     with pytest.raises(ValueError, match=r"layer '1' \(PSN\) mixes all 4 steps"):
         rv.padded(net, x, lengths)
     assert rv.padded(net, x, torch.tensor([4, 4])).shape == x.shape
-    with pytest.raises(ValueError, match="a state would be that behind the end"):
+    with pytest.raises(ValueError, match="a state would include the padding"):
         rv.scan(rv.Padded(rv.LI()), x)
     assert list(rv.record(rv.Padded(rv.LIF()), x, "v")) == ["net"]
     for wrong, said in ((torch.tensor([4, 5]), "got 4 to 5"), (torch.tensor([0, 4]), "got 0 to 4"),
@@ -151,5 +151,5 @@ def test_what_padding_cannot_serve_is_refused():
             rv.padded(net, x, wrong)
     with pytest.raises(TypeError, match="whole numbers"):
         rv.padded(net, x, torch.tensor([4.0, 2.0]))
-    with pytest.raises(ValueError, match=r"must give \[T, B, \*features\]"):
+    with pytest.raises(ValueError, match=r"must return \[T, B, \*features\]"):
         rv.padded(nn.Flatten(0), x, lengths)

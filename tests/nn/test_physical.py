@@ -144,7 +144,7 @@ def test_refractory_composes_with_any_spiking_neuron(neuron):
 
 
 def test_refractory_wants_spikes():
-    with pytest.raises(TypeError, match="says spike"):
+    with pytest.raises(TypeError, match="calls spike"):
         rv.Refractory(rv.LI())
 
 

@@ -208,5 +208,5 @@ def test_a_net_that_heeds_lengths_itself(tmp_path):
     result = run(Early(), tmp_path / "run", data=(Recordings(40), Recordings(20)), epochs=2)
     assert result.history[0]["rate LIF inner.1"] > 0 and "LIF inner.1" in result.figures["firing_rate"]
     shrinks = nn.Sequential(net(), nn.Flatten(0, 1))
-    with pytest.raises(ValueError, match="one that sums over time itself must heed lengths"):
+    with pytest.raises(ValueError, match="one that sums over time itself must use the lengths"):
         run(shrinks, tmp_path / "not", data=(Recordings(40), Recordings(20)))

@@ -12,8 +12,8 @@ from ranvier.surrogate import SURROGATES, Surrogate, atan, custom
 
 
 def value(where: str, given: Any, shape: tuple[int, ...] | None, low: float, high: float) -> Tensor:
-    """Return the value of a parameter as a new tensor: finite, within its bounds, of `shape`. On device "meta" values
-    are not checked, since there are none yet.
+    """Return the value of a parameter as a new tensor of `shape`, after checking that it is finite and within its
+    bounds. On device "meta" nothing is checked, since the values are not known yet.
     """
     if isinstance(given, bool) or not isinstance(given, (int, float, Tensor, Sequence)) or isinstance(given, str):
         try:
@@ -47,14 +47,14 @@ def value(where: str, given: Any, shape: tuple[int, ...] | None, low: float, hig
 
 
 def positive(name: str, value: Any) -> float:
-    """Return a plain number above 0; raise an error with its name if it is not one."""
+    """Return the value as a float; raise an error that names it if it is not a positive number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be a positive number, got {value!r}")
     return float(value)
 
 
 def surrogate(name: str, given: Any) -> Surrogate:
-    """Return a surrogate: the given one, one made from a function of u, or atan(2.0) for None."""
+    """Return a surrogate: the given one, or one made from the given function of u, or atan(2.0) for None."""
     if given in SURROGATES.values() or given is custom:
         raise TypeError(
             f"{name}: surrogate.{given.__name__} makes a surrogate when it is called; "
@@ -68,7 +68,7 @@ def surrogate(name: str, given: Any) -> Surrogate:
 
 
 def names(where: str, given: Any, known: Iterable[str]) -> tuple[str, ...]:
-    """Return a tuple of names, all of them in `known`; a single name may be given as a string."""
+    """Return the names as a tuple, after checking that all are in `known`; a single name may be given as a string."""
     if isinstance(given, bool) or not isinstance(given, (str, Sequence)):
         raise TypeError(f"{where} must be names of parameters, such as learn=({next(iter(known))!r},), got {given!r}")
     found = (given,) if isinstance(given, str) else tuple(given)

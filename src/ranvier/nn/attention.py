@@ -1,4 +1,4 @@
-"""Attention over steps, channels and spatial positions of real-valued sequences."""
+"""Attention to steps, channels and spatial positions of real-valued sequences: each gets a weight between 0 and 1."""
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +8,8 @@ from ranvier.nn.length import Whole
 
 
 class _Gate(nn.Module):
-    """Compute a weight in [0, 1] for each of `planes` from its mean and its maximum: [B, planes] each -> [B,
-    planes].
+    """Compute a weight in [0, 1] for each of `planes` (steps or channels) from their means and maxima, [B, planes] each
+    -> [B, planes].
     """
 
     def __init__(self, name: str, planes: int, reduction: int):
@@ -25,13 +25,13 @@ class _Gate(nn.Module):
 
 
 class TemporalAttention(Whole):
-    """Temporal-wise attention: every step is weighted by a gate that depends on all steps.
+    """Temporal-wise attention: every step is multiplied by a gate that depends on all steps.
 
-    y[t] = x[t] sigmoid(M(mean) + M(max))[t], where mean and max are those of each step over its features, and M is a
-    network of two layers with T // reduction hidden units.
+    y[t] = x[t] sigmoid(M(mean) + M(max))[t]. mean and max [T] are taken over the features of each step; M is a network
+    of two layers with T // reduction hidden units.
 
-    x [T, B, *features] -> y of the same shape; T = steps. It needs the whole sequence, so it cannot be streamed. Yao et
-    al., Temporal-wise attention spiking neural networks for event streams classification, ICCV 2021.
+    x [T, B, *features] -> y of the same shape; T = steps. The layer needs the whole sequence, so it cannot be streamed.
+    Yao et al., Temporal-wise attention spiking neural networks for event streams classification, ICCV 2021.
 
     >>> import torch, ranvier
     >>> ranvier.TemporalAttention(8, reduction=4)(torch.rand(8, 2, 3)).shape
@@ -49,14 +49,14 @@ class TemporalAttention(Whole):
 
 
 class MultiDimensionalAttention(Whole):
-    """Attention over steps, then channels, then spatial positions.
+    """Attention to steps, then to channels, then to spatial positions.
 
-    x is multiplied by a gate of its steps, then by a gate of its channels (both as in `TemporalAttention`), then by a
-    spatial map: the sigmoid of a convolution of its mean and its maximum over all steps and channels. The result is
-    rectified.
+    x is multiplied by a gate for each step, then by a gate for each channel (both as in `TemporalAttention`), then by a
+    gate for each position: the sigmoid of a convolution of the mean and the maximum over all steps and channels. The
+    result is rectified.
 
-    x [T, B, C, H, W] -> y of the same shape; T = steps, C = channels. reduction: the two ratios of hidden units in the
-    gates;
+    x [T, B, C, H, W] -> y of the same shape; T = steps, C = channels. reduction: two numbers, by which the numbers of
+    steps and of channels are divided to get the hidden units of their gates;
     kernel: 3 or 7, the size of the convolution; axes: which of "temporal", "channel", "spatial" are used. Yao et al.,
     Attention spiking neural networks, IEEE TPAMI 2023.
 

@@ -1,9 +1,9 @@
-"""Bounds that also hold during learning.
+"""Bounds of parameters that also hold during learning.
 
-The rule of a neuron sees a learned value as the nearest value within its bounds. At a bound, the gradient passes if a
-step of gradient descent leads inwards, and is stopped if it leads further out: so no value leaves its bounds, and no
-value is stuck at them. If the momentum of an optimiser has moved a value outside, it is put back before the next
-forward pass.
+The rule of a neuron uses a learned value after clamping it to its bounds. At a bound, the gradient passes if gradient
+descent would move the value inwards, and is zero if it would move the value further out. So no value leaves its bounds,
+and no value gets stuck at a bound. If the momentum of an optimiser has moved a value outside, it is set to the bound
+before the next forward pass.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ Edge = float | Tensor
 
 
 def _inwards(g: Tensor, below: Tensor, above: Tensor) -> Tensor:
-    """Return a gradient without the parts by which gradient descent would leave the bounds."""
+    """Return the gradient, with zero where gradient descent would move a value out of its bounds."""
     return torch.where((below & (g > 0)) | (above & (g < 0)), torch.zeros_like(g), g)
 
 
@@ -45,7 +45,7 @@ class _Bounded(torch.autograd.Function):
 
 @torch.library.custom_op("ranvier::bounded", mutates_args=())
 def _compiled(value: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """`bounded` as an operator, which torch.compile does not break up."""
+    """`bounded` as a torch operator, which torch.compile treats as one unit."""
     return torch.clamp(value, low, high)
 
 

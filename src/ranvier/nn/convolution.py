@@ -1,4 +1,4 @@
-"""A convolution whose cost falls with the number of spikes."""
+"""A convolution that is faster if its input has few spikes."""
 
 from typing import Any
 
@@ -12,16 +12,17 @@ from ranvier.spikes import convolution
 
 
 class Conv2d(Quantisable, nn.Conv2d):
-    """torch's convolution of images, whose cost depends on the number of spikes: y[o] = b[o] + sum over c of w[o, c] *
-    x[c].
+    """torch's convolution of images, but faster if the input has few spikes: y[o] = b[o] + sum over channels c of w[o,
+    c] * x[c], where * is the convolution.
 
-    Drop-in for `torch.nn.Conv2d` (same arguments, same state_dict). x [N, C, H, W] -> [N, C', H', W']. On the CPU and
-    in float32 it counts the inputs that are not zero. If they are few enough (the limit is measured once per machine,
-    usually between a tenth and a third of the inputs), only the weights that meet spikes are added up; otherwise torch
-    computes the convolution. If the inputs are spikes, only their bits are saved for backward. Forward and weight
-    gradient decide separately. torch's convolution is also used for groups, dilation, padding modes other than zeros,
-    an even kernel with padding "same", autocast, torch.compile and torch.func. Results differ from torch's only by the
-    order of sums.
+    It can replace `torch.nn.Conv2d` (same arguments, same state_dict). x [N, C, H, W] -> [N, out_channels, H', W'],
+    with the output size of torch's layer. On the CPU and in float32 it counts the inputs that are not zero. If they are
+    few enough (the limit is measured once per machine, usually between a tenth and a third of the inputs), only the
+    weights of these inputs are added up; otherwise torch computes the convolution. If the inputs are spikes, only their
+    bits are saved for backward. The choice is made separately for forward and for the gradient of the weight. torch's
+    convolution is also used for groups, dilation, padding modes other than zeros, an even kernel with padding "same",
+    autocast, torch.compile and torch.func. Results differ from torch's only by rounding, because sums have another
+    order.
 
     >>> import torch, ranvier
     >>> ranvier.Conv2d(2, 32, 3, padding=1)(torch.zeros(8, 2, 34, 34)).shape
@@ -43,8 +44,8 @@ class Conv2d(Quantisable, nn.Conv2d):
         return super().forward(input)
 
     def _sides(self) -> tuple[int, ...] | None:
-        """Return the rows and columns of padding on each side; None if the event-driven path cannot compute this
-        convolution.
+        """Return the numbers of rows and of columns of padding on each side; None if the event-driven path cannot
+        compute this convolution.
         """
         if self.groups != 1 or set(self.dilation) != {1} or self.padding_mode != "zeros":
             return None

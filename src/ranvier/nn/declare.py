@@ -1,4 +1,4 @@
-"""The declarations of a neuron: parameters, states, options, and time constants in place of decays."""
+"""The declarations of a neuron: parameters, states, options, and time constants that may be given instead of decays."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,17 +15,17 @@ N = TypeVar("N", bound=str)
 Names: TypeAlias = Sequence[N] | N
 
 
-# `__new__` returns Any to type checkers, so that `beta: Param = Param(0.9)` is a valid default. They read the type of
-# the attribute from `__get__`, and that of the constructor's argument from `__set__`.
+# For type checkers, `__new__` returns Any, so that `beta: Param = Param(0.9)` is a valid default. They read the type of
+# the attribute from `__get__`, and the type of the constructor's argument from `__set__`.
 
 
 class Param:
     """A parameter of a neuron: its default value, a description, and its bounds, which also hold during learning.
 
-    `low` may also be the name of an option, such as "dt". With `learnable=False` it cannot be learned, because it has
-    no gradient: the rule only compares it or uses it to count steps. With an annotation (`beta: Param = Param(0.9)`)
-    editors and type checkers recognise it as an argument of the constructor. The attribute of a neuron is a tensor: an
-    `nn.Parameter` if it is learned, else a buffer.
+    `low` may also be the name of an option, such as "dt". With `learnable=False` the parameter cannot be learned; this
+    is for parameters without a gradient, which the rule only compares or uses to count steps. With an annotation
+    (`beta: Param = Param(0.9)`) editors and type checkers recognise it as an argument of the constructor. The attribute
+    of a neuron is a tensor: an `nn.Parameter` if it is learned, else a buffer.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class State:
 class Option(Generic[V]):
     """An option of a neuron and its default, such as `reset="subtract"`. It may also be set later.
 
-    The rule has an argument of the same name: an ordinary Python value, which `if` may test. With `make`, the rule gets
-    the result of `make(...)` instead; the arguments of `make` are options with the same names. With `number=True` it is
-    a number, such as dt, that may change without a new compilation. `choices`: the values allowed; `check(name,
-    value)`: a function that returns the value, or raises an error.
+    The rule has an argument of the same name. Its value is an ordinary Python value, which `if` may test. With `make`,
+    the rule gets the result of the function `make` instead, whose arguments are the options with the same names. With
+    `number=True` the option is a number, such as dt, that may change without a new compilation. `choices`: the values
+    allowed. `check(name, value)`: a function that returns the value, or raises an error.
     """
 
     def __init__(
@@ -114,7 +114,8 @@ class Option(Generic[V]):
         ) -> Any: ...  # fmt: skip
 
 
-# Each form gives: parameter from (tau, dt), tau from (parameter, dt), and the lower limit of tau / dt.
+# For each form: the parameter as a function of (tau, dt), tau as a function of (parameter, dt), and the lower limit of
+# tau / dt.
 FORMS: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[Tensor, float], Tensor], float]] = {
     "decay": (lambda tau, dt: torch.exp(-dt / tau), lambda p, dt: -dt / torch.log(p), 0.0),
     "part": (lambda tau, dt: dt / tau, lambda p, dt: dt / p, 1.0),
@@ -130,9 +131,10 @@ FORMS: dict[str, tuple[Callable[[Tensor, float], Tensor], Callable[[Tensor, floa
 class Time:
     """A time constant that may be given instead of the parameter `of`, in the unit of dt.
 
-    form: how the parameter is computed from it. "decay": exp(-dt / tau), the part that is left after a step; "part": dt
-    / tau, the part that is lost in a step; "logit of decay", "logit of part": the logits of these, which may have any
-    value during learning. The attribute of a neuron is the current time constant, and `learn` may name it.
+    form: how the parameter is computed from the time constant. "decay": exp(-dt / tau), the part that is left after a
+    step; "part": dt / tau, the part that is lost in a step; "logit of decay", "logit of part": the logits of these two,
+    which may have any value during learning. The attribute of a neuron is its current time constant, and `learn` may
+    contain its name.
     """
 
     def __init__(self, of: str, doc: str = "", *, form: str = "decay"):
@@ -167,7 +169,7 @@ def step_length(default: float = 1.0) -> Any:
 
 
 class Setting(Generic[V, W]):
-    """For type checkers: an attribute that is a V when read, and may be set to a W."""
+    """For type checkers: an attribute that has the type V when it is read, and may be set to a value of type W."""
 
     if TYPE_CHECKING:
 

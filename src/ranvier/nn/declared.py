@@ -1,4 +1,4 @@
-"""How `Neuron` uses the declarations of its class: for arguments, attributes, bounds and saved values."""
+"""The part of `Neuron` that uses the declarations of its class: for arguments, attributes, bounds and saved values."""
 
 import math
 from collections.abc import Container, Mapping, Sequence
@@ -16,7 +16,7 @@ from ranvier.surrogate import Surrogate
 
 
 class Declared(Declares, Temporal):
-    """The arguments and attributes of a neuron; the class `Neuron` adds the rule."""
+    """Base class of `Neuron`: it has the arguments and attributes of a neuron; `Neuron` adds the rule."""
 
     params: ClassVar[dict[str, Param]] = {}
     states: ClassVar[dict[str, State]] = {}
@@ -28,7 +28,7 @@ class Declared(Declares, Temporal):
 
     if TYPE_CHECKING:
         surrogate: Setting[Surrogate, Surrogate | None] = Setting()
-        learn: Learn[Any] = Learn()  # Any, so that the class of a neuron may list the names
+        learn: Learn[Any] = Learn()  # with Any, each neuron class may list its own names
         shape: Setting[tuple[int, ...] | None, Sequence[int] | int | None] = Setting()
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -43,7 +43,7 @@ class Declared(Declares, Temporal):
 
     @classmethod
     def declared(cls) -> None:
-        """Hook that runs when the options of a class are known, for classes whose parameters depend on them."""
+        """Called when the options of a class are known; classes whose parameters depend on the options override it."""
 
     if not TYPE_CHECKING:
 
@@ -75,8 +75,7 @@ class Declared(Declares, Temporal):
         learn = tuple(self.times[k].of if k in self.times else k for k in learn)
         if still := [k for k in learn if k not in self.learnable]:
             raise ValueError(
-                f"{name}: {still} cannot be learned, since nothing would give it a gradient; "
-                f"learn may name {list(self.learnable)}"
+                f"{name}: {still} cannot be learned, because it has no gradient; learn may name {list(self.learnable)}"
             )
         values = self._of_times({k: v for k, v in given.items() if k in self.times and v is not None}, given)
         for k, p in self.params.items():
@@ -89,12 +88,12 @@ class Declared(Declares, Temporal):
                 self.register_buffer(k, value)
         self.bound(())
         if surrogate is not None and not self.spiking:
-            raise ValueError(f"{name} has no spikes, so it takes no surrogate")
+            raise ValueError(f"{name} has no spikes, so it cannot have a surrogate")
         self._check_step()
 
     def _check_step(self) -> None:
-        """Hook for neurons whose equation is unstable if the step is too long: it raises a ValueError that suggests a
-        shorter step.
+        """Raise a ValueError that suggests a shorter step, if the equation is unstable for this dt. Neurons with such
+        an equation override this method.
         """
 
     def _of_times(self, times: Mapping[str, Any], given: Container[str] = ()) -> dict[str, Any]:
@@ -103,7 +102,7 @@ class Declared(Declares, Temporal):
         for k, tau in times.items():
             time, where, dt = self.times[k], f"{type(self).__name__}: {k}", self.settings["dt"]
             if time.of in given:
-                raise TypeError(f"{where} is another way to say {time.of}; give one of them")
+                raise TypeError(f"{where} and {time.of} set the same parameter; give one of them")
             checked = arguments.value(where, tau, None, -math.inf, math.inf)
             if not time.possible(checked, dt):
                 raise ValueError(
@@ -119,8 +118,8 @@ class Declared(Declares, Temporal):
             return self.times[name].time(self.value(self.times[name].of), self.settings["dt"])
         if name in type(self).states:
             raise AttributeError(
-                f"{type(self).__name__}: {name!r} is a state, which no neuron keeps; see its course with "
-                f"ranvier.record(net, x, {name!r}), or take it from y, state = ranvier.scan(net, x)"
+                f"{type(self).__name__}: {name!r} is a state, which is not stored in the neuron; record it with "
+                f"ranvier.record(net, x, {name!r}), or get it from y, state = ranvier.scan(net, x)"
             )
         return super().__getattr__(name)
 
@@ -130,12 +129,12 @@ class Declared(Declares, Temporal):
         """
         if name == "surrogate":
             if value is not None and not self.spiking:
-                raise ValueError(f"{type(self).__name__} has no spikes, so it takes no surrogate")
+                raise ValueError(f"{type(self).__name__} has no spikes, so it cannot have a surrogate")
             self.__dict__["_surrogate"] = arguments.surrogate(type(self).__name__, value)
             self._rules.clear()
         elif name in ("learn", "shape", "states", "params", "options", "times") and "settings" in self.__dict__:
             raise AttributeError(
-                f"{type(self).__name__}: {name} is decided when the neuron is built; build it anew"
+                f"{type(self).__name__}: {name} is fixed when the neuron is built; build a new neuron"
                 + (", or set a parameter: lif.beta = torch.nn.Parameter(lif.beta)" if name == "learn" else "")
             )
         elif name in self.__dict__.get("settings", ()):
@@ -175,7 +174,7 @@ class Declared(Declares, Temporal):
             if not self.options[name].number:
                 self._rules.clear()
                 self.bound(())
-            for k, v in self._of_times(times).items():  # with a new dt the time constants stay, the decays change
+            for k, v in self._of_times(times).items():  # if dt changes, time constants are kept and decays change
                 self._set_param(k, v)
             self._check_step()
         except BaseException:

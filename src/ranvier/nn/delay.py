@@ -1,4 +1,4 @@
-"""Delays: fixed, or learned. All can be streamed exactly: their state is the last steps of the input."""
+"""Delays, fixed or learned. All can be streamed exactly: their state is the last steps of their input."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,9 @@ from ranvier.nn.temporal import Temporal, check_sequence
 
 
 def _version(x: Tensor) -> int:
-    """Return how often x was written to; 0 for tensors made in inference mode, for which torch does not count this."""
+    """Return how often x was changed in place. This is 0 for tensors made in inference mode, where torch does not count
+    it.
+    """
     return 0 if x.is_inference() else x._version
 
 
@@ -24,7 +26,7 @@ class _Delay(Temporal):
     reach: int
 
     def _seen(self, x: Any, state: Any) -> Tensor:
-        """Return x together with the steps before it: [reach + T, B, *features]."""
+        """Return the earlier steps followed by x: [reach + T, B, *features]."""
         check_sequence(self, x)
         if state is None:
             return torch.cat([x.new_zeros(self.reach, *x.shape[1:]), x])
@@ -65,15 +67,15 @@ class Delay(_Delay):
         wrong = value.is_floating_point() or value.dtype == torch.bool or value.numel() == 0
         if wrong or not (value.is_meta or bool((value >= 0).all())):
             raise ValueError(f"Delay: steps must be whole numbers of steps, not negative, got {steps!r}")
-        self._reach = None if value.is_meta else int(value.max())  # valid until the buffer is written to
+        self._reach = None if value.is_meta else int(value.max())  # valid until the buffer is changed in place
         value = value.clone() if isinstance(steps, Tensor) else value.to(torch.get_default_device())
         self.register_buffer("steps", value)
         self._reached = _version(value)
 
     @property
     def reach(self) -> int:  # type: ignore[override]
-        """The longest delay; it is computed again after other delays were loaded."""
-        steps, known = self.steps, self._reach is not None and torch.compiler.is_exporting()  # values are unknown then
+        """The longest delay in steps; it is computed again when other delays have been loaded."""
+        steps, known = self.steps, self._reach is not None and torch.compiler.is_exporting()  # then values are unknown
         if not steps.is_meta and not known and (self._reach is None or self._reached != _version(steps)):
             self._reach, self._reached = int(steps.max()), _version(steps)
         if self._reach is None:
@@ -95,10 +97,11 @@ class Delay(_Delay):
 
 
 def interpolated(lag: Tensor, delay: Tensor, width: float) -> Tensor:
-    """Return the weight of a lag by linear interpolation between the two whole lags next to the delay.
+    """Return the weight of a lag (a whole number of steps) for a real-valued delay, by linear interpolation between the
+    two lags next to the delay.
 
-    At a whole delay, the derivative is the one towards the next lag; at the longest delay, the one towards the previous
-    lag.
+    At a whole delay, the derivative is the one towards the next lag. At the longest delay, it is the one towards the
+    previous lag.
     """
     before = delay.detach().floor().clamp(max=float(len(lag) - 2))
     part = delay - before
@@ -106,8 +109,8 @@ def interpolated(lag: Tensor, delay: Tensor, width: float) -> Tensor:
 
 
 def gaussian(lag: Tensor, delay: Tensor, width: float) -> Tensor:
-    """Return the weight of a lag: a Gaussian of this width around the delay. Its gradient reaches further than one
-    step.
+    """Return the weight of a lag: a Gaussian of this width around the delay. So lags further than one step from the
+    delay have a gradient too.
     """
     return torch.softmax(-0.5 * ((lag - delay) / width) ** 2, 0)
 
@@ -140,7 +143,7 @@ class _Learned(_Delay):
         return KERNELS[self.kernel](lag, delay, self.width)
 
     def whole(self) -> Tensor:
-        """Return the delays rounded to whole steps."""
+        """Return the learned delays, rounded to whole steps."""
         return self.delay.detach().clamp(0.0, float(self.reach)).round().long()
 
     def extra_repr(self) -> str:
@@ -183,7 +186,7 @@ class LearnedDelay(_Learned):
         return y, self._after(seen), {n: y for n in names}
 
     def rounded(self) -> Delay:
-        """Return the fixed delays nearest to the learned ones."""
+        """Return a `Delay` with the learned delays rounded to whole steps."""
         return Delay(self.whole())
 
 
@@ -229,8 +232,8 @@ class DelayedLinear(_Learned):
         return y, self._after(seen), {n: y for n in names}
 
     def round_(self) -> "DelayedLinear":
-        """Round every delay to a whole step, in place. Its kernel becomes "interpolated", which uses a single lag
-        for a whole delay.
+        """Round every delay to a whole step, in place. The kernel of the layer becomes "interpolated", for which a
+        whole delay is a single lag.
         """
         self.kernel = "interpolated"
         with torch.no_grad():

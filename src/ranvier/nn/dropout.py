@@ -1,4 +1,4 @@
-"""Dropout for sequences: one mask for all steps."""
+"""Dropout for sequences: one mask is used at all steps."""
 
 import math
 from typing import Any
@@ -21,9 +21,9 @@ class Dropout(Temporal):
 
     y = x mask / (1 - p) in training, y = x in evaluation; mask is 0 with probability p.
 
-    x [T, B, *features] -> y of the same shape. p in [0, 1). The mask is the state of the layer: `ranvier.scan` passes
-    it on, so all chunks of a sequence have the same mask. Gal & Ghahramani, A theoretically grounded application of
-    dropout in recurrent neural networks, NeurIPS 2016.
+    x [T, B, *features] -> y of the same shape. p in [0, 1). The mask is the state of the layer. `ranvier.scan` passes
+    it to the next chunk, so all chunks of a sequence have the same mask. Gal & Ghahramani, A theoretically grounded
+    application of dropout in recurrent neural networks, NeurIPS 2016.
 
     >>> import torch, ranvier
     >>> y = ranvier.Dropout(0.5)(torch.ones(8, 2, 3))
@@ -78,13 +78,13 @@ class Dropout2d(Dropout):
 
 
 class DropConnectLinear(Temporal):
-    """A linear map whose weights, not its outputs, are dropped; each sample has a mask of its own.
+    """A linear map in which weights, not outputs, are dropped; each sample has its own mask.
 
-    Training: y = act((W mask) x + b mask_b). Each mask element is 1 with probability 1 - p; it is drawn again at every
-    step, or with locked=True once for the sequence (then the masks are the layer's state). Nothing is rescaled.
-    Evaluation: the mean of act(m + s n), n standard normal, with m = (1 - p)(W x + b) and s^2 = p (1 - p)(W^2 x^2 +
-    b^2): the exact mean for act="relu" or "identity" if samples=0, otherwise the mean over `samples` draws. Both are
-    differentiable, also at s = 0 (p = 0, or no input).
+    Training: y = act((W mask) x + b mask_b). Each element of the masks is 1 with probability 1 - p, else 0. The masks
+    are drawn at every step, or with locked=True once per sequence (then they are the layer's state). Outputs are not
+    rescaled. Evaluation: y is the mean of act(m + s n) for a standard normal n, with m = (1 - p)(W x + b) and s^2 = p
+    (1 - p)(W^2 x^2 + b^2). With samples=0 this is the exact mean (for act="relu" or "identity"), otherwise the mean
+    over `samples` random numbers. Both are differentiable, also at s = 0 (p = 0, or no input).
 
     x [T, B, in_features] -> [T, B, out_features]. p in [0, 1). Wan et al., Regularization of neural networks using
     DropConnect, ICML 2013.
@@ -109,7 +109,7 @@ class DropConnectLinear(Temporal):
         self.p, self.samples, self.locked = _share("DropConnectLinear", p), samples, locked
         if samples == 0 and act not in MEANS:
             raise ValueError(
-                f"DropConnectLinear: samples=0 takes the exact mean, which is known for act in {list(MEANS)}, got "
+                f"DropConnectLinear: samples=0 means the exact mean, which is known only for act in {list(MEANS)}, got "
                 f"{act!r}; give samples, such as 1024"
             )
         self.act = ACTS[act] if isinstance(act, str) else act
@@ -148,7 +148,7 @@ class DropConnectLinear(Temporal):
     def _evaluated(self, x: Tensor) -> Tensor:
         mean = (1.0 - self.p) * functional.linear(x, self.weight, self.bias)
         square = functional.linear(x * x, self.weight**2, None if self.bias is None else self.bias**2)
-        # sqrt has no derivative at 0: clamped just above, its gradient there is 0, as it should be
+        # sqrt has no derivative at 0: because of the clamp the gradient there is 0, which is the right value
         deviation = (self.p * (1.0 - self.p) * square).clamp_min(torch.finfo(x.dtype).eps ** 2).sqrt()
         return self.mean(mean, deviation)
 
@@ -161,7 +161,9 @@ class DropConnectLinear(Temporal):
 
 
 def _rectified(mean: Tensor, deviation: Tensor) -> Tensor:
-    """E[max(m + s n, 0)] = m Phi(m / s) + s phi(m / s), n standard normal."""
+    """Return E[max(m + s n, 0)] = m Phi(m / s) + s phi(m / s), for a standard normal n, its distribution Phi and its
+    density phi.
+    """
     u = mean / deviation
     density = torch.exp(-0.5 * u * u) / math.sqrt(2 * math.pi)
     return mean * torch.special.ndtr(u) + deviation * density

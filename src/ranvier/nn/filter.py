@@ -1,4 +1,4 @@
-"""Filters, such as synapses: rules without spikes, fused like neurons."""
+"""Filters, such as synapses. They are rules without spikes, and run as fast as neurons."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ class Lowpass(Neuron):
     y = a y + (1 - a) x, with a = exp(-dt / tau).
 
     x [T, B, *features] -> y of the same shape. tau in seconds, above 0: a number, or a tensor broadcastable to the
-    features; dt in seconds, above 0. level: y before the first step. learn: any of "tau", "level"; tau is trained as
-    `smoothing` = logit(a), so a stays between 0 and 1. shape: the features' shape, for one tau and one level per
-    feature.
+    features; dt in seconds, above 0. level: y before the first step. learn: any of "tau", "level". tau is trained as
+    `smoothing` = logit(a), so that a stays between 0 and 1. shape: the shape of the features, for one tau and one level
+    per feature.
 
     >>> import torch, ranvier
     >>> ranvier.Lowpass(tau=1.0, dt=0.6931472)(torch.ones(3, 1, 1)).flatten()
@@ -54,14 +54,15 @@ class Lowpass(Neuron):
 
 
 class Alpha(Neuron):
-    """Alpha filter with unit gain, in physical time: the response to one spike rises and falls like t exp(-t / tau).
+    """Alpha filter with unit gain, in physical time: its response to one spike has the form t exp(-t / tau).
 
     It is two low-pass filters in series, exact if the input is constant within a step:
     y = x + a (y - x + (i - x) dt / tau);  i = x + a (i - x), with a = exp(-dt / tau).
 
     x [T, B, *features] -> y of the same shape. tau in seconds, above 0: a number, or a tensor broadcastable to the
-    features; dt in seconds, above 0. learn="tau": it is trained as `smoothing` = logit(a). shape: the features' shape,
-    for one tau per feature. Rall, Distinguishing theoretical synaptic potentials, J. Neurophysiology 30, 1967.
+    features; dt in seconds, above 0. With learn="tau", tau is trained as `smoothing` = logit(a). shape: the shape of
+    the features, for one tau per feature. Rall, Distinguishing theoretical synaptic potentials, J. Neurophysiology 30,
+    1967.
 
     >>> import torch, ranvier
     >>> ranvier.Alpha(tau=1.0, dt=1.0)(torch.ones(3, 1, 1)).flatten()
@@ -95,11 +96,11 @@ class Alpha(Neuron):
 class SynapseFilter(Neuron):
     """Synaptic current that decays only in steps without a spike.
 
-    i = i - (1 - x) i dt / tau + x, and i is the output.
+    i = i - (1 - x) i dt / tau + x;  the output is i.
 
     x [T, B, *features], spikes or graded values in [0, 1] -> i of the same shape. tau must be above dt, and is in steps
-    if dt is not given. learn="tau": it is trained as `rate` = logit(dt / tau), so tau stays above dt. Fang et al.,
-    Incorporating learnable membrane time constant, ICCV 2021, use it as synapse.
+    if dt is not given. With learn="tau", it is trained as `rate` = logit(dt / tau), so that tau stays above dt. Fang et
+    al., Incorporating learnable membrane time constant, ICCV 2021, use this filter as synapse.
 
     >>> import torch, ranvier
     >>> ranvier.SynapseFilter(tau=2.0)(torch.tensor([1.0, 0.0, 0.0]).reshape(3, 1, 1)).flatten()
@@ -128,13 +129,13 @@ class SynapseFilter(Neuron):
         super().__init__(tau=tau, dt=dt, learn=learn, shape=shape)
 
 
-APART = 1e-3  # least difference between the logits of the two decays, so that rounding cannot make them equal
+APART = 1e-3  # smallest difference between the logits of the two decays, so that rounding cannot make them equal
 
 
 class DoubleExponential(Neuron):
     """A synapse that rises and decays: the difference of two exponentials, whose peak after one spike is 1.
 
-    d = a_d d + x;  r = a_r r + x;  y = gain (d - r), with a = exp(-dt / tau).
+    d = a_d d + x;  r = a_r r + x;  y = gain (d - r), with a_d = exp(-dt / tau_decay) and a_r = exp(-dt / tau_rise).
 
     x [T, B, *features] -> y of the same shape. 0 < tau_rise < tau_decay and dt, all in seconds. learn: any of
     "tau_rise", "tau_decay", "gain". Roth & van Rossum, Modeling synapses, 2009.
@@ -146,15 +147,15 @@ class DoubleExponential(Neuron):
     1.0
     """
 
-    rising: Param = Param(0.0, "logit of the decay per step of the rise")
-    decaying: Param = Param(0.0, "logit of the decay per step of the decay")
+    rising: Param = Param(0.0, "logit of the decay per step of the rising part")
+    decaying: Param = Param(0.0, "logit of the decay per step of the decaying part")
     tau_rise: Time = Time("rising", "time constant of the rise", form="logit of decay")
     tau_decay: Time = Time("decaying", "time constant of the decay", form="logit of decay")
     dt: Option[float] = step_length(1e-3)
-    gain: Param = Param(1.0, "height of the difference")
+    gain: Param = Param(1.0, "factor of the difference")
     replaced = "rising", "decaying", "gain"
-    r = State(0.0, "what is still missing of the rise")
-    d = State(0.0, "what has not yet decayed")
+    r = State(0.0, "rising part, which is subtracted from the decaying part")
+    d = State(0.0, "decaying part")
 
     @staticmethod
     def rule(x, r, d, rising, decaying, gain):
@@ -163,7 +164,9 @@ class DoubleExponential(Neuron):
         return gain * (d - r), (r, d)
 
     def bounds(self, name: str) -> tuple[Any, Any]:
-        """The time constant of the rise stays below that of the decay."""
+        """Return the bounds of a parameter during learning: the time constant of the rise stays below that of the
+        decay.
+        """
         low, high = super().bounds(name)
         if name == "rising":
             return low, self.decaying.detach() - APART
@@ -194,5 +197,5 @@ class DoubleExponential(Neuron):
 
 
 def logit_of_decay(tau: float, dt: float) -> float:
-    """logit(exp(-dt / tau))."""
+    """Return logit(exp(-dt / tau))."""
     return FORMS["logit of decay"][0](torch.tensor(tau, dtype=torch.float64), dt).item()

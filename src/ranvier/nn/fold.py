@@ -1,4 +1,4 @@
-"""Plain modules (without state) applied to every step of a sequence."""
+"""Plain modules (modules without state), applied to every step of a sequence."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from ranvier.nn.convolution import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.temporal import Temporal, check_sequence
 
-# Plain modules whose output depends only on the input, not on the step: if the input is the same at all steps
-# (x.expand(T, ...), stride 0 on axis 0), they run once.
+# Plain modules whose output depends only on the input, not on the step. If the input is the same at all steps
+# (x.expand(T, ...), stride 0 on axis 0), they run once for all steps.
 _SAME_EVERY_STEP = (
     Linear, nn.Linear, nn.Conv1d, Conv2d, nn.Conv2d, nn.Conv3d, nn.Flatten, nn.Unflatten, nn.Identity, nn.ReLU, nn.GELU,
     nn.LayerNorm, nn.GroupNorm, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
@@ -25,12 +25,14 @@ def temporal(module: nn.Module) -> bool:
 
 
 def still(x: Any) -> bool:
-    """Whether x [T, B, ...] is equal at all steps (stride 0) and needs no gradient, which may differ between steps."""
+    """Whether x [T, B, ...] is the same at all steps (stride 0) and needs no gradient, since a gradient may differ
+    between steps.
+    """
     return isinstance(x, Tensor) and x.dim() > 2 and x.shape[0] > 1 and x.stride(0) == 0 and not x.requires_grad
 
 
 def same_every_step(module: nn.Module) -> bool:
-    """Whether a plain module gives equal outputs for equal inputs, whatever the step (dropout does not)."""
+    """Whether a plain module returns equal outputs for equal inputs at different steps (dropout does not)."""
     return all(type(m) in (*_SAME_EVERY_STEP, nn.Sequential) for m in module.modules())
 
 
@@ -40,9 +42,9 @@ def fold(module: nn.Module, x: Tensor) -> Any:
 
 
 def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
-    """Do what `fold` does and also return whether the output is equal at all steps.
+    """Apply a module as `fold` does, and also return whether the output is the same at all steps.
 
-    constant: whether x is equal at all steps and no gradient of a single step is needed.
+    constant: whether x is the same at all steps, and no gradient of a single step is needed.
     """
     check_sequence(module, x)
     steps, batch = x.shape[:2]
@@ -51,19 +53,19 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
         return y.unsqueeze(0).expand(steps, *y.shape), True
     given = samples(x)
     if given.requires_grad and choose.fuses(given) and stored_last(given):
-        # the gradient of torch's mean over pixels is not channels last: rearrange it once, not in every layer
+        # the gradient of torch's mean over pixels is not channels last: it is rearranged once here, not in every layer
         given.register_hook(_last)
     y = module(given)
     if not isinstance(y, Tensor):
         raise TypeError(
-            f"{type(module).__name__} gives a {type(y).__name__}; between layers a module must give one tensor "
-            f"(torch's recurrent layers take the whole sequence: call them on their own, before or after)"
+            f"{type(module).__name__} returns a {type(y).__name__}, but a module between layers must return one tensor "
+            f"(torch's recurrent layers take the whole sequence: call them outside, before or after)"
         )
     return y.unflatten(0, (steps, batch)), False
 
 
 def stored_last(x: Tensor) -> bool:
-    """Whether x is images [N, C, H, W] with channels last in memory, and in no other order."""
+    """Whether x are images [N, C, H, W] that are stored with channels last, and not in the usual order."""
     return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -74,7 +76,7 @@ def _last(g: Tensor) -> Tensor:
 def samples(x: Tensor) -> Tensor:
     """Return x [T, B, *features] as samples [T B, *features], with strides that are safe for torch's batch norm."""
     if torch.compiler.is_exporting():
-        # a view would make torch's export turn its stride into a condition on the number of samples
+        # with a view, torch's export would turn the stride into a condition on the number of samples
         return x.flatten(0, 1).clone(memory_format=torch.contiguous_format)
     return safe_strides(x.flatten(0, 1))
 
@@ -82,8 +84,8 @@ def samples(x: Tensor) -> Tensor:
 def safe_strides(x: Tensor) -> Tensor:
     """Return samples x [N, *features] unchanged, except that a single sample gets a regular stride over samples.
 
-    With one sample any stride is valid, but for images with channels last torch's batch norm computes a wrong gradient
-    at some strides.
+    With one sample any stride is valid, but for images with channels last, torch's batch norm computes a wrong gradient
+    for some strides.
     """
     if x.shape[0] != 1 or x.dim() < 3 or x.is_contiguous():
         return x

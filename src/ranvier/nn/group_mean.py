@@ -1,4 +1,4 @@
-"""The mean of groups of neurons, as a readout."""
+"""A readout that takes the mean over groups of neurons."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 class GroupMean(nn.Module):
     """The mean of every `votes` consecutive neurons.
 
-    x [..., C votes] -> [..., C], with any leading axes. Fang et al., ICCV 2021, use it after the last layer.
+    x [..., C * votes] -> [..., C], with any leading axes. Fang et al., ICCV 2021, use it after the last layer.
 
     >>> import torch, ranvier
     >>> ranvier.GroupMean(2)(torch.tensor([[1.0, 0.0, 1.0, 1.0]]))

@@ -1,7 +1,7 @@
 """Initial weights with which a deep spiking network is neither silent nor saturated before training.
 
-Default initialisers are made for real-valued activations. Before a threshold they often leave a layer silent (no
-spikes, no gradient) or firing at every step.
+The usual initialisers are made for real-valued activations. With spiking neurons, the layer is then often silent (no
+spikes, no gradient) or spikes at every step.
 """
 
 import math
@@ -15,12 +15,13 @@ from ranvier.nn.neuron import Neuron
 from ranvier.nn.recurrent import Recurrent
 from ranvier.surrogate import Surrogate
 
-# Time constants of slower states in `recurrent`, as multiples of the membrane's.
+# For each slower state in `recurrent`: its time constant as a multiple of that of the membrane.
 SPREAD = {"beta": 1.0, "rho": 3.0}
 
 
 def spread(neurons: int, shortest: float, longest: float, generator: torch.Generator | None = None) -> Tensor:
-    """Decays per step [neurons] of time constants from shortest to longest steps, uniform on a logarithmic scale.
+    """Draw decays per step [neurons] whose time constants lie between `shortest` and `longest` steps, uniformly
+    distributed on a logarithmic scale.
 
     >>> import torch, ranvier
     >>> beta = ranvier.init.spread(100, 5.0, 200.0)
@@ -36,16 +37,17 @@ def recurrent(
     kind: type[Neuron], neurons: int, *, shortest: float = 5.0, longest: float = 200.0, detach_feedback: bool = True,
     generator: torch.Generator | None = None, **given: Any,
 ) -> Recurrent:  # fmt: skip
-    """A recurrent layer that can be trained over thousands of steps: each neuron has its own time constant, and no
-    gradient goes through the recurrent loop, where it could grow.
+    """Return a recurrent layer that can be trained over thousands of steps: each neuron has its own time constant, and
+    no gradient goes through the recurrent loop, where it could grow without limit.
 
-    kind: the class of the neurons. A class with a method `published` (SEAdLIF, SiLIF, BRF, BHRF) draws its parameters
-    with it; LIF, ALIF and others with a decay per step `beta` get membranes of `shortest` to `longest` steps, uniform
-    on a logarithmic scale, and adaptations (`rho`) of three times that. given: further arguments of the neuron, such as
-    learn=("beta",); given parameters are not drawn. The feedback is orthogonal; a row is multiplied by 1 - beta, so a
-    neuron that sums over many steps gets only a small input from each. detach_feedback: no gradient through the spikes
-    that return (see `Recurrent`); if the neuron has the option `detach_reset`, it is also switched on. The page on long
-    sequences shows the effect of each of these choices.
+    kind: the class of the neurons. The parameters of a class with a method `published` (SEAdLIF, SiLIF, BRF, BHRF) are
+    drawn by this method. LIF, ALIF and others with a decay per step `beta` get membrane time constants from `shortest`
+    to `longest` steps, uniformly distributed on a logarithmic scale, and time constants of the adaptation (`rho`) three
+    times as long. given: further arguments of the neuron, such as learn=("beta",); parameters that are given here are
+    not drawn. The feedback weight is orthogonal, and each row is multiplied by 1 - beta: a neuron that sums over many
+    steps gets a small input at each step. detach_feedback: no gradient flows through the spikes that return (see
+    `Recurrent`); the option `detach_reset` of the neuron, if it has one, is also set. The page on long sequences shows
+    the effect of each of these choices.
 
     >>> import torch, ranvier
     >>> layer = ranvier.init.recurrent(ranvier.ALIF, 16, longest=500.0)
@@ -82,14 +84,14 @@ def recurrent(
 def fluctuation_driven_(
     weight: Tensor, rate: float, beta: float, *, alpha: float = 0.0, threshold: float = 1.0, xi: float = 2.0
 ) -> Tensor:
-    """Draw weights in place, such that the membrane fluctuates around 0 and the threshold is `xi` standard deviations
-    away.
+    """Draw weights in place such that the membrane fluctuates around 0, and the threshold is `xi` standard deviations
+    above 0.
 
-    weight [outputs, inputs, ...]: the fan-in is the product of all axes but the first. rate: spikes per input and
-    step. beta, alpha: decays per step of membrane and current of the next neuron (alpha = 0: no current). The variance
-    of the membrane over time is fan_in rate E[w^2] sum of kernel^2, where kernel is the response of the membrane to one
-    spike. xi between 1 and 3 works best. Rossbroich, Gygax & Zenke, Fluctuation-driven initialization for spiking
-    neural network training, 2022.
+    weight [outputs, inputs, ...]: the fan-in is the product of all axes except the first. rate: mean number of spikes
+    per input and step. beta, alpha: decays per step of the membrane and of the current of the next neuron (alpha = 0:
+    no current). The variance of the membrane over time is fan_in rate E[w^2] sum of kernel^2, where kernel is the
+    response of the membrane to one spike. xi between 1 and 3 works best. Rossbroich, Gygax & Zenke, Fluctuation-driven
+    initialization for spiking neural network training, 2022.
 
     >>> import torch, ranvier
     >>> w = ranvier.init.fluctuation_driven_(torch.empty(64, 400), rate=0.05, beta=0.9)
@@ -116,11 +118,11 @@ def _energy(alpha: float, beta: float) -> float:
 
 
 def surrogate_aware_(weight: Tensor, surrogate: Surrogate, *, deviation: float = 0.5, threshold: float = 1.0) -> Tensor:
-    """Draw weights in place, such that gradients keep their size from layer to layer.
+    """Draw weights in place such that gradients have about the same size in all layers.
 
-    The variance is 1 / (fan_out E[g(u)^2]), where g is the surrogate derivative and u is normal with mean -threshold
-    and standard deviation `deviation`: u is the distance to threshold of the next neurons. weight [outputs, inputs,
-    ...]. Rossbroich et al. 2022; Herranz- Celotti & Rouat, Stabilizing spiking neuron training, 2022.
+    The variance is 1 / (fan_out E[g(u)^2]). Here g is the surrogate derivative, and u, the distance of the next
+    neurons' membrane to threshold, is normal with mean -threshold and standard deviation `deviation`. weight [outputs,
+    inputs, ...]. Rossbroich et al. 2022; Herranz-Celotti & Rouat, Stabilizing spiking neuron training, 2022.
 
     >>> import torch, ranvier
     >>> w = ranvier.init.surrogate_aware_(torch.empty(64, 100), ranvier.surrogate.atan(2.0))
@@ -136,12 +138,12 @@ def surrogate_aware_(weight: Tensor, surrogate: Surrogate, *, deviation: float =
 
 
 def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> dict[str, float]:
-    """Scale the weights of a network in place, layer after layer, until its neurons are neither silent nor saturated on
-    x.
+    """Scale the weights of a network in place, layer after layer, so that its neurons are neither silent nor saturated
+    for the inputs x.
 
-    Before every spiking neuron, recurrent or not, the last layer with a weight is scaled such that the input of the
-    neuron has a standard deviation of threshold / xi. x: a batch of inputs. Returns the share of steps with a spike,
-    layer by layer. After Mishkin & Matas, All you need is a good init, ICLR 2016.
+    For every spiking neuron, recurrent or not, the last layer with a weight before it is scaled such that the input of
+    the neuron has a standard deviation of threshold / xi. x: a batch of inputs. Returns the share of steps with a
+    spike, by layer. The method follows Mishkin & Matas, All you need is a good init, ICLR 2016.
 
     >>> import torch, ranvier
     >>> from torch import nn

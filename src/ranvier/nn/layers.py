@@ -1,4 +1,4 @@
-"""Layers that go between neurons or around them.
+"""All layers that are not neurons.
 
 | family | layers |
 |---|---|

@@ -1,4 +1,4 @@
-"""Layers with a parameter for each step: they need to know the number of steps of a sequence."""
+"""Layers with parameters for each step: the number of steps of their sequences is fixed or limited."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from ranvier.nn.temporal import Temporal, check_sequence
 
 
 def count(name: str, steps: Any) -> int:
-    """Return a whole number of steps of at least 1; raise an error with its name if it is not one."""
+    """Return `steps` if it is a whole number of at least 1; otherwise raise an error that contains `name`."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {steps!r}")
     return steps
 
 
 def span(layer: Temporal, x: Tensor, state: Any, steps: int) -> tuple[int, dict[str, Tensor]]:
-    """Return the step at which x [T, B, *features] begins, and the state {"step": [B]} after it; raise an error beyond
-    `steps` steps.
+    """Return the step at which x [T, B, *features] begins, and the state {"step": [B]} after it; raise an error if this
+    is more than `steps`.
     """
     begin = 0 if state is None else int(state["step"][0])
     end = begin + x.shape[0]
@@ -30,10 +30,10 @@ def span(layer: Temporal, x: Tensor, state: Any, steps: int) -> tuple[int, dict[
 
 
 class Whole(Temporal):
-    """A layer that mixes all steps of a sequence, also later ones with earlier ones: it cannot continue from a state or
+    """A layer whose output at each step depends on all steps, also on later ones. So it cannot continue from a state or
     be streamed.
 
-    A layer defines `mix(x)`; x [T, B, *features] must have exactly `steps` steps.
+    A subclass defines `mix(x)`; x [T, B, *features] must have exactly `steps` steps.
     """
 
     def __init__(self, steps: int):
@@ -41,7 +41,7 @@ class Whole(Temporal):
         self.steps = count(f"{type(self).__name__}: steps", steps)
 
     def mix(self, x: Tensor) -> Tensor:
-        """x [T, B, *features] -> output for the whole sequence."""
+        """Compute the output for the whole sequence x [T, B, *features]."""
         raise NotImplementedError(f"{type(self).__name__} must define mix(x)")
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""A linear layer whose cost falls with the number of spikes."""
+"""A linear layer that is faster if its input has few spikes."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from ranvier.spikes import product
 
 
 class Linear(Quantisable, nn.Linear):
-    """torch's linear layer, whose cost depends on the number of spikes: y = x W^T + b.
+    """torch's linear layer, but faster if the input has few spikes: y = x W^T + b.
 
-    Drop-in for `torch.nn.Linear` (same arguments, same state_dict). x [*, in_features] -> [*, out_features]. On the CPU
-    and in float32 it counts the inputs that are not zero. If they are few enough (the limit is measured once per
+    It can replace `torch.nn.Linear` (same arguments, same state_dict). x [*, in_features] -> [*, out_features]. On the
+    CPU and in float32 it counts the inputs that are not zero. If they are few enough (the limit is measured once per
     machine, usually between a tenth and a third of the inputs), only the columns of W whose inputs spiked are added up;
-    otherwise the product is dense. If the inputs are spikes, only their bits are saved for backward. Forward and
-    backward decide separately. Results differ from torch's only by the order of sums. Under autocast, torch.func,
-    torch.compile and the reference backend the product is torch's.
+    otherwise the product is dense. If the inputs are spikes, only their bits are saved for backward. The choice is made
+    separately for forward and for backward. Results differ from torch's only by rounding, because sums have another
+    order. Under autocast, torch.func, torch.compile and the reference backend the product is torch's.
 
     >>> import torch, ranvier
     >>> ranvier.Linear(700, 256)(torch.zeros(100, 64, 700)).shape
@@ -36,7 +36,7 @@ class Linear(Quantisable, nn.Linear):
         return product.linear(input, self.weight, self.bias, product.bits_of(input))
 
     def by_events(self, x: Tensor) -> bool:
-        """Whether zeros in the input x may be skipped."""
+        """Whether the event-driven path, which skips zeros, may be used for the input x."""
         return (
             x.dtype == self.weight.dtype
             and x.shape[-1:] == (self.in_features,)
@@ -45,5 +45,5 @@ class Linear(Quantisable, nn.Linear):
         )
 
     def explain(self, x: Tensor) -> str:
-        """Describe how the product of inputs like x is computed."""
+        """Describe how the product with inputs like x is computed, and why."""
         return product.explain(x, self.out_features) if self.by_events(x) else "dense: torch's product"

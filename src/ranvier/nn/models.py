@@ -1,4 +1,4 @@
-"""Ready-made networks in a few lines: x [T, B, C, H, W] -> the membrane of the readout [T, B, classes]."""
+"""Ready-made networks: x [T, B, C, H, W] -> the membrane of the readout [T, B, classes]."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,8 +19,8 @@ def vgg(
     neuron: MakeNeuron = LIF,
     halve: int = 2,
 ) -> Sequential:
-    """A chain of convolutions, each followed by a threshold-dependent norm and a neuron. After every `halve`-th
-    convolution except the last, images are halved in height and width.
+    """Return a chain of convolutions, each followed by a threshold-dependent norm and a neuron. After every `halve`-th
+    convolution except the last, a pool halves the height and the width of the images.
 
     >>> import torch, ranvier
     >>> ranvier.models.vgg(widths=(4, 4))(torch.rand(2, 1, 1, 8, 8)).shape
@@ -35,7 +35,8 @@ def vgg(
 
 
 class Residual(nn.Module):
-    """Spike-element-wise residual: two convolutions with norm and neuron, whose spikes are added to the input spikes.
+    """Spike-element-wise residual block: two convolutions with norm and neuron, whose spikes are added to the input
+    spikes.
 
     x [T, B, in_channels, H, W] -> [T, B, out_channels, H / stride, W / stride]. Fang et al., NeurIPS 2021.
     """
@@ -58,7 +59,7 @@ class Residual(nn.Module):
 
 
 def sew_resnet18(channels: int = 3, classes: int = 10, width: int = 64, neuron: MakeNeuron = LIF) -> Sequential:
-    """The spike-element-wise residual network of 18 layers for small images. Fang et al., NeurIPS 2021.
+    """Return the spike-element-wise residual network of 18 layers, for small images. Fang et al., NeurIPS 2021.
 
     >>> import torch, ranvier
     >>> ranvier.models.sew_resnet18(channels=1, width=4)(torch.rand(2, 1, 1, 8, 8)).shape
@@ -74,8 +75,8 @@ def sew_resnet18(channels: int = 3, classes: int = 10, width: int = 64, neuron: 
 
 
 class SpikeDrivenBlock(nn.Module):
-    """Spike-driven attention, then a spike-driven network of two layers, both residual; x [T, B, C, H, W] are
-    membranes.
+    """Spike-driven attention, then a spike-driven network of two layers, both with a residual connection; x [T, B, C,
+    H, W] are membranes.
     """
 
     def __init__(self, features: int, heads: int, hidden: int, neuron: MakeNeuron = LIF):
@@ -94,7 +95,8 @@ class SpikeDrivenBlock(nn.Module):
 def spike_driven(
     channels: int = 1, classes: int = 10, features: int = 64, heads: int = 4, blocks: int = 1, neuron: MakeNeuron = LIF
 ) -> Sequential:
-    """A small spike-driven transformer: two convolutions that each halve height and width, blocks, mean, readout.
+    """Return a small spike-driven transformer: two convolutions that each halve height and width, some
+    `SpikeDrivenBlock`s, the mean over positions, and a readout.
 
     >>> import torch, ranvier
     >>> ranvier.models.spike_driven(features=8, heads=2)(torch.rand(2, 1, 1, 8, 8)).shape
@@ -109,7 +111,9 @@ def spike_driven(
 
 
 class SpikformerBlock(nn.Module):
-    """Spiking self-attention, then a spiking network of two layers, both residual: x [T, B, C, L]."""
+    """Spiking self-attention, then a spiking network of two layers, both with a residual connection: x [T, B, C, L],
+    for L tokens.
+    """
 
     def __init__(self, features: int, heads: int, hidden: int, neuron: MakeNeuron = LIF):
         super().__init__()
@@ -125,7 +129,8 @@ class SpikformerBlock(nn.Module):
 
 
 class Spikformer(nn.Module):
-    """A small Spikformer: convolutions that make tokens, blocks, mean over tokens, readout. Zhou et al., ICLR 2023.
+    """A small Spikformer: convolutions that compute the tokens, some `SpikformerBlock`s, the mean over tokens, and a
+    readout. Zhou et al., ICLR 2023.
 
     >>> import torch, ranvier
     >>> ranvier.models.Spikformer(features=8, heads=2)(torch.rand(2, 1, 1, 8, 8)).shape

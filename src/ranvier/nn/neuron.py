@@ -1,4 +1,4 @@
-"""A neuron: parameters, states, and one rule."""
+"""The base class of neurons: parameters, states, and one rule."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ __all__ = ["Learn", "Neuron", "Option", "Param", "State", "Time"]
 
 
 class Neuron(Declared):
-    """Base class of all neurons: declare parameters and states, write the rule of one step, and the neuron runs on
+    """Base class of all neurons. Declare parameters and states and write the rule of one step; the neuron then runs on
     every backend.
 
     >>> import torch, ranvier
@@ -39,29 +39,29 @@ class Neuron(Declared):
     >>> Integrator(beta=0.5)(torch.ones(3, 1, 1)).flatten()
     tensor([1., 1., 1.])
 
-    The arguments of `rule` are the inputs (any names), then states, parameters and options by the names declared
-    above. It returns the output (or a tuple of outputs) and the new states: a tuple in the order of the arguments, or a
-    dictionary by name. The annotations are for editors and type checkers and may be left out. With `learn:
-    Learn[Literal["beta", "threshold"]] = Learn()` these tools also know the names that `learn` may contain.
+    The arguments of `rule` are the inputs (any names), then states, parameters and options by the names declared above.
+    It returns the output (or a tuple of outputs) and the new states: a tuple in the order of the arguments, or a
+    dictionary by name. The annotations are for editors and type checkers, and may be left out. With `learn:
+    Learn[Literal["beta", "threshold"]] = Learn()` these tools also check the names in `learn`.
 
     Arguments:
         surrogate: the derivative of the spike, one of `ranvier.surrogate`; atan(2.0) if not given.
         learn: names of the parameters that are trained; a learned number has shape [1].
-        shape: the features' shape, to give every neuron parameters of its own.
+        shape: the shape of the features; then every neuron has its own parameters.
 
-    Every parameter is an argument too (a number, or a tensor broadcastable to the features), and every option. All of
-    them, and the surrogate, may be set later: `lif.beta = 0.8`, `lif.surrogate = ranvier.surrogate.atan(5.0)`.
-    A learned parameter stays within its bounds, see `ranvier.nn.bounds`.
+    Every parameter (a number, or a tensor broadcastable to the features) and every option is an argument too. They and
+    the surrogate may also be set later: `lif.beta = 0.8`, `lif.surrogate = ranvier.surrogate.atan(5.0)`. A learned
+    parameter stays within its bounds, see `ranvier.nn.bounds`.
     """
 
     rule: ClassVar[Callable[..., tuple[Any, Any]]]
 
-    if TYPE_CHECKING:  # for constructors that call this one; those of classes are generated from their declarations
+    if TYPE_CHECKING:  # for constructors that call this one; all others are generated from the declarations
 
         def __init__(self, **given: Any) -> None: ...
 
     def bound(self, names: tuple[str, ...]) -> Rule:
-        """Return the rule of this neuron; its outputs are followed by the named states."""
+        """Return the rule of this neuron, whose outputs are followed by the states in `names`."""
         if names not in self._rules:
             rule = self._bind(names)
             op.register(rule)
@@ -73,7 +73,7 @@ class Neuron(Declared):
     ) -> Rule:
         """Return the rule with its options resolved.
 
-        said, inputs: the rule function and its input names, for neurons whose rule is put together when they are built.
+        said, inputs: the rule function and the names of its inputs, for neurons whose rule is built from terms.
         """
         said, inputs = type(self).rule if said is None else said, self.inputs if inputs is None else inputs
         numbers, options = self._numbers(said), self._made(said)
@@ -95,12 +95,12 @@ class Neuron(Declared):
         return replace(rule, params=(*rule.params, *varying), numbers=varying)
 
     def _numbers(self, said: Callable) -> list[str]:
-        """Return the options that this rule reads as numbers at run time, such as dt."""
+        """Return the names of the options that the rule reads as numbers at run time, such as dt."""
         taken = inspect.signature(said).parameters
         return [k for k, o in self.options.items() if o.number and k in taken]
 
     def _made(self, said: Callable) -> dict[str, Any]:
-        """Return the other options of the rule, in the form that the rule needs."""
+        """Return the values of the other options, in the form that the rule needs."""
         taken, made = inspect.signature(said).parameters, {}
         for k, o in self.options.items():
             if k in taken and not o.number:
@@ -109,8 +109,8 @@ class Neuron(Declared):
         return made
 
     def _sorted(self, result: Any, said: Callable) -> tuple[tuple, tuple]:
-        """Return the outputs and new states that a rule returned, in the order of `states`; raise RuleError if they do
-        not fit.
+        """Return the outputs and new states that a rule returned, the states in the order of `states`. Raise RuleError
+        if they do not fit the declarations.
         """
         name, wanted = type(self).__name__, ", ".join(self.states)
         cure = f"Return the output, then the states in the order of the arguments: return z, ({wanted},)"
@@ -130,9 +130,9 @@ class Neuron(Declared):
         return (outputs if isinstance(outputs, tuple) else (outputs,)), states
 
     def values(self, like: Tensor) -> list[Tensor]:
-        """Return the arguments of the rule that follow inputs and states: the parameters, then run-time numbers
-        (options such as dt, and those of the surrogate). They are on the device of `like` and have the precision of its
-        states.
+        """Return the arguments of the rule that follow inputs and states: the parameters, then the run-time numbers
+        (options such as dt, and the numbers of the surrogate). They have the device of `like`, and the dtype of states
+        for this input.
         """
         numbers = [self.settings[k] for k in self.bound(()).params[len(self.params) :] if k in self.settings]
         numbers += self._surrogate.varying.values() if self.spiking else ()
@@ -148,7 +148,7 @@ class Neuron(Declared):
         return self.bound(()).spiking
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_rules": {}}  # rules contain closures; the copy makes new ones
+        return {**self.__dict__, "_rules": {}}  # rules contain closures, which pickle cannot save; they are built again
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -173,7 +173,9 @@ class Neuron(Declared):
         return y, dict(zip(self.states, after, strict=True)), dict(zip(names, traced, strict=True))
 
     def prepare(self, x: Any, state: Any) -> tuple[tuple[Tensor, ...], dict[str, Tensor], list[Tensor]]:
-        """Return inputs, initial state and parameters, checked and ready for a backend."""
+        """Return the inputs, the initial state and the parameters, after checking them, in the form that a backend
+        needs.
+        """
         xs = self._inputs(x)
         first = xs[0][0] if xs[0].shape[0] else xs[0].sum(0)
         state = self.initial(first) if state is None else self._state(xs[0], state)
@@ -234,7 +236,7 @@ class Neuron(Declared):
             name = next((n for n, t in self.times.items() if t.of == k and k in self.replaced), k)
             value, learned = self.value(k), isinstance(getattr(self, k), nn.Parameter)
             value = value if name == k else getattr(self, name)
-            known = not value.is_meta and not torch.compiler.is_compiling()  # a value that is traced has no number
+            known = not value.is_meta and not torch.compiler.is_compiling()  # a traced value has no number
             text = f"{value.item():g}" if known and value.numel() == 1 else f"{tuple(value.shape)}"
             shown.append(f"{name}={text}{' (learned)' if learned else ''}")
         shown += [f"{k}={v!r}" for k, v in self.settings.items() if v != self.options[k].default]

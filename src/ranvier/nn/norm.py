@@ -33,8 +33,8 @@ class _Norm(Temporal):
 
 
 class TemporalBatchNorm(_Norm):
-    """Base of layers for sequences that are also one of torch's batch norms (the second base class); statistics are
-    over time and batch together.
+    """Base of batch norms for sequences, whose statistics are taken over time and batch together. The second base class
+    of such a layer is one of torch's batch norms.
     """
 
     def normalise(self, x: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class ThroughTime(_Norm):
 
 
 class BatchNormThroughTime1d(ThroughTime):
-    """Batch norm through time: every step has its own statistics and weight; there is no bias.
+    """Batch norm through time: every step has its own statistics and its own weight; there is no bias.
 
     x [T, B, C] or [T, B, C, L] -> the same shape, for T up to `steps`. num_features: C. Other arguments as torch's
     batch norm. Kim & Panda, Revisiting batch normalization for training low-latency deep spiking neural networks from
@@ -172,11 +172,11 @@ class BatchNormThroughTime3d(ThroughTime):
 
 
 class NeuNorm(_Norm):
-    """Inhibition at each position by the recent spikes of all channels at that position.
+    """Inhibition by recent spikes: each position is inhibited by the spikes of all channels at this position.
 
     u = k u + (1 - k) / C^2 (sum of x over channels);  y = x - w u.
 
-    x [T, B, C, H, W], spikes -> y of the same shape, which may be negative. k in [0, 1] is a decay per step; w is
+    Spikes x [T, B, C, H, W] -> y of the same shape, which may be negative. k in [0, 1] is a decay per step; w is
     learned, one number per channel and position [C, H, W], or with shared=True one per position [1, H, W]. Wu et al.,
     Direct training for spiking neural networks: faster, larger, better, AAAI 2019.
 

@@ -1,5 +1,5 @@
-"""Norm, neuron and pool on images in one pass over memory, and their derivative; also the norm alone, from the same
-sums.
+"""Norm, neuron and pool on images in one pass over memory, and the derivative of all three. `normalised` computes only
+the norm, with the same statistics.
 
 norm(y) = (y - mean) scale + shift,  scale = weight / sqrt(var + eps),  shift = bias
 """
@@ -19,9 +19,10 @@ from ranvier.spikes import bits
 
 
 def one_pass(y: Tensor, norm: Any, neuron: Neuron, kind: str, window: int, steps: int, batch: int) -> Tensor:
-    """y [T B, C, H, W], or [B, C, H, W] if all steps are the same -> [T, B, C, H', W'], all channels last in memory.
+    """Run norm, neuron and pool: y [T B, C, H, W], or [B, C, H, W] if all steps are the same -> [T, B, C, H', W'] after
+    pooling. All images are channels last in memory.
 
-    norm: a torch batch norm or None; window: width and height of a pooling window, kind "max" or "mean".
+    norm: a torch batch norm or None. window: the size of the pooling windows, which are square. kind: "max" or "mean".
     """
     _, channels, height, width = y.shape
     _, begin, params = neuron.prepare(y[:1].detach().unsqueeze(0), None)
@@ -51,7 +52,7 @@ def normalised(y: Tensor, norm: Any, repeats: int) -> Tensor:
 
 
 class _Normalised(Function):
-    """Compute (y - mean) scale + shift; mean and rate [C] were computed from y if `own` is true."""
+    """The autograd function of (y - mean) scale + shift. own: whether mean and rate [C] were computed from y."""
 
     @staticmethod
     def forward(
@@ -83,8 +84,8 @@ class _Normalised(Function):
 
 @dataclass(frozen=True)
 class Statistics:
-    """The mean that a batch norm subtracts from each channel, and the rate by which it multiplies before its weight
-    [C]; and whether they were computed from the input (otherwise they are the running statistics).
+    """The statistics of a batch norm: for each channel the mean, and the rate = 1 / sqrt(var + eps), [C] each. own:
+    whether they were computed from the input; otherwise they are the running statistics.
     """
 
     mean: Tensor
@@ -95,8 +96,8 @@ class Statistics:
 
 @torch.no_grad()
 def statistics(norm: Any, y: Tensor, repeats: int) -> Statistics:
-    """Return the statistics of y [N, C, H, W], each image repeated `repeats` times, or the running ones; in training,
-    update the running ones.
+    """Return the statistics that the norm uses for images y [N, C, H, W], each repeated `repeats` times: those of y, or
+    the running ones in evaluation. In training, the running statistics are updated.
     """
     tracked = norm.running_mean is not None
     if tracked and not norm.training:
@@ -115,14 +116,14 @@ def go_on(norm: Any, mean: Tensor, var: Tensor, count: int) -> None:
         return
     norm.num_batches_tracked.add_(1)
     share = norm.momentum
-    if share is None:  # the mean of all batches; a tensor, to avoid waiting for a GPU
+    if share is None:  # the mean over all batches, as a tensor, so that the CPU need not wait for a GPU
         share = 1.0 / norm.num_batches_tracked.to(norm.running_mean)
     norm.running_mean.lerp_(mean.to(norm.running_mean), share)
     norm.running_var.lerp_((var * (count / (count - 1))).to(norm.running_var), share)
 
 
 def _affine(mean: Tensor, rate: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return centre, scale and shift of a norm, [C, 1, 1] each, in the form that the scaled rule needs."""
+    """Return centre, scale and shift of a norm, [C, 1, 1] each, for `Rule.scaled`."""
     scale = rate if weight is None else weight.to(rate) * rate
     shift = torch.zeros_like(mean) if bias is None else bias.to(mean)
     centre, scale, shift = (v.detach().view(-1, 1, 1) for v in (mean, scale, shift))
@@ -130,8 +131,8 @@ def _affine(mean: Tensor, rate: Tensor, weight: Tensor | None, bias: Tensor | No
 
 
 class _OnePass(Function):
-    """Images -> pooled output [T, B H' W' C]. Of the neuron's output, only what the gradient of max pooling needs is
-    saved: the bits, if it is spikes.
+    """The autograd function of norm, neuron and pool: images -> pooled output [T, B H' W' C]. The neuron's output is
+    saved only for max pooling; if it is spikes, only their bits are saved.
     """
 
     @staticmethod
@@ -188,9 +189,11 @@ class _OnePass(Function):
 
 
 def _greatest(rule: Rule, size: Pictures, z: Tensor) -> Tensor:
-    """Return what backward needs to find the maximum of each window: bits of spikes, or other outputs themselves."""
+    """Return the tensor from which backward finds the maximum of each window: the bits of z if it is spikes, otherwise
+    the pooled output z.
+    """
     if size.kind != "max" or size.window == 1:
-        return z.new_empty(size.steps, 0)  # without max pooling backward needs nothing
+        return z.new_empty(size.steps, 0)  # only max pooling needs it
     return bits.packed(z).bits if rule.binary and z.dtype == torch.float32 else z.clone()
 
 
@@ -200,17 +203,19 @@ def _rows(y: Tensor, size: Pictures) -> Tensor:
 
 
 def _last(v: Tensor) -> Tensor:
-    """[S, C, R, W] -> [S, R W C]."""
+    """Return states [S, C, R, W] in the order of channels last: [S, R W C]."""
     return v.detach().permute(0, 2, 3, 1).reshape(len(v), -1).contiguous()
 
 
 def _spread(p: Tensor, size: Pictures) -> Tensor:
-    """A parameter broadcastable to [C, R, W] -> [1] or [R W C]."""
+    """Return a parameter, broadcastable to [C, R, W], in the form that the kernels need: [1] or [R W C]."""
     if p.numel() == 1:
         return p.detach().reshape(1)
     return _last(p.expand(size.channels, size.rows, size.width).unsqueeze(0)).view(-1)
 
 
 def _gathered(row: Tensor, p: Tensor, size: Pictures) -> Tensor:
-    """The gradient [R W C] of a parameter at every position -> that of the parameter, in the dtype of the row."""
+    """Return the gradient of a parameter in the shape of the parameter, from its gradient at every position, [R
+    W C].
+    """
     return row.view(size.rows, size.width, size.channels).permute(2, 0, 1).sum_to_size(p.shape)

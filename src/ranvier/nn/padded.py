@@ -1,4 +1,4 @@
-"""Recordings of different lengths in one batch: the padding after the end of each has no effect."""
+"""Recordings of different lengths in one batch. The padding after the end of each recording has no effect."""
 
 import inspect
 from collections.abc import Iterator
@@ -28,31 +28,31 @@ def lengths_of(x: Tensor) -> Tensor:
     if not torch.compiler.is_compiling() and x.numel():
         if not torch.equal(there, within(lengths, len(x))):
             b = int((there != within(lengths, len(x))).any(0).nonzero()[0])
-            raise ValueError(f"recording {b} has NaN before its end; NaN says that a recording is over")
+            raise ValueError(f"recording {b} has NaN before its end; NaN marks the steps after the end")
         if not bool(lengths.all()):
-            raise ValueError(f"recording {int((lengths == 0).nonzero()[0])} has no step: it begins with NaN")
+            raise ValueError(f"recording {int((lengths == 0).nonzero()[0])} has no step: its first value is NaN")
     return lengths
 
 
 def within(lengths: Tensor, steps: int) -> Tensor:
-    """Return which steps are before the end of each recording: lengths `[B]` -> `[T, B]` bool."""
+    """Return the valid steps, those before the end of each recording: lengths `[B]` -> `[T, B]` bool."""
     return torch.arange(steps, device=lengths.device).unsqueeze(1) < lengths
 
 
 def only(valid: Tensor, x: Tensor, otherwise: float = 0.0) -> Tensor:
-    """Return x `[T, B, *features]` at valid steps `[T, B]`, and `otherwise` at the others."""
+    """Return x `[T, B, *features]` at valid steps (`valid` `[T, B]`), and the number `otherwise` at all other steps."""
     return torch.where(valid.view(*valid.shape, *[1] * (x.dim() - 2)), x, otherwise)
 
 
 def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
-    """`net(x)` for recordings of `lengths` `[B]` steps, x `[T, B, *features]`: y `[T, B, *features']`, 0 after the
-    end of each.
+    """Run a network on recordings of different lengths: x `[T, B, *features]`, lengths `[B]` in steps -> y `[T, B,
+    *features']`, which is 0 after the end of each recording.
 
     Values of x after the end, also NaN, have no effect. Batch norms use only the valid steps, so outputs, gradients and
     statistics are those of the recordings without padding. A layer that mixes all steps (`PSN`, temporal attention)
-    raises an error if lengths differ, since it has no result for a shorter recording. `scan` and `step` raise an error
-    too, since their state would be that after the padding. A module of your own that uses the last steps of x must
-    handle the lengths itself.
+    raises an error if lengths differ, because it cannot run a shorter recording. `scan` and `step` raise an error too,
+    because their state would include the padding. If you write a module that uses the last steps of x, it must handle
+    the lengths itself.
 
     >>> import ranvier
     >>> net = ranvier.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), ranvier.LIF())
@@ -65,14 +65,14 @@ def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
     if not isinstance(y, Tensor) or y.shape[:2] != valid.shape:
         got = list(y.shape) if isinstance(y, Tensor) else type(y).__name__
         raise ValueError(
-            f"padded: the net must give [T, B, *features] = {list(valid.shape)} and more, got {got}; "
-            f"one that sums over time itself must heed lengths: def forward(self, x, lengths=None)"
+            f"padded: the net must return [T, B, *features] = {list(valid.shape)} and more, got {got}; "
+            f"one that sums over time itself must use the lengths: def forward(self, x, lengths=None)"
         )
     return only(valid, y)
 
 
 def heeds_lengths(net: nn.Module) -> bool:
-    """Whether a network handles the end of each recording itself: `forward(self, x, lengths=None)`."""
+    """Whether a network handles the lengths itself: its `forward(self, x, lengths=None)` has this argument."""
     try:
         return "lengths" in inspect.signature(net.forward).parameters
     except (ValueError, TypeError):  # a scripted module has no signature
@@ -81,7 +81,8 @@ def heeds_lengths(net: nn.Module) -> bool:
 
 @contextmanager
 def masked(net: nn.Module, x: Tensor, lengths: Tensor | None) -> Iterator[Tensor]:
-    """Within this block `net` uses the lengths of the recordings of x `[T, B, *features]`; None: all have T steps.
+    """Within this block, `net` uses the lengths of the recordings in x `[T, B, *features]`. lengths: `[B]`, or None if
+    all have T steps.
 
     Yields x with 0 after the end of each recording, as the input for one call of the network or of a function such as
     `record`.
@@ -103,7 +104,7 @@ def masked(net: nn.Module, x: Tensor, lengths: Tensor | None) -> Iterator[Tensor
             undo.callback(delattr, net, "forward")
             yield x
         return
-    if isinstance(net, Padded):  # it finds the lengths itself
+    if isinstance(net, Padded):  # it computes the lengths itself
         yield only(valid, x, torch.nan)
         return
     with known(net, valid):
@@ -112,7 +113,9 @@ def masked(net: nn.Module, x: Tensor, lengths: Tensor | None) -> Iterator[Tensor
 
 @contextmanager
 def known(net: nn.Module, valid: Tensor) -> Iterator[None]:
-    """Within this block the batch norms of `net` use only the valid steps [T, B] of their input."""
+    """Within this block, the batch norms of `net` use only the valid steps (`valid` [T, B]) of their input. Raise an
+    error for layers that cannot run padded recordings.
+    """
     if bool(valid.all()):
         yield
         return
@@ -122,10 +125,10 @@ def known(net: nn.Module, valid: Tensor) -> Iterator[None]:
 
 
 class Padded(nn.Module):
-    """A network for recordings of different lengths, padded with NaN, which marks their ends.
+    """A network for recordings of different lengths, which are padded with NaN after their end.
 
-    x `[T, B, *features]` -> y `[T, B, *features']`, NaN where x is NaN; see `padded`. `lengths_of(y)` are the lengths
-    for losses and metrics.
+    x `[T, B, *features]` -> y `[T, B, *features']`, NaN where x is NaN; see `padded`. `lengths_of(y)` returns the
+    lengths, for losses and metrics.
 
     >>> import ranvier
     >>> x = torch.rand(5, 2, 3)
@@ -157,30 +160,30 @@ def _check(net: nn.Module, x: Any, lengths: Any) -> None:
         raise ValueError(f"padded: lengths must lie in [1, {len(x)}], got {low} to {high}")
     book = getattr(here, "book", None)
     if book is not None and not book.names:
-        raise ValueError("padded: a state would be that behind the end; call the net on each recording for its state")
+        raise ValueError("padded: a state would include the padding; call the net on each recording for its state")
 
 
 def _refuse_what_looks_back(net: nn.Module, valid: Tensor) -> None:
     for path, module in net.named_modules():
         if isinstance(module, Whole):
             raise ValueError(
-                f"padded: layer {path!r} ({type(module).__name__}) mixes all {len(valid)} steps and has no result for "
-                f"a recording of {int(valid.sum(0).min())}; give it recordings of one length"
+                f"padded: layer {path!r} ({type(module).__name__}) mixes all {len(valid)} steps and cannot run a "
+                f"recording of {int(valid.sum(0).min())}; give it recordings of one length"
             )
         if isinstance(module, nn.RNNBase) and module.bidirectional:
             raise ValueError(
-                f"padded: layer {path!r} ({type(module).__name__}) runs backward from the last step, through what is "
-                f"behind the end of a recording; give it recordings of one length"
+                f"padded: layer {path!r} ({type(module).__name__}) runs backward from the last step, through the "
+                f"padding of shorter recordings; give it recordings of one length"
             )
         if isinstance(module, Padded) and path:
             raise ValueError(
-                f"padded: layer {path!r} is Padded and finds the lengths itself; leave lengths out, or Padded"
+                f"padded: layer {path!r} is Padded and computes the lengths itself; leave out either lengths or Padded"
             )
 
 
 @contextmanager
 def _watched(net: nn.Module, valid: Tensor) -> Iterator[None]:
-    """Within this block the batch norms of `net` use only the valid steps [T, B]."""
+    """Within this block, the batch norms of `net` use only the valid steps (`valid` [T, B])."""
     with ExitStack() as undo:
         of_one_step = set[nn.Module]()
         for module in net.modules():
@@ -196,12 +199,12 @@ def _watched(net: nn.Module, valid: Tensor) -> Iterator[None]:
 
 
 def _watch(norm: nn.Module, valid: Tensor, undo: ExitStack) -> None:
-    """Add hooks that pass only the valid samples [N] to a batch norm, and put its output back among the others."""
+    """Add hooks to a batch norm: it gets only the valid samples (`valid` [N]), and its output is 0 for all others."""
 
     def take(module: nn.Module, given: tuple) -> Tensor:
         if len(given[0]) != len(valid):
             raise ValueError(
-                f"padded: {type(module).__name__} is given {len(given[0])} samples for {len(valid)} steps of all "
+                f"padded: {type(module).__name__} got {len(given[0])} samples for {len(valid)} steps of all "
                 f"recordings; the net must keep the axes [T, B] up to its batch norms"
             )
         return given[0][valid]
@@ -214,7 +217,9 @@ def _watch(norm: nn.Module, valid: Tensor, undo: ExitStack) -> None:
 
 
 def _watch_temporal(norm: TemporalBatchNorm, valid: Tensor, undo: ExitStack) -> None:
-    """Add such hooks to a batch norm of sequences x [T, B, C, ...]: its statistics are those of the valid steps."""
+    """Change a batch norm of sequences x [T, B, C, ...] in the same way, until the block ends: it gets only the valid
+    steps (`valid` [T, B]).
+    """
     whole = norm.normalise
     norm.normalise = lambda x: _back(whole(x[valid].unsqueeze(1)).squeeze(1), valid)  # type: ignore[method-assign]
     undo.callback(delattr, norm, "normalise")

@@ -1,4 +1,4 @@
-"""Pooling by sums: spikes in a window, spikes of a population."""
+"""Pooling by sums: over the spikes in a window, or over the spikes of a population."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def _per_axis(name: str, what: str, value: int | Sequence[int], axes: int) -> tu
 
 
 def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
-    """Return the zeros before and after an axis of `size` such that pooling gives ceil(size / stride) windows.
+    """Return the numbers of zeros before and after an axis of `size` for which there are ceil(size / stride) windows.
 
     >>> same_padding(5, window=3, stride=2)
     (1, 1)
@@ -29,11 +29,12 @@ def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
 
 
 def sum_pool(x: Tensor, window: Sequence[int], stride: Sequence[int], padding: str = "VALID") -> Tensor:
-    """Sum over windows of the last axes of x, one axis for each number of `window`; the other axes are not changed.
+    """Sum over windows of the last axes of x; `window` has one number for each of these axes. The other axes are not
+    changed.
 
-    padding "VALID": whole windows only; "SAME": zeros on both sides, so that an axis of size n gives ceil(n / stride)
-    windows. Each number in a window gets the gradient of its sum. Any number of axes and any dtype with sums is
-    allowed.
+    padding "VALID": only windows that fit; "SAME": zeros on both sides, so that there are ceil(n / stride) windows
+    along an axis of size n. The gradient of a sum goes to each number in its window. Any number of axes and any dtype
+    with sums is allowed.
 
     >>> import torch
     >>> sum_pool(torch.ones(1, 1, 3, 3), (2, 2), (1, 1)).flatten()
@@ -63,9 +64,9 @@ def sum_pool(x: Tensor, window: Sequence[int], stride: Sequence[int], padding: s
 class SumPool(nn.Module):
     """Sum over windows: x [..., C, *spatial] -> [..., C, *spatial'].
 
-    Unlike the mean, the sum of spikes is a whole number, as neuromorphic chips compute it. window and stride (default:
-    the window) are whole numbers or one for each spatial axis; `axes` is the number of spatial axes, if `window` is one
-    number. padding "VALID" or "SAME" (zeros on both sides; the result has ceil(n / stride) windows).
+    Unlike their mean, the sum of spikes is a whole number; neuromorphic chips compute such sums. window and stride
+    (default: the window) are whole numbers or one for each spatial axis; `axes` is the number of spatial axes, if
+    `window` is one number. padding "VALID" or "SAME" (zeros on both sides; the result has ceil(n / stride) windows).
 
     >>> import torch, ranvier
     >>> ranvier.SumPool(2)(torch.ones(10, 4, 3, 8, 8)).shape  # [T, B, C, H, W]
@@ -95,7 +96,8 @@ class SumPool(nn.Module):
 
 
 class PopulationReadout(nn.Module):
-    """Each class is voted for by a group of neurons of its own: x [..., classes * population] -> [..., classes].
+    """A readout in which each class has its own group (population) of neurons: x [..., classes * population] -> [...,
+    classes].
 
     y[c] = sum of x[c * population : (c + 1) * population]. Raises ValueError if the neurons cannot be divided evenly.
 

@@ -7,12 +7,13 @@ from torch import nn
 
 
 class Quantisable(nn.Module):
-    """A layer of torch that is fast on spikes; when it is quantised, it first becomes torch's own layer.
+    """Base class of torch layers that are fast on spikes. Before such a layer is quantised, it is changed to torch's
+    own layer.
 
-    `torch.ao.quantization` finds layers by their exact type, gives them a `qconfig` (None to the others) and then
-    replaces them. `prepare_qat` replaces all; `quantize_dynamic` replaces only the types that it is given, so add
-    Ranvier's to torch's: `quantize_dynamic(net, {nn.Linear, ranvier.Linear})`. A layer that is left out gives a
-    warning. Your own subclass of such a layer is not replaced, just as torch does not replace subclasses of its layers.
+    `torch.ao.quantization` finds layers by their exact type, sets their attribute `qconfig` (to None if they are not
+    quantised), and then replaces them. `prepare_qat` replaces all. `quantize_dynamic` replaces only the types in its
+    argument, so include those of Ranvier: `quantize_dynamic(net, {nn.Linear, ranvier.Linear})`. There is a warning for
+    a layer whose type is missing. Subclasses are not replaced; this is also true for subclasses of torch's layers.
     """
 
     plain: type[nn.Module]

@@ -1,9 +1,9 @@
-"""Activation checkpointing that works with states: recomputation instead of saved tensors.
+"""Activation checkpointing for layers with states: backward recomputes tensors that were not saved.
 
-`torch.utils.checkpoint` saves only the input of the layers inside it, and runs the layers again in backward. But by
-then `scan` (or `step`, `record`), which gave the layers their states, has ended, and they would start from their
-initial states. So `ranvier.checkpoint` gives the layers the same states again in backward. With torch's own checkpoint
-an error is raised if its gradient would be wrong.
+`torch.utils.checkpoint` saves only the input of the layers inside it, and runs the layers again in backward. But `scan`
+(or `step`, `record`), which passed the states to the layers, has ended by then, and the layers would start from their
+initial states. So `ranvier.checkpoint` passes the same states to the layers again in backward. If torch's own
+checkpoint is used where its gradient would be wrong, an error is raised.
 """
 
 import inspect
@@ -19,18 +19,18 @@ from torch.utils import checkpoint as torch_checkpoint
 
 from ranvier.nn.temporal import here
 
-_KINDS = {  # the code objects of torch's checkpoints, as found on the call stack
+_KINDS = {  # the code objects of torch's checkpoints, to find them on the call stack
     inspect.unwrap(torch_checkpoint.checkpoint).__code__: "non-reentrant",
     torch_checkpoint.CheckpointFunction.forward.__code__: "reentrant",
 }
 
 
 def checkpoint(layers: Callable[..., Any], *x: Any) -> Any:
-    """Compute layers(*x); save only x for backward, which computes the rest again.
+    """Compute layers(*x), and save only x for backward, which computes everything else again.
 
-    It works under every verb: within `scan`, `step` and `record` the recomputation begins with the same state, and the
-    state that is passed on has its gradient. Random numbers (dropout) are the same again. layers: a module, or any
-    function of tensors.
+    It can be used with the plain call, `scan`, `step` and `record`: the recomputation starts from the same states, and
+    gradients flow through the states. Random numbers (dropout) are the same in the recomputation. layers: a module, or
+    any function of tensors.
 
     >>> import torch, ranvier
     >>> deep = ranvier.Sequential(torch.nn.Linear(4, 64), ranvier.LIF(), torch.nn.Linear(64, 4), ranvier.LIF())
@@ -51,7 +51,7 @@ def checkpoint(layers: Callable[..., Any], *x: Any) -> Any:
 
 @contextmanager
 def _within() -> Iterator[None]:
-    """Within this block `refuse_recomputation` does not raise, since `checkpoint` restores the states."""
+    """Within this block `refuse_recomputation` raises no error, because `checkpoint` restores the states."""
     outer, here.recomputable = getattr(here, "recomputable", False), True
     try:
         yield
@@ -70,11 +70,11 @@ def _again(book: Any) -> Iterator[None]:
 
 
 def refuse_recomputation(path: str, differs: bool, verbs: Collection[CodeType]) -> None:
-    """Raise an error for a layer that runs within `scan` (or `step`, `record`) and torch's own checkpoint, if the
+    """Raise an error if a layer runs within `scan` (or `step`, `record`) and within torch's own checkpoint, and its
     gradient would be wrong.
 
-    differs: whether the verb gives the layer a state or records it, which the second run would miss. A verb that was
-    itself called within the checkpoint runs again as a whole.
+    differs: whether the layer is passed a state or is recorded, since both would be missing in the second run. If
+    `scan` itself was called within the checkpoint, it is run again as a whole, so the gradient is right.
     """
     if torch.compiler.is_compiling() or getattr(here, "recomputable", False):
         return
@@ -83,7 +83,7 @@ def refuse_recomputation(path: str, differs: bool, verbs: Collection[CodeType]) 
         kind = _KINDS.get(frame.f_code)
         if kind == "reentrant" or (kind and differs):
             raise RuntimeError(
-                f"layer {path!r} runs within torch.utils.checkpoint and under a verb: computed again, it would not "
-                f"know its state, or that it is recorded; use ranvier.checkpoint(layers, x), which knows it"
+                f"layer {path!r} runs within torch.utils.checkpoint and within scan, step or record: backward would "
+                f"run it again without its state, so the gradient would be wrong; use ranvier.checkpoint(layers, x)"
             )
         frame = frame.f_back

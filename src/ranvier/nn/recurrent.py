@@ -1,4 +1,4 @@
-"""Recurrent neurons: the spikes of the last step return as input."""
+"""Recurrent neurons: the spikes of one step are part of the input of the next step."""
 
 from typing import Any
 
@@ -13,21 +13,21 @@ from ranvier.spikes.feedback import Loop, feedback, loop
 
 
 class Recurrent(Temporal):
-    """A neuron whose output at one step returns, through `feedback`, as input at the next.
+    """A neuron whose output at one step is added, after the map `feedback`, to its input at the next step.
 
     z[t] = neuron(x[t] + feedback(z[t - 1])), with z[-1] = 0.
 
-    neuron: a `Neuron` with one input. feedback: the number of neurons (for a linear map without bias between them), or
-    any module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape. detach_feedback:
-    no gradient flows through the outputs that return (the feedback itself still learns): gradients stay bounded for any
-    length of the sequence and any strength of the feedback.
+    neuron: a `Neuron` with one input. feedback: the number of neurons (then it is a linear map without bias), or any
+    module from z_t [B, *features] to the same shape. x [T, B, *features] -> z of the same shape. detach_feedback: no
+    gradient flows through the outputs that return, so gradients do not grow with the length of the sequence or the
+    strength of the feedback; the weights of the feedback are still learned.
 
     >>> import torch, ranvier
     >>> ranvier.Recurrent(ranvier.ALIF(), 16)(torch.rand(10, 2, 16)).shape
     torch.Size([10, 2, 16])
     """
 
-    detach_feedback = False  # for layers that were pickled before this option existed
+    detach_feedback = False  # the value for layers that were pickled before this option existed
 
     def __init__(self, neuron: Neuron, feedback: int | nn.Module, *, detach_feedback: bool = False):
         super().__init__()
@@ -77,8 +77,8 @@ class Recurrent(Temporal):
         return state["z"].to(x.dtype), {k: v for k, v in state.items() if k != "z"}
 
     def _loop(self, x: Tensor) -> Loop | None:
-        """Return the loop that runs the whole sequence in one operator, if there is one for such an input: it needs one
-        axis of neurons, not too many neurons, and a linear feedback.
+        """Return how the backend runs the whole sequence in one operator; None if it cannot. It can if the input has
+        one axis of neurons, the neurons are not too many, and the feedback is linear.
         """
         back = self.feedback
         if x.dim() != 3 or not x.numel() or type(back) is not nn.Linear or watched(back) or not self.neuron.states:

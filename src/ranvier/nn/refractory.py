@@ -1,4 +1,4 @@
-"""Silence after a spike, around any spiking neuron."""
+"""A refractory period for any spiking neuron."""
 
 import math
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from ranvier.ops import abs, gated, maximum, where
 
 
 class Refractory(Temporal):
-    """A spiking neuron that stays silent for `period` after each of its spikes.
+    """A spiking neuron that does not spike for the time `period` after each of its spikes.
 
-    For n = ceil(period / dt) steps it cannot spike (so it neither resets nor adapts) and its membrane keeps the value
-    after the reset; other states are updated as usual. The quotient allows for rounding: 0.3 / 0.1 is 3. n counts down
-    in state "left".
+    After a spike, for n = ceil(period / dt) steps, the neuron does not spike, so there is no reset and no adaptation by
+    spikes. Its membrane stays at the value after the reset; other states are updated as usual. Rounding errors in
+    period / dt are ignored: 0.3 / 0.1 counts as 3. The state "left" is the number of these steps that are left.
 
-    neuron: any `Neuron` whose rule contains `spike`. period: a number or one per neuron, in units of dt (steps when dt
-    is 1). held: the states that do not change meanwhile; by default "v", or the first state if none has that name. x
-    [T, B, *features] -> z of the same shape.
+    neuron: any `Neuron` whose rule contains `spike`. period: a number, or one per neuron, in the unit of dt (in steps
+    if dt is 1). held: the names of the states that do not change during the period; by default "v", or the first state
+    if there is no "v". x [T, B, *features] -> z of the same shape.
 
     >>> import torch, ranvier
     >>> ranvier.Refractory(ranvier.LIF(), period=2)(torch.full((7, 1, 1), 1.5)).flatten()
@@ -38,7 +38,7 @@ class Refractory(Temporal):
     ):
         super().__init__()
         if not isinstance(neuron, Neuron) or not neuron.spiking:
-            raise TypeError(f"Refractory: the first argument must be a neuron whose rule says spike, got {neuron!r}")
+            raise TypeError(f"Refractory: the first argument must be a neuron whose rule calls spike, got {neuron!r}")
         wait = arguments.value("Refractory: period", period, None, 0.0, math.inf).double()
         quotient = wait / arguments.positive("Refractory: dt", dt)
         if held is None:
@@ -47,14 +47,14 @@ class Refractory(Temporal):
             raise ValueError(f"Refractory: held names {sorted(unknown)}, but the states are {list(neuron.states)}")
         self.neuron, self.held, self.records = neuron, tuple(held), (*neuron.states, "left", "z")
         self.register_buffer("silence", torch.ceil(quotient * (1.0 - 1e-6)).to(torch.get_default_dtype()))
-        self._rules: dict[tuple[str, ...], tuple[Rule, Rule]] = {}  # the neuron's rule, and ours
+        self._rules: dict[tuple[str, ...], tuple[Rule, Rule]] = {}  # (rule of the neuron, rule of this layer)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_rules": {}}  # the copy makes them again when needed
+        return {**self.__dict__, "_rules": {}}  # the copy builds them again when needed
 
     def bound(self, names: tuple[str, ...]) -> Rule:
         inner, held = self.neuron.bound(()), self.held
-        if names not in self._rules or self._rules[names][0] is not inner:  # the neuron may have changed
+        if names not in self._rules or self._rules[names][0] is not inner:  # the neuron was changed
             n, s = len(inner.inputs), len(inner.states)
 
             def function(*values: Any) -> tuple[tuple, tuple]:

@@ -1,4 +1,4 @@
-"""The reset: what a spike does to the membrane."""
+"""The reset: how a spike changes the membrane."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,7 +18,7 @@ RESETS: dict[Reset, Callable[[Any, Any, Any], Any]] = {
 
 
 def made(reset: Reset, detach_reset: bool) -> Callable[[Any, Any, Any], Any]:
-    """Return the function that the rule calls as `reset`: (v, z, threshold) -> the membrane after the reset."""
+    """Return the function reset(v, z, threshold) -> the membrane after the reset, which a rule calls."""
     after = RESETS[reset]
     return (lambda v, z, threshold: after(v, stop(z), threshold)) if detach_reset else after
 
@@ -33,5 +33,5 @@ def resetting(kind: Reset = "subtract") -> Any:
 
 
 def detaching() -> Any:
-    """Return the option `detach_reset`: if it is true, no gradient flows through the reset."""
+    """Return the option `detach_reset` of a neuron: if it is True, no gradient flows through the reset."""
     return Option(False, "no gradient flows through the spike of the reset")

@@ -1,4 +1,4 @@
-"""Recurrence around any module: it runs step by step, and its last output is part of its next input."""
+"""Recurrence around any module: the module runs step by step, and its output is part of its input at the next step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,9 @@ from ranvier.nn.temporal import Temporal, check_sequence
 
 
 class _Returning(Temporal):
-    """y[t] = module(join(y[t - 1], x[t])), y[-1] = 0. The state is the last output and the state of the module."""
+    """Base class: y[t] = module(join(y[t - 1], x[t])), y[-1] = 0. The state is the last output and the state of the
+    module.
+    """
 
     def __init__(self, module: nn.Module):
         super().__init__()
@@ -20,7 +22,7 @@ class _Returning(Temporal):
         self.module = module
 
     def join(self, y: Tensor, x_t: Tensor) -> Tensor:
-        """Return the input of the module, made from its last output y and x_t, both [B, *features]."""
+        """Return the input of the module, computed from its last output y and x_t, both [B, *features]."""
         raise NotImplementedError
 
     def first(self, x: Tensor) -> Tensor:
@@ -46,12 +48,13 @@ class _Returning(Temporal):
 
 
 class ElementwiseRecurrent(_Returning):
-    """A module whose output returns through a function of it and the input.
+    """A module whose last output is combined with its input by a function.
 
-    y[t] = module(function(y[t - 1], x[t])), with y[-1] = 0: the first argument is the last output.
+    y[t] = module(function(y[t - 1], x[t])), with y[-1] = 0.
 
-    x [T, B, *features] -> y of the same shape. module: any module, temporal or not; function: from two tensors
-    [B, *features] to one. Fang et al., Deep residual learning in spiking neural networks, NeurIPS 2021.
+    x [T, B, *features] -> y of the same shape. module: any module, temporal or not. function: maps two tensors [B,
+    *features], the last output and the input, to one. Fang et al., Deep residual learning in spiking neural networks,
+    NeurIPS 2021.
 
     >>> import torch, ranvier
     >>> ranvier.ElementwiseRecurrent(ranvier.LIF(), torch.add)(torch.rand(5, 2, 3)).shape
@@ -75,7 +78,7 @@ class ElementwiseRecurrent(_Returning):
 
 
 class LinearRecurrent(_Returning):
-    """A module whose output returns through a linear map, together with the input.
+    """A module whose last output is combined with its input by a linear map.
 
     y[t] = module(W [x[t], y[t - 1]] + b), with y[-1] = 0; W maps in_features + out_features numbers to in_features.
 

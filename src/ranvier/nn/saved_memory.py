@@ -1,4 +1,4 @@
-"""Measure how much memory a network saves between its forward and its backward pass, layer by layer."""
+"""Measure how much memory each layer of a network uses between the forward and the backward pass."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from ranvier.notebook import table
 
 @dataclass(frozen=True)
 class Kept:
-    """Bytes that each layer saves for backward, as (path, type, bytes, what); print it."""
+    """The result of `saved_memory`: rows of (path, type, bytes, saved tensors); print it."""
 
     rows: tuple[tuple[str, str, int, str], ...]
 
     @property
     def total(self) -> int:
-        """Bytes of all layers."""
+        """The sum of the bytes of all layers."""
         return sum(row[2] for row in self.rows)
 
     def __str__(self) -> str:
@@ -50,10 +50,9 @@ def _said(size: float) -> str:
 def saved_memory(net: nn.Module, x: Any) -> Kept:
     """Run the network once, with gradients, and report what each layer saves for the backward pass.
 
-    x: the input, as in `net(x)`. A tensor that two layers save is counted for the first of them; parameters and x
-    itself, which are in memory anyway, are not counted. Layers that run as one stage of a `Sequential` are reported
-    together. For a `ranvier.online.Learner` each layer reports its traces, which do not depend on T: exact traces of
-    every weight, or traces of the inputs.
+    x: the input, as in `net(x)`. A tensor that two layers save is counted for the first of them. Parameters and x are
+    in memory anyway, so they are not counted. Layers that run as one stage of a `Sequential` are reported together. For
+    a `ranvier.online.Learner`, the report lists the traces of each layer, whose size does not depend on T.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF())
@@ -97,7 +96,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
     together = {m for r in net.modules() if isinstance(r, Recurrent) for m in r.feedback.modules()}
     together |= {m for s in net.modules() if isinstance(s, Sequential) for k in s.plan().parts for m in layers(k)}
     hooks = []
-    for module in paths.keys() - together:  # a stage with watched layers runs them one by one
+    for module in paths.keys() - together:  # layers with hooks would not run as a stage
         hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
     outer, here.watch = getattr(here, "watch", nullcontext), running
     try:
@@ -112,7 +111,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
 
 
 def layers(part: nn.Module | Stage) -> list[nn.Module]:
-    """Return the layers of a stage and all modules inside them; empty for a module that runs alone."""
+    """Return the layers of a stage and all modules inside them; an empty list for a module that runs alone."""
     return [m for layer in part.layers for m in layer.modules()] if isinstance(part, Stage) else []
 
 

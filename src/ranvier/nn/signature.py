@@ -1,4 +1,6 @@
-"""The declarations of a neuron's class: collected from its body, checked against its rule, shown in its docstring."""
+"""The declarations of a neuron class: they are collected from its body, checked against its rule, and shown in its
+docstring.
+"""
 
 import inspect
 from typing import Any, Literal
@@ -20,21 +22,21 @@ def read(cls: Any) -> None:
             delattr(cls, k)
             if k in taken and not (k == "z" and kind is State):
                 raise TypeError(
-                    f"{cls.__name__}: {k!r} is a name that every neuron has already (`help(ranvier.{cls.__name__})` "
-                    f"lists them); call the {kind.__name__} something else, such as {k}_"
+                    f"{cls.__name__}: {k!r} is already a name of every neuron (`help(ranvier.{cls.__name__})` "
+                    f"lists them); give the {kind.__name__} another name, such as {k}_"
                 )
         setattr(cls, attribute, {**getattr(cls, attribute), **own})
 
 
 def check_rule(cls: Any) -> None:
-    """Put inputs and states in the order of the rule's arguments; raise an error if the rule does not fit the
+    """Set inputs and states in the order of the rule's arguments; raise an error if the rule does not fit the
     declarations.
     """
     name, rule = cls.__name__, inspect.getattr_static(cls, "rule")
     if not isinstance(rule, staticmethod):
         if "self" in inspect.signature(rule).parameters:
             raise TypeError(
-                f"{name}.rule takes self, but a rule is a function of its arguments alone{place(rule)}\n"
+                f"{name}.rule takes self, but a rule must depend only on its arguments{place(rule)}\n"
                 f"Write @staticmethod above it and leave self out: parameters and states are arguments, by name."
             )
         cls.rule = rule = staticmethod(rule)
@@ -78,7 +80,7 @@ def keywords(cls: Any) -> dict[str, Any]:
 
 
 def signature(cls: Any) -> inspect.Signature:
-    """Return the signature of the constructor: the arguments of its own `__init__`, then the declared ones."""
+    """Return the signature of the constructor: the arguments of the class's own `__init__`, then the declared ones."""
     own = dict(list(inspect.signature(cls.__init__).parameters.items())[1:])
     rest = not any(p.kind is p.VAR_KEYWORD for p in own.values())
     common = {**COMMON, **cls.options, **cls.times}

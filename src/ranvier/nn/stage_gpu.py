@@ -1,11 +1,12 @@
-"""Stages on a GPU: layers in a row that save less memory for backward.
+"""Stages on a GPU: consecutive layers that together save less memory for backward.
 
 A stage of convolution, norm, neuron and pool saves the output of the convolution; a stage of a linear layer and a
-neuron saves the output of the linear layer. If the input is spikes from the stage before, only their bits are saved.
+neuron saves the output of the linear layer. If the input of a stage is the spikes of the previous stage, only their
+bits are saved.
 
-The norm is two numbers per channel, which the rule of the neuron applies to its input: `Rule.scaled`. So the normalised
-images are not saved, and neither are the spikes; the pool saves only their bits, from which backward finds the maximum
-of each window.
+The norm becomes a centre, a scale and a shift per channel, which the rule of the neuron applies to its input
+(`Rule.scaled`). So the normalised images are not saved. The spikes are not saved either: the pool saves only their
+bits, from which backward finds the maximum of each window.
 """
 
 from collections.abc import Sequence
@@ -26,13 +27,13 @@ from ranvier.spikes import bits_gpu, product_gpu
 
 
 class GpuConvolutionStage(ConvolutionStage):
-    """The layers of a `ConvolutionStage`, run by the kernels of a GPU; all verbs use the same arithmetic."""
+    """A `ConvolutionStage` on a GPU. `scan`, `step`, `record` and the plain call give equal results."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.run(x)[0]
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """x [T, B, C, H, W] -> [T, B, C', H', W']."""
+        """Run images x [T, B, C, H, W] through the layers of the stage."""
         size, y = x.shape[:2], x[0] if still(x) else x.flatten(0, 1)
         y = y if self.convolution is None else self._convolved(y)
         repeats = size.numel() // len(y)
@@ -61,7 +62,7 @@ class GpuConvolutionStage(ConvolutionStage):
             return ()
         if norm.training or norm.running_mean is None:
             if y.numel() <= y.shape[1]:
-                norm(y)  # raises an error for one value per channel
+                norm(y)  # torch raises an error if there is one value per channel
             var, mean = torch.var_mean(y, (0, 2, 3), correction=0)
             go_on(norm, mean.detach(), var.detach(), y.numel() // y.shape[1] * repeats)
         else:
@@ -74,7 +75,7 @@ class GpuConvolutionStage(ConvolutionStage):
     def _neurons(
         self, y: Tensor, affine: Sequence[Tensor], state: Any, names: tuple[str, ...]
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """Run the neuron on (y - centre) scale + shift."""
+        """Run the neuron; its input is (y - centre) scale + shift."""
         neuron = self.temporal
         if not affine:
             return neuron.run(y, state, names)
@@ -87,7 +88,7 @@ class GpuConvolutionStage(ConvolutionStage):
 
 
 class GpuLinearStage(Stage):
-    """A linear layer and a neuron, also a recurrent one."""
+    """A linear layer and the neuron after it, which may be recurrent."""
 
     def __init__(self, linear: nn.Linear, temporal: Any):
         self.linear, self.temporal, self.layers = linear, temporal, (linear, temporal)
@@ -105,7 +106,7 @@ class GpuLinearStage(Stage):
         return fits and x.numel() > 0 and x.dtype == weight.dtype
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """x [T, B, K] -> [T, B, N]."""
+        """Run x [T, B, K] -> [T, B, N]."""
         linear = self.linear
         known = _spikes(self.before, x)
         return self.temporal.run(
@@ -118,7 +119,7 @@ class GpuLinearStage(Stage):
 
 
 def _spikes(before: Stage | None, x: Tensor) -> bool:
-    """Whether x comes from the stage before, is made of spikes, and would be saved for backward."""
+    """Whether x is the spikes of the previous stage, and would be saved for backward."""
     if before is None or x.dtype != torch.float32 or not torch.is_grad_enabled():
         return False
     neuron: Any = before.temporal.neuron if isinstance(before.temporal, Recurrent) else before.temporal
@@ -134,7 +135,7 @@ def _pooled(z: Tensor, pool: nn.Module, spikes: bool) -> Tensor:
 
 
 class _Pooled(Function):
-    """A pool that saves the bits of its input."""
+    """The autograd function of a pool of spikes, which saves only their bits."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, pool: nn.Module) -> Tensor:

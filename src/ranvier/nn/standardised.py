@@ -1,4 +1,4 @@
-"""Standardised weights: as good as batch norm when the batch is too small for statistics."""
+"""Layers with standardised weights, for use instead of batch norm if the batch is too small for statistics."""
 
 import math
 from typing import Any
@@ -9,7 +9,9 @@ from torch.nn import functional
 
 
 def standardised(weight: Tensor, gain: Tensor | None, eps: float) -> Tensor:
-    """(W - mean) / sqrt(var fan_in + eps) gain, with mean and (unbiased) variance over the inputs of each output."""
+    """Return gain (W - mean) / sqrt(var fan_in + eps), with the mean and the (unbiased) variance over the inputs of
+    each output.
+    """
     axes = tuple(range(1, weight.dim()))
     var, mean = torch.var_mean(weight, dim=axes, keepdim=True)
     fan_in = math.prod(weight.shape[1:])
@@ -20,9 +22,9 @@ def standardised(weight: Tensor, gain: Tensor | None, eps: float) -> Tensor:
 class StandardisedLinear(nn.Linear):
     """Linear map with standardised weights: x [..., in_features] -> [..., out_features].
 
-    W is centred and scaled per output, so that inputs of unit variance give outputs of unit variance; gain=True learns
-    a factor per output. Qiao et al., Micro-batch training with batch-channel normalization and weight standardization,
-    2019; Xiao et al., Online training through time for spiking neural networks, NeurIPS 2022.
+    W is centred and scaled per output, so that outputs have unit variance if inputs have unit variance. With gain=True,
+    a factor per output is learned. Qiao et al., Micro-batch training with batch-channel normalization and weight
+    standardization, 2019; Xiao et al., Online training through time for spiking neural networks, NeurIPS 2022.
 
     >>> import torch, ranvier
     >>> ranvier.StandardisedLinear(4, 3)(torch.rand(8, 2, 4)).shape

@@ -23,28 +23,30 @@ LARGE = 1 << 23  # multiplications per step above which torch's products are fas
 
 
 class Lessons(Protocol):
-    """How a stream learns: `ranvier.online.Learning` makes an object of this kind, which runs the network."""
+    """The protocol of `learn` in `Stream`; `ranvier.online.Learning` implements it. `begin` returns the object that
+    runs the network while it learns.
+    """
 
     def begin(self, net: nn.Module) -> Any: ...
 
 
 class Stream:
-    """A network that runs step by step and stores its state; it runs without gradients, or learns while it runs. `y_t =
-    stream(x_t)` with x_t [B, *features]; `stream.reset()` goes back to the initial state; `stream.state` can be read
-    and set.
+    """A network that runs step by step and stores its state. It runs without gradients, or learns while it runs. Call
+    `y_t = stream(x_t)` with x_t [B, *features]. `stream.reset()` goes back to the initial state; `stream.state` can be
+    read and set.
 
-    A `Sequential` of linear layers and neurons (also recurrent ones) runs as one compiled call, which takes some
-    microseconds; its membranes may differ from those of `ranvier.step` by rounding, since sums are in another order.
+    For a `Sequential` of linear layers and neurons (also recurrent ones), a step is one compiled call, which takes some
+    microseconds. Its membranes may differ from those of `ranvier.step` by rounding, because sums have another order.
 
     >>> import torch, ranvier
     >>> stream = ranvier.Stream(ranvier.LIF(beta=1.0))
     >>> [stream(torch.full((1, 1), 0.6)).item() for _ in range(4)]
     [0.0, 1.0, 0.0, 1.0]
 
-    learn: a `ranvier.online.Learning`, which defines loss, optimiser and gradient. `stream(x_t, target)` then learns
+    learn: a `ranvier.online.Learning`, which defines loss, optimiser and gradient. Then `stream(x_t, target)` learns
     from the step, `stream(x_t)` only updates state and traces, and `stream.reward(r)` learns from a reward for earlier
-    steps. `state_dict()` contains weights, state, traces and optimiser: a stream that loads it learns exactly the same
-    weights, bit for bit.
+    steps. `state_dict()` contains weights, state, traces and optimiser; a stream that loads it continues with results
+    that are equal bit for bit.
     """
 
     def __init__(self, net: nn.Module, learn: Lessons | None = None):
@@ -54,7 +56,7 @@ class Stream:
 
     @property
     def state(self) -> verbs.State | None:
-        """The state after the last step; None before the first."""
+        """The state after the last step; None before the first step."""
         if self.lesson is not None:
             return self.lesson.state
         return self._state if self._bound is None else self._bound.state()
@@ -66,7 +68,7 @@ class Stream:
         self._state, self._bound = state, None
 
     def reset(self) -> None:
-        """Go back to the initial state. Learned weights stay."""
+        """Go back to the initial state. Learned weights are kept."""
         if self.lesson is not None:
             self.lesson.reset()
         elif self._bound is None:
@@ -83,7 +85,7 @@ class Stream:
         if bound is not None and bound.serves(x_t):
             return bound(x_t)
         with torch.no_grad():
-            self.state = self.state  # the setter copies the state from the compiled step
+            self.state = self.state  # the setter copies the state out of the compiled step
             y, self._state = verbs.step(self.net, x_t, self._state)
             self._bound = _bind(self.net, x_t, self._state)
         return y
@@ -95,13 +97,13 @@ class Stream:
         self.lesson.reward(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the stream needs to continue exactly, as tensors and numbers for torch.save."""
+        """Return all tensors and numbers that are needed to continue with exactly the same results, for torch.save."""
         if self.lesson is not None:
             return self.lesson.state_dict()
         return {"net": self.net.state_dict(), "state": self.state}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue from a result of `state_dict`."""
+        """Continue from the result of `state_dict`."""
         if self.lesson is not None:
             self.lesson.load_state_dict(saved)
         else:
@@ -119,7 +121,7 @@ class Stream:
 
 
 class _Bound:
-    """The compiled step of a network, and the layers and inputs for which it was compiled."""
+    """The compiled step of a network, with the layers and the form of input for which it was compiled."""
 
     def __init__(self, net: Sequential, x_t: Tensor, parts: "list[_Part]"):
         self.parts, self.begun = parts, True
@@ -166,7 +168,7 @@ class _Bound:
         self.begun = False
 
     def load(self, state: verbs.State) -> None:
-        """Start from a state of the network."""
+        """Start from this state of the network."""
         states, outputs = iter(self.step.states), iter(self.step.outputs)
         with torch.no_grad():
             for part in self.parts:
@@ -178,7 +180,7 @@ class _Bound:
                         next(outputs).copy_(inner["z"])
 
     def state(self) -> verbs.State | None:
-        """Return the state of the network, as values; None before the first step."""
+        """Return a copy of the state of the network; None before the first step."""
         if not self.begun:
             return None
         states, outputs, found = iter(self.step.states), iter(self.step.outputs), {}
@@ -191,7 +193,7 @@ class _Bound:
 
 
 class _Part:
-    """A layer for the compiled step, its neuron, and the path of the module with this state."""
+    """One layer of the compiled step, with its neuron, and the path of the module that has its state."""
 
     def __init__(self, path: str, temporal: Any, linear: nn.Linear | None):
         neuron = temporal.neuron if isinstance(temporal, Recurrent) else temporal
@@ -202,8 +204,8 @@ class _Part:
         self.layer = Layer(weight, bias, back, rule, params)
 
     def takes(self, width: int, dtype: torch.dtype) -> bool:
-        """Whether this step was compiled for inputs of this width and dtype, and the tensors it reads still have
-        the same layout.
+        """Whether a compiled step can run this layer for inputs of this width and dtype, with its tensors as they are
+        now. Also set `self.width`, the width of the output.
         """
         layer = self.layer
         if layer.weight is not None:
@@ -219,8 +221,8 @@ class _Part:
 
 
 def _params(neuron: Neuron) -> list[tuple[Tensor, float, float]]:
-    """Return the arguments of the rule after inputs and states, as the tensors themselves, with the bounds of the
-    learned ones.
+    """Return the arguments of the rule that follow inputs and states: (tensor, low, high), where the bounds are
+    infinite if the tensor is not learned. The tensors are not copied.
     """
     found = []
     for k in neuron.params:
@@ -232,7 +234,9 @@ def _params(neuron: Neuron) -> list[tuple[Tensor, float, float]]:
 
 
 def _bind(net: Any, x_t: Any, state: verbs.State) -> _Bound | None:
-    """Return the compiled step of a network for inputs like x_t, with a state; None if the network has none."""
+    """Return the compiled step of a network for inputs like x_t, starting from `state`; None if the network cannot be
+    compiled to one step.
+    """
     fits = type(net) is Sequential and type(x_t) is Tensor and x_t.dim() == 2 and x_t.dtype in DTYPES and x_t.numel()
     if not fits or not choose.fuses(x_t) or all_watched() or any(map(watched, net.modules())):
         return None

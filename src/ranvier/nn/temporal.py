@@ -1,4 +1,4 @@
-"""The base class of layers with time and state."""
+"""The base class of temporal layers, which have a state."""
 
 import threading
 from typing import Any
@@ -6,26 +6,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-here = threading.local()  # .book: the states and records of the verb that runs in this thread, see verbs.py
+here = threading.local()  # .book: the `Book` of the verb that runs in this thread, see verbs.py
 
 
 class Temporal(nn.Module):
     """A layer with a state. Sequences are x [T, B, *features]; one step is x_t [B, *features].
 
-    A layer defines `run`; `scan`, `step` and the plain call use it. The state is passed in and returned as a value; the
-    layer itself stores nothing between calls.
+    A subclass defines `run`; `scan`, `step` and the plain call use it. The state is an argument and a result; the layer
+    itself stores nothing between calls.
     """
 
     records: tuple[str, ...] = ("z",)
-    """What `ranvier.record` may ask of this layer: its states, and "z" for its output."""
+    """The names that `ranvier.record` can record in this layer: its states, and "z" for its output."""
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """Run x from `state` (None: the initial one) -> output, new state, the traces of `names` [T, B, *features]."""
+        """Run x from `state` (None: the initial state) -> output, new state, and the states in `names` at all steps,
+        [T, B, *features] each.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define run(x, state, names)")
 
     def explain(self, x: Any) -> str:
         """Return which backend runs this layer for such an input, and why."""
-        return "made of the layers within"
+        return "made of the layers inside it"
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:
         """Return the text that `ranvier.explain` prints for this layer."""
@@ -45,7 +47,7 @@ class Temporal(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         for k, own in (*self._parameters.items(), *self._buffers.items()):
-            saved = state_dict.get(prefix + k)  # a single number may have been saved with shape [], or with shape [1]
+            saved = state_dict.get(prefix + k)  # a single number may be saved with shape [] or [1]
             if own is not None and saved is not None and {saved.shape, own.shape} == {torch.Size([]), torch.Size([1])}:
                 state_dict[prefix + k] = saved.reshape(own.shape)
         super()._load_from_state_dict(state_dict, prefix, *rest)

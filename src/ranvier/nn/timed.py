@@ -1,4 +1,4 @@
-"""Layers and functions around neurons with timed spikes: weights, encoding, spike times, delays, recurrence."""
+"""Layers and functions for neurons with timed spikes: weights, encoding, spike times, delays, recurrence."""
 
 import math
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,11 +15,12 @@ from ranvier.nn.temporal import Temporal
 from ranvier.ops import exp, log, maximum, where
 
 Pair = tuple[Tensor, Tensor]
-"""Timed spikes (a, b), or weighted ones (xi, xv), each [T, B, *features]."""
+"""Timed spikes (a, b), or weighted timed spikes (xi, xv), each [T, B, *features]."""
 
 
 class TimedMap(Fold):
-    """A linear module on timed spikes: both parts are mapped with the same weights. (a, b) -> (xi, xv).
+    """A linear module for timed spikes: it maps both numbers of a timed spike with the same weights, (a, b) -> (xi,
+    xv).
 
     >>> import torch, ranvier
     >>> a, b = torch.rand(5, 2, 3), torch.rand(5, 2, 3)
@@ -30,25 +31,25 @@ class TimedMap(Fold):
 
     def __init__(self, module: nn.Module):
         if getattr(module, "bias", None) is not None:
-            raise ValueError("TimedMap: the module has a bias, which is no spike; build it with bias=False")
+            raise ValueError("TimedMap: the module has a bias, which would count as spikes; build it with bias=False")
         super().__init__(module)
 
     def forward(self, x: Any) -> Any:
         xi, xv = _pair("TimedMap", x)
         if type(self.module) in (nn.Linear, Linear):
             return fold(self.module, xi), fold(self.module, xv)
-        both = fold(self.module, torch.cat([xi, xv], 1))  # random numbers must be drawn once for both
+        both = fold(self.module, torch.cat([xi, xv], 1))  # the same random numbers for both
         return tuple(both.split(xi.shape[1], 1))
 
 
 def _pair(who: str, x: Any) -> Pair:
     if not isinstance(x, (tuple, list)) or len(x) != 2:
-        raise TypeError(f"{who}: input must be a pair of tensors [T, B, *features], as encode_times gives; got {x!r}")
+        raise TypeError(f"{who}: input must be a pair of tensors [T, B, *features], as encode_times returns; got {x!r}")
     return x[0], x[1]
 
 
 def _rest(steps: int, times: Tensor, dt: float) -> tuple[Tensor, Tensor]:
-    """Return the step of each time, and the rest of that step after the time, in seconds."""
+    """Return the step of each time, and the seconds from the time to the end of its step."""
     step = (times.detach() / dt).floor()
     if not bool(torch.isfinite(times).all()) or bool((step < 0).any()):
         raise ValueError("encode_times: times must be finite and not negative; use a time beyond the end for no spike")
@@ -58,8 +59,9 @@ def _rest(steps: int, times: Tensor, dt: float) -> tuple[Tensor, Tensor]:
 def encode_times(times: Tensor, steps: int, to: TimedLIF | TimedLI) -> Pair:
     """Encode spike times exactly as timed spikes for the layer `to`, which receives them.
 
-    times [B, *features] in seconds, one spike each; times at or beyond steps * to.dt give no spike. Returns (a, b),
-    each [steps, B, *features] in the dtype of `times`; differentiable by the times and by the time constants of `to`.
+    times [B, *features] in seconds, one spike each; there is no spike for times at or beyond steps * to.dt. Returns (a,
+    b), each [steps, B, *features] in the dtype of `times`; they are differentiable with respect to the times and the
+    time constants of `to`.
 
     >>> import torch, ranvier
     >>> a, b = ranvier.encode_times(torch.tensor([[0.0, 1.5e-3]]), 3, ranvier.TimedLI(dt=1e-3, tau_syn=1e-3))
@@ -72,21 +74,21 @@ def encode_times(times: Tensor, steps: int, to: TimedLIF | TimedLI) -> Pair:
         raise TypeError(f"encode_times: `to` must be the layer that receives the spikes, got {to!r}")
     if not times.is_floating_point() or times.dim() < 2:
         raise ValueError(f"encode_times: times must be floating point [B, *features], got {times.dtype} {times.shape}")
-    # in float64: the step of a time such as 31 * 1e-3 must not depend on rounding
+    # in float64, so that rounding does not change the step of a time such as 31 * 1e-3
     step, r = _rest(steps, times.double(), to.settings["dt"])
     here = (torch.arange(steps, device=times.device).reshape(-1, *[1] * times.dim()) == step).to(times.dtype)
-    constants: Any = to  # parameters are declared in the class, and tensors in the instance
+    constants: Any = to  # its parameters are declared in the class, but are tensors in the instance
     tau_syn, tau_mem = constants.tau_syn, constants.tau_mem
     a, b = torch.exp(-r / tau_syn), kappa(r, tau_syn, tau_mem)
     return here * a.to(times.dtype), here * b.to(times.dtype)
 
 
 def first_spike(a: Tensor, neuron: TimedLIF, late: float | None = None) -> Tensor:
-    """Return the time of each neuron's first spike in seconds, differentiable; for silent neurons `late` (by default
-    the end of the sequence).
+    """Return the time of each neuron's first spike in seconds, which is differentiable. For neurons without a spike it
+    is `late` (by default the end of the sequence).
 
-    a [T, B, *features] is the first part of the output of `neuron`; returns [B, *features]. t = (n + 1) dt + tau_syn
-    log a[n], with n the first step that has a spike.
+    a [T, B, *features] is the first output of `neuron`; returns [B, *features]. t = (n + 1) dt + tau_syn log a[n],
+    where n is the first step with a spike.
     """
     if not isinstance(neuron, TimedLIF):
         raise TypeError(f"first_spike: wanted the TimedLIF that fired, got {neuron!r}")
@@ -108,12 +110,12 @@ def _longest(name: str, longest: Any) -> float | None:
 class TimedDelay(_Timed):
     """Delay timed spikes by `delay` seconds, learnable and exact.
 
-    First the spike is delayed by the whole steps of the delay. The remaining part is subtracted from r, the seconds
-    from the spike to the end of its step; if r becomes negative, the spike moves to the next step.
+    First the spike is delayed by the whole steps of the delay. The rest of the delay is subtracted from r, the seconds
+    from the spike to the end of its step. If r becomes negative, the spike moves to the next step.
 
     Inputs and outputs (a, b), each [T, B, *features], for targets with tau_mem and tau_syn. delay: between 0 and
-    `longest` seconds, also if it is learned. longest: if not given, one step or the largest given delay. The state
-    contains the spikes that have not arrived yet. A delay above `longest` raises a ValueError.
+    `longest` seconds, also while it is learned. longest: by default the largest given delay, but at least one step. The
+    state contains the spikes that have not arrived yet. A delay above `longest` raises a ValueError.
 
     >>> import torch, ranvier
     >>> li = ranvier.TimedLI(dt=1e-3)
@@ -154,7 +156,7 @@ class TimedDelay(_Timed):
 
     @property
     def steps(self) -> int:
-        """The whole steps of the longest delay; the layer applies them before the rule runs."""
+        """The number of whole steps in the longest delay; the layer applies them before the rule runs."""
         dt, longest = self.settings["dt"], self.settings["longest"]
         return max(math.ceil((dt if longest is None else longest) / dt * (1.0 - 1e-6)), 1) - 1
 
@@ -168,7 +170,7 @@ class TimedDelay(_Timed):
         held, *others = self.values(a)
         whole = (held.detach() / dt).floor().clamp(max=steps)
         past = {}
-        if steps:  # the layer applies the whole steps; the rule adds the rest
+        if steps:  # the layer applies the whole steps, the rule applies the rest
             old = a.new_zeros(steps, *a.shape[1:]) if state is None else state["past"].to(a.dtype).movedim(1, 0)
             seen = torch.cat([old, a])
             now = torch.arange(len(a), device=a.device).reshape(-1, *[1] * (a.dim() - 1))
@@ -181,10 +183,11 @@ class TimedDelay(_Timed):
 
 
 class TimedRecurrent(Temporal):
-    """Timed neurons whose spikes return to them one step later, exactly dt seconds after they were fired.
+    """Recurrent timed neurons: each spike returns exactly dt seconds after it was fired, that is, one step later.
 
-    x[t] = input[t] + feedback applied to both halves of the output at t - 1. Input (xi, xv), output (a, b), each
-    [T, B, neurons]. `feedback`: the number of neurons (for a linear map without bias), or a module.
+    (xi, xv)[t] = input[t] + feedback((a, b)[t - 1]), where `feedback` maps a and b with the same weights. Input (xi,
+    xv), output (a, b), each [T, B, neurons]. `feedback`: the number of neurons (then it is a linear map without bias),
+    or a module.
 
     >>> import torch, ranvier
     >>> layer = ranvier.TimedRecurrent(ranvier.TimedLIF(), 4)

@@ -1,6 +1,6 @@
-"""Self-attention between spikes, without softmax: on spikes it needs additions only.
+"""Self-attention without softmax, for spikes. With spikes it needs no multiplications, only additions.
 
-Each of these layers consists of plain layers and neurons; its state is that of its neurons.
+Each of these layers consists of plain layers and neurons; its state is the states of its neurons.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,12 @@ MakeNeuron = Callable[[float], nn.Module]
 
 
 def lif(threshold: float) -> nn.Module:
-    """The neuron with which these layers were published: tau of two steps, reset to zero, no gradient through the
-    reset.
-    """
+    """Return the neuron of the papers: a time constant of two steps, reset to zero, no gradient through the reset."""
     return RestLIF(leak=0.5, threshold=threshold, reset="zero", detach_reset=True)
 
 
 class _Attention(nn.Module):
-    """Base of attention layers: `features` in `heads` groups, for x of the given layout."""
+    """Base of attention layers: it divides `features` into `heads` groups, and checks the layout of x."""
 
     layout: str
 

@@ -1,8 +1,8 @@
-"""The verbs `scan`, `step`, `record` and `explain`.
+"""The functions that run a network with its states, called verbs: `scan`, `step`, `record` and `explain`.
 
-`net(x)` begins every sequence with the initial states. `scan`, `step` and `record` open a `Book` for one forward pass:
-every temporal layer, wherever it is in the network, reads its state from the book and writes its new state to it.
-Nothing is stored in the layers.
+`net(x)` starts every sequence from the initial states. `scan`, `step` and `record` open a `Book` for one forward pass:
+every temporal layer in the network reads its state from the book, and writes its new state to the book. Nothing is
+stored in the layers.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ class Book:
     def run(self, layer: Temporal, x: Any, runs: Runs) -> Any:
         """Run x through `runs` (the layer, or its stage) with the state of the layer, and store its new state."""
         path = self.paths.get(layer)
-        if path is None:  # part of another network that is called inside this one
+        if path is None:  # a layer of another network, which is called inside this network
             return runs.run(x)[0]
         self._refuse_again(layer, path)
         names = tuple(n for n in self.names if n in layer.records)
@@ -57,7 +57,7 @@ class Book:
         return y
 
     def passed(self, layer: nn.Module, y: Tensor) -> None:
-        """Note that a layer without state ran within a stage and returned y."""
+        """Record that a layer without state ran within a stage and returned y."""
         if (path := self.paths.get(layer)) is not None:
             self._refuse_again(layer, path)
             self.traces[path] = {"z": y} if "z" in self.names else {}
@@ -89,7 +89,7 @@ def _open(net: nn.Module, state: State | None = None, names: tuple[str, ...] = (
 
 @contextmanager
 def opened(book: Book) -> Iterator[Book]:
-    """Within this block the layers read their states from this book and write their new states to it."""
+    """Within this block, the layers read their states from this book and write their new states to it."""
     outer, here.book = getattr(here, "book", None), book
     try:
         yield book
@@ -98,7 +98,8 @@ def opened(book: Book) -> Iterator[Book]:
 
 
 def scan(net: nn.Module, x: Any, state: State | None = None) -> tuple[Any, State]:
-    """Run a sequence from a given state and return the new state: for chunks, truncated BPTT, or the last membrane.
+    """Run a sequence from a given state, and return the output and the new state. Use it for chunks, for truncated
+    BPTT, or to get the last membrane.
 
     net: any module whose forward pass calls temporal layers. x [T, B, *features]. state: what an earlier `scan`
     returned, or None to start from the initial state. Returns (net(x), {module path: state after the last step}).
@@ -131,8 +132,8 @@ def step(net: nn.Module, x_t: Tensor, state: State | None = None) -> tuple[Any, 
 
 
 def scan_within(layer: nn.Module, inner: nn.Module, x: Tensor, state: State | None) -> tuple[Any, State]:
-    """Do what `scan(inner, x, state)` does, for a module inside a layer that runs it on one part of a sequence after
-    another: `record` joins what it recorded there.
+    """Compute scan(inner, x, state) for a module inside a layer that runs this module on parts of a sequence, one after
+    another. If `record` is running, the records of the parts are joined.
     """
     book = getattr(here, "book", None)
     if book is None or not book.names or layer not in book.paths:
@@ -173,7 +174,7 @@ def record(net: nn.Module, x: Any, name: str = "v") -> dict[str, Tensor]:
 
 
 def detach(state: Any) -> Any:
-    """Return the same state, detached from its autograd graph: for use between the chunks of truncated BPTT."""
+    """Return the state, detached from its autograd graph. Use it between the chunks of truncated BPTT."""
     if isinstance(state, Tensor):
         return state.detach()
     if isinstance(state, dict):
@@ -185,7 +186,7 @@ def detach(state: Any) -> Any:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which backend runs each layer, and why; print it."""
+    """The result of `explain`: for each layer the backend that ran it, and the reason; print it."""
 
     rows: tuple[tuple[str, str, str], ...]
 
@@ -212,4 +213,4 @@ def explain(net: nn.Module, x: Any) -> Explanation:
     return Explanation(tuple((path or "(the network)", type(m).__name__, why) for path, m, why in book.notes))
 
 
-_VERBS = {verb.__code__ for verb in (scan, record, explain)}  # the verbs that open a book
+_VERBS = {verb.__code__ for verb in (scan, record, explain)}  # functions that open a book

@@ -1,5 +1,5 @@
-"""Whether a user attached something to a module; such a module must run alone, as torch would run it, not within a
-stage.
+"""Find modules to which a user attached hooks or methods. Such a module must run alone, as torch would run it, and not
+within a stage.
 """
 
 from torch import nn
@@ -10,7 +10,9 @@ GLOBAL_HOOKS = [getattr(torch_module, f"_global{name}") for name in HOOKS]
 
 
 def watched(module: nn.Module) -> bool:
-    """Whether this module has hooks, or a `forward` or `run` set on the instance (profilers and offloaders do that)."""
+    """Whether this module has hooks, or a `forward` or `run` that is set on the instance, as by profilers and
+    offloaders.
+    """
     own = module.__dict__
     before, after = own["_forward_pre_hooks"], own["_forward_hooks"]
     return bool(
