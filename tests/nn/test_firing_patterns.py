@@ -132,7 +132,7 @@ def test_a_step_that_is_too_long_is_refused():
         "tau_syn is 0.005 s, and steps of dt=0.01 s": lambda: rv.AdEx(dt=1e-2),
         "take dt up to 0.0001": lambda: rv.PhysicalLIF(tau_mem=1e-4),
         "divides by g_leak": lambda: rv.AdEx(g_leak=0.0, method="exponential"),
-        "wider and wider; take dt up to 0.41": lambda: rv.QIF(a=6.0),
+        "growing amplitude; take dt up to 0.41": lambda: rv.QIF(a=6.0),
         "take dt up to 0.37": lambda: rv.Izhikevich(a0=6.0),
         "must be at least 1|must lie between 1": lambda: rv.EIF(tau=0.5),
         "omega dt must be below 1": lambda: rv.BRF(omega=200.0),
