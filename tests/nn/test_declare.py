@@ -78,7 +78,7 @@ def test_mistakes_of_a_first_neuron_show_the_line_and_the_cure():
 
     with pytest.raises(RuleError, match=r"its output alone\n.*\n    return v \+ x\nReturn the output, then the states"):
         B()
-    with pytest.raises(TypeError, match="'run' is a name that every neuron has already"):
+    with pytest.raises(TypeError, match="'run' is already a name of every neuron"):
 
         class C(rv.Neuron):
             run: rv.Param = rv.Param(1.0)

@@ -42,7 +42,7 @@ def captured(monkeypatch):
 REFUSED = {
     "no module": (lambda: (len, on_gpu(3, 1, 2)), "must be a module, got builtin"),
     "no tensor": (lambda: (rv.LIF(), [1.0]), "must be a tensor"),
-    "on the CPU": (lambda: (rv.LIF(), torch.rand(3, 1, 2)), "x is on cpu; move x and the network there"),
+    "on the CPU": (lambda: (rv.LIF(), torch.rand(3, 1, 2)), "x is on cpu; move x and the network to a GPU"),
     "weights elsewhere": (lambda: (nn.Linear(2, 3), on_gpu(3, 1, 2)), "'weight' is on cpu and x on cuda:0"),
     "no shape yet": (lambda: (nn.LazyLinear(3), on_gpu(3, 1, 2)), "'weight' has no shape yet"),
 }

@@ -1,6 +1,6 @@
 """Costly operations on parameters alone, such as exp(-dt / tau), are moved (hoisted) out of the loop over time.
 
-They give the same result at every step, so they are computed by torch, once per call.
+Their result is the same at every step, so torch computes them once per call.
 """
 
 import operator

@@ -13,7 +13,7 @@ class Operation:
 
     pull: (gradient of the result y, y, operands...) -> gradient of each operand; None means zero.
     cost: number of multiplications that take as long; 0 for an addition or an operation without arithmetic.
-    steep: the index of the operand for which a finite value can give an infinite result or NaN.
+    steep: the index of the operand for which a finite value can lead to an infinite result or NaN.
     scales: whether the operation multiplies the gradient by a factor; other operations pass the gradient on unchanged
     or stop it.
     """

@@ -54,10 +54,10 @@ def graphed(net: nn.Module, x: Tensor) -> Graphed:
     """Capture the network for inputs like x as CUDA graphs: its forward pass is one launch, its backward pass another.
 
     This is for small networks, in which launching kernels takes longer than running them. Weights are not copied, so an
-    optimiser may change them in place. Fixed are the shape, dtype and device of x, whether x needs a gradient, and
-    whether the network is in training or evaluation mode. x [T, B, *features] on a GPU. Raises ValueError or TypeError
-    for a network or input that cannot be captured, RuntimeError if the capture itself fails. It uses
-    `torch.cuda.make_graphed_callables`.
+    optimiser may change them in place. The following must be as in the capture: the shape, dtype and device of x,
+    whether x needs a gradient, and whether the network is in training or evaluation mode. x [T, B, *features] on a GPU.
+    Raises ValueError or TypeError for a network or input that cannot be captured, RuntimeError if the capture itself
+    fails. It uses `torch.cuda.make_graphed_callables`.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(ranvier.Linear(20, 64), ranvier.LIF(), ranvier.Linear(64, 5), ranvier.LI())

@@ -172,7 +172,7 @@ def calibrate_(net: nn.Module, x: Any, *, xi: float = 1.0, rounds: int = 3) -> d
     try:
         with torch.no_grad():
             done = 0
-            while True:  # each pass handles one more neuron, in order
+            while True:  # each pass scales the weights of one more neuron, in order
                 order.clear()
                 net(x)
                 neurons = [k for k, m in enumerate(order) if (n := _within(m)) and n.spiking]

@@ -106,7 +106,7 @@ class GpuLinearStage(Stage):
         return fits and x.numel() > 0 and x.dtype == weight.dtype
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """Run x [T, B, K] -> [T, B, N]."""
+        """Run the two layers: x [T, B, K] -> [T, B, N]."""
         linear = self.linear
         known = _spikes(self.before, x)
         return self.temporal.run(

@@ -26,7 +26,7 @@ class Temporal(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define run(x, state, names)")
 
     def explain(self, x: Any) -> str:
-        """Return which backend runs this layer for such an input, and why."""
+        """Describe how this layer runs for an input like x, and why: for example by which backend."""
         return "made of the layers inside it"
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:
@@ -80,5 +80,5 @@ def check_sequence(layer: nn.Module, x: Any) -> None:
 
 
 def promoted(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype of states for such an input: float32, or float64 if the input is float64."""
+    """Return the dtype of states for inputs of this dtype: float64 for float64, otherwise float32."""
     return torch.promote_types(dtype, torch.float32)

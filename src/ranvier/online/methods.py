@@ -1,4 +1,4 @@
-"""The ways to differentiate a spiking network, and what each of them stores forward in time."""
+"""The gradients of a spiking network that can be chosen, and the traces that each of them stores forward in time."""
 
 from dataclasses import dataclass
 from typing import Literal

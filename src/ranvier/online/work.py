@@ -118,7 +118,7 @@ class Work:
         before = self.before if self.before is not None else self.fresh(wanted=False)
         found = self._carry(before, grads)
         products = self.inputs.gradients(before, found) if self.inputs is not None and grads is not None else None
-        if self.inputs is not None and before is self.before:  # else the traces are not needed afterwards
+        if self.inputs is not None and before is self.before:  # only if the traces are used afterwards
             for k, v in self.inputs.after(before).items():
                 before[k].copy_(v)
         return found, products

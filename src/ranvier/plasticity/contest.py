@@ -24,9 +24,9 @@ class Contest(Temporal):
     learned values, weight [N, I] and theta [N], are in the state_dict. The state is v and wait (the remaining
     refractory steps).
 
-    inputs, neurons: the sizes I and N. seed: that of the initial weights, which are uniformly distributed. total: I /
-    10 by default. The model follows Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015, but `inhibition` replaces their
-    inhibitory layer.
+    inputs, neurons: the sizes I and N. seed: for the random initial weights, which are uniformly distributed. total: I
+    / 10 by default. The model follows Diehl & Cook, Front. Comput. Neurosci. 9:99, 2015, but `inhibition` replaces
+    their inhibitory layer.
 
     Spikes x [T, B, I] (float; 0 means no spike) -> spikes z [T, B, N], without gradient. Calling the layer does not
     change weight and theta; `learn` does.

@@ -3,8 +3,7 @@
 The inputs of a rule are whole sequences, and a rule is one or two Hebbian products (see `hebb`), so there is no loop
 over time. The arguments of the rules:
 
-* pre, x [T, B, *in]: presynaptic spikes and their trace; post, y [T, B, *out]: postsynaptic ones. Traces include the
-  spike of their own step (as the output of `Trace` does);
+* pre, x [T, B, *in]: presynaptic spikes and their trace; post, y [T, B, *out]: postsynaptic ones. A trace includes the spike of the same step (as the output of `Trace` does);
 * weight: the weight at the beginning of the sequence; rules that depend on the weight use this value at all steps. To
   use the changed weight at each step, call the rule with sequences of one step;
 * synapse: the layer with the weight (see `hebb`); None is a matrix [out, in];
@@ -204,7 +203,7 @@ def fede(
     n, steps = torch.where(seen, x / top, 0.0), seen.sum()
     ones = torch.ones_like(projection(synapse)(weight.detach(), x))
     places = ones[0, 0, 0].numel()
-    # exp(n) - 1 is used because it is 0 for padded inputs of a convolution, and at steps that do not count
+    # exp(n) - 1 is used because it is 0 for padded inputs of a convolution, and at steps without a positive trace
     up = hebb(synapse, torch.expm1(n), ones) / places + steps
     down = torch.e * (hebb(synapse, torch.expm1(-n), ones) / places + steps)
     return balance(up, down, weight, initial, a * steps)

@@ -20,8 +20,8 @@ KINDS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
 
 
 class Trace(Neuron):
-    """The trace of presynaptic or postsynaptic spikes: it rises with each spike and decays between them; it includes
-    the spike of its own step.
+    """The trace of presynaptic or postsynaptic spikes: it rises with each spike and decays between spikes; a spike is
+    included in the trace of the same step.
 
     "additive": t = rho t + gain z (all pairs of spikes count);
     "saturating": t = rho t + gain z (1 - rho t), never above 1 for gain in [0, 1];

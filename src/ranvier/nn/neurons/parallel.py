@@ -118,7 +118,7 @@ class SlidingPSN(Temporal):
 
     x [T, B, *features] -> spikes of the same shape, for any T; it can be streamed exactly. weight [order] starts at
     2^-(order - 1), ..., 1/2, 1, or at random values with exponential=False; bias starts at -1. method: "matrix" (a
-    banded matrix between steps) or "convolution" over time; both give the same. Fang et al., NeurIPS 2023.
+    banded matrix between steps) or "convolution" over time; both compute the same sum. Fang et al., NeurIPS 2023.
 
     >>> import torch, ranvier
     >>> ranvier.SlidingPSN(order=2)(torch.tensor([0.8, 0.8, 0.0]).reshape(3, 1, 1)).flatten().tolist()

@@ -56,8 +56,8 @@ class _Timed(Neuron):
 
 
 class TimedLIF(_Timed):
-    """Current-based leaky integrate-and-fire with timed spikes. Its gradients are the exact ones of EventProp, without
-    a hand-written adjoint.
+    """Current-based leaky integrate-and-fire with timed spikes. Its gradients are exact, as those of EventProp, but are
+    derived automatically.
 
     The solution of tau_mem dv/dt = i - v and tau_syn di/dt = -i is exact over a step of dt seconds. Where v rises above
     `threshold`, the time of the crossing is computed by linear interpolation between the start and the end of the step.
@@ -100,7 +100,7 @@ class TimedLIF(_Timed):
         def __init__(self, *, target: Any = None, **given: Any):
             super().__init__(target=target, **given)
             if target is not None:
-                # share the tensors of the target, so that this layer uses what the target learns
+                # share the tensors of the target, so that changes by learning are seen here too
                 for k in ("tau_mem", "tau_syn"):
                     shared = getattr(target, k)
                     delattr(self, f"{k}_to")

@@ -18,8 +18,8 @@ from ranvier.ops import spike, where
 
 Update = Literal["linear", "exponential"]
 
-# How a value with an input (`drive`) and the decay b per step is updated. "linear" adds the whole input. "exponential"
-# approaches the input: it is the forward Euler step of tau u' = drive - u with b = 1 - dt / tau.
+# The update of a value u with an input `drive` and a decay b per step. "linear": the input is added. "exponential": the
+# value approaches the input, by the forward Euler step of tau u' = drive - u with b = 1 - dt / tau.
 RELAX: dict[Update, Callable[[Any, Any, Any], Any]] = {
     "linear": lambda u, drive, b: u * b + drive,
     "exponential": lambda u, drive, b: u + (1.0 - b) * (drive - u),
@@ -118,8 +118,8 @@ class TracedLIF(Traced):
     u = v - rest;  v = rest + relax(u, alpha x, beta) unless refractory;  z = 1 where v >= threshold and not refractory;
     trace = relax(trace, gain z, rho), see `relaxing`;  a spike sets v to rest, and `refractory` steps follow.
 
-    x [T, B, *features], float or bool; returns spikes z of the same shape. States: v, trace, wait. beta and rho in
-    [-1, 1] are decays per step; with `update="exponential"` (forward Euler) give them as 1 - dt / tau.
+    x [T, B, *features], float or bool; returns spikes z of the same shape. States: v, trace, wait. beta and rho in [-1,
+    1] are decays per step; with `update="exponential"` (forward Euler) they are 1 - dt / tau.
     Gerstner & Kistler, Spiking Neuron Models, 2002; Morrison et al., Biol. Cybern. 98, 2008 (traces).
 
     >>> import torch, ranvier
