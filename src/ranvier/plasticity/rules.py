@@ -3,7 +3,8 @@
 The inputs of a rule are whole sequences, and a rule is one or two Hebbian products (see `hebb`), so there is no loop
 over time. The arguments of the rules:
 
-* pre, x [T, B, *in]: presynaptic spikes and their trace; post, y [T, B, *out]: postsynaptic ones. A trace includes the spike of the same step (as the output of `Trace` does);
+* pre, x [T, B, *in]: presynaptic spikes and their trace; post, y [T, B, *out]: postsynaptic ones. A trace includes
+  the spike of the same step (as the output of `Trace` does);
 * weight: the weight at the beginning of the sequence; rules that depend on the weight use this value at all steps. To
   use the changed weight at each step, call the rule with sequences of one step;
 * synapse: the layer with the weight (see `hebb`); None is a matrix [out, in];
