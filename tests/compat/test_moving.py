@@ -2,22 +2,17 @@
 
 import importlib.util
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = {
-    p.stem: "pytorch_spiking" if p.stem.startswith("pytorch") else p.stem.split("_")[0]
-    for p in sorted((ROOT / "examples" / "moving").glob("*_*.py"))
-}
-ABSENT = {"hxtorch"}  # in no package index: hxtorch/test_hxtorch_yinyang.py takes its equations instead
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "moving.json").read_text())  # what the originals gave
 
 spec = importlib.util.spec_from_file_location("run", ROOT / "examples" / "moving" / "run.py")
 run = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(run)
+PROGRAMS = run.PROGRAMS
 
 
 def test_every_program_is_known():
@@ -30,9 +25,6 @@ def test_first_losses_are_the_originals(program):
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("program", [p for p in PROGRAMS if PROGRAMS[p] not in ABSENT])
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if PROGRAMS[p] not in run.ABSENT])
 def test_three_steps_side_by_side(program):
-    python = ROOT / ".peers" / PROGRAMS[program] / "bin" / "python"
-    script = ROOT / "examples" / "moving" / "run.py"
-    done = subprocess.run([python, script, program, "original"], capture_output=True, text=True, check=True)
-    assert run.load(program, False)["main"]() == pytest.approx(json.loads(done.stdout)["losses"], rel=1e-5)
+    assert run.load(program, False)["main"]() == pytest.approx(run.elsewhere(program, True)["losses"], rel=1e-5)

@@ -63,18 +63,20 @@ class Layer(nn.Module):
     def _lent(self, core: Any, x: Tensor) -> Any:
         values = {k: getattr(self.p, k) for k in core.params if hasattr(self.p, k)}
         values |= {"dt": self.dt} if "dt" in core.params else {}
-        kind = {"dtype": torch.promote_types(x.dtype, torch.float32), "device": x.device}
-        return lend(core, {k: torch.as_tensor(v).to(**kind) for k, v in values.items()})
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return lend(core, {k: _tensor(v, dtype, x.device) for k, v in values.items()})
 
     def _run(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Run x [T, *step] from a state -> the output, and the state after the last step."""
         shape = x.shape[1:]
-        wide = x.reshape(len(x), *(1,) * max(0, 2 - len(shape)), *shape)
+        wide = x if len(shape) > 1 else x.reshape(len(x), *(1,) * (2 - len(shape)), *shape)
         core = self._core()
         with self._lent(core, x):
             before = core.initial(wide[0]) if state is None else _named(type(self).__name__, state, core.states, wide)
             y, after, _ = core.run(wide, before)
-        return y.reshape(x.shape), self.row.state(**{k: v.reshape(shape) for k, v in after.items()})
+        if wide is not x:
+            y, after = y.reshape(x.shape), {k: v.reshape(shape) for k, v in after.items()}
+        return y, self.row.state(**after)
 
     def forward(self, input_tensor: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         if self.sequence:
@@ -90,13 +92,21 @@ class Layer(nn.Module):
 
 
 def _named(layer: str, state: Any, names: Any, x: Tensor) -> dict[str, Tensor]:
-    found = {}
+    found, dtype = {}, torch.promote_types(x.dtype, torch.float32)
     for k in names:
-        value = torch.as_tensor(getattr(state, k), device=x.device).to(torch.promote_types(x.dtype, torch.float32))
+        value = _tensor(getattr(state, k), dtype, x.device)
         if value.dim() and value.numel() != x[0].numel():
             raise ValueError(f"{layer}: state {k!r} is {tuple(value.shape)}, but a step is {tuple(x.shape[1:])}")
-        found[k] = value.reshape(x.shape[1:]) if value.dim() else value.expand(x.shape[1:])
+        if value.shape != x.shape[1:]:  # each operation that changes nothing costs as much as one that does
+            value = value.reshape(x.shape[1:]) if value.dim() else value.expand(x.shape[1:])
+        found[k] = value
     return found
+
+
+def _tensor(value: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    if isinstance(value, Tensor) and value.dtype == dtype and value.device == device:
+        return value
+    return torch.as_tensor(value, dtype=dtype, device=device)
 
 
 class LIFCell(Layer):
