@@ -148,6 +148,7 @@ def _path(story: Story, figure: Figure) -> None:
     plot.traces(traces, readout, highlight=label)
     readout.set(title="readout" if label is None else f"readout: class {label}, and the others", ylabel="")
     readout.set_xlim(-0.6, len(traces) - 0.4)
+    readout.locator_params(axis="x", integer=True)
 
 
 def _firing(story: Story, figure: Figure) -> None:
