@@ -49,6 +49,8 @@ class Recipe:
         for name in ("steps", "epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"seed must be a whole number of at most 63 bits, got {self.seed}")
         for name, highest in (("lr", inf), ("weight_decay", inf), ("smoothing", 1.0)):
             if not 0.0 <= getattr(self, name) <= highest or getattr(self, name) == inf:
                 wanted = "a finite number >= 0" if highest == inf else f"a number from 0 to {highest:g}"
@@ -222,6 +224,8 @@ def named(table: Mapping[str, type[Recipe]], name: str) -> Recipe:
     lists the names.
     """
     if ":" not in name:
+        if name.endswith(".py"):
+            raise ValueError(f"name the recipe in the file too: {name}:Class, got {name!r}")
         _choose("recipe", name, table)
         return table[name]()
     found = lookup(name, "RECIPE")

@@ -3,11 +3,13 @@ folder is made.
 """
 
 import re
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.parameter import is_lazy
 
 from ranvier.recipes.given import Given
 from ranvier.recipes.recipe import Recipe, settings
@@ -27,7 +29,11 @@ def tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
     """
     sample = batch[0].narrow(1 if plan.time_first else 0, 0, 1)
     try:
-        net = new_net(plan, sample)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # these are refused here
+            net = new_net(plan, sample)
+        if empty := [name for name, w in net.named_parameters() if not is_lazy(w) and not w.numel()]:
+            raise ValueError(f"{', '.join(empty)} would have no elements")
     except NotImplementedError as error:  # the recipe has no method `build`
         raise ValueError(f"{plan.name}: {error}") from error
     except Exception as error:  # layers raise many kinds of errors if sizes do not fit
@@ -67,7 +73,8 @@ def _place(plan: Recipe, sample: Tensor) -> str:
         register_module_forward_hook(lambda *_: within.pop() and None),
     ]
     try:
-        new_net(plan, sample)
+        with warnings.catch_warnings(action="ignore"):
+            new_net(plan, sample)
     except Exception:
         if not within:
             return ""

@@ -126,6 +126,8 @@ def go_on(
     `plan` is needed only for a network of your own.
     """
     known = Folder.open(folder)
+    if data is not None and not data.is_dir():
+        raise ValueError(f"a run goes on with the data it was begun with; data may only say which folder, got {data}")
     plan, scale, place = read_config(known, plan)
     epochs = changes.pop("epochs", plan.epochs)
     begun = recipe_settings(plan) | recipe_settings(scale)
@@ -224,11 +226,17 @@ def _with_data(plan: Recipe, data: Any) -> tuple[Recipe, Path | None]:
     if data is None:
         return plan, None
     if isinstance(data, (str, Path)) and ":" not in str(data).removeprefix(str(Path(data).drive)):
-        return plan, Path(data)
+        return plan, _a_folder(data)
     if not isinstance(data, str):
         raise TypeError(f"data of a recipe is a folder or file.py:name, got {type(data).__name__}; or pass a net")
     where, _, name = data.rpartition(":")
     return override(plan, {"data": f"{Path(where).resolve()}:{name}" if where.endswith(".py") else data}), None
+
+
+def _a_folder(data: str | Path) -> Path:
+    if Path(data).is_file():
+        raise ValueError(f"the data of a recipe must be a folder, or file.py:name for splits of your own, got {data}")
+    return Path(data)
 
 
 def _place(plan: Recipe, folder: str | Path | None, scale: Scale) -> Path:
