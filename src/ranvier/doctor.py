@@ -42,7 +42,7 @@ class Vitals:
 
 
 class Check(NamedTuple):
-    """A possible problem of a layer. unwell: whether a layer has it; seen: a sentence on what was measured; advice."""
+    """A possible problem of a layer. unwell: whether a layer has it; seen: what was measured; advice: what to do."""
 
     name: str
     unwell: Callable[[Vitals], bool]

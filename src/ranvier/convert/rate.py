@@ -160,7 +160,7 @@ class SpikingActivation(Temporal):
         return rates
 
     def _begin(self, x: Tensor) -> Tensor:
-        """Return the voltage before the first step [B, *features]; it is never the given tensor itself."""
+        """Return the voltage before the first step, [B, *features]."""
         shape, dtype = x.shape[1:], promoted(x.dtype)
         if self.start is None:
             return torch.rand(shape, dtype=dtype, device=x.device, generator=self.generator)

@@ -71,7 +71,7 @@ class MSTDPET(LearningRule):
 
     @torch.no_grad()
     def update_state(self) -> None:
-        """e_trace = e_trace_decay e_trace + a_pre (pre trace x post spikes) - a_post (pre spikes x post trace)."""
+        """e_trace = e_trace_decay * e_trace + a_pre * pre trace * post spikes - a_post * pre spikes * post trace."""
         for layer in self.layers.values():
             pre, post, kind = layer["connection"], layer["neuron"], layer["type"]
             up = self.pre_mult_post(pre["trace"], post["spikes"], kind)
@@ -81,7 +81,7 @@ class MSTDPET(LearningRule):
 
     @torch.no_grad()
     def step(self, reward: Any) -> None:  # type: ignore[override]
-        """weight += lr reward (mean of e_trace over the batch)."""
+        """weight += lr * reward * (mean of e_trace over the batch)."""
         for layer in self.layers.values():
             weight = layer["connection"]["weight"]
             change = self.reduce_connections(layer["e_trace"], layer["type"])
@@ -106,7 +106,9 @@ class FedeSTDP(LearningRule):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """weight += lr balance(...), averaged over the batch; a layer without a positive trace is not changed."""
+        """Add lr times the change by `ranvier.plasticity.rules.balance`, averaged over the batch, to the weight. A
+        layer without a positive trace is not changed.
+        """
         for layer in self.layers.values():
             trace, weight = layer["connection"]["trace"], layer["connection"]["weight"]
             if not bool((top := trace.max()) > 0):

@@ -156,7 +156,7 @@ class BaseNeuron(nn.Module):
 
     @torch.no_grad()
     def refrac(self, spikes: Tensor) -> None:
-        """Count down, start the refractory period of neurons that spiked, and set them to rest."""
+        """Count down the refractory periods. Neurons that spiked start a new one, and their voltage becomes v_rest."""
         steps = (self.duration_refrac / self.dt).round()
         self.refrac_counts.copy_(waits(self.convert_spikes(spikes), self._wait(), steps) * self.dt)
         self.v_cell.copy_(torch.where(spikes.bool(), self.v_rest, self.v_cell))

@@ -1,4 +1,4 @@
-"""Sinabs' layers by name, fused over the sequence: x [B, T, *features] -> the same shape."""
+"""Sinabs' layers, fused over the sequence: x [B, T, *features] -> the same shape."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""snnTorch's losses and accuracies by name. Spikes and membranes are [T, B, N], targets [B] are class numbers.
+"""snnTorch's losses and accuracies. Spikes and membranes are [T, B, N], targets [B] are class numbers.
 
 >>> import torch
 >>> spk = torch.zeros(5, 1, 3)

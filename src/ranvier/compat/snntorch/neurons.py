@@ -1,4 +1,4 @@
-"""snnTorch's neurons by name: a call runs one step, with a given or stored state; `scan` runs a whole sequence,
+"""snnTorch's neurons: a call runs one step, with a given or stored state; `scan` runs a whole sequence,
 fused.
 """
 

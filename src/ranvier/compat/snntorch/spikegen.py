@@ -1,4 +1,4 @@
-"""snnTorch's encoders by name: data to spikes, time first."""
+"""snnTorch's encoders: they turn data into spikes, with time first."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""snnTorch's plots by name, on matplotlib."""
+"""snnTorch's plots, drawn by matplotlib."""
 
 from typing import Any
 

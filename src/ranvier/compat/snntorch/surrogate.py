@@ -1,4 +1,4 @@
-"""snnTorch's surrogates by name. A result, such as `fast_sigmoid(slope=25)`, is passed to a neuron as `spike_grad=`.
+"""snnTorch's surrogates. A result, such as `fast_sigmoid(slope=25)`, is passed to a neuron as `spike_grad=`.
 
 Each result is a function of u = mem - threshold: 1 where u > 0, else 0, with a surrogate derivative.
 """

@@ -1,4 +1,4 @@
-"""snnTorch's `utils` by name."""
+"""snnTorch's `utils`."""
 
 from typing import Any
 

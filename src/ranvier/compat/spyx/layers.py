@@ -73,7 +73,7 @@ class SumPool(torch_nn.Module):
 
 
 class Flatten(torch_nn.Module):
-    """(B, ...) -> (B, features)."""
+    """Flatten all axes but the first: [B, ...] -> [B, features]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1)

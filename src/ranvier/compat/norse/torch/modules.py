@@ -1,4 +1,4 @@
-"""Norse's containers and encoders by name."""
+"""Norse's containers and encoders."""
 
 import inspect
 from typing import Any

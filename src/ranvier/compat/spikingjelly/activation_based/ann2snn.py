@@ -1,4 +1,4 @@
-"""SpikingJelly's converter by name, on `ranvier.convert`."""
+"""SpikingJelly's converter; it uses `ranvier.convert`."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""SpikingJelly's containers: modules that run step by step, folded, or with their output as feedback."""
+"""SpikingJelly's containers: modules that run step by step, with time folded into the batch, or with feedback."""
 
 from collections.abc import Callable
 from typing import Any

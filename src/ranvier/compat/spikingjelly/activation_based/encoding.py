@@ -1,4 +1,4 @@
-"""SpikingJelly's encoders by name. Encoders with a memory encode their first input, and store the result until
+"""SpikingJelly's encoders. Encoders with a memory encode their first input, and store the result until
 `reset()`.
 """
 

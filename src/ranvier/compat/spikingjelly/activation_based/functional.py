@@ -1,4 +1,4 @@
-"""SpikingJelly's functions by name."""
+"""SpikingJelly's functions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

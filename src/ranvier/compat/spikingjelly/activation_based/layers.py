@@ -319,7 +319,7 @@ class _Slots(MultiStepModule, nn.Module):
 
 
 class SpikeCountToBinary(_Slots):
-    """Counts [T, N, *] -> spikes [T num_slots, N, *]."""
+    """Counts [T, N, *] -> spikes [T * num_slots, N, *]."""
 
     def convert(self, x_seq: Tensor) -> Tensor:
         return unary(x_seq, self.num_slots)

@@ -1,4 +1,4 @@
-"""SpikingJelly's learners by name: they record the input of a synapse and the spikes of a neuron, and learn by the
+"""SpikingJelly's learners: they record the input of a synapse and the spikes of a neuron, and learn by the
 rules of `ranvier.plasticity`.
 """
 

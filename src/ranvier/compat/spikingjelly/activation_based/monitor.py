@@ -1,4 +1,4 @@
-"""SpikingJelly's monitors by name: they record values of the modules of a network."""
+"""SpikingJelly's monitors: they record values of the modules of a network."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""SpikingJelly's recurrent cells by name: the cells of torch with spikes instead of sigmoid and tanh.
+"""SpikingJelly's recurrent cells: the cells of torch with spikes instead of sigmoid and tanh.
 
 They are torch operations, step by step; for kernels use `ranvier.Recurrent`.
 """

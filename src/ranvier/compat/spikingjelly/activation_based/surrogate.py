@@ -1,4 +1,4 @@
-"""SpikingJelly's surrogate functions by name. Their formulas are in `ranvier.surrogate` and `antiderivative.py`.
+"""SpikingJelly's surrogate functions. Their formulas are in `ranvier.surrogate` and `antiderivative.py`.
 
 Each is a module that returns 1 where x >= 0, else 0, and has a surrogate derivative. With spiking=False it returns the
 antiderivative of this derivative, a smooth function. Its numbers are attributes, and may be changed. The name in lower

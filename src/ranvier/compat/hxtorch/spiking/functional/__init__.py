@@ -1,4 +1,4 @@
-"""hxtorch.spiking.functional: published names and signatures; the maths is Ranvier's own."""
+"""The names and signatures of `hxtorch.spiking.functional`; Ranvier's neurons do the computation."""
 
 from ranvier.compat.hxtorch.spiking.functional.aelif import CuBaStepCode, cuba_aelif_integration
 from ranvier.compat.hxtorch.spiking.functional.eventprop import (

@@ -1,4 +1,4 @@
-"""SpikingJelly's neurons by name: Ranvier's neurons with its defaults, its step modes and its memories."""
+"""SpikingJelly's neurons: Ranvier's neurons with its defaults, its step modes and its memories."""
 
 from ranvier.compat.spikingjelly.activation_based.neuron.base_node import AdaptBaseNode, AdaptiveBaseNode, BaseNode
 from ranvier.compat.spikingjelly.activation_based.neuron.leaky import (
