@@ -56,7 +56,9 @@ def pack(integers: Array, bits: int) -> list[int]:
 
 
 class Weighted(Part):
-    """A layer of weights. q: integers [O, ...]; scale: one for each output; bias [O]; frac: fraction of the output."""
+    """A layer with weights. q: integers [O, ...]; scale: one for each output; bias [O]; before, after: formats of the
+    input and the output.
+    """
 
     def __init__(
         self,

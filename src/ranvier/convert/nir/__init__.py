@@ -2,8 +2,8 @@
 
 A NIR graph names nodes (linear maps, convolutions, neurons as differential equations) and the edges between them.
 `to_nir` writes a network as such a graph, `from_nir` builds a network from a graph, and `check` runs both and compares
-their spikes.
-Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15, 2024. Needs `ranvier[nir]`.
+their spikes. Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15, 2024. Needs
+`ranvier[nir]`.
 """
 
 from ranvier.convert.nir.check import Agreement, check

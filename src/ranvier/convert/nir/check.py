@@ -53,8 +53,8 @@ class Agreement:
 def check(net: nn.Module, graph: Any, x: Tensor, dt: float | None = None, *, method: str | None = None) -> Agreement:
     """Run a network and a NIR graph (or file) on x [T, B, *features] and compare spikes step by step.
 
-    Layers of neurons are compared one by one if both have the same number of them in the same order, otherwise the
-    outputs. dt and method: see `from_nir`.
+    If both have the same layers of neurons in the same order, these layers are compared one by one; otherwise only the
+    outputs are compared. dt and method: see `from_nir`.
 
     >>> import torch, ranvier as rv
     >>> from ranvier.convert.nir import check, to_nir

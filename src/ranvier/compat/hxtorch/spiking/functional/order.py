@@ -1,4 +1,4 @@
-"""The order in which hxtorch runs the terms of a step, as another kind of step of a physical neuron."""
+"""The step of a physical neuron of Ranvier, with its terms in hxtorch's order."""
 
 from typing import Any, ClassVar
 
