@@ -70,7 +70,7 @@ def samples(count, seed):
 def write_start(name: str, place: Path = Path()) -> tuple[Path, str]:
     """Write NAME.py with a recipe that can be trained at once; return the file and the name of the recipe's class.
 
-    A name that is not valid for a module raises a ValueError, an existing file a FileExistsError.
+    A name that is not valid for a module raises a ValueError, and an existing file raises a FileExistsError.
     """
     name = name.removesuffix(".py")
     if not name.isidentifier() or iskeyword(name):

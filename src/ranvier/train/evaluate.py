@@ -38,7 +38,7 @@ class Evaluation:
 
     @property
     def judged(self) -> bool:
-        """Whether answers are right or wrong, that is, whether there is a metric."""
+        """Whether the recipe has a metric, which decides whether answers are right."""
         return bool(len(self.labels))
 
     @property
