@@ -93,7 +93,9 @@ def _evt3(path: str | Path, raw: bytes, start: int, size: tuple[int, int]) -> Ev
 
 
 def _clock(path: str | Path, kind: np.ndarray, value: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the time of every word in microseconds, and whether it is known: it is not before the first time word."""
+    """Return the time of every word in microseconds, and False for the words before the first time word, whose time is
+    unknown.
+    """
     is_high, is_low = kind == TIME_HIGH, kind == TIME_LOW
     marks, highs = np.flatnonzero(is_high), value[is_high]
     back = np.diff(highs, prepend=highs[:1])
@@ -105,5 +107,5 @@ def _clock(path: str | Path, kind: np.ndarray, value: np.ndarray, start: int) ->
     new = np.zeros(len(kind), bool)
     new[marks] = np.diff(highs, prepend=-1) != 0
     high, low = _last(is_high), _last(is_low)
-    lower = np.where(low > _last(new), value[low], 0)  # the lower bits are 0 again when the upper ones change
+    lower = np.where(low > _last(new), value[low], 0)  # a change of the upper bits sets the lower ones to 0
     return np.cumsum(turns) * WRAP + (value[high] << 12 | lower), high >= 0

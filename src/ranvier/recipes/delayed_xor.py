@@ -75,7 +75,7 @@ class DelayedXOR(Recipe):
         hidden, inputs = self.net.hidden, 4 * CELLS
         early = torch.arange(inputs) < 2 * CELLS  # the cells of the first bit, whose spikes are delayed
         pairs = Dense(inputs, hidden, delay=torch.where(early, self.gap, 0).expand(hidden, inputs))
-        n = torch.arange(hidden)  # each gets input from one cell of each bit; all pairs of values occur
+        n = torch.arange(hidden)  # each hidden neuron gets input from one cell of each bit; all pairs of values occur
         first, second = n % (2 * CELLS), 2 * CELLS + n // (2 * CELLS) % 2 * CELLS + n % CELLS
         pairs.weight.zero_()
         pairs.weight[n, first] = pairs.weight[n, second] = 0.7

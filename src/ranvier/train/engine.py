@@ -171,7 +171,8 @@ class Engine(LightningModule):
         if "state_dict" in checkpoint:
             check_fits(checkpoint["state_dict"], self.state_dict(), self.trainer.ckpt_path or "")
         place = checkpoint["place"]
-        mine = slice(self.global_rank, None, self.trainer.world_size)  # one process may continue the sums of several
+        # if there are now fewer processes, each adds up the sums of several earlier ones
+        mine = slice(self.global_rank, None, self.trainer.world_size)
         self.sums = {name: sum(each[mine]) for name, each in place["sums"].items()}
         self.before = place["epochs"]
         if self.train_batches is not None:

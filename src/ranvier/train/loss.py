@@ -277,7 +277,7 @@ def _finite(function: str, name: str, value: Any) -> None:
         raise ValueError(f"{function}: {name} must be a finite number, got {value}")
 
 
-# By the name of each setting: the function that checks it.
+# The functions that check the settings, by the names of the settings.
 CHECKS: dict[str, Callable[[str, str, Any], None]] = {
     "smoothing": _share, "sparsity": _share, "share": _share, "temperature": _positive, "tau": _positive,
     "aim": _finite, "time_axis": _refuse_tensor, "weights": refuse_bad_weights,
