@@ -1,6 +1,7 @@
-"""What a backend is: a class that runs a rule over all steps, and describes what it can do.
+"""The interface of a backend: a class that runs a rule over all steps, and has attributes that describe its
+abilities.
 
-To add a backend, write its class in a file of its own and add a line to `BACKENDS` (`choose.py`).
+To add a backend, write its class in a new file, and add a line to `BACKENDS` (`choose.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ class Backend(Protocol):
 
     name: ClassVar[str]
     description: ClassVar[str]
-    events: ClassVar[bool] = False  # whether it has kernels for products by events and for single steps
+    events: ClassVar[bool] = False  # whether it has event-driven kernels, and kernels for single steps
     transforms: ClassVar[bool] = False  # whether transforms of torch.func (grad, vmap, ...) work with it
 
     recurrence: ClassVar[Callable[..., Tensor] | None] = None
@@ -60,6 +61,6 @@ class Kernels(Backend, Protocol):
     def carry(
         self, rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        from ranvier.backends import op  # it looks up backends by their names
+        from ranvier.backends import op  # not at the top: `op` imports this file
 
         return op.carry(self, rule, inputs, state, params)

@@ -1,10 +1,11 @@
 """Recurrences without reset, in parallel over time: v[t] = a v[t - 1] + x[t].
 
-A step (a, x) followed by a step (b, y) equals the single step (b a, b x + y). So each pass can combine pairs of steps
-of twice the length, and log2(T) passes compute all T steps. This needs more arithmetic, but fewer operations wait for
-each other. It is faster when the neurons are too few to keep the device busy (some thousands on a GPU). It is never
-faster on a CPU, where the loop over time runs at the speed of memory. `worth` decides; `benchmarks/run.py parallel`
-measures. A backend may have a kernel that computes all steps in one pass; otherwise the passes are operations of torch.
+A step (a, x) followed by a step (b, y) equals the single step (b a, b x + y). So a pass can combine all pairs of
+neighbouring steps into longer steps, and log2(T) passes compute all T steps. This needs more arithmetic, but fewer
+operations wait for each other. It is faster when the neurons are too few to keep the device busy (some thousands on a
+GPU). It is never faster on a CPU, where the loop over time runs at the speed of memory. `worth` decides;
+`benchmarks/run.py parallel` measures. A backend may have a kernel that computes all steps in one pass; otherwise the
+passes are operations of torch.
 """
 
 from typing import Any
@@ -40,8 +41,8 @@ def scan(decay: Tensor, x: Tensor, initial: Tensor) -> Tensor:
 
 
 class _Scan(torch.autograd.Function):
-    """v[t] = c[t] v[t - 1] + x[t] from v[-1] = 0; with `back` v[t] = c[t + 1] v[t + 1] + x[t] from v[T] = 0. Each of
-    the two recurrences computes the gradient of the other.
+    """Compute v[t] = c[t] v[t - 1] + x[t] from v[-1] = 0; with `back` v[t] = c[t + 1] v[t + 1] + x[t] from v[T] = 0.
+    Each of the two recurrences computes the gradient of the other.
     """
 
     @staticmethod

@@ -1,5 +1,5 @@
-"""`kept`: `numba.njit` with a cache on disk that heals. A damaged file is written anew; if none can be written (a full
-disk), the function is compiled in each process, and a warning says so.
+"""`kept` is `numba.njit` with a cache on disk that tolerates damaged files: such a file is written again. If no file
+can be written (a full disk), the function is compiled in each process, and there is a warning.
 """
 
 import logging
@@ -21,7 +21,7 @@ class HealingCache(FunctionCache):
             return super().load_overload(sig, target_context)
         except Exception:  # unpickling a damaged file can fail anywhere
             try:
-                self.flush()  # the index: the file it names is written anew
+                self.flush()  # delete the index, so that the file is written again
             except OSError as problem:
                 _uncached(str(problem))
             return None
@@ -34,8 +34,8 @@ class HealingCache(FunctionCache):
 
 
 def kept(**options: Any) -> Callable[..., Any]:
-    """Return the decorator `numba.njit` with these options, for kernels: no Python objects, division as in C, and kept
-    on disk.
+    """Return the decorator `numba.njit` for kernels, with these options: no Python objects, division as in C, and a
+    cache on disk.
     """
     compile_lazily = njit(nogil=True, error_model="numpy", **options)
 
@@ -51,6 +51,6 @@ def kept(**options: Any) -> Callable[..., Any]:
     return decorate
 
 
-@cache  # said once for each reason
+@cache  # one warning for each reason
 def _uncached(problem: str) -> None:
     log.warning("ranvier: compiled kernels cannot be kept (%s); they are compiled again in each process", problem)

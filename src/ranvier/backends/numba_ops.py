@@ -1,4 +1,4 @@
-"""The ops of a rule for Numba, and access to rows of arrays: compiled once for all rules.
+"""The ops of a rule for Numba, and functions that access rows of arrays. They are compiled once for all rules.
 
 The text of this file is loaded once for each precision, with `real` set to it (see `numba_backend.py`).
 """

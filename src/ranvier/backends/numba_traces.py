@@ -4,7 +4,8 @@ A call of few steps updates each trace of a weight at every step. A call of many
 updates each trace once per segment. This is possible because traces after a segment are linear functions of the inputs
 a[t] in it and of the traces e before it:
 
-    gradient += sum_t error_t a[t] + sum_s start_s e_s e_s after = sum_t source_st a[t] + sum_r passed_sr e_r
+    gradient  +=  sum_t error_t a[t] + sum_s start_s e_s
+    e_s after  =  sum_t source_st a[t] + sum_r passed_sr e_r
 
 The factors are numbers per neuron; compiled code computes them by going forward through the segment once, and back
 once. The sums are matrix products. The results equal those of single steps except for rounding, since the sums have
@@ -132,7 +133,7 @@ def _back_row(learned: Influence, name: str, told: bool) -> str:
 
 
 def _signal_row(learned: Influence, signals: Sequence[str]) -> str:
-    """Print the function that computes the gradients of some arguments at step t."""
+    """Print the function that computes the gradients with respect to the arguments in `signals` at step t."""
     lines = ["w = hi - lo"]
     for j, name in enumerate(signals):
         value = learned.signal.get(name, 0.0)

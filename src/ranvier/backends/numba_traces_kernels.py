@@ -21,18 +21,18 @@ def weight_row(n, m, neurons, w, found, at, came, weight, into):
 
 
 def error_row(t, lo, hi, found, reach, into):
-    """Go one step back in time. reach [S, W] is the gradient of all later losses with respect to the traces: on entry
-    the traces after the step, on return the traces before it. into[t] becomes the gradient of the losses of this and
-    all later steps with respect to the input current of step t.
+    """Go one step back in time. reach [S, W] is the gradient of all later losses with respect to the traces. On entry
+    these are the traces after the step, on return the traces before it. into[t] becomes the gradient of the losses of
+    this and all later steps with respect to the input current of step t.
     """
 
 
 def source_row(t, lo, hi, found, reach, into):
-    """Do the same as `error_row`, but leave out the loss of the step itself."""
+    """Compute the same as `error_row`, but without the loss of step t itself."""
 
 
 def signal_row(t, lo, hi, found, signals):
-    """Compute the gradients of some arguments at step t."""
+    """Compute the gradients with respect to the arguments in `Call.signals` at step t."""
 
 
 # ---------------------------------------------------------------- the loops

@@ -1,4 +1,4 @@
-"""A rule on images and the pooling after it, on the CPU, in one pass, so that the spikes before pooling are never
+"""A rule on images and the pooling after it, computed on the CPU in one pass. So the spikes before pooling are never
 written to memory.
 
 Images are channels last; `pooled_kernels.py` describes how they are divided into tiles. Backward needs the input and
@@ -169,8 +169,8 @@ def backward(
     wanted: tuple[bool, ...],
     size: Pictures,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x in the shape of x, of the initial state [S, R W C], of the wanted parameters [P, R W C]
-    in float64; R is as in `forward`.
+    """Return the gradients of x (in the shape of x), of the initial state [S, R W C], and of the P wanted parameters
+    [P, R W C] in float64; R is as in `forward`.
 
     wanted: whether x needs a gradient, and which parameters do; a gradient of x that is not wanted is left
     uninitialised.

@@ -50,5 +50,5 @@ def spread(work: Callable[[int, int], None], total: int, tile: int, worth: bool)
     helpers = [_workers().submit(take) for _ in range(threads - 1)]
     take()
     for helper in helpers:
-        if not helper.cancel():  # cancelled: it had not started, and no work is left for it
+        if not helper.cancel():  # helpers that have not started are cancelled: no work is left
             helper.result()

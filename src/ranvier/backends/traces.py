@@ -4,8 +4,8 @@ them.
 At each step every backend computes the following for neuron n, which has states s, own arguments p (such as learned
 parameters), and inputs a[k] that reach it through a weight w[k]:
 
-    gradient of w[k] += sum_s signal_s weight[s, n, k] + signal_x a[k] weight[s, n, k] = sum_r partial_sr weight[r, n,
-    k] + partial_sx a[k]
+    gradient of w[k]  +=  sum_s signal_s weight[s, n, k] + signal_x a[k]
+    weight[s, n, k]    =  sum_r partial_sr weight[r, n, k] + partial_sx a[k]
 
 where weight[s, n, k] is the trace of w[k] for state s; `own` is the same for each p, with 1 in place of a[k].
 `derive/influence.py` defines the factors. The N neurons are ordered as [batch, channels, places]. The inputs of the

@@ -196,7 +196,7 @@ def backward(
     g_initial, g_params = torch.empty_like(initial), initial.new_empty(count, run.neurons)
     run(
         run.code.backward, *run.given, run.params, tuple(g_outputs), _strides(g_outputs), g_final,
-        tuple(g_inputs), g_initial, g_params, marks, P=count, maxnreg=255,  # else some values leave the registers
+        tuple(g_inputs), g_initial, g_params, marks, P=count, maxnreg=255,  # without it, registers would spill
     )  # fmt: skip
     return g_inputs, g_initial, g_params
 
@@ -214,11 +214,11 @@ class Triton(Kernels):
             return None
         if device == "cpu" and asked_to_interpret():
             return outdated()
-        return f"serves cuda tensors, but this one is on {device}"
+        return f"runs only cuda tensors, but this one is on {device}"
 
 
 def asked_to_interpret() -> bool:
-    """Whether Triton's interpreter stands in for a GPU."""
+    """Whether the user has chosen Triton's interpreter, which runs kernels on the CPU."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -232,6 +232,6 @@ def outdated() -> str | None:
     if first[0] <= (3, 6) and first[1] >= (2, 4):
         return (
             f"is Triton {triton.__version__}'s interpreter here, which numpy {numpy.__version__} breaks (its arrays of "
-            f"one number are numbers no longer); run `pip install 'numpy<2.4'`"
+            f"one number can no longer be used as numbers); run `pip install 'numpy<2.4'`"
         )
     return None

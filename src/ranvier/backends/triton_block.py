@@ -8,7 +8,7 @@ the values of the rule's adjoint.
 
 from typing import NamedTuple
 
-REGISTERS = 208  # registers of a thread in use, of 255
+REGISTERS = 208  # registers that a thread may use, of 255
 LIVE = 52  # most operations that count in the choice of loads: in larger rules, no more values are needed at once
 UNROLLED = 1024  # most operations in a segment: the steps are unrolled, so each operation is compiled once per step
 

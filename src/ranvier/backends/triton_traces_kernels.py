@@ -29,7 +29,7 @@ def own_step(found, trace, like):
 
 @triton.jit
 def signal_step(found, like):
-    """Compute the gradients of some arguments at one step."""
+    """Compute the gradients with respect to the arguments in `Call.signals` at one step."""
 
 
 # ---------------------------------------------------------------- the loops

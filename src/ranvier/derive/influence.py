@@ -112,7 +112,7 @@ def _between(partial: dict, signal: dict, names: Sequence[str], sources: set[str
 
 
 def _simplified(graph: Graph) -> tuple[Graph, Callable[[Operand], Operand]]:
-    """Return the same function without multiplications by 1 and additions of 0, and a map from old to new values."""
+    """Return the graph without multiplications by 1 and additions of 0, and a map from old to new values."""
     same: dict[str, Operand] = {}
 
     def renamed(a: Operand) -> Operand:

@@ -56,8 +56,8 @@ class MultiDimensionalAttention(Whole):
     result is rectified.
 
     x [T, B, C, H, W] -> y of the same shape; T = steps, C = channels. reduction: two numbers, by which the numbers of
-    steps and of channels are divided to get the hidden units of their gates;
-    kernel: 3 or 7, the size of the convolution; axes: which of "temporal", "channel", "spatial" are used. Yao et al.,
+    steps and of channels are divided to get the hidden units of their gates.
+    kernel: 3 or 7, the size of the convolution. axes: which of "temporal", "channel", "spatial" are used. Yao et al.,
     Attention spiking neural networks, IEEE TPAMI 2023.
 
     >>> import torch, ranvier

@@ -6,8 +6,8 @@ import triton.language as tl
 
 @triton.jit
 def _places(rows, columns, words, WORDS: tl.constexpr):
-    """Return the indices of this program's words and a mask of those that exist, and the same for the numbers they
-    stand for.
+    """Return the indices of this program's words and a mask of those that exist, and the same for the numbers whose
+    bits they contain.
     """
     i = tl.program_id(0).to(tl.int64) * WORDS + tl.arange(0, WORDS)
     there, row = i < tl.cast(rows, tl.int64) * words, i // words

@@ -1,4 +1,4 @@
-"""A convolution whose cost follows the number of events.
+"""A convolution whose cost depends on the number of events.
 
 This file does for convolutions what `product.py` does for linear maps. If few inputs are not zero (these are the
 events), only the weights that these inputs multiply are added up; otherwise torch computes the convolution. The share
@@ -209,7 +209,7 @@ def weight_gradient(
     depth, kinds, rows = weight[0].numel(), seen.stride[0] * seen.stride[1], shape[0] * height
     tile = max(1, BACKWARD_TILE * kinds // width)
     parts = torch.get_num_threads() if g.numel() * depth > 1 << 26 else 1
-    part = max(1, -(-rows // (parts * tile))) * tile  # rows per thread; each thread has a sum of its own
+    part = max(1, -(-rows // (parts * tile))) * tile  # rows per thread; each thread has its own sum
     out = torch.empty(max(1, -(-rows // part)), len(weight), depth)
     inputs = pixels(x) if x.dtype == torch.float32 else x
     given = product.rows(inputs), channels, seen, seen.before, seen.frame, tile, pixels(g).numpy()

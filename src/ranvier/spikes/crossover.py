@@ -3,8 +3,8 @@ machine.
 
 For a product with K inputs and N outputs, where a share s of the inputs is not zero, the time per row is
 
-    dense K N multiply by events max(1, P) row + s K P event, P = number of panels for N outputs (half a panel counts
-    half)
+    dense         K N multiply
+    event-driven  max(1, P) row + s K P event,   P = number of panels for N outputs (half a panel counts half)
 
 `multiply`, `row` and `event` are times, measured once for each kind of product (`measured.py`): for linear maps and for
 convolutions (there K counts the inputs in a window), each forward and for the gradient of the weight; and for one step
@@ -62,7 +62,7 @@ def panels(width: int) -> float:
 @cache
 def cost(kind: str) -> Cost:
     """The measured times for a kind of `measures.MEASURES`, on one thread. More threads speed up both kinds of product
-    equally. So the choice does not depend on the number of threads, and neither does the rounding of results.
+    equally. So the choice, and with it the rounding of results, does not depend on the number of threads.
     """
 
     def right(found: dict[str, Any]) -> bool:

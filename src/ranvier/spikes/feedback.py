@@ -1,6 +1,6 @@
 """The torch operator of a recurrent layer: a rule whose own output returns to its input through a weight.
 
-    u[t] = x[t] + z[t - 1] W^T (+ b), (z[t], s[t]) = rule(u[t], s[t - 1])
+    u[t] = x[t] + z[t - 1] W^T (+ b),   (z[t], s[t]) = rule(u[t], s[t - 1])
 
 One kernel runs the whole sequence: each block of the batch goes through all steps (`LOOPS`). For backward u is saved
 instead of x, because the states can be computed again from u without a matrix product. Backward does this segment by

@@ -1,10 +1,10 @@
 """Measurements that are made once per machine and saved on disk beside the kernels: which dense product is fastest, and
 from which share of zeros an event-driven product is faster.
 
-A result holds for a processor, a version of torch, a number of threads, and the settings of oneDNN, torch and Numba
-that concern the processor. If several processes measure at the same time, the file of the last one stays. If no file
-can be written, each process measures again; so does a process that finds a damaged file. A wrong result only costs
-time.
+A result holds for a processor, a version of torch, a number of threads, and those settings of oneDNN, torch and Numba
+that select the instructions of the processor. If several processes measure at the same time, the file of the last one
+stays. If no file can be written, each process measures again; so does a process that finds a damaged file. A wrong
+result only costs time.
 """
 
 import hashlib
