@@ -157,7 +157,7 @@ def row(typing, array, k, lo, hi):
 
 @kernel
 def read(tile, whole, lo, hi):
-    """tile [S, W] = whole [S, lo:hi]."""
+    """Copy whole [S, lo:hi] to tile [S, W]."""
     for k in range(whole.shape[0]):
         for n in range(hi - lo):
             tile[k, n] = whole[k, lo + n]
@@ -165,7 +165,7 @@ def read(tile, whole, lo, hi):
 
 @kernel
 def write(whole, tile, lo, hi):
-    """whole [S, lo:hi] = tile [S, W]."""
+    """Copy tile [S, W] to whole [S, lo:hi]."""
     for k in range(whole.shape[0]):
         for n in range(hi - lo):
             whole[k, lo + n] = tile[k, n]

@@ -155,7 +155,7 @@ _modules: dict[tuple, ModuleType] = {}
 
 
 def compiled(call: Call) -> ModuleType:
-    """Return the compiled code for calls like this one."""
+    """Return the compiled code for calls with this rule, dtype and choice of gradients."""
     learned, wide, dtype = call.learned, numba_backend.per_neuron(call.params), call.initial.dtype
     at = (learned.rule.key, learned.own, tuple(learned.partial), tuple(learned.signal), call.signals, wide, dtype)
     if at not in _modules:

@@ -3,9 +3,9 @@
     total = zeros(LANES)                                    LANES numbers, none of them in memory
     total = fma(splat(LANES, a), load(LANES, A, i, j), total)     a * A[i, j:j+LANES] + total
     store(A, i, j, total)
-    word = nonzero64(A, i, j)                               64 numbers -> the 64 bits of which are not zero
-    store(A, i, j, spread64(word))                          the same backwards: the 64 bits as numbers 0 and 1
-    first(word), count(word)                                its lowest set bit, and how many are set
+    word = nonzero64(A, i, j)                               64 numbers -> 64 bits, set where the number is not zero
+    store(A, i, j, spread64(word))                          the inverse: 64 bits -> the numbers 0 and 1
+    first(word), count(word)                                the index of the lowest set bit, the number of set bits
 
 Arrays are C-contiguous with two axes. Bounds are not checked: the loops of the kernels must stay within their arrays.
 Why they are needed: sums over rows that are chosen by an index are fast only if they stay in registers, but a loop that
