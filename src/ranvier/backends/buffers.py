@@ -1,6 +1,6 @@
 """Memory for large results, which is reused after they are freed.
 
-The operating system allocates fresh memory page by page, when a page is first written to; this takes longer than the
+The operating system hands out fresh memory page by page, when a page is first written to; this costs more than the
 kernel that fills the page. When a large tensor is freed, its memory goes back to the system, so every training step
 would pay this cost again. Here the memory of a freed large tensor is kept, and the next result of that size uses it.
 """
@@ -22,7 +22,7 @@ _OF_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: 
 
 _local = threading.local()
 _lock = threading.Lock()
-_waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> free buffers; the oldest size comes first
+_waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> free buffers; the size unused for longest first
 _returned: deque[tuple[int, np.ndarray]] = deque()  # not yet in _waiting: tensors can be freed while it is locked
 
 

@@ -1,4 +1,4 @@
-"""Choose the backend that runs a rule, and describe the reason."""
+"""Choose the backend that runs a rule, and give the reason."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -93,9 +93,7 @@ def chosen(like: Tensor) -> Backend:
     if asked is None:
         return next(b for b in BACKENDS.values() if b.lacks(device) is None and (b.transforms or not transformed()))
     if reason := asked.lacks(device):
-        raise ValueError(
-            f"backend({asked.name!r}) {reason}; move it there, or leave out `with backend({asked.name!r})`"
-        )
+        raise ValueError(f"backend({asked.name!r}) {reason}; move it, or leave out `with backend({asked.name!r})`")
     if transformed() and not asked.transforms:
         raise ValueError(
             f"backend({asked.name!r}) cannot run in torch.func, which differentiates torch operations only"

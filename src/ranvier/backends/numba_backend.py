@@ -66,8 +66,8 @@ class Rows:
         return self.rows[where]
 
     def _split(self) -> tuple[list[str], list[str]]:
-        """Return two lists of lines: the operations with one result for all neurons, which run before the loop over
-        neurons, and the operations inside this loop.
+        """Split the operations: those with one result for all neurons, which go before the loop, and those inside the
+        loop.
         """
         vary = {line.partition(" = ")[0] for line in self.load}
         before, each = [], []
@@ -316,4 +316,4 @@ class Numba(Kernels):
     forward, backward = staticmethod(forward), staticmethod(backward)
 
     def lacks(self, device: str) -> str | None:
-        return None if device == "cpu" else f"runs only cpu tensors, but this one is on {device}"
+        return None if device == "cpu" else f"serves cpu tensors, but this one is on {device}"
