@@ -1,7 +1,7 @@
-"""The base of all autograd functions of Ranvier.
+"""The base class of all autograd functions of Ranvier.
 
-It reads its saved tensors once, gives first derivatives, and raises an error when a second derivative is wanted.
-Outputs are never views (see `whole`), so a user can change them in place like any other tensor.
+Such a function reads its saved tensors once, computes first derivatives, and raises an error if a second derivative is
+needed. Its outputs are never views (see `whole`), so a user can change them in place like any other tensor.
 """
 
 from collections.abc import Sequence
@@ -18,23 +18,25 @@ FIRST_ONLY = (
 
 
 class Function(torch.autograd.Function):
-    """A function whose derivative is a kernel: define `forward(ctx, ...)` and `gradients(ctx, saved, *grads)`."""
+    """A function whose derivative is a kernel. A subclass defines `forward(ctx, ...)` and `gradients(ctx, saved,
+    *grads)`.
+    """
 
     saves_inputs = False
-    """Whether every input that may need a gradient is saved as it came. Then a gradient may be asked for with
-    `create_graph=True`, and only who differentiates it is refused; else the asking is refused, since nothing would tie
-    the gradient to its inputs, and its derivative would be zero without a word."""
+    """Whether every input that may need a gradient is saved unchanged. Then `create_graph=True` is allowed, and the
+    error comes only if the gradient is differentiated. Otherwise `create_graph=True` raises the error, because the
+    gradient would not be connected to the inputs, and its derivative would be a wrong zero."""
 
     @staticmethod
     def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Return the gradient of every input, computed from the saved tensors and the gradients of the outputs (None
-        where zero).
+        """Return the gradient of every input, from the saved tensors and the gradients of the outputs (None means
+        zero).
         """
         raise NotImplementedError
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        function, saved = ctx._forward_cls, ctx.saved_tensors  # read once: hooks may compute them
+        function, saved = ctx._forward_cls, ctx.saved_tensors  # read once: hooks may recompute them
         if not torch.is_grad_enabled():
             return function.gradients(ctx, saved, *grads)
         if not function.saves_inputs:
@@ -45,7 +47,7 @@ class Function(torch.autograd.Function):
 
 
 class _Once(torch.autograd.Function):
-    """Return a gradient unchanged; differentiating it again raises an error."""
+    """Return a gradient unchanged; its own derivative raises an error."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, *depends: Tensor | None) -> Tensor:
@@ -57,13 +59,13 @@ class _Once(torch.autograd.Function):
 
 
 def refuse(ctx: Any, *grads: Any) -> None:
-    """Raise the error for a second derivative of an operator that has only first derivatives."""
+    """Raise the error for a second derivative; this is the derivative of operators that have only first derivatives."""
     raise RuntimeError(FIRST_ONLY)
 
 
 def whole(x: Tensor, shape: Sequence[int], stride: Sequence[int] | None = None) -> Tensor:
-    """Return x in another shape or with other strides. torch does not treat the result as a view, so it may be changed
-    in place.
+    """Return x with another shape or other strides, without a copy. torch does not treat the result as a view, so it
+    may be changed in place.
     """
     if stride is None:
         return torch.ops.aten._unsafe_view(x, shape)
@@ -71,7 +73,7 @@ def whole(x: Tensor, shape: Sequence[int], stride: Sequence[int] | None = None) 
 
 
 def array(x: Tensor) -> np.ndarray:
-    """Return the numbers of a parameter as an array for a kernel. `Tensor.numpy` would fix the size of the parameter's
-    storage for good, but sharding frees that storage between uses.
+    """Return a parameter as an array for a kernel, without a copy. This is not `Tensor.numpy`, which makes it
+    impossible to resize the storage of the parameter; but sharding frees this storage between uses.
     """
     return np.from_dlpack(x.detach())

@@ -14,7 +14,7 @@ log = logging.getLogger("ranvier")
 
 
 class HealingCache(FunctionCache):
-    """Numba's cache of a function, in which a file that cannot be read or written does not end the call."""
+    """Numba's cache of a function, but the call continues if a file of the cache cannot be read or written."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:

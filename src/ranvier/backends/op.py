@@ -1,8 +1,9 @@
-"""The torch operator that runs a rule over all steps by a kernel, and its derivative.
+"""The torch operator that runs a rule over all steps by a kernel, and the operator for its derivative.
 
-One pair, `ranvier::scan` and `ranvier::scan_backward`, serves every rule; a rule is named by its key, a backend by its
-name. Only the inputs, the initial state and the parameters are saved for backward. A call of a custom operator through
-torch's dispatcher makes a small layer take 1.5 times as long, so `carry` makes it only while operators are traced.
+The same two operators, `ranvier::scan` and `ranvier::scan_backward`, run every rule. Their arguments contain the key of
+the rule and the name of the backend. The inputs, the initial state and the parameters are saved for backward. Calling a
+custom operator through torch's dispatcher makes a small layer 1.5 times slower, so `carry` calls the operator only
+while operations are traced.
 """
 
 import math
@@ -26,7 +27,7 @@ kernels: dict[str, Kernels] = {}
 
 
 def register(rule: Rule) -> str:
-    """Enter a rule in the operator's table, under its key."""
+    """Add a rule to the table in which the operators find it by its key; return the key."""
     rules.setdefault(rule.key, rule)
     if rule.hoisted is not None:
         register(rule.hoisted[1])
@@ -36,7 +37,7 @@ def register(rule: Rule) -> str:
 def carry(
     backend: Kernels, rule: Rule, inputs: Sequence[Tensor], state: Sequence[Tensor], params: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Run `Backend.carry` by kernels: the outputs of the operator, and its final state split into the single states."""
+    """Do the work of `Backend.carry` by kernels: return the outputs, and the final value of each state."""
     like = inputs[0]
     dtype = torch.promote_types(like.dtype, torch.float32)
     initial = torch.stack(list(state)) if state else like.new_empty((0, *like.shape[1:]), dtype=dtype)
@@ -46,8 +47,9 @@ def carry(
 
 
 def _hoisted(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[Rule, Sequence[Tensor]]:
-    """Return the rule and its parameters after the hoisted operations, if a parameter differs from neuron to neuron. If
-    all parameters are single numbers, the kernel itself computes these operations before its loop.
+    """Run the hoisted operations, if one of their parameters differs between neurons; return the rest of the rule and
+    its parameters. If all are single numbers, return the rule unchanged: then the kernel computes these operations
+    before its loop.
     """
     if rule.hoisted is None:
         return rule, params
@@ -60,8 +62,8 @@ def _hoisted(rule: Rule, params: Sequence[Tensor], dtype: torch.dtype) -> tuple[
 
 
 def traced(tensors: Sequence[Tensor]) -> bool:
-    """Whether operations on these tensors are being traced (torch.compile, torch.jit, a dispatch mode), or the tensors
-    are of a subclass with its own dispatch. In both cases the kernel must be called as an operator."""
+    """Whether operations on these tensors are traced (by torch.compile, torch.jit or a dispatch mode), or a tensor is
+    of a subclass with its own dispatch. In both cases the kernel must be called as an operator."""
     return (
         torch.compiler.is_compiling()
         or bool(torch._C._len_torch_dispatch_stack())  # type: ignore
@@ -78,8 +80,8 @@ def _apply(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: st
 
 
 def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
-    """Return the parameters in the form that kernels need: [1] if one number serves all neurons, otherwise one number
-    for each of `shape`, flat.
+    """Return the parameters in the form that kernels need: [1] if a parameter is one number for all neurons, otherwise
+    one number for each neuron of `shape`, flat.
     """
     wide = [p.to(dtype) if p.numel() == 1 else p.to(dtype).expand(shape) for p in params]
     return [p.reshape(-1).contiguous() for p in wide]
@@ -88,8 +90,8 @@ def flat_params(params: Sequence[Tensor], shape: Sequence[int], dtype: torch.dty
 def _flat(
     inputs: Sequence[Tensor], initial: Tensor, params: Sequence[Tensor], strided: bool
 ) -> tuple[list, Tensor, list]:
-    """Flatten the features: [T, B, *F] -> [T, N]. Parameters become one number, or one per neuron, in the dtype of the
-    state.
+    """Return inputs, initial state and parameters in the form that kernels need: inputs [T, N], state [S, N], and
+    parameters as one number or one per neuron, in the dtype of the state.
 
     strided: whether the step axis may have any stride, also 0; each row itself must be contiguous.
     """
@@ -100,15 +102,17 @@ def _flat(
 
 
 def _forward(inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str) -> list[Tensor]:
-    """inputs [T, B, *F] each, initial [S, B, *F], params broadcastable to [*F] -> outputs [T, B, *F], ..., final."""
+    """Run a rule: inputs [T, B, *F] each, initial [S, B, *F], params broadcastable to [*F] -> outputs [T, B, *F] each,
+    and the final state.
+    """
     return _forward_marked(inputs, initial, params, rule, backend, None)[0]
 
 
 def _forward_marked(
     inputs: list[Tensor], initial: Tensor, params: list[Tensor], rule: str, backend: str, wanted: tuple | None
 ) -> tuple[list[Tensor], Tensor | None]:
-    """Return the result of `_forward`, and the marks (saved states) that backward of the wanted gradients needs; None
-    if none are wanted.
+    """Return the result of `_forward`, and the marks: states that backward of the wanted gradients needs. They are None
+    if `wanted` is None, or if the backend has no marks.
     """
     like, carried = inputs[0], kernels[backend]
     if like.numel() == 0:
@@ -143,7 +147,9 @@ def _gradients_marked(
     inputs: list[Tensor], initial: Tensor, params: list[Tensor], grads: list[Tensor], wanted: Sequence[bool], rule: str,
     backend: str, marks: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
-    """Return the same gradients as `_gradients`; marks: the states that forward saved for backward, if it did."""
+    """Return the same gradients as `_gradients`; marks: the states that forward has saved for backward, or an empty
+    tuple.
+    """
     like, count, carried = inputs[0], len(inputs), kernels[backend]
     kept = [q for q, want in zip(params, wanted[count:], strict=True) if want]
     if like.numel() == 0:
@@ -151,7 +157,7 @@ def _gradients_marked(
         return [*given, grads[-1].to(initial.dtype).clone(), *map(torch.zeros_like, kept)]
     x, s, p = _flat(inputs, initial, params, carried.strided)
     neurons = x[0].shape[1]
-    still = [carried.still and y.stride(0) == 0 for y in grads[:-1]]  # stride 0: as the gradient of a mean over time
+    still = [carried.still and y.stride(0) == 0 for y in grads[:-1]]  # stride 0: the gradient of a mean over time
     g = [contiguous(y[:1] if one else y).view(-1, neurons) for y, one in zip(grads[:-1], still, strict=True)]
     g_final = grads[-1].to(initial.dtype).reshape(s.shape).contiguous()
     g_inputs, g_initial, rows = carried.backward(rules[rule], x, s, p, g, g_final, tuple(wanted), *marks)
@@ -198,7 +204,7 @@ def _back(
 
 
 class _Scan(Function):
-    """`scan` without the dispatcher; if gradients may be needed, forward saves its marks for backward."""
+    """`scan` without torch's dispatcher; if gradients may be needed, forward saves the marks for backward."""
 
     saves_inputs = True
 
@@ -217,7 +223,7 @@ class _Scan(Function):
         needs, n = ctx.needs_input_grad[4:], ctx.count
         if not ctx.marked:
             return None, None, None, None, *_back(ctx, saved, grads, needs, _gradients)
-        asked = [*ctx.wanted[:n], True, *ctx.wanted[n:]]  # all that forward prepared; fewer may be needed now
+        asked = [*ctx.wanted[:n], True, *ctx.wanted[n:]]  # as in forward, although fewer may be needed now
         found = _back(ctx, saved[:-1], grads, asked, partial(_gradients_marked, marks=saved[-1:]))
         return None, None, None, None, *(g if need else None for g, need in zip(found, needs, strict=True))
 

@@ -1,9 +1,9 @@
-"""One step of a whole network as one compiled call, for fast streams of small layers.
+"""One step of a whole network as one compiled call, for fast streams through small networks.
 
-A network is a list of `Layer`s. A layer has a linear map of its input, a linear map of its own output at the previous
-step, and the rule of its neurons; each of the three may be absent. The code depends only on the kinds of layers, so it
-is compiled once for all sizes; sizes and addresses of arrays are passed in a table. Weights and parameters are read
-from their own memory at each step, so changes in place take effect.
+A network is a list of `Layer`s. A layer consists of a linear map of its input, a linear map of its own output at the
+previous step, and the rule of its neurons; each of the three is optional. The code depends only on the kinds of layers,
+so it is compiled once for all sizes; the sizes and the addresses of the arrays are passed in a table. Weights and
+parameters are not copied: each step reads their memory, so changes in place take effect.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,9 @@ from ranvier.derive.source import load
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: weight [N, K], bias [N], recurrent weight back [N, N], params [1] or [N] each with its limits."""
+    """One layer: weight [N, K], bias [N], recurrent weight `back` [N, N], and params, [1] or [N] each, with their
+    limits.
+    """
 
     weight: Tensor | None = None
     bias: Tensor | None = None
@@ -37,11 +39,11 @@ class Layer:
 
 
 class Step:
-    """The compiled step of a list of layers for inputs [batch, width]; it stores the states of the layers."""
+    """The compiled step of a list of layers, for inputs [batch, width]. It stores the states of the layers."""
 
     def __init__(self, layers: Sequence[Layer], batch: int, width: int, dtype: torch.dtype):
         self.layers, self.batch, self.dtype = layers, batch, dtype
-        self.states: list[Tensor] = []  # state [S, B N] of each layer with a rule, from which the next step begins
+        self.states: list[Tensor] = []  # states [S, B N] of each layer with a rule, the start of the next step
         self.outputs: list[Tensor] = []  # last output [B, N] of each recurrent layer
         self._held: list[Tensor] = []
         self._table: list[int] = [batch]
@@ -65,7 +67,7 @@ class Step:
         return f"table[{len(self._table) - 1}]"
 
     def _room(self, *shape: int) -> Tensor:
-        """Return a new array that belongs to this step."""
+        """Return a new array of zeros, which exists as long as this object."""
         self._held.append(torch.zeros(shape, dtype=self.dtype))
         return self._held[-1]
 
@@ -73,7 +75,7 @@ class Step:
         return self._slot(t.data_ptr())
 
     def _product(self, lines: list[str], layer: Layer, x: str, columns: int, width: int, out: str | None) -> str:
-        """Print a linear map of the numbers at address x; return the address of the result."""
+        """Add the line that computes a linear map of the numbers at address x; return the address of the result."""
         assert layer.weight is not None
         bias = self._room(width) if layer.bias is None else layer.bias
         k, n, u = self._slot(columns), self._slot(width), out or self._at(self._room(self.batch, width))
@@ -82,7 +84,7 @@ class Step:
         return u
 
     def _neurons(self, lines: list[str], layer: Layer, u: str, width: int, out: str | None, row: str) -> str:
-        """Print neurons whose input is at address u; return the address of their output."""
+        """Add the lines that compute neurons whose input is at address u; return the address of their output."""
         assert layer.rule is not None
         n, numbers, count = self._slot(width), self._slot(self.batch * width), len(layer.rule.states)
         z = out or self._at(self._room(self.batch, width))
@@ -110,7 +112,9 @@ class Step:
         return z
 
     def _param(self, param: Tensor, low: float, high: float, width: int) -> str:
-        """Return a parameter in the form that a row needs: one number, or one for each neuron of the batch."""
+        """Return the text of a parameter in the form that a row needs: one number, or one for each neuron of
+        the batch.
+        """
         limits = self._room(2)
         limits.copy_(torch.tensor([low, high]))
         size = 1 if param.numel() == 1 else self.batch * width

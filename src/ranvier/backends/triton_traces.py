@@ -17,7 +17,7 @@ ALONE = 128  # neurons of a program that has no weights
 
 
 def _observed(learned: Influence) -> str:
-    """Return the text of one step: the states after it (states that are not needed stay unchanged), and its factors."""
+    """Return the text of one step: the states after it (unneeded states stay unchanged), and its factors."""
     rule = learned.rule
     i, s = len(rule.inputs), len(rule.states)
     names = rule.arguments

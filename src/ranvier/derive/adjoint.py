@@ -38,8 +38,8 @@ def adjoint(
     so it needs no other values from the forward pass. `surrogate` gets the distance to threshold and the inputs named
     in `numbers`. `varying` are the inputs that differ from step to step.
 
-    A zero gradient times an infinite or NaN factor counts as zero. So the branch of `where` that was not chosen, or a
-    state that is not used, never adds NaN.
+    A zero gradient times an infinite or NaN factor counts as zero. So the other branch of a `where`, or an unused
+    state, never adds NaN to a gradient.
     """
     graph = graph.keeping(graph.outputs).numbered()
     tracer = Tracer(ops=graph.ops)

@@ -1,8 +1,8 @@
 """Neurons and layers, as in torch.nn: `rv.nn.LIF`, `rv.nn.Linear`.
 
-This module contains all of `ranvier.nn.neurons` and `ranvier.nn.layers` (these two list their contents by family), the
-classes that declare your own neuron (`Neuron`, `Param`, `State`, `Option`, `Time`, `resetting`), and the base class of
-all temporal layers (`Temporal`). `init` initialises weights; `models` contains whole networks.
+This module contains all of `ranvier.nn.neurons` and `ranvier.nn.layers`, which list their contents by family. It also
+contains the names for declaring your own neuron (`Neuron`, `Param`, `State`, `Option`, `Time`, `resetting`), and the
+base class of all temporal layers (`Temporal`). `init` initialises weights; `models` contains whole networks.
 """
 
 from ranvier.nn import init, layers, models, neurons

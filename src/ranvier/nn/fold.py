@@ -53,7 +53,7 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
         return y.unsqueeze(0).expand(steps, *y.shape), True
     given = samples(x)
     if given.requires_grad and choose.fuses(given) and stored_last(given):
-        # the gradient of torch's mean over pixels is not channels last: it is rearranged once here, not in every layer
+        # the gradient of torch's mean over pixels is not channels last; rearranging it here saves this in every layer
         given.register_hook(_last)
     y = module(given)
     if not isinstance(y, Tensor):

@@ -42,7 +42,7 @@ def recurrent(
 
     kind: the class of the neurons. The parameters of a class with a method `published` (SEAdLIF, SiLIF, BRF, BHRF) are
     drawn by this method. LIF, ALIF and others with a decay per step `beta` get membrane time constants from `shortest`
-    to `longest` steps, uniformly distributed on a logarithmic scale, and time constants of the adaptation (`rho`) three
+    to `longest` steps, uniformly distributed on a logarithmic scale. Time constants of the adaptation (`rho`) are three
     times as long. given: further arguments of the neuron, such as learn=("beta",); parameters that are given here are
     not drawn. The feedback weight is orthogonal, and each row is multiplied by 1 - beta: a neuron that sums over many
     steps gets a small input at each step. detach_feedback: no gradient flows through the spikes that return (see

@@ -1,9 +1,9 @@
-"""The stage of a convolutional net: convolution, norm, neuron and pool, computed in one pass over memory.
+"""The stage of a convolutional network: convolution, norm, neuron and pool, computed in one pass over memory.
 
-Run one by one, these layers save four tensors of full size for backward: the output of the convolution, its normalised
-form, the spikes, and the choices of the pool. In one pass only the first is saved. The norm becomes two numbers per
-channel (scale and shift), which the kernel of the neuron applies to its input; the pool reads the spikes while they
-are in cache. Backward recomputes the rest.
+Run one by one, these layers save four tensors of full size for backward: the output of the convolution, the output of
+the norm, the spikes, and the positions of the maxima in the pool. In one pass only the first is saved. The norm becomes
+a scale and a shift per channel, which the kernel of the neuron applies to its input; the pool reads the spikes while
+they are in cache. Backward recomputes the rest.
 
 If a state is passed in, returned or recorded, the layers run one by one, with the same arithmetic.
 """
@@ -24,7 +24,7 @@ from ranvier.nn.temporal import Temporal, here
 
 DTYPES = torch.float32, torch.float64
 NORMS = nn.BatchNorm2d, ThresholdBatchNorm2d
-TRAIL = 1 << 22  # most numbers that the states of one row of pooling windows may take over all steps
+TRAIL = 1 << 22  # most numbers for the states of one row of pooling windows over all steps
 
 
 def _max_window(pool: nn.MaxPool2d) -> Any:
@@ -35,7 +35,7 @@ def _mean_window(pool: nn.AvgPool2d) -> Any:
     return pool.kernel_size if pool.divisor_override is None else None
 
 
-# For each pool: its kind, and a function that returns its window, or None if a stage cannot compute it.
+# For each type of pool: its kind, and a function that returns its window, or None if a stage cannot run this pool.
 POOLS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     nn.MaxPool2d: ("max", _max_window),
     nn.AvgPool2d: ("mean", _mean_window),
@@ -43,8 +43,8 @@ POOLS: dict[type, tuple[str, Callable[[Any], Any]]] = {
 
 
 def _pooling(pool: nn.Module | None) -> tuple[str, int]:
-    """Return kind and window size of a pool with square windows that do not overlap; size 1 without a pool, 0 for any
-    other pool.
+    """Return the kind and the window size of a pool with square windows that do not overlap. The size is 1 if there is
+    no pool, and 0 for any other pool.
     """
     if pool is None:
         return "max", 1
@@ -55,7 +55,9 @@ def _pooling(pool: nn.Module | None) -> tuple[str, int]:
 
 
 class ConvolutionStage(Stage):
-    """A neuron together with convolution, norm and pool; the norm or the pool must be there."""
+    """A neuron together with a convolution, a norm and a pool. The convolution is optional, and so is either the norm
+    or the pool.
+    """
 
     folds = False
     temporal: Neuron
@@ -74,12 +76,12 @@ class ConvolutionStage(Stage):
         convolution, norm = take(nn.Conv2d, Conv2d), take(*NORMS)
         neuron: Any = rest.pop(0) if rest else None
         pool = take(*POOLS)
-        if not plain_neuron(neuron) or (norm is None and pool is None):  # a neuron without them is already one pass
+        if not plain_neuron(neuron) or (norm is None and pool is None):  # without both, the neuron alone is one pass
             return None
         return cls(convolution, norm, neuron, pool)
 
     def serves(self, x: Any) -> bool:
-        """Whether x is a sequence of images [T, B, C, H, W] that these layers can process."""
+        """Whether x is a sequence of images [T, B, C, H, W] that this stage can run."""
         if not isinstance(x, Tensor) or x.dim() != 5 or x.dtype not in DTYPES or x.numel() == 0:
             return False
         convolution, norm = self.convolution, self.norm
@@ -90,8 +92,8 @@ class ConvolutionStage(Stage):
         return all(v is None or (v.shape == (channels,) and v.dtype == x.dtype) for v in sizes)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x [T, B, C, H, W] -> [T, B, C', H', W'], from the initial state. Images with channels last in memory give
-        such images, as in torch's convolution.
+        """Run images x [T, B, C, H, W] from the initial state. If they are channels last in memory, the output is too,
+        as with torch's convolution.
         """
         steps, batch = x.shape[:2]
         y = self._convolved(x)
@@ -112,7 +114,7 @@ class ConvolutionStage(Stage):
         ]
 
     def _convolved(self, x: Tensor) -> Tensor:
-        """Return the images for norm and neuron: [T B, C, H, W], or [B, C, H, W] if all steps are the same."""
+        """Return the output of the convolution: [T B, C, H, W], or [B, C, H, W] if all steps are the same."""
         y = x[0] if still(x) else x.flatten(0, 1)
         return y if self.convolution is None else self.convolution(_last(y))
 
@@ -132,7 +134,7 @@ class ConvolutionStage(Stage):
         return z if self.pool is None else fold(self.pool, z), after, traces
 
     def _fits(self, y: Tensor, steps: int) -> bool:
-        """Whether images [N, C, H, W], the output of the convolution, can be pooled one row of windows at a time."""
+        """Whether images y [N, C, H, W], the output of the convolution, can be pooled one row of windows at a time."""
         _, window = _pooling(self.pool)
         row = steps * len(self.temporal.states) * window * y.shape[1] * y.shape[3]
         return 0 < window <= min(y.shape[2:]) and row <= TRAIL and self._has_layout(y)
@@ -144,7 +146,7 @@ class ConvolutionStage(Stage):
 
 
 def _are_last(x: Tensor) -> bool:
-    """Whether images [T, B, C, H, W] are stored with channels last, and in no other order."""
+    """Whether images [T, B, C, H, W] are stored with channels last, and not in the usual order."""
     return x.permute(0, 1, 3, 4, 2).is_contiguous() and not x.is_contiguous()
 
 

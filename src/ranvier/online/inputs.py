@@ -1,7 +1,7 @@
 """Traces of the inputs, shared by all neurons of a layer. They are sufficient if the states of the neurons are linear
 functions of their inputs, and all neurons have the same decay.
 
-Then the trace e[n, k, t] = A e[n, k, t-1] + b a[k, t] of input k is the same for every neuron n, and a layer stores K
+Then the trace e[n, k, t] = A e[n, k, t-1] + b a[k, t] of input k is the same for every neuron n. So a layer stores K
 numbers per state instead of N K. The gradient of the weight is one matrix product.
 """
 

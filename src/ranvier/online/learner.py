@@ -37,8 +37,8 @@ class Learner(Sequential):
         "sltt", no traces, Meng et al., ICCV 2023.
     feedback: how the error reaches the hidden layers of "eprop": "symmetric", through the weights above; "random",
         through fixed random weights from the output, `feedback.*`; "adaptive", through such weights that are learned.
-    features: the shape of one sample; needed only if `feedback` cannot find the sizes of the layers without it
-    (convolutions).
+    features: the shape of one sample. It is needed for "random" and "adaptive" feedback if the first layer is not an
+        `nn.Linear` (for example, if it is a convolution).
 
     All forward methods leave out two parts of the gradient: the path through other neurons of a recurrent layer, and
     the memory of the layers above, except a linear readout (LI) directly above. docs/online-learning.md measures how

@@ -73,9 +73,7 @@ def _kept(
 
 
 def _apart(measure: Callable[[], dict[str, Any]], threads: int) -> dict[str, Any]:
-    """Run `measure` in a new thread, so that it is not affected by the modes of the calling thread (such as autocast),
-    and does not overwrite its scratch arrays.
-    """
+    """Run `measure` in a new thread, which has its own modes (such as autocast) and its own scratch arrays."""
     found: list[dict[str, Any]] = []
     before = torch.get_num_threads()
 

@@ -108,7 +108,7 @@ class Physical(Neuron):
             return (self.threshold - self.v_exp).detach().abs() / 64 if self.fire else 1e-3, high
         if method == "factors":
             return (0.0, 1.0) if name.startswith("tau") or name == "c_mem" else (max(low, SLOWEST), high)
-        if name == "g_leak":  # without a leak no other parameter of the membrane's equation can be learned
+        if name == "g_leak":  # at zero leak the other parameters of the membrane have no gradient
             return SLOWEST * self.c_mem.detach() / dt, high
         least = dt if method == "euler" else dt / 16
         return {"c_mem": (least * g, high)}.get(name, (max(low, least) if name.startswith("tau") else low, high))
@@ -133,7 +133,9 @@ class Physical(Neuron):
 
     @property
     def learnable(self) -> tuple[str, ...]:
-        """The parameters that `learn` may contain; for neurons without spikes, only those that do not need spikes."""
+        """The names of the parameters that `learn` may contain. If fire=False, the parameters of spikes are
+        left out.
+        """
         form = self._form
         idle = set() if form.fires else {"b"} if "adaptation.subthreshold" in form.terms else {"b", "tau_w"}
         return tuple(k for k in super().learnable if k not in idle)
