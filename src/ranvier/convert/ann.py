@@ -114,7 +114,7 @@ def convert(
     ReLU.
 
     Batch normalisation is folded into the layers before it; max pooling becomes `MaxOfRates`; additions, averages and
-    other linear maps are not changed, since the height of a spike is its threshold. Layers that cannot be converted
+    other linear maps are not changed, since a spike has the height of the threshold. Layers that cannot be converted
     stay in place, run on every step separately, and are listed with the reason in `.left`.
 
     model: any module [B, *features] -> [B, *outputs] that torch.fx can trace; it is copied. data: some hundred training
@@ -176,7 +176,7 @@ def _node(net: fx.GraphModule, name: str) -> fx.Node:
 
 
 def _spiking(net: fx.GraphModule, neurons: dict[str, RateIF]) -> Spiking:
-    """Return the graph with neurons in place of rectifiers, with time added."""
+    """Replace the rectifiers of a graph by neurons, and add time to it."""
     weave = _Weave(net)
     left: dict[str, str] = {}
     for node in list(net.graph.nodes):

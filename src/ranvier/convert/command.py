@@ -24,7 +24,7 @@ def find(name: str) -> nn.Module:
 
 
 def read_weights(model: nn.Module, path: Path) -> None:
-    """Load weights from a safetensors file into a model. Lazy layers must have their shapes. Nothing is unpickled."""
+    """Load weights from a safetensors file into a model. Lazy layers must know their shapes. Nothing is unpickled."""
     with needed("a file of weights"):
         from safetensors.torch import load_file
 

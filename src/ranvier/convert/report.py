@@ -17,7 +17,7 @@ class Layer:
     """One layer of neurons after the last step.
 
     rate_error: mean of |rate - ReLU|, divided by the mean of ReLU; dead: share of neurons that never fired; saturated:
-    how often a neuron fired at every step of a sample, as a share; spikes: number of spikes per neuron and step.
+    share of pairs (neuron, sample) in which the neuron fired at every step; spikes: spikes per neuron and step.
     """
 
     name: str
@@ -29,8 +29,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Report:
-    """Accuracies in [0, 1] of the trained network, and {steps: accuracy} of the converted one; its layers; and the
-    layers that were not converted.
+    """The result of a comparison. trained: accuracy of the trained network, in [0, 1]; accuracy: {number of steps:
+    accuracy of the converted network}; layers: its layers of neurons; left: the layers that were not converted.
     """
 
     trained: float

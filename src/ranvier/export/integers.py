@@ -18,8 +18,8 @@ LONGEST = 30  # most bits of a fraction, so that numbers with a common fraction 
 
 
 class Value(NamedTuple):
-    """code / 2^frac. code: a C expression, an array of int64, or a plain int, which works in both;
-    abs(integer) <= bound."""
+    """The number code / 2^frac. code: a C expression, an array of int64, or a plain int, which works in both; its
+    absolute value is at most bound."""
 
     code: Any
     frac: int
@@ -107,7 +107,7 @@ def saturations() -> Iterator[Saturations]:
 
 
 def about(layer: str) -> None:
-    """Set the layer to which saturations are counted from now on."""
+    """Set the layer for which saturations are counted from now on."""
     if (seen := getattr(_here, "seen", None)) is not None:
         seen.layer = layer
 

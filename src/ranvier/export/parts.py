@@ -159,5 +159,5 @@ class Rescale:
 
     @property
     def word(self) -> str:
-        """The type of a sum."""
+        """The C type in which sums are computed."""
         return word(self.bound)

@@ -16,7 +16,7 @@ from ranvier.train.energy import access, addition, product
 
 @dataclass(frozen=True)
 class Report:
-    """The cost of one step, and of memory. None means unknown.
+    """The cost of a program: memory, and work per step. None means unknown.
 
     flash: bytes of constants. code: bytes of constants and code (if gcc and `size` are installed). ram: bytes of the
     state. products: number of weights that are read if no input is zero. met: number of weights that were read on x,

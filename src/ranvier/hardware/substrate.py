@@ -9,8 +9,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Record:
-    """The recording of one layer, each [T, B, neurons]: spikes in {0, 1}, membrane in the device's own units, or
-    None.
+    """The recording of one layer. Each field is [T, B, neurons] or None: spikes in {0, 1}; voltage and adaptation in
+    the device's own units.
     """
 
     spikes: Tensor | None

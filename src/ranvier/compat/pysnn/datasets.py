@@ -15,7 +15,7 @@ Rows = list[tuple[str, int]]
 
 
 class Boolean(Dataset):
-    """The four pairs of bits, each bit `repeats` times: (bits [1, 2 repeats], label [1])."""
+    """The four pairs of bits, each bit repeated `repeats` times: (bits [1, 2 * repeats], label [1])."""
 
     labels: ClassVar[tuple[int, ...]] = ()
 

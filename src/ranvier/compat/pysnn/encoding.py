@@ -9,8 +9,8 @@ from ranvier.data.encode import rate
 def poisson_encoding(intensities: Tensor, duration: float, dt: float) -> Tensor:
     """Spikes of the given rates: intensities (any shape, float32, Hz) -> bool [*shape, steps], time last.
 
-    duration and dt in ms; steps = duration / dt, rounded down. The chance of a spike per step is rate dt / 1000, at
-    most 1. ValueError for negative rates, TypeError for another dtype.
+    duration and dt are in ms; steps = duration / dt, rounded down. The probability of a spike per step is
+    rate * dt / 1000, at most 1. Negative rates raise a ValueError, and another dtype raises a TypeError.
     """
     if not isinstance(intensities, Tensor) or intensities.dtype != torch.float32:
         got = intensities.dtype if isinstance(intensities, Tensor) else type(intensities).__name__

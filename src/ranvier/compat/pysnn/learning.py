@@ -61,7 +61,9 @@ class LearningRule:
 
 
 class MSTDPET(LearningRule):
-    """Reward-modulated STDP with eligibility trace: `update_state()` every step, `step(reward)` when there is one."""
+    """Reward-modulated STDP with eligibility trace. Call `update_state()` at every step, and `step(reward)` whenever
+    there is a reward.
+    """
 
     def __init__(self, layers: OrderedDict, a_pre: float, a_post: float, lr: float, e_trace_decay: float):
         super().__init__(layers, {"a_pre": a_pre, "a_post": a_post, "lr": lr, "e_trace_decay": e_trace_decay})

@@ -95,8 +95,8 @@ class ce_max_membrane_loss(LossFunctions):
 
 
 class mse_count_loss(LossFunctions):
-    """Squared distance of the spike counts from int(T correct_rate) for the right class, and from int(T incorrect_rate)
-    for the others, divided by T.
+    """Squared distance of the spike counts from int(T * correct_rate) for the right class, and from
+    int(T * incorrect_rate) for the others, divided by T.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ def rate(
     first_spike_time: int = 0,
     time_var_input: bool = False,
 ) -> Tensor:
-    """Spikes with probability gain data + offset, clamped to [0, 1]. The result is [num_steps, *data]; with
+    """Spikes with probability gain * data + offset, clamped to [0, 1]. The result is [num_steps, *data]; with
     time_var_input, data is [T, *], and the result has its shape.
 
     >>> rate(torch.tensor([0.0, 1.0]), num_steps=3).tolist()

@@ -1,4 +1,4 @@
-"""Spyx's losses, metric and regularisers, by its names and defaults (time_axis=1)."""
+"""Spyx's losses, metric and regularisers, with its names and defaults (time_axis=1)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def integral_crossentropy(smoothing: float = 0.3, time_axis: int = 1) -> Callabl
 def mse_spikerate(
     sparsity: float = 0.25, smoothing: float = 0.0, time_axis: int = 1
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """(traces, targets) -> squared distance of the rate from T `sparsity`, which is a number of spikes, as in Spyx.
+    """(traces, targets) -> squared distance of the rate from `sparsity` * T, which is a number of spikes, as in Spyx.
 
     `ranvier.train.loss.mse_spikerate` compares the rate with a rate.
     """

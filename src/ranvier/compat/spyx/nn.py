@@ -1,4 +1,4 @@
-"""Spyx's neurons and layers by their names. `run` runs one of them, or a Sequential, over time."""
+"""Spyx's neurons and layers. `run` runs one of them, or a Sequential, over time."""
 
 from ranvier.compat.spyx.layers import (
     ActivityRegularization,

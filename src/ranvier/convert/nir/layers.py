@@ -245,7 +245,7 @@ def _rest_lif(site: Site) -> Any:
 
 
 def _gained(site: Site, name: str = "beta", gain: str = "gain") -> tuple[np.ndarray, np.ndarray]:
-    """Return tau and r of a neuron with a gain of its own."""
+    """Return tau and r of a neuron that has a parameter for its gain."""
     tau, _ = _decay(site, name)
     wanted = site.array(gain)
     part = site.clock.part(site.clock.keep(tau))

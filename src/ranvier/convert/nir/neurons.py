@@ -7,7 +7,7 @@ from ranvier.ops import spike
 class GainLIF(Neuron):
     """Leaky integrate-and-fire with an input gain, a resting level and a reset level.
 
-    v = rest + beta (v - rest) + gain x;  z = 1 where v >= threshold;  v = level where z.
+    v = rest + beta (v - rest) + gain x;  z = 1 where v >= threshold;  v = level where z = 1.
 
     x [T, B, *features] -> spikes of the same shape. beta in [0, 1] is the decay per step.
 
@@ -51,7 +51,7 @@ class GainLI(Neuron):
 class GainCubaLIF(Neuron):
     """Current-based leaky integrate-and-fire with gains, a resting level and a reset level.
 
-    i = alpha i + weight x;  v = rest + beta (v - rest) + gain i;  z = 1 where v >= threshold;  v = level where z.
+    i = alpha i + weight x;  v = rest + beta (v - rest) + gain i;  z = 1 where v >= threshold;  v = level where z = 1.
 
     x [T, B, *features] -> spikes of the same shape. alpha and beta in [0, 1] are decays per step.
     """

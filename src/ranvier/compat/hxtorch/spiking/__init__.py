@@ -1,4 +1,4 @@
-"""hxtorch.spiking's names, as far as they run without the vendor's software."""
+"""The names of `hxtorch.spiking` that work without the vendor's software."""
 
 from ranvier.compat.hxtorch.spiking import datasets, functional, modules, morphology, observables, transforms, utils
 from ranvier.compat.hxtorch.spiking.experiment import Experiment, HXModule, HXModuleWrapper, run

@@ -63,7 +63,7 @@ class Lift(nn.Module):
 
 
 class PoissonEncoder(nn.Module):
-    """Spikes [seq_length, *x] with probability dt f_max x, x in [0, 1]."""
+    """Spikes [seq_length, *x] with probability dt * f_max * x, for x in [0, 1]."""
 
     def __init__(self, seq_length: int, f_max: float = 100, dt: float = 0.001):
         super().__init__()

@@ -1,4 +1,4 @@
-"""SpikingJelly's `activation_based`, module by module."""
+"""The modules of SpikingJelly's `activation_based`."""
 
 from ranvier.compat.spikingjelly.activation_based import (
     ann2snn,

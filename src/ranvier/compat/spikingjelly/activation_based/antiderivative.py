@@ -92,7 +92,7 @@ def boxcar(u: Tensor, width: float = 2.0, height: float = 0.5) -> Tensor:
 
 
 def straight_through(u: Tensor) -> Tensor:
-    """u."""
+    """u itself."""
     return u
 
 

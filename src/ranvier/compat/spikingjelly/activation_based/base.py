@@ -83,7 +83,7 @@ class MemoryModule(StepModule, nn.Module):
 
     @property
     def backend(self) -> str:
-        """The published name that was given. It has no effect: `ranvier.backend` chooses the backend."""
+        """The published name of the kernels, which is only stored: `ranvier.backend` chooses the backend."""
         return self.__dict__.get("_backend", "torch")
 
     @backend.setter

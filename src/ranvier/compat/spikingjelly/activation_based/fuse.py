@@ -30,7 +30,7 @@ def fused_conv2d_bias_of_convbn2d(conv2d: nn.Conv2d, bn2d: nn.BatchNorm2d) -> Te
 def scale_fused_conv2d_weight_of_convbn2d(
     conv2d: nn.Conv2d, bn2d: nn.BatchNorm2d, k: float | None = None, b: float | None = None
 ) -> None:
-    """Change the convolution so that the fused weight becomes k weight + b."""
+    """Change the convolution so that the fused weight becomes k * weight + b."""
     _fused(conv2d, bn2d)  # raises errors
     if k is not None:
         conv2d.weight.mul_(k)
@@ -44,7 +44,7 @@ def scale_fused_conv2d_weight_of_convbn2d(
 def scale_fused_conv2d_bias_of_convbn2d(
     conv2d: nn.Conv2d, bn2d: nn.BatchNorm2d, k: float | None = None, b: float | None = None
 ) -> None:
-    """Change the norm so that the fused bias becomes k bias + b."""
+    """Change the norm so that the fused bias becomes k * bias + b."""
     _fused(conv2d, bn2d)  # raises errors
     if k is not None:
         bn2d.bias.mul_(k)

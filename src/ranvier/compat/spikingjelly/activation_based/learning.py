@@ -222,7 +222,7 @@ class _Rewarded(_Learner):
 
     @torch.no_grad()
     def step(self, reward: Tensor | float, on_grad: bool = True, scale: float = 1.0) -> Tensor | None:
-        """reward: one number, or one per sample [N]. No gradient is propagated to it."""
+        """Learn from the recorded spikes. reward: one number, or one per sample [N]; it gets no gradient."""
         change: Any = 0.0
         of_each = torch.as_tensor(reward).to(self.synapse.weight).reshape(-1, *(1,) * self.synapse.weight.dim())  # type: ignore
         for in_spike, out_spike in zip(*self._take(), strict=True):
@@ -259,7 +259,7 @@ class MSTDPLearner(_Rewarded):
 
 
 class MSTDPETLearner(_Rewarded):
-    """Reward-modulated STDP with an eligibility trace: e = e exp(-1 / tau_trace) + eligibility / tau_trace."""
+    """Reward-modulated STDP with an eligibility trace: e = e * exp(-1 / tau_trace) + eligibility / tau_trace."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""hxtorch.spiking.utils.calib_helper: calibrations belong to the vendor's chips."""
+"""The names of `hxtorch.spiking.utils.calib_helper`. There are no calibrations here, since there is no chip."""
 
 
 def nightly_calix_native_path(name: str = "spiking2") -> str:
