@@ -173,8 +173,9 @@ def added(row, more):
 @triton.jit(do_not_specialize=["T"])
 def forward(inputs, strides, initial, parameters, outputs, final, marks, T, N, wide: tl.constexpr, S: tl.constexpr,
             SEGMENT: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """inputs, outputs: tuples of [T, N]; strides: those of the inputs from step to step; initial, final [S, N];
-    parameters: tuple of [1] or [N]; marks [T // SEGMENT + T % SEGMENT, SEEN, N], or None if they are not needed.
+    """Run a block of neurons through all steps. inputs, outputs: tuples of [T, N]; strides: the strides of the inputs
+    from step to step; initial, final [S, N]; parameters: tuple of [1] or [N]; marks [T // SEGMENT + T % SEGMENT, SEEN,
+    N], or None if they are not needed.
     """
     N = tl.cast(N, tl.int64)  # if N is 1, Triton passes it as a constant, which has no methods
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -225,8 +226,9 @@ def mark(inputs, strides, initial, parameters, marks, T, N, wide: tl.constexpr, 
 def backward(inputs, strides, parameters, g_outputs, g_strides, g_final, g_inputs, g_initial, g_params, marks, T, N,
              wide: tl.constexpr, S: tl.constexpr, P: tl.constexpr, SEGMENT: tl.constexpr,
              BLOCK: tl.constexpr):  # fmt: skip
-    """inputs, g_outputs, g_inputs: tuples of [T, N]; strides, g_strides: those of inputs and g_outputs from step to
-    step; g_final, g_initial [S, N]; g_params [P, N]; marks as in `forward`.
+    """Run backward through time for a block of neurons. inputs, g_outputs, g_inputs: tuples of [T, N]; strides,
+    g_strides: the strides of inputs and g_outputs from step to step; g_final, g_initial [S, N]; g_params [P, N]; marks
+    as in `forward`.
     """
     N = tl.cast(N, tl.int64)
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

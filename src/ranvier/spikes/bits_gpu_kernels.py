@@ -17,7 +17,7 @@ def _places(rows, columns, words, WORDS: tl.constexpr):
 
 @triton.jit(do_not_specialize=["rows"])
 def pack(x, bits, rows, columns, words, WORDS: tl.constexpr):
-    """x [rows, columns] -> bits [rows, words]: a bit is set where the number is not zero."""
+    """Pack x [rows, columns] into bits [rows, words]: a bit is set where the number is not zero."""
     i, there, at, mask = _places(rows, columns, words, WORDS)
     spikes = (tl.load(x + at, mask=mask, other=0.0) != 0).to(tl.int64)
     tl.store(bits + i, tl.sum(spikes << tl.arange(0, 64)[None, :], 1), mask=there)
@@ -25,7 +25,7 @@ def pack(x, bits, rows, columns, words, WORDS: tl.constexpr):
 
 @triton.jit(do_not_specialize=["rows"])
 def unpack(x, bits, rows, columns, words, WORDS: tl.constexpr):
-    """bits [rows, words] -> x [rows, columns]: zeros and ones in the dtype of x."""
+    """Unpack bits [rows, words] into the numbers 0 and 1, x [rows, columns]."""
     i, there, at, mask = _places(rows, columns, words, WORDS)
     word = tl.load(bits + i, mask=there, other=0)[:, None]
     tl.store(x + at, ((word >> tl.arange(0, 64)[None, :]) & 1).to(x.dtype.element_ty), mask=mask)

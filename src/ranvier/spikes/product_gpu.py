@@ -13,7 +13,7 @@ from ranvier.spikes import bits_gpu
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x weight^T + bias [*, N] for spikes x [*, K]."""
+    """Return x weight^T + bias [*, N] for spikes x [*, K]."""
     return _Linear.apply(x, weight, bias)
 
 

@@ -81,7 +81,8 @@ class AssociativeLIF(Neuron):
 
 
 class ParallelLIF(Neuron):
-    """The neuron of `FireFirstLIF`, with its reset, computed in parallel over time; its spikes are exactly the same.
+    """The neuron of `FireFirstLIF`, with its reset, computed in parallel over time. The spikes of both are exactly
+    equal.
 
     z = 1 where v > threshold;  v = beta v + x - z threshold.
 
