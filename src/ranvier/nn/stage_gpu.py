@@ -55,7 +55,7 @@ class GpuConvolutionStage(ConvolutionStage):
 
     def _affine(self, y: Tensor, repeats: int) -> tuple[Tensor, ...]:
         """Return centre, scale and shift of each channel of images y [N, C, H, W], each repeated `repeats` times: [C,
-        1, 1] each; empty without a norm. In training the running statistics of the norm are updated.
+        1, 1] each, or an empty tuple if there is no norm. In training the running statistics of the norm are updated.
         """
         norm = self.norm
         if norm is None:

@@ -260,7 +260,7 @@ def voltage(
 
     v [T, B, *out]: the membrane (`ranvier.record(net, x, "v")`); v_minus, v_plus: its low-pass filtered copies, with a
     longer and a shorter time constant (`Trace(kind="euler")`), at their values before the step; x: presynaptic trace.
-    Defaults in mV, for visual cortex. Clopath et al., Nat. Neurosci. 13:344, 2010.
+    The defaults are in mV, for visual cortex. Clopath et al., Nat. Neurosci. 13:344, 2010.
     """
     strengthening = (v - theta_plus).relu() * (v_plus - theta_minus).relu()
     weakening = (v_minus - theta_minus).relu()
