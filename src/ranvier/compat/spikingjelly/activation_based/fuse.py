@@ -31,7 +31,7 @@ def scale_fused_conv2d_weight_of_convbn2d(
     conv2d: nn.Conv2d, bn2d: nn.BatchNorm2d, k: float | None = None, b: float | None = None
 ) -> None:
     """Change the convolution so that the fused weight becomes k * weight + b."""
-    _fused(conv2d, bn2d)  # raises errors
+    _fused(conv2d, bn2d)  # raises an error if the two cannot be fused
     if k is not None:
         conv2d.weight.mul_(k)
     if b is not None:
@@ -45,7 +45,7 @@ def scale_fused_conv2d_bias_of_convbn2d(
     conv2d: nn.Conv2d, bn2d: nn.BatchNorm2d, k: float | None = None, b: float | None = None
 ) -> None:
     """Change the norm so that the fused bias becomes k * bias + b."""
-    _fused(conv2d, bn2d)  # raises errors
+    _fused(conv2d, bn2d)  # raises an error if the two cannot be fused
     if k is not None:
         bn2d.bias.mul_(k)
         bn2d.running_mean.mul_(k)  # type: ignore[union-attr]
