@@ -129,6 +129,14 @@ def test_mistakes_are_told_in_a_sentence(main, tmp_path, monkeypatch, arguments,
     assert not list(tmp_path.iterdir())  # a mistake leaves nothing behind
 
 
+def test_a_loss_that_is_no_number_ends_with_exit_code_1(main, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, error = main("train", "digits", "--lr", "1e30", "--epochs", "3", *SMALL)
+    assert (
+        status == 1 and "error: the loss became nan in epoch 1, batch" in error and "lower the learning rate" in error
+    )
+
+
 def test_a_folder_in_use_is_not_overwritten(main, tmp_path):
     (tmp_path / "mine").write_text("precious")
     status, _, error = main("train", "digits", "--out", str(tmp_path))
