@@ -160,12 +160,23 @@ def test_dead_and_saturated_layers_are_told_while_it_trains(tmp_path):
             {"data": ((torch.rand(4, 5, 3), torch.zeros(4).long()),) * 2},
             r"layer 0 \(Linear\): Linear\(in_features=6, ",
         ),
-        ({"data": ((torch.rand(4, 5, 6), torch.rand(4)),) * 2}, "pass metric=None where labels are no classes"),
+        ({"data": ((torch.rand(4, 5, 6), torch.rand(4)),) * 2}, "where labels are no classes, pass a loss of your own"),
+        ({"data": ((torch.rand(4, 5, 6).numpy(), torch.zeros(4)),) * 2}, "must be tensors: pass torch.as_tensor"),
+        (
+            {"loss": nn.CrossEntropyLoss()},
+            r"the loss does not work .* got traces \[T, B, C\] of \[9, 16, 2\], labels .* and lengths",
+        ),
+        ({"loss": "ce"}, "loss must be a function of traces and labels, .* got 'ce'"),
+        ({"metric": "acc"}, "metric must be a function that returns"),
+        ({"optimiser": 3}, "optimiser must be a function from parameters to an optimiser"),
+        ({"recipe": nn.LSTM(6, 2), "data": ((torch.rand(4, 5, 6), torch.zeros(4).long()),) * 2}, "got a tuple"),
+        ({"recipe": rv.LIF()}, "nothing can be trained"),
     ],
 )
 def test_what_cannot_work_is_refused_before_a_folder_is_made(tmp_path, settings, message):
+    settings = {"data": (Recordings(40), Recordings(20)), **settings}
     with pytest.raises((ValueError, TypeError), match=message):
-        run(net(), tmp_path / "run", **{"data": (Recordings(40), Recordings(20)), **settings})
+        run(settings.pop("recipe", net()), tmp_path / "run", **settings)
     assert not list(tmp_path.iterdir())
 
 

@@ -10,6 +10,12 @@ from torch import nn
 from ranvier.recipes.recipe import SEQUENCES, Recipe
 from ranvier.train import metric
 
+# What one may pass for each of these.
+FUNCTIONS = {
+    "loss": "a function of traces and labels, such as ranvier.loss.mean_crossentropy()",
+    "metric": 'a function that returns (score, predictions), "accuracy", or None',
+    "optimiser": "a function from parameters to an optimiser, such as lambda p: torch.optim.SGD(p, 0.1)",
+}
 OBJECT = {"object": True}  # a field that is not a setting, and is not written to files
 
 
@@ -31,6 +37,13 @@ class Given(Recipe):
     criterion: Callable[..., Any] | None = field(default=None, repr=False, compare=False, metadata=OBJECT)
     score: Any = field(default=None, repr=False, compare=False, metadata=OBJECT)
     opt: Callable[..., Any] | None = field(default=None, repr=False, compare=False, metadata=OBJECT)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for what, value in (("loss", self.criterion), ("metric", self.score), ("optimiser", self.opt)):
+            if value is not None and not callable(value) and (what, value) != ("metric", "accuracy"):
+                got = repr(value) if isinstance(value, str) else f"an object of type {type(value).__name__}"
+                raise TypeError(f"{what} must be {FUNCTIONS[what]}, got {got}")
 
     def build(self) -> nn.Module:
         return self.net

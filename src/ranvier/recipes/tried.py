@@ -40,19 +40,34 @@ def tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
         path, reason = re.match(PATH, str(error), re.DOTALL).groups()  # pyright: ignore[reportOptionalMemberAccess]
         told = f"{path}{_place(plan, sample)}{reason}"
         raise ValueError(f"{plan.name}: the net does not work with {_changed(plan)}: {told}") from error
+    what, hint = "net", ""
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             x = plan.encode(batch[0], torch.Generator().manual_seed(0))
             traces, rest = answer(net.eval(), x, *batch[1:])
+            if not isinstance(traces, Tensor):
+                raise TypeError(f"it must return traces [T, B, C], got a {type(traces).__name__}")
+            what, hint = "loss", _hint(plan, traces, rest)
             value = plan.loss()(traces, *rest)
             if value.ndim:
                 raise ValueError(f"a loss must be one number, got {list(value.shape)}")
+            what = "metric"
             if plan.metric() is not None:
                 plan.metric()(traces, *rest)
     except Exception as error:
-        hint = "; pass metric=None where labels are no classes" if isinstance(plan, Given) and plan.score else ""
-        raise ValueError(f"{plan.name}: loss or metric do not work with this net and data: {error}{hint}") from error
+        on = "these" if what == "net" else "this net and"
+        raise ValueError(f"{plan.name}: the {what} does not work with {on} data: {error}{hint}") from error
     return net.train()
+
+
+def _hint(plan: Recipe, traces: Tensor, rest: tuple[Tensor, ...]) -> str:
+    """Return the next step if the loss or the metric of a network fails."""
+    if not isinstance(plan, Given):
+        return ""
+    if rest[0].is_floating_point() and plan.score == "accuracy":
+        return "; where labels are no classes, pass a loss of your own and metric=None"
+    lengths = " and lengths" * (len(rest) > 1)
+    return f"; it got traces [T, B, C] of {list(traces.shape)}, labels of {list(rest[0].shape)}{lengths}"
 
 
 def _changed(plan: Recipe) -> str:

@@ -163,6 +163,8 @@ def batches(
         if len(x) != len(labels):
             raise ValueError(f"there are {len(x)} samples x and {len(labels)} labels; pass one label for each sample")
         return OfTensors(x, labels, time_first, *order)
+    if pair is not None and any(hasattr(each, "__array__") and not isinstance(each, Tensor) for each in pair):
+        raise TypeError("x and labels of a part of the data must be tensors: pass torch.as_tensor of your arrays")
     if isinstance(part, IterableDataset):
         raise TypeError("samples of an IterableDataset have no index; pass a DataLoader of it")
     if isinstance(part, Dataset) or (hasattr(part, "__getitem__") and hasattr(part, "__len__")):

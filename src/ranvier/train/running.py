@@ -250,6 +250,8 @@ def _place(plan: Recipe, folder: str | Path | None, scale: Scale) -> Path:
 
 def _check_updates(plan: Recipe, net: nn.Module, drawn: Batches, scale: Scale) -> None:
     weights = [weight for weight in net.parameters() if weight.requires_grad]
+    if not weights and type(plan).fit is Recipe.fit:
+        raise ValueError(f"{plan.name}: nothing can be trained: no parameter of the net requires a gradient")
     if weights:
         per_epoch = -(-len(drawn) // scale.world // scale.accumulate) or 1
         plan.optimiser(weights, per_epoch * plan.epochs)
