@@ -112,12 +112,12 @@ def look():
     peaks.append(tuple(now))
 
 torch.set_num_threads(1)
-paths = sorted(Path(sys.argv[1]).iterdir())
+paths = sorted(Path(sys.argv[1]).iterdir())[: int(sys.argv[2])]
 files = data.Files(data.read_dat, [(p,) for p in paths], torch.arange(len(paths)) % 2, data.ToFrames(8, shrink=2))
 net = rv.Sequential(nn.Conv2d(2, 16, 5, stride=2), rv.LIF(), nn.Conv2d(16, 40, 7, padding=3), rv.LIF(), nn.Flatten(),
                     rv.Linear(40 * 23 * 28, 2), rv.LI())
 optimiser, loss = torch.optim.SGD(net.parameters(), 0.01), rv.loss.mean_crossentropy()
-loader, waited, steps = iter(DataLoader(files, 8, num_workers=2)), 0.0, 0
+loader, waited, steps = iter(DataLoader(files, 4, num_workers=2)), 0.0, 0
 while True:
     before = time.perf_counter()
     if (batch := next(loader, None)) is None:
@@ -153,8 +153,9 @@ def test_a_large_set_is_streamed(tmp_path):
         head = b"% Height 100\n% Width 120\n" + bytes([0x0C, 8])
         (tmp_path / f"{k:04d}.dat").write_bytes(head + events.int().numpy().tobytes())
     script, env = [sys.executable, "-c", STREAM, str(tmp_path)], os.environ | FRUGAL
-    done = subprocess.run(script, capture_output=True, text=True, check=True, env=env)
+    for count in ("24", "1000"):  # the kernels are compiled first, which takes some 60 MB
+        done = subprocess.run([*script, count], capture_output=True, text=True, check=True, env=env)
     took, waited, trains, together, early = map(float, done.stdout.split())
     print(f"{took:.0f} s, waited {waited:.1%}; peak {trains:.0f} MB, with workers {together:.0f}, early {early:.0f}")
     assert waited < 0.1
-    assert trains < 500 and together < 650 and together - early < 100
+    assert trains < 500 and together < 550 and together - early < 30
