@@ -96,10 +96,10 @@ SHORT = ("dt", "duration_refrac", "store_trace")
 
 
 class BaseNeuron(nn.Module):
-    """Base of all neurons. It accepts both published signatures:
+    """Base class of all neurons. It accepts both published signatures:
 
-    (cells_shape, thresh, v_rest, alpha_v, alpha_t, dt, duration_refrac, store_trace=False), as in the reference,
-    (cells_shape, thresh, v_rest, dt, duration_refrac, store_trace=False), as in the released code.
+    (cells_shape, thresh, v_rest, alpha_v, alpha_t, dt, duration_refrac, store_trace=False), of PySNN's documentation,
+    (cells_shape, thresh, v_rest, dt, duration_refrac, store_trace=False), of PySNN's released code.
 
     duration_refrac is a time in the unit of dt and must be a multiple of dt (otherwise ValueError). `refrac_counts` is
     the refractory time that is left. State: v_cell, spikes, trace, refrac_counts, thresh.

@@ -97,7 +97,7 @@ def _named(layer: str, state: Any, names: Any, x: Tensor) -> dict[str, Tensor]:
         value = _tensor(getattr(state, k), dtype, x.device)
         if value.dim() and value.numel() != x[0].numel():
             raise ValueError(f"{layer}: state {k!r} is {tuple(value.shape)}, but a step is {tuple(x.shape[1:])}")
-        if value.shape != x.shape[1:]:  # each operation that changes nothing costs as much as one that does
+        if value.shape != x.shape[1:]:  # to save time: a reshape or expand is slow even if it changes nothing
             value = value.reshape(x.shape[1:]) if value.dim() else value.expand(x.shape[1:])
         found[k] = value
     return found
