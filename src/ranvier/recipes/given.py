@@ -10,7 +10,7 @@ from torch import nn
 from ranvier.recipes.recipe import SEQUENCES, Recipe
 from ranvier.train import metric
 
-# What one may pass for each of these.
+# The values that are accepted for each argument, for error messages.
 FUNCTIONS = {
     "loss": "a function of traces and labels, such as ranvier.loss.mean_crossentropy()",
     "metric": 'a function that returns (score, predictions), "accuracy", or None',

@@ -30,7 +30,7 @@ def tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
     sample = batch[0].narrow(1 if plan.time_first else 0, 0, 1)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # these are refused here
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # they raise an error below
             net = new_net(plan, sample)
         if empty := [name for name, w in net.named_parameters() if not is_lazy(w) and not w.numel()]:
             raise ValueError(f"{', '.join(empty)} would have no elements")
@@ -61,7 +61,7 @@ def tried(plan: Recipe, batch: tuple[Any, ...]) -> nn.Module:
 
 
 def _hint(plan: Recipe, traces: Tensor, rest: tuple[Tensor, ...]) -> str:
-    """Return the next step if the loss or the metric of a network fails."""
+    """Return the end of an error message for a loss or a metric that fails: what it got, or what to pass instead."""
     if not isinstance(plan, Given):
         return ""
     if rest[0].is_floating_point() and plan.score == "accuracy":

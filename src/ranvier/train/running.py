@@ -127,7 +127,7 @@ def go_on(
     """
     known = Folder.open(folder)
     if data is not None and not data.is_dir():
-        raise ValueError(f"a run goes on with the data it was begun with; data may only say which folder, got {data}")
+        raise ValueError(f"a run continues with its first data; data may only name their folder, got {data}")
     plan, scale, place = read_config(known, plan)
     epochs = changes.pop("epochs", plan.epochs)
     begun = recipe_settings(plan) | recipe_settings(scale)
