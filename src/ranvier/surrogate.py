@@ -13,6 +13,7 @@ threshold. It is written in `ranvier.ops`, so it becomes part of the backward pa
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ranvier import ops
@@ -32,7 +33,7 @@ class Surrogate:
     derivative: Callable[..., Any]
     fixed: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def varying(self) -> dict[str, float]:
         """The numbers that are arguments of `derivative` after u, by name."""
         return {k: v for k, v in self.numbers if k not in self.fixed}

@@ -149,6 +149,13 @@ def test_without_gradients_nothing_is_kept():
     assert not y.requires_grad and torch.equal(y, net(x).detach())
 
 
+def test_states_are_tensors_of_their_own():
+    net = rv.Sequential(rv.Linear(6, 8), rv.LIF(), rv.Linear(8, 3), rv.LI())
+    y, state = rv.scan(net, torch.rand(9, 2, 6))
+    state["1"]["v"].zero_()
+    (y.sum() + state["3"]["v"].sum()).backward()
+
+
 def test_second_derivatives_are_refused():
     """When they are prepared: a stage keeps bits instead of its input, so nothing could tie a gradient to that."""
     x, net = torch.rand(9, 2, 6, requires_grad=True), rv.Sequential(nn.Linear(6, 8), rv.LIF())

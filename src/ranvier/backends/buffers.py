@@ -19,6 +19,8 @@ LARGE = 4 << 20  # least size in bytes of a result that uses a buffer; the C lib
 KEPT = 512 << 20  # most bytes that are kept for later results
 
 _OF_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
+_OF_TORCH = {np.dtype(np.int32): torch.int32} | {np.dtype(real): dtype for dtype, real in _OF_NUMPY.items()}
+SMALL = 1 << 14  # numbers below which the C library reuses memory by itself, without a call to the system
 
 _local = threading.local()
 _lock = threading.Lock()
@@ -29,8 +31,7 @@ _returned: deque[tuple[int, np.ndarray]] = deque()  # not yet in _waiting: tenso
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Return an uninitialised CPU tensor. A large one uses a free buffer if there is one of its size."""
     size = math.prod(shape) * dtype.itemsize
-    poisoned = torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory  # type: ignore
-    if size < LARGE or poisoned:
+    if size < LARGE or _poisoned():
         return torch.empty(shape, dtype=dtype)
     with _lock:
         _sort_in()
@@ -45,6 +46,11 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     weakref.finalize(lent, _take_back, size, buffer).atexit = False  # `lent` is freed with the tensor
     x = torch.from_numpy(lent)  # torch does not see it as a view, so it may be changed in place
     return x if dtype in _OF_NUMPY else torch.ops.aten._unsafe_view(x.view(dtype), shape)
+
+
+def _poisoned() -> bool:
+    """Whether torch is asked to fill new memory, so that nobody depends on what it contained."""
+    return torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory  # type: ignore
 
 
 def empty_like(x: Tensor) -> Tensor:
@@ -99,3 +105,10 @@ def scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     if held is None or held.numel() < size:
         held = kept[name, dtype] = torch.empty(size, dtype=dtype)
     return held[:size].view(*shape)
+
+
+def room(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Do what `scratch` does, for an array; a small one is new, which is quicker."""
+    if math.prod(shape) < SMALL:
+        return np.empty(shape, dtype)
+    return scratch(name, shape, _OF_TORCH[dtype]).numpy()

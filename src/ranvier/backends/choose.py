@@ -82,19 +82,25 @@ def _kernels(x: Tensor) -> Backend | None:
     """Return the backend of x if it has kernels and they may be called directly: autocast is off, and no tool records
     the operations (torch.compile, torch.func, torch.jit, dispatch modes). Otherwise return None.
     """
-    if op.traced([x]) or (found := chosen(x)) is BACKENDS[Reference.name]:
+    device = x.device.type
+    if op.traced([x]) or torch.is_autocast_enabled(device):
         return None
-    return None if torch.is_autocast_enabled(x.device.type) else found
+    found = _chosen(device, torch._C._are_functorch_transforms_active())
+    return None if found is BACKENDS[Reference.name] else found
 
 
 def chosen(like: Tensor) -> Backend:
     """Return the backend for tensors on the device of `like`: the forced one, or else the first that can run there."""
-    asked, device = getattr(_here, "forced", None), like.device.type
+    return _chosen(like.device.type, transformed())
+
+
+def _chosen(device: str, transformed: bool) -> Backend:
+    asked = getattr(_here, "forced", None)
     if asked is None:
-        return next(b for b in BACKENDS.values() if b.lacks(device) is None and (b.transforms or not transformed()))
+        return next(b for b in BACKENDS.values() if b.lacks(device) is None and (b.transforms or not transformed))
     if reason := asked.lacks(device):
         raise ValueError(f"backend({asked.name!r}) {reason}; move it, or leave out `with backend({asked.name!r})`")
-    if transformed() and not asked.transforms:
+    if transformed and not asked.transforms:
         raise ValueError(
             f"backend({asked.name!r}) cannot run in torch.func, which differentiates torch operations only"
         )

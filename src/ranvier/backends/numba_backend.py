@@ -14,12 +14,13 @@ from functools import cache
 from importlib import resources
 from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ranvier.backends.autograd import array
 from ranvier.backends.backend import Kernels
-from ranvier.backends.buffers import empty, scratch
+from ranvier.backends.buffers import empty, room
 from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
 from ranvier.derive.source import lines, load, operand, undefined
@@ -32,6 +33,9 @@ TILE = 1024  # neurons per tile in backward: their arrays stay in the L1 cache
 WIDE = 4096  # neurons per tile in forward: no states are saved, and long rows are prefetched better (1.7 times faster)
 CACHE = 512 * 1024  # most bytes for the states of a tile: the size of a usual L2 cache
 WORTH = 200_000  # product of neurons and steps below which one thread is faster than two (about 0.3 ms)
+
+
+Arrays = tuple[np.ndarray, ...]
 
 
 class Rows:
@@ -237,22 +241,26 @@ def forward(
     code = module(rule, dtype, per_neuron(params))
     outputs = list(into) or [empty((steps, neurons), dtype) for _ in rule.outputs]
     final = torch.empty_like(initial)
-    x, s, p, y, f = (
-        _arrays(inputs, dtype),
-        initial.numpy(),
-        _parameters(params),
-        _arrays(outputs, dtype),
+    carry(
+        rule.name, code, _arrays(inputs, dtype), initial.numpy(), _parameters(params), _arrays(outputs, dtype),
         final.numpy(),
-    )
+    )  # fmt: skip
+    return outputs, final
 
-    width = min(WIDE, _share(neurons, steps))
+
+def carry(name: str, code: ModuleType, x: Arrays, s: np.ndarray, p: Arrays, y: Arrays, f: np.ndarray) -> None:
+    """Run the compiled loop of forward on arrays: the inputs x, the initial state s, the parameters p, the outputs y
+    and the final state f, shaped as in `forward`.
+    """
+    steps, neurons = x[0].shape
+    width = min(WIDE, neurons if steps * neurons < WORTH else _share(neurons, steps))
 
     def work(lo: int, hi: int) -> None:
-        two = scratch("state", (2, len(rule.states), width), dtype).numpy()
-        timed(rule.name, code.forward, lo, hi, width, steps, x, s, p, y, f, two)
+        timed(name, code.forward, lo, hi, width, steps, x, s, p, y, f, np.empty((2, len(s), width), s.dtype))
 
-    spread(work, neurons, width, steps * neurons >= WORTH)
-    return outputs, final
+    if steps * neurons < WORTH:
+        return work(0, neurons)
+    spread(work, neurons, width, True)
 
 
 def _share(neurons: int, steps: int) -> int:
@@ -282,22 +290,33 @@ def backward(
     g_inputs = list(into) or [empty((steps, neurons), dtype) for want in wanted[: len(inputs)] if want]
     g_initial = torch.empty_like(initial)
     g_params = torch.zeros(sum(wanted[len(inputs) :]), neurons, dtype=dtype)
-    x, s, p = _arrays(inputs, dtype), initial.numpy(), _parameters(params)
-    gy, gf = _arrays(g_outputs, dtype), g_final.numpy()
-    gx, gs, gp = _arrays(g_inputs, dtype), g_initial.numpy(), g_params.numpy()
-    states = len(rule.states)
-    segment, width = plan(steps, states, initial.element_size())
+    carry_back(
+        rule.name, code, _arrays(inputs, dtype), initial.numpy(), _parameters(params), _arrays(g_outputs, dtype),
+        g_final.numpy(), _arrays(g_inputs, dtype), g_initial.numpy(), g_params.numpy(),
+    )  # fmt: skip
+    return g_inputs, g_initial, g_params
+
+
+def carry_back(
+    name: str, code: ModuleType, x: Arrays, s: np.ndarray, p: Arrays, gy: Arrays, gf: np.ndarray, gx: Arrays,
+    gs: np.ndarray, gp: np.ndarray,
+) -> None:  # fmt: skip
+    """Run the compiled loop of backward on arrays: those of `carry`, the gradients gy of the outputs and gf of the
+    final state; write those of the inputs gx and of the initial state gs, and add those of the parameters to gp.
+    """
+    (steps, neurons), states = x[0].shape, len(s)
+    segment, width = plan(steps, states, s.itemsize)
     width = min(width, _share(neurons, steps))
 
     def work(lo: int, hi: int) -> None:
-        marks = scratch("marks", (max(1, -(-steps // segment)), states, width), dtype).numpy()
-        trail = scratch("trail", (max(2, segment), states, width), dtype).numpy()
-        carry = scratch("carry", (states, width), dtype).numpy()
-        arguments = (lo, hi, width, steps, segment, x, s, p, gy, gf, gx, gs, gp, marks, trail, carry)
-        timed(rule.name, code.backward, *arguments)
+        marks = room("marks", (max(1, -(-steps // segment)), states, width), s.dtype)
+        trail = room("trail", (max(2, segment), states, width), s.dtype)
+        carry = np.empty((states, width), s.dtype)
+        timed(name, code.backward, lo, hi, width, steps, segment, x, s, p, gy, gf, gx, gs, gp, marks, trail, carry)
 
-    spread(work, neurons, width, steps * neurons >= WORTH)
-    return g_inputs, g_initial, g_params
+    if steps * neurons < WORTH:
+        return work(0, neurons)
+    spread(work, neurons, width, True)
 
 
 def plan(steps: int, states: int, size: int) -> tuple[int, int]:

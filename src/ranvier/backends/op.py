@@ -65,7 +65,7 @@ def traced(tensors: Sequence[Tensor]) -> bool:
     """Whether operations on these tensors are traced (by torch.compile, torch.jit or a dispatch mode), or a tensor is
     of a subclass with its own dispatch. In both cases the kernel must be called as an operator."""
     return (
-        torch.compiler.is_compiling()
+        torch.compiler.is_dynamo_compiling()
         or bool(torch._C._len_torch_dispatch_stack())  # type: ignore
         or torch._C._get_tracing_state() is not None
         or any(type(t) not in PLAIN for t in tensors)

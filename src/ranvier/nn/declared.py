@@ -219,6 +219,14 @@ class Declared(Declares, Temporal):
         low = self.params[name].low
         return (self.settings[low] if isinstance(low, str) else low), self.params[name].high
 
+    def arguments(self) -> tuple[Rule, list[Tensor], list[float]]:
+        """Return the rule, the parameters as it sees them, and its run-time numbers, which follow the parameters."""
+        rule = self._rules.get(()) or self.bound(())
+        numbers = [self.settings[k] for k in rule.params[len(self.params) :] if k in self.settings]
+        if rule.numbers:
+            numbers += self._surrogate.varying.values()
+        return rule, [self.value(k) for k in self.params], numbers
+
     def value(self, name: str) -> Tensor:
         """Return a parameter as the rule sees it: clamped to its bounds."""
         value = self._buffers.get(name)

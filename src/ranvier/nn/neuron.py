@@ -134,13 +134,8 @@ class Neuron(Declared):
         (options such as dt, and the numbers of the surrogate). They have the device of `like`, and the dtype of states
         for this input.
         """
-        numbers = [self.settings[k] for k in self.bound(()).params[len(self.params) :] if k in self.settings]
-        numbers += self._surrogate.varying.values() if self.spiking else ()
-        dtype = promoted(like.dtype)
-        return [
-            *(self.value(k) for k in self.params),
-            *(torch.full((), v, dtype=dtype, device=like.device) for v in numbers),
-        ]
+        (_, params, numbers), dtype = self.arguments(), promoted(like.dtype)
+        return [*params, *(torch.full((), v, dtype=dtype, device=like.device) for v in numbers)]
 
     @property
     def spiking(self) -> bool:

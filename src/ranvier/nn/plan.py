@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.recurrent import Recurrent
 from ranvier.nn.temporal import Temporal
-from ranvier.nn.watched import watched
+from ranvier.nn.watched import watching
 
 
 class Stage:
@@ -40,10 +40,13 @@ class Stage:
         """Return only the output, from the initial state."""
         return self.run(x)[0]
 
-    def several(self, x: Any) -> tuple[Tensor, int] | None:
-        """Run this stage together with the stages after it, where that is quicker. Return their output and the number
-        of stages that ran, or None if x has to go through one stage after the other."""
-        return None
+    def several(self, x: Any, book: Any) -> tuple[Any, int] | None:
+        """Run this stage, and perhaps the stages after it, with the states of `book` (None: the initial ones). Return
+        the output and the number of stages that ran, or None if x has to go through one layer after the other.
+        """
+        if not self.serves(x):
+            return None
+        return self(x) if book is None else book.run(self.temporal, x, self), 1
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         """Do what `Temporal.run` does. The output is equal bit for bit with and without states and records."""
@@ -60,7 +63,9 @@ class Plan:
     """Stages and single layers in order, and the facts that must not change while the plan is valid."""
 
     layers: tuple[nn.Module, ...]
-    known: list[tuple[nn.Module, type, bool]]
+    modules: list[nn.Module]  # the layers, and the modules inside them that a stage uses directly
+    kinds: list[type]  # their classes
+    watched: list[bool]  # and whether they are watched
     within: Mapping[Any, tuple]  # recurrent layer -> its neuron and its feedback
     parts: tuple[Stage | nn.Module, ...]
 
@@ -68,30 +73,28 @@ class Plan:
         """Whether the plan is still valid for these layers."""
         if layers != self.layers:
             return False
-        for part, kind, seen in self.known:
-            if type(part) is not kind or watched(part) is not seen:
-                return False
-            if kind is Recurrent and (part.neuron, part.feedback) != self.within[part]:
-                return False
-        return True
+        if [type(m) for m in self.modules] != self.kinds or watching(self.modules) != self.watched:
+            return False
+        return all((layer.neuron, layer.feedback) == parts for layer, parts in self.within.items())
 
     @classmethod
     def of(cls, layers: Sequence[nn.Module], kinds: Sequence[type[Stage]]) -> Self:
-        found: list[Stage | nn.Module] = []
+        modules = [part for layer in layers for part in _parts(layer)]
+        seen, found = watching(modules), []
+        alone = {m for m, w in zip(modules, seen, strict=True) if w}
         rest = list(layers)
         while rest:
-            free = rest[: next((k for k, layer in enumerate(rest) if any(map(watched, _parts(layer)))), len(rest))]
+            free = rest[: next((k for k, layer in enumerate(rest) if alone.intersection(_parts(layer))), len(rest))]
             stage = next(filter(None, (kind.begin(free) for kind in kinds)), None) if free else None
             found.append(stage or rest[0])
             del rest[: len(stage.layers) if stage else 1]
         for one, other in pairwise(found):
             if isinstance(one, Stage) and isinstance(other, Stage):
                 one.after, other.before = other, one
-        known = [(part, type(part), watched(part)) for layer in layers for part in _parts(layer)]
         within: dict[nn.Module, tuple] = {
             layer: (layer.neuron, layer.feedback) for layer in layers if type(layer) is Recurrent
         }
-        return cls(tuple(layers), known, within, tuple(found))
+        return cls(tuple(layers), modules, [type(m) for m in modules], seen, within, tuple(found))
 
 
 def _parts(layer: nn.Module) -> Iterator[nn.Module]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +98,7 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
     hooks = []
     for module in paths.keys() - together:  # layers with hooks would not run as a stage
         hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
-    outer, here.watch = getattr(here, "watch", nullcontext), running
+    outer, here.watch = getattr(here, "watch", None), running
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda v: v):
             y = net(x)

@@ -1,9 +1,7 @@
 """A sequence of layers."""
 
-from contextlib import nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ranvier.backends import choose
@@ -13,7 +11,6 @@ from ranvier.nn.stage_convolution import ConvolutionStage
 from ranvier.nn.stage_gpu import GpuConvolutionStage, GpuLinearStage
 from ranvier.nn.stage_linear import LinearStage
 from ranvier.nn.temporal import here
-from ranvier.nn.watched import all_watched
 
 __all__ = ["Fold", "Sequential", "fold"]
 
@@ -46,16 +43,13 @@ class Sequential(nn.Sequential):
         return {k: v for k, v in super().__getstate__().items() if k != "_plan"}
 
     def forward(self, x: Any) -> Any:  # type: ignore[override]
-        parts, at, constant = self._parts(x), 0, still(x)
-        alone, done = getattr(here, "book", None) is None and getattr(here, "watch", nullcontext) is nullcontext, 0
-        for part in parts:
+        at, constant, done = 0, still(x), 0
+        for part in self._parts(x):
             layers = part.layers if isinstance(part, Stage) else (part,)
             if done:  # this part already ran together with an earlier stage
                 done -= 1
-            elif isinstance(part, Stage) and alone and not constant and (found := part.several(x)):
-                x, done = found[0], found[1] - 1
-            elif isinstance(part, Stage) and part.serves(x) and not (constant and part.folds):
-                x, constant = _through(part, x, at), False
+            elif isinstance(part, Stage) and not (constant and part.folds) and (found := _through(part, x, at)):
+                x, constant, done = found[0], False, found[1] - 1
             else:
                 for k, layer in enumerate(layers):
                     x, constant = _alone(layer, x, constant, at + k)
@@ -66,17 +60,17 @@ class Sequential(nn.Sequential):
         """Return the parts that x goes through: stages if x is a tensor that stages support, and no layer is
         watched.
         """
-        if torch.compiler.is_compiling() or not isinstance(x, Tensor) or all_watched():
-            return tuple(self)
-        kinds = KINDS.get(choose.stages(x) or "")
+        kinds = KINDS.get(choose.stages(x) or "") if isinstance(x, Tensor) else None
         return tuple(self) if kinds is None else self.plan(kinds).parts
 
 
-def _through(stage: Stage, x: Any, at: int) -> Any:
-    book, watch = getattr(here, "book", None), getattr(here, "watch", nullcontext)
+def _through(stage: Stage, x: Any, at: int) -> tuple[Any, int] | None:
+    """Run a stage, and perhaps those after it; return the output and the number of stages, as `Stage.several`."""
     try:
-        with watch(stage):
-            return stage(x) if book is None else book.run(stage.temporal, x, stage)
+        if watch := getattr(here, "watch", None):
+            with watch(stage):  # one stage at a time
+                return (stage(x), 1) if stage.serves(x) else None
+        return stage.several(x, getattr(here, "book", None))
     except REFUSALS as problem:
         raise _named(problem, at, *stage.layers) from problem
 

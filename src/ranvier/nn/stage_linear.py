@@ -16,9 +16,9 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.plan import Stage, plain_neuron
 from ranvier.nn.recurrent import Recurrent
-from ranvier.spikes import bits, chunked, product, short
-from ranvier.spikes.chunk import Neurons, RecurrentNeurons
-from ranvier.spikes.chunked import Drive, Spikes
+from ranvier.spikes import chunked, product
+from ranvier.spikes.chunked import Link
+from ranvier.spikes.neurons import Neurons, RecurrentNeurons, neurons
 
 DTYPES = torch.float32, torch.float64
 
@@ -30,10 +30,11 @@ class LinearStage(Stage):
         self.linear, self.temporal, self.layers = linear, temporal, (linear, temporal)
         self.recurrent = isinstance(temporal, Recurrent)
         self.neuron: Neuron = temporal.neuron if isinstance(temporal, Recurrent) else temporal
+        self.kind = RecurrentNeurons if self.recurrent else Neurons
         self.events = type(linear) is Linear
-        first = [s.initial for s in self.neuron.states.values()]
-        plain = type(self.neuron).values is Neuron.values and not any(isinstance(v, str) for v in first)
-        self.initial = tuple(float(v) for v in first if not isinstance(v, str)) if plain else None
+        first = {k: s.initial for k, s in self.neuron.states.items()} | ({"z": 0.0} if self.recurrent else {})
+        plain = type(self.neuron).values is Neuron.values and not any(isinstance(v, str) for v in first.values())
+        self.names, self.initial = tuple(first), [float(v) for v in first.values()] if plain else None
 
     @classmethod
     def begin(cls, layers: Sequence[nn.Module]) -> Self | None:
@@ -49,99 +50,102 @@ class LinearStage(Stage):
             return None
         return cls(linear, temporal)  # type: ignore[arg-type]
 
-    def hands(self, numbers: int) -> bool:
-        """Whether an output with this many numbers is passed on as bits: it is spikes, the event-driven path may be
-        worthwhile, and the next stage accepts bits.
-        """
-        after, weight = self.after, self.linear.weight
-        if not isinstance(after, LinearStage) or not after.events or weight.dtype != torch.float32:
-            return False
-        if numbers < product.SMALL:
-            return False
-        return after.fits(weight.shape[0], weight.dtype) and self.neuron.bound(()).binary
-
     def serves(self, x: Any) -> bool:
-        if isinstance(x, Spikes):  # only passed on if `fits` was True
-            return True
         return x.dim() == 3 and x.dtype in DTYPES and x.numel() > 0 and self.fits(x.shape[2], x.dtype)
+
+    def weights(self) -> tuple[Tensor, Tensor | None]:
+        """Return weight and bias. Those that are no parameters, as in a pruned layer, are looked up by their names."""
+        own = self.linear._parameters
+        if "weight" in own and "bias" in own:
+            return own["weight"], own["bias"]  # type: ignore[return-value]
+        return self.linear.weight, self.linear.bias
 
     def fits(self, width: int, dtype: torch.dtype) -> bool:
         """Whether the weights, as they are now, accept inputs of this width and dtype."""
-        weight, bias = self.linear.weight, self.linear.bias
+        weight, bias = self.weights()
         shape = weight.shape
-        if len(shape) != 2 or shape[1] != width or not shape[0] or weight.dtype != dtype:
+        if len(shape) != 2 or shape[1] != width or not shape[0]:
             return False
-        if bias is not None and (bias.shape != shape[:1] or bias.dtype != dtype):
-            return False
-        if not self.recurrent:
-            return True
-        if self.temporal.detach_feedback:  # type: ignore[union-attr]
-            return False
-        back = self.temporal.feedback.weight  # type: ignore[union-attr]
-        return back.shape == (shape[0], shape[0]) and back.dtype == dtype == torch.float32
-
-    def several(self, x: Any) -> tuple[Tensor, int] | None:
-        if type(x) not in choose.PLAIN or x.dim() != 3 or x.dtype not in DTYPES:
-            return None
-        (steps, batch, width), pieces, stage = x.shape, [], self
-        if not short.fits(steps, batch, width):
-            return None
-        while isinstance(stage, LinearStage) and (piece := stage.piece(steps, batch, width, x.dtype)):
-            pieces.append(piece)
-            width, stage = piece.link.neurons, stage.after
-        return (short.run(x.contiguous(), pieces), len(pieces)) if pieces else None
-
-    def piece(self, steps: int, batch: int, width: int, dtype: torch.dtype) -> short.Piece | None:
-        """Return this stage for a short sequence; None if the sequence is not short, or if the tensors are not plain or
-        do not fit.
-        """
-        own, neuron = self.linear._parameters, self.neuron
-        weight, bias = own.get("weight"), own.get("bias")
-        if "bias" not in own or weight is None or self.initial is None or not self.fits(width, dtype):
-            return None
-        neurons, params, wide = weight.shape[0], [], []
-        if not short.fits(steps, batch, neurons):
-            return None
-        for k in neuron.params:
-            params.append(p := neuron.value(k))
-            wide.append(p.numel() != 1)
-            if p.dim() > 1 or (wide[-1] and p.shape[0] != neurons):
-                return None
+        tensors = [(weight, shape)] if bias is None else [(weight, shape), (bias, shape[:1])]
         if self.recurrent:
-            params.append(self.temporal.feedback.weight)  # type: ignore[union-attr]
-            wide.append(True)
-        for t in (weight, bias, *params):
-            if t is not None and (type(t) not in choose.PLAIN or not t.is_cpu):
-                return None
-        rule, size = neuron.bound(()), short.Size(steps, batch, neurons, dtype)
-        numbers = [neuron.settings[k] for k in rule.params[len(neuron.params) :] if k in neuron.settings]
-        numbers += neuron.surrogate.varying.values() if rule.numbers else ()
-        link = short.link(rule, size, tuple(wide), tuple(numbers), self.initial, self.recurrent)
-        return short.Piece(link, weight, bias, params)
+            if self.temporal.detach_feedback or dtype != torch.float32:  # type: ignore[union-attr]
+                return False
+            tensors.append((self.temporal.feedback.weight, (shape[0], shape[0])))  # type: ignore[union-attr]
+        for t, wanted in tensors:
+            if type(t) not in choose.PLAIN or t.dtype != dtype or not t.is_cpu or t.shape != wanted:
+                return False
+        return True
+
+    def packed(self, numbers: int) -> bool:
+        """Whether an input of this many numbers comes as bits: it is spikes of the stage before, and the event-driven
+        product may be worthwhile.
+        """
+        before = self.before
+        large = self.events and numbers >= product.SMALL and self.weights()[0].dtype == torch.float32
+        return large and isinstance(before, LinearStage) and before.neuron.bound(()).binary
+
+    def several(self, x: Any, book: Any) -> tuple[Any, int] | None:
+        """Run this stage and the linear stages after it as one function, up to one whose weights do not fit."""
+        if not self.serves(x):
+            return None
+        if book is not None and (book.names or book.notes is not None):
+            return super().several(x, book)
+        stages, links, stage = [], [], self
+        width, size, dtype = x.shape[2], x.shape[:2], x.dtype
+        while isinstance(stage, LinearStage) and (not stages or stage.fits(width, dtype)):
+            if stage.temporal in [s.temporal for s in stages]:
+                break  # a layer that runs twice would need two states
+            try:
+                state = None if book is None else book.begin(stage.temporal)
+                links.append(stage.link(size, width, dtype, state))
+            except (TypeError, ValueError):
+                if not stages:
+                    raise
+                break  # it is then the first of its row, so that the error names its layers
+            stages.append(stage)
+            width, stage = links[-1].weight.shape[0], stage.after
+        y, after = chunked.run(x, links, book is not None)
+        if book is not None:
+            for ran, found in zip(stages, after, strict=True):
+                book.end(ran.temporal, dict(zip(ran.names, found, strict=True)))
+        return y, len(links)
+
+    def link(self, size: Sequence[int], width: int, dtype: torch.dtype, state: Any) -> Link:
+        """Return this stage with its tensors, for inputs [T, B, width] with `size` = [T, B]."""
+        steps, batch = size
+        (weight, bias), (rule, params, numbers), states = self.weights(), self.neuron.arguments(), ()
+        count = weight.shape[0]
+        if (
+            state is not None
+            or self.initial is None
+            or [p for p in params if p.dim() > 1 or p.numel() not in (1, count)]
+        ):
+            states, params, numbers = self._prepare(weight.detach().new_zeros(1).expand(1, batch, count), state)
+        if self.recurrent:
+            params = [*params, self.temporal.feedback.weight]  # type: ignore[union-attr]
+        wide = tuple([p.numel() != 1 for p in params])
+        run = neurons(self.kind, rule, (batch, count), dtype, wide, tuple(numbers))
+        packed = self.packed(steps * batch * width)
+        return Link(run, weight, bias, self.initial or (), states, params, self.events, packed)
+
+    def _prepare(self, like: Tensor, state: Any) -> tuple[list[Tensor], list[Tensor], Sequence[float]]:
+        """Return the initial values and the parameters, checked, for inputs like this one."""
+        z = None
+        if isinstance(self.temporal, Recurrent):
+            z, state = self.temporal.begin(like, state)
+        _, begin, params = self.neuron.prepare(like, state)
+        return [*begin.values(), *([] if z is None else [z])], params, ()
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """x [T, B, K], as numbers or as bits -> [T, B, N]."""
-        linear = self.linear
-        if isinstance(x, Tensor) and isinstance(self.before, LinearStage) and self.before.hands(x.numel()):
-            x = as_bits(x)  # the same kind of product, and so the same rounding, as when bits are passed on
+        """x [T, B, K] -> [T, B, N]."""
         if names:
-            u = chunked.drive(x, linear.weight, linear.bias, self.events)
+            u = chunked.drive(x, *self.weights(), self.events, self.packed(x.numel()))
             return self.temporal.run(u, state, names)
-        neuron, (steps, batch, _), width = self.neuron, as_numbers(x).shape, linear.weight.shape[0]
-        like, inner = linear.weight.detach().new_zeros(1).expand(1, batch, width), state
-        if isinstance(self.temporal, Recurrent):
-            z, inner = self.temporal.begin(like, state)
-        _, begin, learned = neuron.prepare(like, inner)
-        initial, learned = list(begin.values()), [p.to(like.dtype) for p in learned]
-        if isinstance(self.temporal, Recurrent):
-            initial, learned = [*initial, z], [*learned, self.temporal.feedback.weight]
-        kind = RecurrentNeurons if self.recurrent else Neurons
-        drive = Drive(neuron.bound(()), kind, self.events, self.hands(steps * like.numel()))
-        y, after = chunked.run(x, linear.weight, linear.bias, initial, learned, drive)
-        return y, dict(zip((*begin, "z"), after, strict=False)), {}
+        y, (after,) = chunked.run(x, [self.link(x.shape[:2], x.shape[2], x.dtype, state)], True)
+        return y, dict(zip(self.names, after, strict=True)), {}
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:
-        if not self.events or isinstance(x, Spikes):
+        if not self.events or self.packed(x.numel()):
             width, columns = self.linear.weight.shape
             most = product.crossover.crossover("linear", columns, width) if self.events else 0.0
             way = f"by events up to {most:.0%} of spikes, passed on as bits" if self.events else "dense"
@@ -151,11 +155,3 @@ class LinearStage(Stage):
             (self.linear, f"{way}; one stage with the {type(self.temporal).__name__} after it"),
             (self.temporal, f"numba: one stage with the {type(self.linear).__name__} before it, by chunks of time"),
         ]
-
-
-def as_numbers(x: Tensor | Spikes) -> Tensor:
-    return x.carrier if isinstance(x, Spikes) else x
-
-
-def as_bits(x: Tensor) -> Spikes:
-    return Spikes(bits.packed(x.detach().reshape(-1, x.shape[-1])).bits, x)

@@ -43,18 +43,29 @@ class Book:
 
     def run(self, layer: Temporal, x: Any, runs: Runs) -> Any:
         """Run x through `runs` (the layer, or its stage) with the state of the layer, and store its new state."""
-        path = self.paths.get(layer)
-        if path is None:  # a layer of another network, which is called inside this network
+        if layer not in self.paths:  # a layer of another network, which is called inside this network
             return runs.run(x)[0]
-        self._refuse_again(layer, path)
-        names = tuple(n for n in self.names if n in layer.records)
-        refuse_recomputation(path, self.before.get(path) is not None or bool(self.names), _VERBS)
+        state = self.begin(layer)
         if self.notes is not None:
             self.notes += [(self.paths[part], part, why) for part, why in runs.told(x)]
-        y, after, self.traces[path] = runs.run(x, self.before.get(path), names)
-        if after:
-            self.after[path] = after
+        y, after, traces = runs.run(x, state, tuple(n for n in self.names if n in layer.records))
+        self.end(layer, after, traces)
         return y
+
+    def begin(self, layer: Temporal) -> Any:
+        """Return the state from which a layer begins; None for the initial one."""
+        if (path := self.paths.get(layer)) is None:
+            return None
+        self._refuse_again(layer, path)
+        refuse_recomputation(path, self.before.get(path) is not None or bool(self.names), _VERBS)
+        return self.before.get(path)
+
+    def end(self, layer: Temporal, after: Any, traces: dict[str, Tensor] | None = None) -> None:
+        """Store the new state of a layer that has run, and its traces."""
+        if (path := self.paths.get(layer)) is not None:
+            self.traces[path] = traces or {}
+            if after:
+                self.after[path] = after
 
     def passed(self, layer: nn.Module, y: Tensor) -> None:
         """Record that a layer without state ran within a stage and returned y."""

@@ -2,6 +2,8 @@
 within a stage.
 """
 
+from collections.abc import Sequence
+
 from torch import nn
 from torch.nn.modules import module as torch_module
 
@@ -18,6 +20,11 @@ def watched(module: nn.Module) -> bool:
     return bool(
         "forward" in own or "run" in own or before or after or own["_backward_hooks"] or own["_backward_pre_hooks"]
     )
+
+
+def watching(modules: Sequence[nn.Module]) -> list[bool]:
+    """Return for each module whether it is watched, by hooks of its own or by global ones."""
+    return [True] * len(modules) if all_watched() else [watched(module) for module in modules]
 
 
 def all_watched() -> bool:

@@ -5,13 +5,15 @@ product.
 """
 
 from collections.abc import Sequence
+from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ranvier.backends import numba_backend, op
 from ranvier.backends.autograd import array
-from ranvier.backends.buffers import empty, scratch
+from ranvier.backends.buffers import empty, room
 from ranvier.backends.threads import spread
 from ranvier.derive.rule import Rule
 from ranvier.spikes import crossover, product
@@ -48,39 +50,41 @@ def forward(
     """Return outputs [T, B, N] each, final [S, B, N], marks [segments, S, B, N], u [T, B, N]; see
     `ranvier::feedback`.
     """
-    dtype = initial.dtype
+    dtype, states = initial.dtype, len(initial)
     outputs, u = [empty(x.shape, dtype) for _ in rule.outputs], empty(x.shape, dtype)
     marks, final = initial.new_empty(-(-len(x) // segment), *initial.shape), torch.empty_like(initial)
-    current, flat = (
-        x.to(dtype) if bias is None else x.to(dtype) + bias.to(dtype),
-        op.flat_params(params, x.shape[1:], dtype),
-    )
-    begin, back = z.to(dtype).contiguous(), columns(weight.to(dtype))
-    carry(rule, current, begin, initial, flat, back, segment, outputs, u, final, marks)
+    current = x.to(dtype) if bias is None else x.to(dtype) + bias.to(dtype)
+    flat = op.flat_params(params, x.shape[1:], dtype)
+    code = numba_backend.module(rule, dtype, numba_backend.per_neuron(flat), more=loops())
+    carry(
+        rule.name, code, current.numpy(), z.to(dtype).contiguous().numpy(), array(columns(weight.to(dtype))),
+        initial.view(states, -1).numpy(), tuple(map(array, flat)), _flat(outputs), u.numpy(),
+        final.view(states, -1).numpy(), marks.view(len(marks), states, -1).numpy(), segment,
+    )  # fmt: skip
     return outputs, final, marks, u
 
 
 def carry(
-    rule: Rule, x: Tensor, z: Tensor, initial: Tensor, params: Sequence[Tensor], columns: Tensor, segment: int,
-    outputs: Sequence[Tensor], u: Tensor, final: Tensor, marks: Tensor,
+    name: str, code: ModuleType, x: np.ndarray, z: np.ndarray, columns: np.ndarray, initial: np.ndarray,
+    params: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...], u: np.ndarray, final: np.ndarray,
+    marks: np.ndarray, segment: int,
 ) -> None:  # fmt: skip
-    """Compute the same as `forward`, but write the results to given arrays; u may be the same array as x. params and
-    columns must have the layout of the kernels.
+    """Compute the same as `forward`, from arrays to given arrays: outputs [T, B N] each, initial and final [S, B N],
+    marks [segments, S, B N]. u may be the array of x; columns and params have the layout of the kernels.
     """
-    (_, batch, neurons), states, dtype = x.shape, len(rule.states), initial.dtype
-    code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), more=loops())
-    few = crossover.crossover("step", neurons, neurons) if dtype == torch.float32 else 0.0
-    arrays = (few, x.numpy(), z.numpy(), array(columns), initial.view(states, -1).numpy(),
-              tuple(map(array, params)), _flat(outputs), outputs[0].numpy(), u.numpy(), _flat([u]),
-              final.view(states, -1).numpy(), marks.view(len(marks), states, -1).numpy())  # fmt: skip
+    _, batch, neurons = x.shape
+    few = crossover.crossover("step", neurons, neurons) if x.dtype == np.float32 else 0.0
+    arrays = (
+        segment, few, x, z, columns, initial, params, outputs, outputs[0].reshape(x.shape), u,
+        (u.reshape(len(u), -1),), final, marks,
+    )  # fmt: skip
     tile = min(together(neurons), batch)
 
     def work(lo: int, hi: int) -> None:
-        two = scratch("feedback", (2, states, tile * neurons), dtype).numpy()
-        around = two, *product.tile_scratch(tile, neurons)
-        numba_backend.timed(rule.name, code.feedback_forward, lo, hi, segment, *arrays, *around)
+        two = room("feedback", (2, len(initial), tile * neurons), x.dtype)
+        numba_backend.timed(name, code.feedback_forward, lo, hi, *arrays, two, *product.tile_scratch(tile, neurons))
 
-    spread(work, batch, tile, x.numel() >= WORTH)
+    spread(work, batch, tile, x.size >= WORTH)
 
 
 def backward(
@@ -88,39 +92,41 @@ def backward(
     wanted: Sequence[bool], segment: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Return the gradients of u [T, B, N], of the initial state [S, B, N], and of the P wanted parameters [P, B, N]."""
-    (_, batch, neurons), dtype = u.shape, marks.dtype
+    (_, batch, neurons), dtype, states = u.shape, marks.dtype, len(rule.states)
     *g_outputs, g_final = (g.to(dtype).contiguous() for g in grads)
-    g_u, flat, back = empty(u.shape, dtype), op.flat_params(params, u.shape[1:], dtype), columns(weight.to(dtype).t())
-    after = torch.zeros(batch, neurons, dtype=dtype)
-    g_initial, g_params = carry_back(rule, u, marks, flat, back, g_outputs, after, g_final, wanted, segment, g_u)
-    return g_u, g_initial.view(marks.shape[1:]), g_params.view(-1, batch, neurons)
+    g_u, flat = empty(u.shape, dtype), op.flat_params(params, u.shape[1:], dtype)
+    code = numba_backend.module(rule, dtype, numba_backend.per_neuron(flat), (True, *wanted), more=loops())
+    g_initial, g_params = marks.new_empty(marks.shape[1:]), torch.zeros(sum(wanted), batch, neurons, dtype=dtype)
+    carry_back(
+        rule.name, code, u.view(len(u), -1).numpy(), marks.view(len(marks), states, -1).numpy(),
+        tuple(map(array, flat)), array(columns(weight.to(dtype).t())), _flat(g_outputs),
+        np.zeros((batch, neurons), g_u.numpy().dtype), g_final.view(states, -1).numpy(), g_u.numpy(),
+        g_initial.view(states, -1).numpy(), g_params.view(len(g_params), batch * neurons).numpy(), segment,
+    )  # fmt: skip
+    return g_u, g_initial, g_params
 
 
 def carry_back(
-    rule: Rule, u: Tensor, marks: Tensor, params: Sequence[Tensor], columns: Tensor, g_outputs: Sequence[Tensor],
-    g_after: Tensor, g_final: Tensor, wanted: Sequence[bool], segment: int, g_u: Tensor,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Compute the same as `backward`, but write the gradient of u to a given array.
-
-    g_after [B, N]: a gradient that is added to that of the last output. Return the gradients of the state before the
-    first step [S, B N] and of the wanted parameters [P, B N].
+    name: str, code: ModuleType, u: np.ndarray, marks: np.ndarray, params: tuple[np.ndarray, ...],
+    columns: np.ndarray, g_outputs: tuple[np.ndarray, ...], g_after: np.ndarray, g_final: np.ndarray,
+    g_u: np.ndarray, g_initial: np.ndarray, g_params: np.ndarray, segment: int,
+) -> None:  # fmt: skip
+    """Compute the same as `backward`, from arrays to given arrays: u and g_outputs [T, B N], g_u [T, B, N],
+    the gradients of the final and of the initial state [S, B N]. The gradients of the parameters are added to g_params
+    [P, B N]. g_after [B, N]: a gradient that is added to that of the last output.
     """
-    (_, batch, neurons), states, dtype = u.shape, len(rule.states), marks.dtype
-    code = numba_backend.module(rule, dtype, numba_backend.per_neuron(params), (True, *wanted), more=loops())
-    g_z = torch.empty(1, batch, neurons, dtype=dtype)
-    g_initial = torch.empty(states, batch * neurons, dtype=dtype)
-    g_params = torch.zeros(sum(wanted), batch * neurons, dtype=dtype)
-    arrays = (_flat([u]), marks.view(len(marks), states, -1).numpy(), tuple(map(array, params)), array(columns),
-              g_outputs[0].numpy(), g_after.numpy(), g_z.numpy(), _flat([g_z, *g_outputs[1:]]),
-              g_final.view(states, -1).numpy(), g_u.numpy(), _flat([g_u]), g_initial.numpy(),
-              g_params.numpy())  # fmt: skip
+    (_, batch, neurons), states = g_u.shape, len(g_final)
+    g_z = np.empty((1, batch, neurons), u.dtype)
+    arrays = (
+        segment, (u,), marks, params, columns, g_outputs[0].reshape(g_u.shape), g_after, g_z,
+        (g_z.reshape(1, -1), *g_outputs[1:]), g_final, g_u, (g_u.reshape(len(g_u), -1),), g_initial, g_params,
+    )  # fmt: skip
     tile = min(together(neurons), batch)
 
     def work(lo: int, hi: int) -> None:
-        trail = scratch("trail", (segment, states, tile * neurons), dtype).numpy()
-        carry = scratch("carry", (states, tile * neurons), dtype).numpy()
+        trail = room("trail", (segment, states, tile * neurons), u.dtype)
+        carry = room("carry", (states, tile * neurons), u.dtype)
         around = trail, carry, *product.tile_scratch(tile, neurons)
-        numba_backend.timed(rule.name, code.feedback_backward, lo, hi, segment, *arrays, *around)
+        numba_backend.timed(name, code.feedback_backward, lo, hi, *arrays, *around)
 
-    spread(work, batch, tile, u.numel() >= WORTH)
-    return g_initial, g_params
+    spread(work, batch, tile, u.size >= WORTH)

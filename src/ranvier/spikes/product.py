@@ -10,6 +10,7 @@ input and weight are computed from its nonzero numbers only.
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ranvier.backends.autograd import Function, array
-from ranvier.backends.buffers import empty, scratch
+from ranvier.backends.buffers import empty, room, scratch
 from ranvier.backends.threads import spread
 from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import crossover, dense
@@ -26,6 +27,7 @@ SAMPLE = 2048  # size of the sample that shows whether an input is dense
 SMALL = 1 << 16  # number of inputs below which the product is dense, without counting events
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # rows whose events are listed at once
 WORTH = 1 << 18  # from this many inputs on, several threads share the work
+_INTEGER, _FLOAT = np.dtype(np.int32), np.dtype(np.float32)
 UNPACKED = 2048  # rows of bits that are unpacked at once
 
 
@@ -115,7 +117,7 @@ class _Linear(Function):
         multiply = multiplier(given, columns, weight, bias, None if events else 1.0)
         for lo in range(0, len(flat), rows or max(1, flat.shape[0])):
             of = slice(lo, lo + rows if rows else None)
-            multiply(given[of], flat[of])
+            multiply(given[of], out=flat[of])
         ctx.events, ctx.shape = events, x.shape
         ctx.save_for_backward(x if bits is None else bits, weight)
         return out
@@ -131,16 +133,16 @@ class _Linear(Function):
         g_x = None
         if inward:
             g_x = empty(ctx.shape, g.dtype)
-            multiplier(rows, weight.shape[0], weight.t(), None, amount)(rows, g_x.view(-1, columns))
+            multiplier(rows, weight.shape[0], weight.t(), None, amount)(rows, out=g_x.view(-1, columns))
         g_weight = gradient(given, rows, columns, amount) if weighs else None
         return g_x, None, g_weight, rows.sum(0) if biases else None, None, None
 
 
 def multiplier(
     x: Tensor, columns: int, weight: Tensor, bias: Tensor | None = None, known: float | None = None
-) -> Callable[[Tensor, Tensor], None]:
+) -> Callable[..., None]:
     """Return a function that computes x weight^T + bias for some rows of x (numbers [M, columns] or bits), and writes
-    the result to an array [M, N].
+    the result to an array [M, N], its argument `out`.
 
     The function is event-driven if few numbers of the whole x are not zero; otherwise it uses torch's product. known:
     the share of nonzero numbers, if it is known. The function is valid until this thread calls `multiplier` again.
@@ -149,12 +151,14 @@ def multiplier(
         packed = panels(weight, slim(weight.shape[0]))
         base = torch.zeros(1, weight.shape[0]) if bias is None else bias.view(1, -1)
         return lambda rows, out: add_events(rows, packed, columns, base, out)
+    if x.dtype != torch.int64:
+        return partial(dense.multiply, w=weight, bias=bias)
 
-    def whole(rows: Tensor, out: Tensor) -> None:
+    def unpacked(rows: Tensor, out: Tensor) -> None:
         for of, part in _numbers(rows, columns, weight.dtype):
             dense.multiply(part, weight, bias, out[of])
 
-    return whole
+    return unpacked
 
 
 def finite(weight: Tensor) -> bool:
@@ -223,20 +227,20 @@ def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tenso
 
 def tile_scratch(tile: int, columns: int) -> tuple[np.ndarray, ...]:
     """Return the scratch arrays for a tile of rows: listed, amounts, ends, edge."""
-    return *lists("listed", tile, columns), scratch("ends", (tile,), torch.int32).numpy(), edge()
+    return *lists("listed", tile, columns), np.empty(tile, np.int32), edge()
 
 
 def edge() -> np.ndarray:
     """Return the scratch array for four rows of the last panel."""
     from ranvier.spikes import product_kernels
 
-    return scratch("edge", (4, product_kernels.LANES), torch.float32).numpy()
+    return np.empty((4, product_kernels.LANES), np.float32)
 
 
 def lists(name: str, tile: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Return scratch arrays for the positions and the amounts of the events of a tile."""
     size = (tile * columns + 1,)
-    return scratch(name, size, torch.int32).numpy(), scratch(name, size, torch.float32).numpy()
+    return room(name, size, _INTEGER), room(name, size, _FLOAT)
 
 
 class Gradient:
