@@ -166,6 +166,13 @@ def test_a_surrogate_is_annealed_in_place():
         assert torch.equal(run(node)[1], run(neuron.LIFNode(surrogate_function=surrogate.ATan(5.0)))[1])
 
 
+def test_training_acts_when_it_is_set_as_an_attribute():
+    dropout, x = layer.Dropout(0.5), torch.ones(2, 50)
+    assert not torch.equal(dropout(x), x)
+    dropout.training = False
+    assert torch.equal(dropout(x), x)
+
+
 def test_attributes_of_layers_act():
     x = torch.rand(4, 3, 5)
     drop = layer.Dropout(0.5, step_mode="m")

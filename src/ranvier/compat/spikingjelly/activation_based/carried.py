@@ -51,6 +51,8 @@ class Published(nn.Module):
     @contextmanager
     def lent(self, x: Tensor) -> Iterator[Any]:
         """Yield the core layer; within this block it uses the tensors of this module. x: an input, for its dtype."""
+        if self.core.training is not self.training:  # `module.training = False` also acts, as it does there
+            self.core.train(self.training)
         held = {name: (_get(self, shown), shape) for shown, (name, shape) in self._lent.items()}
         with lend(self.core, {k: v if v.shape == shape else v.reshape(shape) for k, (v, shape) in held.items()}):
             yield self.core
