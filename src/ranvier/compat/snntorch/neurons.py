@@ -98,17 +98,20 @@ class SpikingNeuron(Described, nn.Module):
     def _run(self, x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, dict[str, Tensor]]:
         """Run x [T, *step] from the current states. Return the spikes, and the named states at every step."""
         shape = x.shape[1:]
-        wide = x.reshape(len(x), *(1,) * max(0, 2 - len(shape)), *shape)  # the core needs [T, B, *features]
+        # the core needs [T, B, *features]; an operation that changes nothing still costs a step of autograd
+        wide = x if len(shape) > 1 else x.reshape(len(x), *(1,) * (2 - len(shape)), *shape)
         before = {k: _at_rest(type(self).__name__, k, getattr(self, k), wide, shape) for k in self.state}
         core = self._core(x)
         with self._lent(core, x):
             z, after, traces = core.run(wide, before, names)
+        if wide is not x:
+            z, traces = z.reshape(x.shape), {k: v.reshape(x.shape) for k, v in traces.items()}
+            after = {k: v.reshape(shape) for k, v in after.items()}
         for k in self.state:
-            setattr(self, k, after[k].reshape(shape))
-        z = z.reshape(x.shape)
+            setattr(self, k, after[k])
         if self.inhibition:
-            z = z * _winners(traces["mem"].reshape(x.shape) if "mem" in traces else self.mem.unsqueeze(0))
-        return z, {k: v.reshape(x.shape) for k, v in traces.items()}
+            z = z * _winners(traces["mem"] if "mem" in traces else self.mem.unsqueeze(0))
+        return z, traces
 
     def _take(self, given: dict[str, Any]) -> None:
         for name, value in given.items():
@@ -162,6 +165,8 @@ def _at_rest(layer: str, name: str, value: Any, x: Tensor, shape: torch.Size) ->
     """Return a state in the form that the core needs: zeros if there is none yet."""
     if not isinstance(value, Tensor) or value.numel() == 0:
         return torch.zeros(x.shape[1:], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    if value.shape == x.shape[1:] and value.dtype == torch.promote_types(x.dtype, torch.float32):
+        return value
     try:
         return value.to(torch.promote_types(x.dtype, torch.float32)).expand(shape).reshape(x.shape[1:])
     except RuntimeError:
