@@ -285,7 +285,7 @@ def judge(seed: int) -> tuple[str, str]:
         return "differs", f"output off by {off:.2g} | {found}"
     if exact and exact.allows(y, tolerance):
         g_wanted, tolerance = exact.g, max(tolerance, exact.g_error)
-    most = max((b.double().abs().max().item() for b in g_wanted if b.numel()), default=0.0) / (1 if norms else 10)
+    most = max((b.double().abs().max().item() for b in g_wanted if b.numel()), default=0.0) / (1 if hangs else 10)
     for k, (a, b) in enumerate(zip(g, g_wanted, strict=True)):
         if (off := _off(a, b, most)) > tolerance:
             return "gradient", f"gradient {k} {tuple(b.shape)} off by {off:.2g} | {found}"

@@ -213,6 +213,28 @@ def test_a_single_sample_may_have_any_stride(case, backend):
         _laid_out(case, backend, [last.as_strided(last.shape, stride)])
 
 
+def test_the_gradient_of_a_single_sample_may_have_any_stride(case, backend):
+    """As `test_a_single_sample_may_have_any_stride`, for the gradient that comes back."""
+    if len(case.features) < 3 or isinstance(case.x(), tuple) or case.name.partition(".")[0] in WHOLE:
+        pytest.skip("takes no pictures, or several steps at once")
+
+    def odd(g):
+        last = g.movedim(2, -1).contiguous().movedim(-1, 2)
+        return last.as_strided(last.shape, (last.numel(), g.shape[2], *last.stride()[2:]))
+
+    found = []
+    for change in (None, odd):
+        x, net = case.x()[:1, :1].detach().requires_grad_(), case.net()
+        with rv.backend(backend):
+            y = run(net, x)
+        if not isinstance(y, torch.Tensor) or y.dim() != 5 or not y.requires_grad:
+            pytest.skip("returns no pictures")
+        if change:
+            y.register_hook(change)
+        found.append(gradients(weighed(y), net, x))
+    close(*found)
+
+
 EMPTY = {
     "no step": lambda v: v[:0],
     "no sample": lambda v: v[:, :0],

@@ -1,11 +1,12 @@
 """Plain modules (modules without state), applied to every step of a sequence."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ranvier.backends import choose
+from ranvier.backends import choose, op
 from ranvier.nn.convolution import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.temporal import Temporal, check_sequence
@@ -61,7 +62,7 @@ def folded(module: nn.Module, x: Tensor, constant: bool) -> tuple[Any, bool]:
             f"{type(module).__name__} returns a {type(y).__name__}, but a module between layers must return one tensor "
             f"(torch's recurrent layers take the whole sequence: call them outside, before or after)"
         )
-    return y.unflatten(0, (steps, batch)), False
+    return sequence(y, (steps, batch)), False
 
 
 def stored_last(x: Tensor) -> bool:
@@ -90,6 +91,18 @@ def safe_strides(x: Tensor) -> Tensor:
     if x.shape[0] != 1 or x.dim() < 3 or x.is_contiguous():
         return x
     return x.as_strided(x.shape, (x.numel(), *x.stride()[1:]))
+
+
+def sequence(y: Tensor, size: Sequence[int]) -> Tensor:
+    """Return samples y [T B, *features] as a sequence of `size` = [T, B], the inverse of `samples`."""
+    return safe_gradient(y).unflatten(0, size)
+
+
+def safe_gradient(y: Tensor) -> Tensor:
+    """Return y unchanged; its gradient will have safe strides, see `safe_strides`."""
+    if not (op.traced([y]) or choose.transformed()) and len(y) == 1 and y.dim() > 2 and y.requires_grad:
+        y.register_hook(safe_strides)
+    return y
 
 
 class Fold(nn.Module):

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranvier.nn.fold import safe_strides, samples
+from ranvier.nn.fold import safe_gradient, safe_strides, samples, sequence
 from ranvier.nn.length import count, span
 from ranvier.nn.neurons.leaky import LI
 from ranvier.nn.temporal import Temporal, check_sequence
@@ -39,7 +39,7 @@ class TemporalBatchNorm(_Norm):
 
     def normalise(self, x: Tensor) -> Tensor:
         y = super(Temporal, self).forward(samples(x))  # type: ignore[misc]  # the batch norm's forward
-        return y.unflatten(0, x.shape[:2])
+        return sequence(y, x.shape[:2])
 
 
 class _Threshold(TemporalBatchNorm):
@@ -139,7 +139,7 @@ class ThroughTime(_Norm):
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         self._check(x)
         begin, after = span(self, x, state, self.steps)
-        outputs = [self.norms[begin + t](safe_strides(x_t)) for t, x_t in enumerate(x.unbind(0))]
+        outputs = [safe_gradient(self.norms[begin + t](safe_strides(x_t))) for t, x_t in enumerate(x.unbind(0))]
         y = torch.stack(outputs) if outputs else x
         return y, after, {n: y for n in names}
 

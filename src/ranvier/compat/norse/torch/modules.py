@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ranvier.compat.norse.torch.cells import LIFBoxCell
 from ranvier.compat.norse.torch.parameters import LIFBoxParameters, LIFParameters
-from ranvier.nn.fold import samples
+from ranvier.nn.fold import samples, sequence
 
 
 def _stateful(module: nn.Module) -> bool:
@@ -52,7 +52,7 @@ class Lift(nn.Module):
             self.forward = self._with_state
 
     def forward(self, x: Tensor) -> Any:
-        return self.lifted_module(samples(x)).unflatten(0, x.shape[:2])
+        return sequence(self.lifted_module(samples(x)), x.shape[:2])
 
     def _with_state(self, x: Tensor, state: Any = None) -> Any:
         steps = []

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ranvier.compat.spikingjelly.activation_based.base import StepModule
-from ranvier.nn.fold import samples
+from ranvier.nn.fold import samples, sequence
 from ranvier.nn.standardised import StandardisedConv2d, StandardisedLinear
 
 LAYOUTS = {
@@ -67,7 +67,7 @@ def folded(module: Any, x: Any, *more: Any) -> Any:
                 f"expected tensors with the same [T, N] = {tuple(steps)}, but got one with shape {tuple(one.shape)}"
             )
     y = module(*(samples(v) if isinstance(v, Tensor) else v for v in (*many, *more)))
-    return tuple(v.unflatten(0, steps) for v in y) if isinstance(y, tuple) else y.unflatten(0, steps)
+    return tuple(sequence(v, steps) for v in y) if isinstance(y, tuple) else sequence(y, steps)
 
 
 class Conv1d(Stateless, nn.Conv1d, ranks=(4,)): ...
