@@ -116,7 +116,7 @@ def test_a_backend_that_cannot_serve_says_why():
         pass
     with (
         rv.backend("numba"),
-        pytest.raises(ValueError, match="backend\\('numba'\\) serves cpu tensors, but this one is on meta"),
+        pytest.raises(ValueError, match="backend\\('numba'\\) runs only cpu tensors, but this one is on meta"),
     ):
         rv.LIF()(torch.empty(3, 2, 4, device="meta"))
 

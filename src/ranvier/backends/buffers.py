@@ -1,6 +1,6 @@
 """Memory for large results, which is reused after they are freed.
 
-The operating system hands out fresh memory page by page, when a page is first written to; this costs more than the
+The operating system allocates fresh memory page by page, when a page is first written to; this takes longer than the
 kernel that fills the page. When a large tensor is freed, its memory goes back to the system, so every training step
 would pay this cost again. Here the memory of a freed large tensor is kept, and the next result of that size uses it.
 """
@@ -20,11 +20,11 @@ KEPT = 512 << 20  # most bytes that are kept for later results
 
 _OF_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
 _OF_TORCH = {np.dtype(np.int32): torch.int32} | {np.dtype(real): dtype for dtype, real in _OF_NUMPY.items()}
-SMALL = 1 << 14  # numbers below which the C library reuses memory by itself, without a call to the system
+SMALL = 1 << 14  # number of elements below which the C library reuses memory without a call to the system
 
 _local = threading.local()
 _lock = threading.Lock()
-_waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> free buffers; the size unused for longest first
+_waiting: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # size -> free buffers; the oldest size comes first
 _returned: deque[tuple[int, np.ndarray]] = deque()  # not yet in _waiting: tensors can be freed while it is locked
 
 
@@ -49,7 +49,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 
 def _poisoned() -> bool:
-    """Whether torch is asked to fill new memory, so that nobody depends on what it contained."""
+    """Whether torch is set to fill new memory, so that no result depends on its old content."""
     return torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory  # type: ignore
 
 
@@ -108,7 +108,7 @@ def scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 
 def room(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Do what `scratch` does, for an array; a small one is new, which is quicker."""
+    """Return an array like `scratch`; a small array is newly allocated, which is faster."""
     if math.prod(shape) < SMALL:
         return np.empty(shape, dtype)
     return scratch(name, shape, _OF_TORCH[dtype]).numpy()

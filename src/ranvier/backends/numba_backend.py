@@ -70,8 +70,8 @@ class Rows:
         return self.rows[where]
 
     def _split(self) -> tuple[list[str], list[str]]:
-        """Split the operations: those with one result for all neurons, which go before the loop, and those inside the
-        loop.
+        """Return two lists of lines: the operations with one result for all neurons, which run before the loop over
+        neurons, and the operations inside this loop.
         """
         vary = {line.partition(" = ")[0] for line in self.load}
         before, each = [], []
@@ -249,8 +249,8 @@ def forward(
 
 
 def carry(name: str, code: ModuleType, x: Arrays, s: np.ndarray, p: Arrays, y: Arrays, f: np.ndarray) -> None:
-    """Run the compiled loop of forward on arrays: the inputs x, the initial state s, the parameters p, the outputs y
-    and the final state f, shaped as in `forward`.
+    """Run the compiled forward loop on arrays: inputs x, initial state s, parameters p, outputs y and final state f,
+    with the shapes of `forward`.
     """
     steps, neurons = x[0].shape
     width = min(WIDE, neurons if steps * neurons < WORTH else _share(neurons, steps))
@@ -301,8 +301,8 @@ def carry_back(
     name: str, code: ModuleType, x: Arrays, s: np.ndarray, p: Arrays, gy: Arrays, gf: np.ndarray, gx: Arrays,
     gs: np.ndarray, gp: np.ndarray,
 ) -> None:  # fmt: skip
-    """Run the compiled loop of backward on arrays: those of `carry`, the gradients gy of the outputs and gf of the
-    final state; write those of the inputs gx and of the initial state gs, and add those of the parameters to gp.
+    """Run the compiled backward loop on the arrays of `carry` and the gradients gy of the outputs and gf of the final
+    state. Write the gradients gx of the inputs and gs of the initial state, and add those of the parameters to gp.
     """
     (steps, neurons), states = x[0].shape, len(s)
     segment, width = plan(steps, states, s.itemsize)
@@ -335,4 +335,4 @@ class Numba(Kernels):
     forward, backward = staticmethod(forward), staticmethod(backward)
 
     def lacks(self, device: str) -> str | None:
-        return None if device == "cpu" else f"serves cpu tensors, but this one is on {device}"
+        return None if device == "cpu" else f"runs only cpu tensors, but this one is on {device}"

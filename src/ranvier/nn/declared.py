@@ -220,7 +220,9 @@ class Declared(Declares, Temporal):
         return (self.settings[low] if isinstance(low, str) else low), self.params[name].high
 
     def arguments(self) -> tuple[Rule, list[Tensor], list[float]]:
-        """Return the rule, the parameters as it sees them, and its run-time numbers, which follow the parameters."""
+        """Return the rule, the parameters clamped to their bounds, and the run-time numbers, which follow the
+        parameters.
+        """
         rule = self._rules.get(()) or self.bound(())
         numbers = [self.settings[k] for k in rule.params[len(self.params) :] if k in self.settings]
         if rule.numbers:

@@ -1,8 +1,8 @@
-"""The plan of a `Sequential`: which of its layers run alone, and which neighbours run together as one stage.
+"""The plan of a `Sequential`: which of its layers run alone, and which consecutive layers run together as one stage.
 
-The plan is made from the list of layers, before any data arrives. Each kind of stage is tried in turn on the next
-layers of the list. The plan is used until a layer, its class or its hooks change. A layer with a hook, a `forward` of
-its own or a parametrization always runs alone, so that what the user attached to it is called.
+The plan is built from the list of layers, before any data is known. Each kind of stage is tried in turn on the next
+layers of the list. The plan is used until a layer, its class or its hooks change. A layer with a hook, with a `forward`
+set on the instance or with a parametrization always runs alone, so that these functions of the user are called.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,37 +19,39 @@ from ranvier.nn.watched import watching
 
 
 class Stage:
-    """Neighbouring layers that run together. One of them is temporal; its state is the state of the stage."""
+    """Consecutive layers that run together. One of them is temporal; its state is the state of the stage."""
 
     layers: Sequence[nn.Module]
     temporal: Temporal
-    folds = True  # whether its first layer, if it runs alone, computes an input that is equal at all steps only once
+    folds = True  # whether the first layer, if run alone, runs once for an input that is the same at all steps
     before: "Stage | None" = None  # the stage directly before this one, if there is one
     after: "Stage | None" = None  # the stage directly after it
 
     @classmethod
     def begin(cls, layers: Sequence[nn.Module]) -> Self | None:
-        """Return the stage made of the first of these layers, or None if they do not fit."""
+        """Return a stage of the first layers of this list, or None if they do not form a stage of this kind."""
         raise NotImplementedError
 
     def serves(self, x: Any) -> bool:
-        """Whether this input can be run as a stage; if not, the layers run one by one."""
+        """Whether the stage can run this input; if not, its layers run one by one."""
         raise NotImplementedError
 
     def __call__(self, x: Any) -> Any:
-        """Return only the output, from the initial state."""
+        """Run x from the initial state, and return only the output."""
         return self.run(x)[0]
 
     def several(self, x: Any, book: Any) -> tuple[Any, int] | None:
-        """Run this stage, and perhaps the stages after it, with the states of `book` (None: the initial ones). Return
-        the output and the number of stages that ran, or None if x has to go through one layer after the other.
+        """Run this stage, and possibly the stages after it, from the states in `book` (None: from the initial states).
+        Return the output and the number of stages that ran, or None if the layers must run one by one.
         """
         if not self.serves(x):
             return None
         return self(x) if book is None else book.run(self.temporal, x, self), 1
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """Do what `Temporal.run` does. The output is equal bit for bit with and without states and records."""
+        """Run the stage as `Temporal.run` does. With and without states and records, the output is equal bit
+        for bit.
+        """
         raise NotImplementedError
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:
@@ -65,7 +67,7 @@ class Plan:
     layers: tuple[nn.Module, ...]
     modules: list[nn.Module]  # the layers, and the modules inside them that a stage uses directly
     kinds: list[type]  # their classes
-    watched: list[bool]  # and whether they are watched
+    watched: list[bool]  # whether they are watched, see `watched.py`
     within: Mapping[Any, tuple]  # recurrent layer -> its neuron and its feedback
     parts: tuple[Stage | nn.Module, ...]
 
@@ -98,7 +100,7 @@ class Plan:
 
 
 def _parts(layer: nn.Module) -> Iterator[nn.Module]:
-    """A layer, and the modules inside it that a stage uses directly."""
+    """Yield a layer, and the modules inside it that a stage uses directly."""
     yield layer
     if type(layer) is Recurrent:
         yield layer.neuron
@@ -106,7 +108,7 @@ def _parts(layer: nn.Module) -> Iterator[nn.Module]:
 
 
 def plain_neuron(module: nn.Module | None) -> bool:
-    """Whether the module is a neuron with one input and one output, and no methods of its own change how it runs."""
+    """Whether the module is a neuron with one input and one output, and its class does not override how it runs."""
     own = "run", "prepare", "initial", "_inputs"
     return (
         isinstance(module, Neuron)

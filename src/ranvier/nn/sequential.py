@@ -14,13 +14,13 @@ from ranvier.nn.temporal import here
 
 __all__ = ["Fold", "Sequential", "fold"]
 
-STAGES = (ConvolutionStage, LinearStage)  # on the CPU; tried in this order
+STAGES = (ConvolutionStage, LinearStage)  # kinds of stages on the CPU, tried in this order
 KINDS: dict[str, tuple[type[Stage], ...]] = {"numba": STAGES, "triton": (GpuConvolutionStage, GpuLinearStage)}
 REFUSALS = TypeError, ValueError, RuntimeError, IndexError
 
 
 class Sequential(nn.Sequential):
-    """A sequence of layers. x [T, B, *features]; modules that are not temporal treat every step as one sample.
+    """A sequence of layers, for x [T, B, *features]. Modules that are not temporal are applied to each step.
 
     >>> import torch, ranvier
     >>> from torch import nn
@@ -32,7 +32,7 @@ class Sequential(nn.Sequential):
     _plan: tuple[Plan, tuple] | None = None
 
     def plan(self, kinds: tuple[type[Stage], ...] = STAGES) -> Plan:
-        """Return the plan: the stages of these kinds that the current layers make."""
+        """Return the plan for the current layers, with stages of these kinds."""
         layers, (plan, made) = tuple(self._modules.values()), self._plan or (None, ())
         if plan is None or made != kinds or not plan.holds(layers):  # type: ignore[arg-type]
             plan = Plan.of(layers, kinds)  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ class Sequential(nn.Sequential):
         at, constant, done = 0, still(x), 0
         for part in self._parts(x):
             layers = part.layers if isinstance(part, Stage) else (part,)
-            if done:  # this part already ran together with an earlier stage
+            if done:  # already run, together with an earlier stage
                 done -= 1
             elif isinstance(part, Stage) and not (constant and part.folds) and (found := _through(part, x, at)):
                 x, constant, done = found[0], False, found[1] - 1
@@ -57,15 +57,17 @@ class Sequential(nn.Sequential):
         return x
 
     def _parts(self, x: Any) -> tuple[Stage | nn.Module, ...]:
-        """Return the parts that x goes through: stages if x is a tensor that stages support, and no layer is
-        watched.
+        """Return the parts that x goes through. They contain stages only if x is a tensor that stages support, and no
+        layer is watched (has hooks).
         """
         kinds = KINDS.get(choose.stages(x) or "") if isinstance(x, Tensor) else None
         return tuple(self) if kinds is None else self.plan(kinds).parts
 
 
 def _through(stage: Stage, x: Any, at: int) -> tuple[Any, int] | None:
-    """Run a stage, and perhaps those after it; return the output and the number of stages, as `Stage.several`."""
+    """Run a stage, and possibly the stages after it; return the output and the number of stages, as `Stage.several`
+    does.
+    """
     try:
         if watch := getattr(here, "watch", None):
             with watch(stage):  # one stage at a time
@@ -76,7 +78,7 @@ def _through(stage: Stage, x: Any, at: int) -> tuple[Any, int] | None:
 
 
 def _alone(layer: nn.Module, x: Any, constant: bool, at: int) -> tuple[Any, bool]:
-    """Run a single layer; also return whether its output is equal at all steps."""
+    """Run a single layer; also return whether its output is the same at all steps."""
     try:
         return (layer(x), False) if temporal(layer) else folded(layer, x, constant)
     except REFUSALS as problem:
@@ -84,7 +86,7 @@ def _alone(layer: nn.Module, x: Any, constant: bool, at: int) -> tuple[Any, bool
 
 
 def _named(problem: Exception, at: int, *layers: nn.Module) -> Exception:
-    """Return the same error with the names of the layers that it comes from."""
+    """Return the same error, with the names of the layers in which it happened."""
     if type(problem) not in REFUSALS:
         return problem
     place = f"layer {at}" if len(layers) == 1 else f"layers {at} to {at + len(layers) - 1}"

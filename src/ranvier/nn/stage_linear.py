@@ -1,8 +1,8 @@
 """The stage of a linear layer and its neurons, recurrent or not, computed for a chunk of steps at a time.
 
-Run one by one, the two layers keep the neurons' input for all steps in memory, and in backward also its gradient for
-all steps. As a stage they keep that gradient for one chunk of steps only. If the next stage begins with
-`ranvier.Linear`, the spikes are passed to it packed, one bit each instead of four bytes.
+If the two layers run one by one, the input of the neurons at all steps is in memory, and in backward also its gradient
+at all steps. In a stage, this gradient is in memory for one chunk of steps only. If the next stage starts with
+`ranvier.Linear`, the spikes are passed to it as bits: one bit per spike instead of four bytes.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class LinearStage(Stage):
         return x.dim() == 3 and x.dtype in DTYPES and x.numel() > 0 and self.fits(x.shape[2], x.dtype)
 
     def weights(self) -> tuple[Tensor, Tensor | None]:
-        """Return weight and bias. Those that are no parameters, as in a pruned layer, are looked up by their names."""
+        """Return weight and bias. In a pruned layer, for example, they are no parameters but plain attributes."""
         own = self.linear._parameters
         if "weight" in own and "bias" in own:
             return own["weight"], own["bias"]  # type: ignore[return-value]
@@ -77,15 +77,17 @@ class LinearStage(Stage):
         return True
 
     def packed(self, numbers: int) -> bool:
-        """Whether an input of this many numbers comes as bits: it is spikes of the stage before, and the event-driven
-        product may be worthwhile.
+        """Whether an input of this size is passed to this stage as bits: it is the spikes of the previous stage, and
+        the event-driven product may be faster.
         """
         before = self.before
         large = self.events and numbers >= product.SMALL and self.weights()[0].dtype == torch.float32
         return large and isinstance(before, LinearStage) and before.neuron.bound(()).binary
 
     def several(self, x: Any, book: Any) -> tuple[Any, int] | None:
-        """Run this stage and the linear stages after it as one function, up to one whose weights do not fit."""
+        """Run this stage and the linear stages directly after it as one function, until the weights of a stage do not
+        fit.
+        """
         if not self.serves(x):
             return None
         if book is not None and (book.names or book.notes is not None):
@@ -94,14 +96,14 @@ class LinearStage(Stage):
         width, size, dtype = x.shape[2], x.shape[:2], x.dtype
         while isinstance(stage, LinearStage) and (not stages or stage.fits(width, dtype)):
             if stage.temporal in [s.temporal for s in stages]:
-                break  # a layer that runs twice would need two states
+                break  # a layer that is used twice would need two states
             try:
                 state = None if book is None else book.begin(stage.temporal)
                 links.append(stage.link(size, width, dtype, state))
             except (TypeError, ValueError):
                 if not stages:
                     raise
-                break  # it is then the first of its row, so that the error names its layers
+                break  # it is run separately, so that the error names its layers
             stages.append(stage)
             width, stage = links[-1].weight.shape[0], stage.after
         y, after = chunked.run(x, links, book is not None)
@@ -111,7 +113,7 @@ class LinearStage(Stage):
         return y, len(links)
 
     def link(self, size: Sequence[int], width: int, dtype: torch.dtype, state: Any) -> Link:
-        """Return this stage with its tensors, for inputs [T, B, width] with `size` = [T, B]."""
+        """Return the `Link` of this stage with its current tensors, for inputs [T, B, width] with `size` = [T, B]."""
         steps, batch = size
         (weight, bias), (rule, params, numbers), states = self.weights(), self.neuron.arguments(), ()
         count = weight.shape[0]
@@ -129,7 +131,9 @@ class LinearStage(Stage):
         return Link(run, weight, bias, self.initial or (), states, params, self.events, packed)
 
     def _prepare(self, like: Tensor, state: Any) -> tuple[list[Tensor], list[Tensor], Sequence[float]]:
-        """Return the initial values and the parameters, checked, for inputs like this one."""
+        """Return the initial states and the parameters, after checking them, for inputs like `like`, and the run-time
+        numbers.
+        """
         z = None
         if isinstance(self.temporal, Recurrent):
             z, state = self.temporal.begin(like, state)
@@ -137,7 +141,7 @@ class LinearStage(Stage):
         return [*begin.values(), *([] if z is None else [z])], params, ()
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
-        """x [T, B, K] -> [T, B, N]."""
+        """Run x [T, B, K] -> [T, B, N]."""
         if names:
             u = chunked.drive(x, *self.weights(), self.events, self.packed(x.numel()))
             return self.temporal.run(u, state, names)

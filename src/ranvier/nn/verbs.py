@@ -53,7 +53,7 @@ class Book:
         return y
 
     def begin(self, layer: Temporal) -> Any:
-        """Return the state from which a layer begins; None for the initial one."""
+        """Return the state from which a layer starts; None means the initial state."""
         if (path := self.paths.get(layer)) is None:
             return None
         self._refuse_again(layer, path)
@@ -61,7 +61,7 @@ class Book:
         return self.before.get(path)
 
     def end(self, layer: Temporal, after: Any, traces: dict[str, Tensor] | None = None) -> None:
-        """Store the new state of a layer that has run, and its traces."""
+        """Store the new state of a layer that has run, and the states that it recorded (`traces`)."""
         if (path := self.paths.get(layer)) is not None:
             self.traces[path] = traces or {}
             if after:

@@ -23,7 +23,7 @@ def watched(module: nn.Module) -> bool:
 
 
 def watching(modules: Sequence[nn.Module]) -> list[bool]:
-    """Return for each module whether it is watched, by hooks of its own or by global ones."""
+    """Return for each module whether it is watched, by its own hooks or by global hooks."""
     return [True] * len(modules) if all_watched() else [watched(module) for module in modules]
 
 

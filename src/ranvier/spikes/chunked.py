@@ -1,11 +1,12 @@
-"""Linear layers and their neurons in a row, each computed for a chunk of steps at a time, as one autograd function.
+"""Consecutive linear layers, each followed by neurons, as one autograd function. Each layer is computed for a chunk of
+steps at a time:
 
     u[t] = x[t] W^T (+ b),   (y[t], s[t]) = rule(u[t], s[t - 1])
 
 For each chunk the matrix product writes u, and the neurons read it while it is in cache. Saved for backward are u, the
-states at the start of each chunk, and x (one bit each if x is spikes). Only one chunk of the gradient of u is in memory
-at a time; the same holds for y if spikes are passed on as bits. The neurons are in `neurons.py`. A short sequence is
-one chunk.
+states at the start of each chunk, and x (one bit per number if x is spikes). Only one chunk of the gradient of u is in
+memory at a time. If spikes are passed to the next layer as bits, only one chunk of y is in memory, too. `neurons.py`
+runs the neurons. A short sequence is one chunk.
 
 Memory traffic besides that of the product, per neuron and step: forward writes and reads u (4 bytes each) and writes y
 (4 bytes, or one bit); backward reads u and the gradient of y (8 bytes).
@@ -24,17 +25,17 @@ from ranvier.backends.buffers import contiguous, empty, scratch
 from ranvier.spikes import bits, dense, product
 from ranvier.spikes.neurons import Neurons
 
-CHUNK = 1 << 18  # numbers of u in a chunk: one megabyte, which stays in cache
-SHARED = 1 << 22  # as CHUNK, for several threads: larger, since the threads wait for each other after each chunk
-ROWS = 1024  # fewest rows of a dense product, since each product rearranges the whole weight first
+CHUNK = 1 << 18  # size of u in a chunk: one megabyte, which stays in cache
+SHARED = 1 << 22  # as CHUNK, for several threads: larger, because threads wait for each other after each chunk
+ROWS = 1024  # fewest rows of a dense product, because each product first rearranges the whole weight
 
 
 class Link(NamedTuple):
     """A linear layer (weight [N, K], bias [N]) and its neurons.
 
-    initial: the initial states, a number each; states: the same as tensors [B, N], if they are not plain numbers;
-    params: the parameters of the neurons; events: whether the product may skip zeros of its input; packed: whether its
-    input is spikes that are passed on as bits.
+    initial: the initial states as numbers. states: the initial states as tensors [B, N], if they are not plain numbers.
+    params: the parameters of the neurons. events: whether the product may skip zeros of its input. packed: whether its
+    input is the spikes of the previous link, passed as bits.
     """
 
     neurons: Neurons
@@ -48,7 +49,9 @@ class Link(NamedTuple):
 
 
 def run(x: Tensor, links: Sequence[Link], states: bool) -> tuple[Tensor, list[list[Tensor]]]:
-    """x [T, B, K] -> the output [T, B, N] of the last link and, if `states`, the final states of each."""
+    """Run all links: x [T, B, K] -> the output [T, B, N] of the last link and, if `states`, the final states of each
+    link.
+    """
     first, given = links[0], []
     for link in links:
         given += link.weight, link.bias, *link.states, *link.params
@@ -62,7 +65,9 @@ def run(x: Tensor, links: Sequence[Link], states: bool) -> tuple[Tensor, list[li
 
 
 def known_bits(x: Tensor, events: bool, packed: bool) -> Tensor | None:
-    """Return x as bits if it is spikes; `packed`: it is known that they are passed on as bits."""
+    """Return x as bits if it is spikes, otherwise None. packed: whether it is known that x is spikes, to be passed as
+    bits.
+    """
     if packed:
         return bits.packed(x.detach().reshape(-1, x.shape[-1])).bits
     return product.bits_of(x) if events else None
@@ -72,12 +77,12 @@ def chunks(steps: int, batch: int, neurons: int, dense: bool) -> list[slice]:
     """Return the chunks: slices of steps that are computed together."""
     most = CHUNK if torch.get_num_threads() == 1 else SHARED
     rows = max(most // max(1, neurons), max(ROWS, neurons // 4) if dense else 1)
-    count = max(1, rows // max(1, batch), math.isqrt(steps))  # a state is saved for each chunk, so about sqrt(T) chunks
+    count = max(1, rows // max(1, batch), math.isqrt(steps))  # states are saved per chunk: about sqrt(T) chunks
     return [slice(t, min(t + count, steps)) for t in range(0, steps, count)]
 
 
 def drive(x: Tensor, weight: Tensor, bias: Tensor | None, events: bool, packed: bool) -> Tensor:
-    """Return the input u [T, B, N] of the neurons, equal bit for bit to the u in `run`."""
+    """Return the input u [T, B, N] of the neurons; it equals the u in `run` bit for bit."""
     known = known_bits(x, events, packed)
     (steps, batch, columns), width = x.shape, weight.shape[0]
     density = product.share(x.detach().reshape(-1, columns) if known is None else known, columns) if events else 1.0
@@ -86,11 +91,11 @@ def drive(x: Tensor, weight: Tensor, bias: Tensor | None, events: bool, packed: 
 
 
 class Saved(NamedTuple):
-    """What backward needs of a link. Saved as tensors are x (rows, numbers or bits), the weight, u, the outputs that
-    return, the states at the start of each chunk, and the params.
+    """The values of one link that backward needs besides tensors. The saved tensors are x (rows of numbers or bits),
+    the weight, u, the recurrent outputs, the states at the start of each chunk, and the params.
 
-    states, params: how many of them are tensors; spans: the chunks (None: a short sequence); density: the share of
-    events in x.
+    states, params: the numbers of initial states and of params that are tensors. spans: the chunks (None for a short
+    sequence). density: the share of events in x.
     """
 
     neurons: Neurons
@@ -103,7 +108,7 @@ class Saved(NamedTuple):
 
 
 class _Row(Function):
-    """All links, one after the other."""
+    """The autograd function of all links, which run one after the other."""
 
     @staticmethod
     def forward(
@@ -111,7 +116,7 @@ class _Row(Function):
     ) -> tuple[Tensor, ...]:
         y, after, tensors, ctx.saved = _forward(links, states, x, known, True)
         ctx.save_for_backward(*tensors)
-        if states:  # otherwise there is one output, which has a gradient
+        if states:  # without states the only output is y, which always has a gradient
             ctx.set_materialize_grads(False)
         return y, *after
 
@@ -133,7 +138,9 @@ class _Row(Function):
 def _forward(
     links: Sequence[Link], states: bool, x: Tensor, known: Tensor | None, keep: bool
 ) -> tuple[Tensor, list[Tensor], list[Tensor | None], list[Saved]]:
-    """Return the output, the final states of all links if they are wanted, and what backward needs if `keep`."""
+    """Return the output, the final states of all links if they are wanted, and, if `keep`, the tensors and values that
+    backward needs.
+    """
     (steps, batch, _), y, after, tensors, saved = x.shape, x.contiguous() if known is None else known, [], [], []
     for at, link in enumerate(links):
         rows, hand = y.view(steps * batch, -1), at + 1 < len(links) and links[at + 1].packed
@@ -156,21 +163,21 @@ Through = tuple[Tensor, np.ndarray, tuple[Tensor | None, ...], list[slice] | Non
 
 
 def _short(link: Link, rows: Tensor) -> Through:
-    """Do what `_through` does for a sequence so small that it is one chunk and has no events."""
+    """Run one link as `_through` does, for a sequence so small that it is one chunk and events are not used."""
     neurons, weight, (batch, width) = link.neurons, link.weight, link.neurons.shape
     size = rows.shape[0] // batch, batch, width
     u, y = torch.empty(size, dtype=weight.dtype), torch.empty(size, dtype=weight.dtype)
     dense.multiply(rows, weight, link.bias, u.view(-1, width))
     state = neurons.begin(link.states or link.initial, 2)
     neurons.forward(u, state[0], neurons.arrays(link.params), y, state[1])
-    back = y.view(-1, width).clone() if neurons.returns else None  # a copy, since its owner may change y in place
+    back = y.view(-1, width).clone() if neurons.returns else None  # a copy, because the user may change y in place
     first = torch.from_numpy(state[0]) if link.states else None  # plain numbers need not be saved
     return y, state[1], (rows, weight, u, back, first), None, 1.0
 
 
 def _through(link: Link, rows: Tensor, hand: bool, keep: bool) -> Through:
-    """rows [T B, K], numbers or bits -> the output [T, B, N], or its bits if the next link takes them (`hand`), the
-    final state, the tensors that backward needs if `keep`, the chunks, and the share of events.
+    """Run one link: rows [T B, K], numbers or bits -> the output [T, B, N], or its bits if `hand` (the next link reads
+    bits); the final state; if `keep`, the tensors that backward needs; the chunks; and the share of events.
     """
     neurons, weight, (batch, width), count = link.neurons, link.weight, link.neurons.shape, rows.shape[0]
     columns, dtype, steps = weight.shape[1], weight.dtype, count // batch
@@ -203,7 +210,7 @@ def _back_short(
     link: Saved, saved: Sequence[Tensor], g_y: Tensor | None, g_after: Sequence[Tensor | None], inward: bool,
     needs: Sequence[bool],
 ) -> Back:  # fmt: skip
-    """Do what `_back` does after `_short`."""
+    """Compute the gradients as `_back` does, for a link that was run by `_short`."""
     (rows, weight, u, spikes, state), params, neurons = saved[:5], saved[5:], link.neurons
     back = neurons.begin_backward(params, needs[2 + link.states :], link.states > 0, spikes)
     (steps, batch, width), g_x, g_weight = u.shape, None, None
@@ -229,8 +236,8 @@ def _back(
     link: Saved, saved: Sequence[Tensor], g_y: Tensor | None, g_after: Sequence[Tensor | None], inward: bool,
     needs: Sequence[bool],
 ) -> Back:  # fmt: skip
-    """From the gradients of the output and of the final states compute that of the input [T, B, K] if it is wanted
-    (`inward`), and those of weight, bias, initial states and params.
+    """Compute, from the gradients of the output and of the final states, the gradient of the input [T, B, K] (if
+    `inward`), and those of weight, bias, initial states and params.
     """
     (rows, weight, u, spikes, course), params, neurons, spans = saved[:5], saved[5:], link.neurons, link.spans
     (steps, batch, width), columns, dtype, u = u.shape, weight.shape[1], u.dtype, u.view(-1, u.shape[2])
@@ -258,8 +265,8 @@ def _back(
 
 
 def _given(g_y: Tensor | None, u: Tensor, neurons: Neurons) -> Tensor:
-    """Return the gradient of an output: [T, B, N], or [1, B, N] if it is equal at all steps, as that of a mean over
-    time is.
+    """Return the gradient of an output: [T, B, N], or [1, B, N] if it is the same at all steps, such as the gradient of
+    a mean over time.
     """
     if g_y is None:
         return u.new_zeros((1, *neurons.shape))

@@ -70,7 +70,7 @@ def carry(
     marks: np.ndarray, segment: int,
 ) -> None:  # fmt: skip
     """Compute the same as `forward`, from arrays to given arrays: outputs [T, B N] each, initial and final [S, B N],
-    marks [segments, S, B N]. u may be the array of x; columns and params have the layout of the kernels.
+    marks [segments, S, B N]. u may be the same array as x; columns and params have the layout of the kernels.
     """
     _, batch, neurons = x.shape
     few = crossover.crossover("step", neurons, neurons) if x.dtype == np.float32 else 0.0

@@ -1,7 +1,7 @@
-"""Neurons that are run one chunk of steps after another, forward and backward. All numbers are in arrays.
+"""Neurons that run one chunk of steps after another, forward and backward. All data are NumPy arrays.
 
-What goes from one chunk to the next is the *state* [S, B N]: the states of the rule and, if spikes return, the last
-output.
+The *state* [S, B N] is passed from one chunk to the next. It contains the states of the rule and, for recurrent
+neurons, the last output.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,8 @@ REAL: dict[torch.dtype, type] = {torch.float32: np.float32, torch.float64: np.fl
 
 
 class Backward(NamedTuple):
-    """What `Neurons.backward` uses in all chunks: the kernel, its parameters, and the sums of their gradients.
+    """The values that `Neurons.backward` uses for all chunks: the kernel, its parameters, and the sums of their
+    gradients.
 
     params: the tensors; wanted: which of them need a gradient; arrays: the tensors as kernels need them; sums [P, B N];
     started: whether the initial state was given (else it is plain numbers, and the output before the first step is 0);
@@ -40,12 +41,12 @@ class Backward(NamedTuple):
 
 
 class Neurons:
-    """A rule with one input and one output on [B, N] neurons.
+    """Neurons of shape [B, N], for a rule with one input and one output.
 
-    wide: which parameters differ from neuron to neuron; numbers: the further arguments of the rule.
+    wide: which parameters differ between neurons; numbers: the further arguments of the rule.
     """
 
-    returns = False  # whether the output returns as input at the next step
+    returns = False  # whether the neurons are recurrent
 
     def __init__(
         self, rule: Rule, shape: tuple[int, int], dtype: torch.dtype, wide: Sequence[bool], numbers: Sequence[float]
@@ -54,7 +55,7 @@ class Neurons:
         self.size, self.states = shape[0] * shape[1], len(rule.states)
         self.wide, self.still = (*wide, *(False for _ in numbers)), tuple(False for _ in numbers)
         self.numbers = tuple(np.full(1, v, self.real) for v in numbers)
-        self.code, self.codes = self.module(None), {}  # of forward; of backward, by the wanted gradients
+        self.code, self.codes = self.module(None), {}  # forward; backward, by the wanted gradients
 
     def module(self, wanted: tuple[bool, ...] | None) -> Any:
         """Return the compiled code of forward or, when `wanted` is given, of backward for these gradients."""
@@ -69,7 +70,9 @@ class Neurons:
         return *found, *self.numbers
 
     def begin(self, initial: Sequence[Tensor | float], count: int) -> Array:
-        """Return room for `count` states [count, S, B N]; the first is the initial one: [B, N] or a number each."""
+        """Return an array for `count` states, [count, S, B N]. The first is set to the initial state; each of `initial`
+        is a tensor [B, N] or a number.
+        """
         found = np.zeros((count, self.states, self.size), self.real)
         for k, value in enumerate(initial):
             if isinstance(value, Tensor):
@@ -79,7 +82,9 @@ class Neurons:
         return found
 
     def forward(self, u: Tensor, state: Array, arrays: tuple[Array, ...], y: Tensor, after: Array) -> None:
-        """u [n B, N], which may be overwritten, and the state before these steps -> y [n B, N], the state after."""
+        """Run n steps: from u [n B, N], which may be overwritten, and the state before these steps, write y [n B, N]
+        and the state after them (`after`).
+        """
         numba_backend.carry(self.rule.name, self.code, (self._flat(u),), state, arrays, (self._flat(y),), after)
 
     def begin_backward(
@@ -94,8 +99,9 @@ class Neurons:
     def backward(
         self, to: Backward, steps: slice, u: Tensor, state: Array, g_y: Tensor, g_after: Array, g_u: Tensor
     ) -> Array:
-        """u as `forward` left it and the state before these steps, the gradients g_y [n B or B, N] and that of the
-        state after them -> g_u [n B, N]; return the gradient of the state before these steps.
+        """Run backward through n steps: from u as it is after `forward`, the state before these steps, and the
+        gradients of y (g_y [n B or B, N]) and of the state after them, write g_u [n B, N]. Return the gradient of the
+        state before these steps.
         """
         g_state = np.empty_like(g_after)
         numba_backend.carry_back(
@@ -109,7 +115,7 @@ class Neurons:
         return x.numpy().reshape(-1, self.size)
 
     def end(self, g_after: Sequence[Tensor | None]) -> Array:
-        """Return the gradient of the final state, from those of its parts if there are any."""
+        """Return the gradient of the final state, from the gradients of its parts (None means zero)."""
         found = np.zeros((self.states, self.size), self.real)
         for row, g in zip(found, g_after, strict=False):
             if g is not None:
@@ -117,7 +123,7 @@ class Neurons:
         return found
 
     def before(self, g_state: Array, needs: Sequence[bool]) -> list[Tensor | None]:
-        """Return the gradients of the initial values, if they are needed."""
+        """Return the gradients of the initial values; None for those that need no gradient."""
         return [torch.from_numpy(g.reshape(self.shape)) if w else None for g, w in zip(g_state, needs, strict=False)]
 
     def gradients(self, to: Backward) -> list[Tensor | None]:
@@ -132,7 +138,7 @@ class Neurons:
 
 
 class RecurrentNeurons(Neurons):
-    """Neurons whose spikes return: z[t - 1] W^T is added to their input. The last of params is W [N, N]."""
+    """Recurrent neurons: z[t - 1] W^T is added to their input. The last of params is W [N, N]."""
 
     returns = True
 
@@ -184,7 +190,7 @@ class RecurrentNeurons(Neurons):
             g_state[-1] = (first @ to.params[-1]).numpy().reshape(-1)
         if to.wanted[-1]:
             assert to.feedback is not None and to.spikes is not None
-            if steps.start == 0 and to.started and state[-1].any():  # the output before the first step
+            if steps.start == 0 and to.started and state[-1].any():  # the output before the first step is not zero
                 to.feedback.add(torch.from_numpy(state[-1]).view(self.shape), first)
             begin = max(steps.start, 1)
             before = to.spikes[(begin - 1) * batch : (steps.stop - 1) * batch]
@@ -205,5 +211,5 @@ def neurons(
     kind: type[Neurons], rule: Rule, shape: tuple[int, int], dtype: torch.dtype, wide: tuple[bool, ...],
     numbers: tuple[float, ...],
 ) -> Neurons:  # fmt: skip
-    """Return neurons of this kind, made once for each size."""
+    """Return the object that runs such neurons; it is built once for each size."""
     return kind(rule, shape, dtype, wide, numbers)

@@ -1,4 +1,4 @@
-"""A linear map whose cost follows the number of events.
+"""A linear map whose cost depends on the number of events.
 
 If few inputs are not zero (these are the events), only their columns of the weight are added up; otherwise the dense
 product is computed. The share of events is measured, and forward and backward decide separately. Inputs may be spikes
