@@ -57,8 +57,8 @@ def saved_memory(net: nn.Module, x: Any) -> Kept:
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF())
     >>> print(ranvier.saved_memory(net, torch.rand(10, 2, 4)))
-    0-1       Linear, LIF  708 B  float32 [10, 2, 8], float32 [], float32 [1, 16]
-    together               708 B
+    0-1       Linear, LIF  640 B  float32 [10, 2, 8]
+    together               640 B
     """
     given = x if isinstance(x, (tuple, list)) else (x,)
     seen = {
