@@ -82,11 +82,12 @@ def _kernels(x: Tensor) -> Backend | None:
     """Return the backend of x if it has kernels and they may be called directly: autocast is off, and no tool records
     the operations (torch.compile, torch.func, torch.jit, dispatch modes). Otherwise return None.
     """
-    device = x.device.type
-    if op.traced([x]) or torch.is_autocast_enabled(device):
+    if op.traced([x]):
         return None
+    device = x.device.type
     found = _chosen(device, torch._C._are_functorch_transforms_active())
-    return None if found is BACKENDS[Reference.name] else found
+    # autocast is asked last: torch 2.11 raises an error for the device meta
+    return None if found is BACKENDS[Reference.name] or torch.is_autocast_enabled(device) else found
 
 
 def chosen(like: Tensor) -> Backend:
