@@ -90,7 +90,7 @@ class LinearStage(Stage):
         """
         if not self.serves(x):
             return None
-        if book is not None and (book.names or book.notes is not None):
+        if book is not None and book.singly:
             return super().several(x, book)
         stages, links, stage = [], [], self
         width, size, dtype = x.shape[2], x.shape[:2], x.dtype

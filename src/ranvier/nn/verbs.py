@@ -41,6 +41,11 @@ class Book:
     parts: dict[str, dict[str, list[Tensor]]] = field(default_factory=dict)  # records of layers that run step by step
     notes: list[tuple[str, nn.Module, str]] | None = None  # how each layer ran, for `explain`
 
+    @property
+    def singly(self) -> bool:
+        """Whether each layer must run by itself, through `run`: its states are recorded, or how it ran is noted."""
+        return bool(self.names) or self.notes is not None
+
     def run(self, layer: Temporal, x: Any, runs: Runs) -> Any:
         """Run x through `runs` (the layer, or its stage) with the state of the layer, and store its new state."""
         if layer not in self.paths:  # a layer of another network, which is called inside this network

@@ -41,6 +41,10 @@ class _Within(Book):
         super().__init__({}, {})
         self.layer, self.told, self.found = layer, told, Carried()
 
+    @property
+    def singly(self) -> bool:
+        return True
+
     def run(self, layer: Any, x: Any, runs: Any) -> Any:
         if layer is not self.layer:
             return runs.run(x)[0]

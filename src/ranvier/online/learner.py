@@ -164,7 +164,7 @@ class Learner(Sequential):
         self.check()
         if isinstance(x, Tensor):
             check_sequence(self, x)
-        watch, after, hidden = getattr(here, "watch", nullcontext), Carried(), list[tuple[Layer, Tensor]]()
+        watch, after, hidden = getattr(here, "watch", None) or nullcontext, Carried(), list[tuple[Layer, Tensor]]()
         row = self.row()
         if unknown := carried.keys() - {p.path for p in row}:
             raise ValueError(
