@@ -73,8 +73,8 @@ class _Trace:
 
 
 def _own_row(learned: Influence) -> str:
-    """Print the update of the traces of the own arguments for neurons lo..hi, vectorised over
-    neurons.
+    """Print the update of the traces of the own arguments (such as learned parameters) for neurons lo..hi, vectorised
+    over neurons.
     """
     head, body, states = ["w = hi - lo"], [], len(learned.states)
     head += [f"row{j} = row(found, {j}, 0, w)" for j in range(len(learned.found))]

@@ -36,8 +36,10 @@ def signal_step(found, like):
 @triton.jit(do_not_specialize=["T"])
 def carry_own(inputs, initial, parameters, grads, strides, own, sums, signals, T, N, wide: tl.constexpr,
               S: tl.constexpr, QS: tl.constexpr, Q: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
-    """Update the traces of the own arguments. inputs, signals: tuples of [T, N]; grads: tuple of [T, N], or [1, N] with
-    stride 0; initial [S, N]; own [Q TRACED, N], the traces, updated in place; sums [Q, N], the gradients.
+    """Update the traces of the own arguments, such as learned parameters.
+
+    inputs, signals: tuples of [T, N]; grads: tuple of [T, N], or [1, N] with stride 0; initial [S, N]; own [Q TRACED,
+    N], the traces, updated in place; sums [Q, N], the gradients.
     """
     N = tl.cast(N, tl.int64)
     offs = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
