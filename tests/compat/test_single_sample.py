@@ -29,3 +29,16 @@ def test_a_single_picture(make):
     for each in found:
         for a, b in zip(each, wanted, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_pictures_of_width_one(make):
+    torch.manual_seed(0)
+    net, x, weight = make(), torch.rand(1, 2, 3, 4, 1), torch.rand(1, 2, 3, 4, 1)
+    odd = x.movedim(2, -1).contiguous().movedim(-1, 2).as_strided(x.shape, (24, 12, 1, 3, 7))
+    found = []
+    for given in (x, odd):
+        leaf = given.detach().requires_grad_()
+        found.append(torch.autograd.grad((net(leaf) * weight).sum(), [leaf, *net.parameters()]))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)

@@ -82,15 +82,21 @@ def samples(x: Tensor) -> Tensor:
     return safe_strides(x.flatten(0, 1))
 
 
-def safe_strides(x: Tensor) -> Tensor:
-    """Return samples x [N, *features] unchanged, except that a single sample gets a regular stride over samples.
+FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
-    With one sample any stride is valid, but for images with channels last, torch's batch norm computes a wrong gradient
-    for some strides.
+
+def safe_strides(x: Tensor) -> Tensor:
+    """Return samples x [N, *features] unchanged, except that axes of size 1 get regular strides.
+
+    Along an axis of size 1 any stride is valid, but torch's batch norm computes a wrong gradient for some strides.
     """
-    if x.shape[0] != 1 or x.dim() < 3 or x.is_contiguous():
+    if 1 not in x.shape or x.dim() < 3:
         return x
-    return x.as_strided(x.shape, (x.numel(), *x.stride()[1:]))
+    for kind in (torch.contiguous_format, FORMATS.get(x.dim())):
+        if kind is not None and x.is_contiguous(memory_format=kind):
+            strides = torch.empty(x.shape, device="meta").contiguous(memory_format=kind).stride()
+            return x if x.stride() == strides else x.as_strided(x.shape, strides)
+    return x
 
 
 def sequence(y: Tensor, size: Sequence[int]) -> Tensor:
@@ -100,7 +106,7 @@ def sequence(y: Tensor, size: Sequence[int]) -> Tensor:
 
 def safe_gradient(y: Tensor) -> Tensor:
     """Return y unchanged; its gradient will have safe strides, see `safe_strides`."""
-    if not (op.traced([y]) or choose.transformed()) and len(y) == 1 and y.dim() > 2 and y.requires_grad:
+    if not (op.traced([y]) or choose.transformed()) and 1 in y.shape and y.dim() > 2 and y.requires_grad:
         y.register_hook(safe_strides)
     return y
 
