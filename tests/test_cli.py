@@ -213,7 +213,7 @@ def test_digits_are_learned(tmp_path):
 
 @pytest.mark.slow
 def test_yinyang_is_learned(tmp_path):
-    ranvier("train", "yinyang", cwd=tmp_path)
+    ranvier("train", "yinyang", "--epochs", "60", cwd=tmp_path)
     assert Folder(tmp_path / "runs" / "yinyang").read_result()["accuracy"] >= 0.97
 
 

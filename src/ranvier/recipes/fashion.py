@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from ranvier.nn import models
 from ranvier.nn.neurons.leaky import LIF
@@ -21,21 +22,25 @@ class Net:
     """
 
     kind: str = "conv"
-    channels: int = 16
+    channels: int = 32
     heads: int = 4
     beta: float = 0.5
 
 
 @dataclass(frozen=True)
 class FashionMNIST(Recipe):
-    """70,000 images of clothes, 28 x 28 pixels, encoded as constant currents into a convolutional spiking network."""
+    """70,000 images of clothes, 28 x 28 pixels, encoded as constant currents into a convolutional spiking network.
+
+    shift: training images are moved by up to this number of pixels, in both directions.
+    """
 
     name: ClassVar[str] = "fashion-mnist"
     data: str = "fashion-mnist"
-    steps: int = 4
-    epochs: int = 4
+    steps: int = 2
+    epochs: int = 16
     batch: int = 128
     lr: float = 4e-3
+    shift: int = 1
     net: Net = field(default_factory=Net)
 
     def build(self) -> nn.Module:
@@ -50,8 +55,23 @@ class FashionMNIST(Recipe):
         raise ValueError(f'net.kind must be "conv" or "attention", got {self.net.kind!r}')
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
-        """Mirror each image with a probability of one half; images of digits are not mirrored."""
+        """Move each image by a few pixels, and mirror it with a probability of one half; images of digits are not
+        mirrored.
+        """
+        x = moved(x, self.shift, generator)
         if self.data != "fashion-mnist":
             return x
         mirrored = torch.rand(len(x), generator=generator, device=x.device) < 0.5
         return torch.where(mirrored.view(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
+
+
+def moved(x: Tensor, by: int, generator: Generator) -> Tensor:
+    """Return images x `[B, C, H, W]`, each moved at random by up to `by` pixels down or up, and to the right or left;
+    pixels from outside are 0.
+    """
+    high, wide = x.shape[-2:]
+    draws = torch.randint(0, 2 * by + 1, (2, len(x), 1, 1, 1), generator=generator, device=x.device)
+    rows = draws[0] + torch.arange(high, device=x.device).view(-1, 1)
+    columns = draws[1] + torch.arange(wide, device=x.device)
+    images, channels = (torch.arange(n, device=x.device) for n in x.shape[:2])
+    return functional.pad(x, [by] * 4)[images.view(-1, 1, 1, 1), channels.view(-1, 1, 1), rows, columns]

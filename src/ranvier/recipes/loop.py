@@ -23,7 +23,7 @@ class Net:
     deviation than one six-bit synapse.
     """
 
-    hidden: int = 120
+    hidden: int = 200
     tau: float = 6e-6
     slope: float = 5.0
     copies: int = 5
@@ -47,14 +47,14 @@ class YinYangInTheLoop(Recipe):
 
     name: ClassVar[str] = "yinyang-in-the-loop"
     data: str = "yinyang"
-    steps: int = 38
-    dt: float = 1e-6
+    steps: int = 76
+    dt: float = 5e-7
     early: float = 2e-6
     late: float = 26e-6
     sharpness: float = 20.0
-    epochs: int = 40
+    epochs: int = 80
     batch: int = 128
-    lr: float = 5e-3
+    lr: float = 1e-2
     smoothing: float = 0.0
     weight_decay: float = 0.0
     net: Net = field(default_factory=Net)
@@ -98,10 +98,13 @@ class YinYangInTheLoop(Recipe):
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
         """Encode x `[B, 4]` in [0, 1] as spikes `[T, B, 5 * copies]`: each coordinate is a spike time between `early`
-        and `late`; the fifth input is a bias spike.
+        and `late`; the fifth input is a bias spike. Each copy is late by another part of a step before it is rounded
+        to a step, so the copies together encode times more finely than dt.
         """
-        spikes = hardware.coordinate_bins(x, self.steps, self.early, self.late, self.dt, self.early)
-        return torch.tile(spikes, (1, 1, self.net.copies))
+        parts = [k / self.net.copies * self.dt for k in range(self.net.copies)]
+        times = [(self.early + part, self.late + part) for part in parts]
+        bins = [hardware.coordinate_bins(x, self.steps, *each, self.dt, self.early) for each in times]
+        return torch.cat(bins, 2)
 
     def loss(self) -> loss.Loss:
         """Return the loss: cross-entropy of the readout's mean over time, multiplied by `sharpness`."""

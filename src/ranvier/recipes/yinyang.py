@@ -52,7 +52,7 @@ class YinYang(Recipe):
     late: float = 30e-3
     bias: float = 10e-3
     sharpness: float = 20.0
-    epochs: int = 60
+    epochs: int = 100
     batch: int = 128
     lr: float = 1e-2
     weight_decay: float = 0.0
