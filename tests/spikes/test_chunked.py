@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import ranvier as rv
-from ranvier.spikes import chunked, product
+from ranvier.spikes import product, row
 
 NETS = {
     "two layers": lambda: rv.Sequential(nn.Linear(6, 11), rv.LIF(), rv.Linear(11, 3), rv.LI()),
@@ -30,8 +30,8 @@ NETS = {
 @pytest.fixture
 def runs(monkeypatch):
     """How many layers went at once, each time."""
-    seen, run = [], chunked.run
-    monkeypatch.setattr(chunked, "run", lambda x, links, states: [seen.append(len(links)), run(x, links, states)][1])
+    seen, run = [], row.run
+    monkeypatch.setattr(row, "run", lambda x, links, states: [seen.append(len(links)), run(x, links, states)][1])
     return seen
 
 

@@ -103,7 +103,8 @@ def scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     size = math.prod(shape)
     held = kept.get((name, dtype))
     if held is None or held.numel() < size:
-        held = kept[name, dtype] = torch.empty(size, dtype=dtype)
+        with torch.inference_mode(False):  # else it could not be changed outside of inference mode
+            held = kept[name, dtype] = torch.empty(size, dtype=dtype)
     return held[:size].view(*shape)
 
 

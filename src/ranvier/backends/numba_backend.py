@@ -21,7 +21,7 @@ from torch import Tensor
 from ranvier.backends.autograd import array
 from ranvier.backends.backend import Kernels
 from ranvier.backends.buffers import empty, room
-from ranvier.backends.threads import spread
+from ranvier.backends.threads import spread, usable
 from ranvier.derive.rule import Rule
 from ranvier.derive.source import lines, load, operand, undefined
 from ranvier.derive.trace import Graph
@@ -265,7 +265,7 @@ def carry(name: str, code: ModuleType, x: Arrays, s: np.ndarray, p: Arrays, y: A
 
 def _share(neurons: int, steps: int) -> int:
     """Return the number of neurons for which every thread gets one tile, but at least LEAST."""
-    threads = torch.get_num_threads() if steps * neurons >= WORTH else 1
+    threads = usable() if steps * neurons >= WORTH else 1
     return max(LEAST, -(-neurons // (64 * threads)) * 64)
 
 

@@ -16,7 +16,7 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.plan import Stage, plain_neuron
 from ranvier.nn.recurrent import Recurrent
-from ranvier.spikes import chunked, product
+from ranvier.spikes import product, row
 from ranvier.spikes.chunked import Link
 from ranvier.spikes.neurons import Neurons, RecurrentNeurons, neurons
 
@@ -106,7 +106,7 @@ class LinearStage(Stage):
                 break  # it is run separately, so that the error names its layers
             stages.append(stage)
             width, stage = links[-1].weight.shape[0], stage.after
-        y, after = chunked.run(x, links, book is not None)
+        y, after = row.run(x, links, book is not None)
         if book is not None:
             for ran, found in zip(stages, after, strict=True):
                 book.end(ran.temporal, dict(zip(ran.names, found, strict=True)))
@@ -143,9 +143,9 @@ class LinearStage(Stage):
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         """Run x [T, B, K] -> [T, B, N]."""
         if names:
-            u = chunked.drive(x, *self.weights(), self.events, self.packed(x.numel()))
+            u = row.drive(x, *self.weights(), self.events, self.packed(x.numel()))
             return self.temporal.run(u, state, names)
-        y, (after,) = chunked.run(x, [self.link(x.shape[:2], x.shape[2], x.dtype, state)], True)
+        y, (after,) = row.run(x, [self.link(x.shape[:2], x.shape[2], x.dtype, state)], True)
         return y, dict(zip(self.names, after, strict=True)), {}
 
     def told(self, x: Any) -> list[tuple[nn.Module, str]]:

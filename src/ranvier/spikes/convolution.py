@@ -18,7 +18,7 @@ from torch.nn import functional
 from ranvier.backends import buffers
 from ranvier.backends.autograd import Function, array, whole
 from ranvier.backends.buffers import empty, scratch
-from ranvier.backends.threads import spread
+from ranvier.backends.threads import spread, usable
 from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import crossover, product
 
@@ -208,7 +208,7 @@ def weight_gradient(
     channels, (height, width), lanes = shape[1], seen.inputs, convolution_kernels.LANES
     depth, kinds, rows = weight[0].numel(), seen.stride[0] * seen.stride[1], shape[0] * height
     tile = max(1, BACKWARD_TILE * kinds // width)
-    parts = torch.get_num_threads() if g.numel() * depth > 1 << 26 else 1
+    parts = usable() if g.numel() * depth > 1 << 26 else 1
     part = max(1, -(-rows // (parts * tile))) * tile  # rows per thread; each thread has its own sum
     out = torch.empty(max(1, -(-rows // part)), len(weight), depth)
     inputs = pixels(x) if x.dtype == torch.float32 else x

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from ranvier.backends.threads import usable
 from ranvier.spikes.measured import known
 
 WORTH = 1 << 20  # number of multiplications above which the choice matters more than the cost of a call
@@ -81,7 +82,7 @@ def way(kind: str) -> str:
     """Return the name of the fastest implementation for one of `KINDS` on this machine, with the number of threads that
     torch uses now.
     """
-    return _pinned or known("products", torch.get_num_threads(), _measured, _right)[kind]
+    return _pinned or known("products", usable(), _measured, _right)[kind]
 
 
 def _measured() -> dict[str, str]:

@@ -52,10 +52,16 @@ class Neurons:
         self, rule: Rule, shape: tuple[int, int], dtype: torch.dtype, wide: Sequence[bool], numbers: Sequence[float]
     ):
         self.rule, self.shape, self.dtype, self.real = rule, shape, dtype, REAL[dtype]
+        self.given = wide, numbers
         self.size, self.states = shape[0] * shape[1], len(rule.states)
         self.wide, self.still = (*wide, *(False for _ in numbers)), tuple(False for _ in numbers)
         self.numbers = tuple(np.full(1, v, self.real) for v in numbers)
         self.code, self.codes = self.module(None), {}  # forward; backward, by the wanted gradients
+
+    def of(self, batch: int) -> "Neurons":
+        """Return such neurons for another number of samples."""
+        wide, numbers = self.given
+        return neurons(type(self), self.rule, (batch, self.shape[1]), self.dtype, wide, numbers)
 
     def module(self, wanted: tuple[bool, ...] | None) -> Any:
         """Return the compiled code of forward or, when `wanted` is given, of backward for these gradients."""
@@ -146,7 +152,7 @@ class RecurrentNeurons(Neurons):
         self, rule: Rule, shape: tuple[int, int], dtype: torch.dtype, wide: Sequence[bool], numbers: Sequence[float]
     ):
         super().__init__(rule, shape, dtype, wide[:-1], numbers)
-        self.states += 1
+        self.states, self.given = self.states + 1, (wide, numbers)
 
     def module(self, wanted: tuple[bool, ...] | None) -> Any:
         return numba_backend.module(self.rule, self.dtype, self.wide, wanted, feedback_cpu.loops())

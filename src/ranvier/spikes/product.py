@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ranvier.backends.autograd import Function, array
 from ranvier.backends.buffers import empty, room, scratch
-from ranvier.backends.threads import spread
+from ranvier.backends.threads import spread, usable
 from ranvier.spikes import bits as spikes_bits
 from ranvier.spikes import crossover, dense
 
@@ -37,8 +37,10 @@ def serves(x: Tensor) -> bool:
 
 
 def _sample(x: Tensor) -> Tensor:
-    flat = x.reshape(-1)
-    return flat[:: max(1, flat.numel() // SAMPLE)]
+    step = max(1, x.numel() // SAMPLE)
+    if x.is_contiguous():
+        return x.view(-1)[::step]
+    return x[torch.unravel_index(torch.arange(0, x.numel(), step), x.shape)]  # no copy of x
 
 
 def far_from_sparse(x: Tensor) -> bool:
@@ -177,9 +179,9 @@ def _numbers(rows: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[s
 
 
 def share(x: Tensor, columns: int) -> float:
-    """The share of x that is not zero; x: numbers [M, columns], or bits [M, words] of `columns` columns."""
+    """The share of x that is not zero; x: numbers [*, columns], or bits [*, words] of `columns` columns."""
     if x.dtype == torch.int64:
-        return spikes_bits.count(x) / max(1, len(x) * columns)
+        return spikes_bits.count(x) / max(1, math.prod(x.shape[:-1]) * columns)
     return density(x) if serves(x) else 1.0
 
 
@@ -308,7 +310,7 @@ def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int, name: s
         by_column = lists("sorted", tile, columns)
         kernel(lo, hi, *given, packed, start, *by_column, *by_row)
 
-    part = -(-width // side // torch.get_num_threads()) * side  # each thread computes other columns
+    part = -(-width // side // usable()) * side  # each thread computes other columns
     spread(work, width, max(side, part), len(x) * columns > WORTH)
     return sums
 
