@@ -65,7 +65,7 @@ def collate(rows):
 SCRIPT = """
 import os, torch, ranvier as rv
 layer, x = rv.LIF(), torch.rand(60, 4, 3000)
-true = layer(x)                      # the pool of threads is up
+true = layer(x)                      # its threads are running
 child = os.fork()
 if child == 0:
     os._exit(0 if torch.equal(layer(x), true) else 1)

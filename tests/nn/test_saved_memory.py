@@ -20,7 +20,7 @@ def test_spikes_are_handed_on_as_bits():
     net = rv.Sequential(nn.Linear(40, 300), rv.LIF(), rv.Linear(300, 7), rv.LI())
     first, second = rv.saved_memory(net, torch.rand(50, 8, 40)).rows
     assert first[0] == "0-1" and first[3].startswith("float32 [50, 8, 300]")
-    assert second[1] == "Linear, LI" and second[3].startswith("int64 [400, 5], float32 [50, 8, 7]")
+    assert second[1] == "Linear, LI" and second[3].startswith("int64 [50, 8, 5], float32 [50, 8, 7]")
 
 
 def test_spikes_are_kept_as_bits():

@@ -2,8 +2,9 @@
 
 After an operation, torch's threads keep their cores busy for some milliseconds, in case that more work comes. Threads
 of another pool would have to wait for these cores. So the work is given to torch's threads, through OpenMP, the library
-that starts them. This is possible in the main thread, if torch uses OpenMP on Linux. Otherwise, and in a forked
-process, which has none of its parent's threads, a pool of Python threads does the work.
+that starts them. This is possible in the main thread, if torch uses OpenMP on Linux. Otherwise a pool of Python threads
+does the work. A forked process has none of its parent's threads, and would wait for them forever; torch uses one thread
+there.
 """
 
 import ctypes
@@ -24,13 +25,16 @@ _REGION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _pool: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
 _local = threading.local()
+_started = False  # whether work was given to torch's threads
 _forked = False
 
 
 def _forget() -> None:
-    """Drop the pool after a fork, and use OpenMP no more: the child process has none of its parent's threads."""
+    """Forget all threads after a fork: the child process has none of its parent's threads."""
     global _pool, _lock, _forked
     _pool, _lock, _forked = None, threading.Lock(), True
+    if _started:
+        torch.set_num_threads(1)
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -89,6 +93,7 @@ def each(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
 
 def _together(take: Callable[[], None], threads: int) -> None:
     """Call `take` on this thread and on others at once, until all calls have returned."""
+    global _started
     errors: list[BaseException] = []
     caller = threading.get_ident()
 
@@ -100,6 +105,7 @@ def _together(take: Callable[[], None], threads: int) -> None:
                 errors.append(error)
 
     if parallel := _openmp_here():
+        _started = True
         parallel(_REGION(run), None, torch.get_num_threads(), 0)  # always all threads: OpenMP ends those left out
     else:
         helpers = [_workers().submit(run) for _ in range(threads - 1)]
