@@ -136,7 +136,7 @@ HEAD = """# Results
 All figures on this page were measured by `docs/results.py`; `make results ONLY=NAME` measures one of them again.
 
 * *Test accuracy*: mean and standard deviation over the seeds.
-* Settings were chosen on validation data, never on the test set. For Japanese Vowels this was five-fold
+* Settings were chosen on validation data or set beforehand, never on the test set. For Japanese Vowels it was five-fold
   cross-validation within the training recordings; for smartwatch, the validation people of two folds (they are test
   people of two other folds).
 * *Spikes*: of the hidden layers, per sample.
