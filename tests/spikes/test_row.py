@@ -97,6 +97,41 @@ def _replaced(state, values):
     return {k: _replaced(v, values) for k, v in state.items()} if isinstance(state, dict) else next(values)
 
 
+class Ignored(torch.autograd.Function):
+    """A sum whose gradient is None: nothing comes back."""
+
+    @staticmethod
+    def forward(ctx, y):
+        return y.sum()
+
+    @staticmethod
+    def backward(ctx, g):
+        return None
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("kind", NETS)
+def test_no_gradient_that_comes_back_is_a_zero(kind, count):
+    torch.set_num_threads(count)
+    net = NETS[kind]()
+    x = given(net).requires_grad_()
+    y, _ = rv.scan(net, x)
+    Ignored.apply(y).backward()
+    assert all(p.grad is None or not p.grad.any() for p in (x, *net.parameters()))
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_strides_of_the_input_change_no_bit(kind):
+    torch.manual_seed(0)
+    net = NETS[kind]()
+    x = given(net)
+    apart = torch.cat([x, x], 2)[..., : x.shape[2]], x.transpose(0, 1).contiguous().transpose(0, 1)
+    for other in apart:
+        assert not other.is_contiguous()
+        pairs = zip(played(copy.deepcopy(net), other), played(copy.deepcopy(net), x), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_a_changed_input_is_noticed():
     net = NETS["dense"]()
     x = given(net)

@@ -1,6 +1,6 @@
 """Run work on several threads: on those that torch uses for its own operations.
 
-After an operation, torch's threads keep their cores busy for some milliseconds, in case that more work comes. Threads
+After an operation, torch's threads keep their cores busy for some milliseconds, in case more work comes. Threads
 of another pool would have to wait for these cores. So the work is given to torch's threads, through OpenMP, the library
 that starts them. This is possible in the main thread, if torch uses OpenMP on Linux. Otherwise a pool of Python threads
 does the work. A forked process has none of its parent's threads, and would wait for them forever; torch uses one thread
@@ -97,14 +97,16 @@ def _together(take: Callable[[], None], threads: int) -> None:
     errors: list[BaseException] = []
     caller = threading.get_ident()
 
-    def run(_: Any = None) -> None:
-        with _within(threading.get_ident() != caller):
-            try:
-                take()
-            except BaseException as error:  # raised again by the calling thread
-                errors.append(error)
+    parallel = _openmp_here()
 
-    if parallel := _openmp_here():
+    def run(_: Any = None) -> None:
+        try:
+            with _within(parallel is not None and threading.get_ident() != caller):
+                take()
+        except BaseException as error:  # raised again by the calling thread
+            errors.append(error)
+
+    if parallel:
         _started = True
         parallel(_REGION(run), None, torch.get_num_threads(), 0)  # always all threads: OpenMP ends those left out
     else:
@@ -118,11 +120,11 @@ def _together(take: Callable[[], None], threads: int) -> None:
 
 
 @contextmanager
-def _within(helps: bool) -> Iterator[None]:
-    """Mark this thread as one that runs work. A thread that `helps` is unknown to Python outside of such work; its
-    scratch arrays would be deleted each time, so that Python is told once to remember it.
+def _within(foreign: bool) -> Iterator[None]:
+    """Mark this thread as one that runs work. foreign: whether torch started the thread. Python forgets such a thread,
+    and with it its scratch arrays, when its work ends, unless it is told once to remember it.
     """
-    if helps and not hasattr(_local, "within"):
+    if foreign and not hasattr(_local, "within"):
         ctypes.pythonapi.PyGILState_Ensure()
     outer, _local.within = getattr(_local, "within", False), True
     try:

@@ -181,8 +181,8 @@ def _through(link: Link, x: Tensor, into: Tensor | None, hand: bool, keep: bool)
 
 
 def _rows(x: Tensor) -> Tensor:
-    """Return x [n, B, K] as rows [n B, K]; they are copied, if x has only some of the samples."""
-    return x.reshape(-1, x.shape[2])
+    """Return x [n, B, K] as contiguous rows [n B, K]: a copy, if x has other strides or only some of the samples."""
+    return x.reshape(-1, x.shape[2]).contiguous()
 
 
 def _place(into: Tensor) -> Tensor:

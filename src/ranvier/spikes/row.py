@@ -28,7 +28,7 @@ def run(x: Tensor, links: Sequence[Link], states: bool) -> tuple[Tensor, list[li
     first, given = links[0], []
     for link in links:
         given += link.weight, link.bias, *link.states, *link.params
-    known = known_bits(x, first.events, first.packed) if first.events else None
+    known = known_bits(x, first.events, first.packed)
     if torch.is_grad_enabled() and [v for v in (x, *given) if v is not None and v.requires_grad]:
         y, *after = _Row.apply(links, states, x, known, *given)
     else:
@@ -79,7 +79,7 @@ class _Row(Function):
     @staticmethod
     def gradients(ctx: Any, saved: tuple[Tensor, ...], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         parts, (_, _, inward, _, *needs) = ctx.saved, ctx.needs_input_grad
-        g_x = empty(ctx.shape, next(g.dtype for g in grads if g is not None)) if inward else None
+        g_x = empty(ctx.shape, parts[0][0].neurons.dtype) if inward else None
         if len(parts) == 1:
             return None, None, g_x, None, *chunked.backward(parts[0], saved, grads, needs, g_x)
         count, begin, jobs = len(saved) // len(parts), 0, []
@@ -109,12 +109,8 @@ def _forward(
         own = [_part(link, of, batch) for link in links]
         jobs.append(partial(chunked.forward, own, given[:, of], y[:, of], states, keep))
     after, tensors, saved = zip(*threads.each(jobs), strict=True)
-    return (
-        y,
-        [torch.cat(ends) for ends in zip(*after, strict=True)],
-        [t for found in tensors for t in found],
-        list(saved),
-    )
+    ends = [torch.cat(own) for own in zip(*after, strict=True)]
+    return y, ends, [t for own in tensors for t in own], list(saved)
 
 
 def _divided(link: Link, batch: int) -> list[bool]:
