@@ -21,6 +21,7 @@ from torch import Tensor
 from ranvier.backends.autograd import array
 from ranvier.backends.backend import Kernels
 from ranvier.backends.buffers import empty, room
+from ranvier.backends.caches import core_cache
 from ranvier.backends.threads import spread, usable
 from ranvier.derive.rule import Rule
 from ranvier.derive.source import lines, load, operand, undefined
@@ -29,9 +30,7 @@ from ranvier.derive.trace import Graph
 log = logging.getLogger("ranvier")
 
 LEAST = 256  # fewest neurons per tile when several threads share the neurons: rows must not become too short
-TILE = 1024  # neurons per tile in backward: their arrays stay in the L1 cache
-WIDE = 4096  # neurons per tile in forward: no states are saved, and long rows are prefetched better (1.7 times faster)
-CACHE = 512 * 1024  # most bytes for the states of a tile: the size of a usual L2 cache
+TILE = 2048  # most neurons per tile in backward
 WORTH = 200_000  # product of neurons and steps below which one thread is faster than two (about 0.3 ms)
 
 
@@ -253,7 +252,7 @@ def carry(name: str, code: ModuleType, x: Arrays, s: np.ndarray, p: Arrays, y: A
     with the shapes of `forward`.
     """
     steps, neurons = x[0].shape
-    width = min(WIDE, neurons if steps * neurons < WORTH else _share(neurons, steps))
+    width = min(wide(len(s), s.itemsize), neurons if steps * neurons < WORTH else _share(neurons, steps))
 
     def work(lo: int, hi: int) -> None:
         timed(name, code.forward, lo, hi, width, steps, x, s, p, y, f, np.empty((2, len(s), width), s.dtype))
@@ -319,9 +318,16 @@ def carry_back(
     spread(work, neurons, width, True)
 
 
+def wide(states: int, size: int) -> int:
+    """Return the neurons per tile in forward: no states are saved, and long rows are prefetched better, so the states
+    before and after a step fill half of the cache.
+    """
+    return max(TILE, core_cache() // (4 * max(1, states) * size) // 64 * 64)
+
+
 def plan(steps: int, states: int, size: int) -> tuple[int, int]:
     """Return the steps per segment and the neurons per tile for which the states of a segment stay in cache."""
-    rows = max(1, CACHE // (max(1, states) * size))  # neurons times steps that fit
+    rows = max(1, core_cache() // (max(1, states) * size))  # neurons times steps that fit
     if steps * (TILE // 4) <= rows:
         return max(1, steps), min(TILE, max(TILE // 4, rows // max(1, steps) // 64 * 64))
     segment = math.isqrt(steps - 1) + 1
