@@ -41,7 +41,7 @@ class Entry:
 
 ENTRIES = {
     "digits": Entry("UCI digits, 8 x 8 pixels", "-", "digits"),
-    "mnist": Entry("MNIST", "-", "fashion-mnist --set data=mnist --set epochs=6"),
+    "mnist": Entry("MNIST", "-", "fashion-mnist --set data=mnist --set epochs=6 --set shift=1"),
     "fashion-mnist": Entry("Fashion-MNIST", "-", "fashion-mnist"),
     "yinyang": Entry("Yin-Yang, exact gradients of spike times", "98.1 % (Wunderlich & Pehle 2021)", "yinyang"),
     "yinyang-in-the-loop": Entry(

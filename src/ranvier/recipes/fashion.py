@@ -37,10 +37,10 @@ class FashionMNIST(Recipe):
     name: ClassVar[str] = "fashion-mnist"
     data: str = "fashion-mnist"
     steps: int = 2
-    epochs: int = 16
+    epochs: int = 12
     batch: int = 128
     lr: float = 4e-3
-    shift: int = 1
+    shift: int = 0
     net: Net = field(default_factory=Net)
 
     def build(self) -> nn.Module:
