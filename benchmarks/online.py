@@ -10,7 +10,6 @@ Figures are kept in docs/online-learning.json; a line that is measured again tak
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import sys
@@ -21,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch

@@ -7,11 +7,9 @@ processor were an older one.
 
 import argparse
 import importlib
-import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's idle threads must not take the core
 sys.path.insert(0, str(Path(__file__).parent))
 
 MODULES = ("adex", "fit", "gpu", "neuron", "parallel", "rate", "recipes", "sparse", "stdp", "chart")

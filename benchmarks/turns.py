@@ -88,8 +88,6 @@ def player(library: str, case: str, threads: int, isa: str) -> Child:
     environment |= ISAS.get(isa, {})
     if library not in OURS:
         environment.pop("PYTHONPATH", None)
-    if library != "ranvier":  # torch's own loops are quicker on several threads if these do not sleep
-        environment.pop("OMP_WAIT_POLICY", None)
     return Child(library, [str(interpreter), str(HERE / "player.py"), library, case, str(threads)], environment)
 
 

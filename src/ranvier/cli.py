@@ -15,9 +15,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from ranvier.recipes import Recipe
 
-# Torch reads these variables only when it is loaded. Huge pages halve the cost of new memory. With "passive", idle
-# OpenMP threads sleep instead of spinning, so they take no time from the kernels.
-ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "passive"}
+# Torch reads these variables only when it is loaded. Huge pages halve the cost of new memory.
+ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 console, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
