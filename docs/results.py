@@ -56,6 +56,13 @@ ENTRIES = {
         "87.3 to 88.9 % (Burns et al. 2018, not spiking, another split of the people)",
         "smartwatch", "fold", ("0", "1", "2", "3", "4"),
     ),
+    "sequential-mnist": Entry(
+        "Sequential MNIST, one pixel per step, 784 steps", "99.1 % (Higuchi et al. 2024)", "sequential-mnist"
+    ),
+    "permuted-mnist": Entry(
+        "Permuted sequential MNIST, one random order of the pixels for all images", "95.2 % (Higuchi et al. 2024)",
+        "sequential-mnist --set data=permuted-mnist",
+    ),
 }  # fmt: skip
 
 

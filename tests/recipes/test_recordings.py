@@ -62,7 +62,7 @@ def test_settings():
     beta = spread(1000, 2.0, 200.0)
     tau = -1 / beta.log()
     assert 2 <= tau.min() < 3 and 150 < tau.max() <= 200.1 and 15 < tau.median() < 27
-    with pytest.raises(ValueError, match=r"net.neuron must be one of lif, alif, silif, got 'x'"):
+    with pytest.raises(ValueError, match=r"net.neuron must be one of lif, alif, silif, brf, got 'x'"):
         override(SpokenDigits(), {"net.neuron": "x"}).build()
     with pytest.raises(ValueError, match="fold is 0 to 4"):
         override(Smartwatch(), {"fold": 9}).splits()

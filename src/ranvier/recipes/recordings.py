@@ -86,11 +86,14 @@ class SequentialMNIST(Signal):
     name: ClassVar[str] = "sequential-mnist"
     data: str = "sequential-mnist"
     steps: int = 784
-    epochs: int = 20
-    batch: int = 128
+    epochs: int = 4
+    batch: int = 50
+    lr: float = 5e-3
     noise: float = 0.0
     stretch: float = 0.0
-    net: Net = field(default_factory=lambda: Net(hidden=256, neuron="silif", longest=200.0, dropout=0.1))
+    net: Net = field(
+        default_factory=lambda: Net(neuron="brf", longest=1000.0, gain=10.0, dropout=0.0, readout_beta=0.97)
+    )
 
     def build(self) -> nn.Module:
         return self.layers(self.net, features=1, classes=10)

@@ -14,6 +14,7 @@ from ranvier.nn.init import spread
 from ranvier.nn.linear import Linear
 from ranvier.nn.neurons.adaptive import ALIF
 from ranvier.nn.neurons.adlif import SiLIF
+from ranvier.nn.neurons.balanced import BRF
 from ranvier.nn.neurons.leaky import LI, LIF
 from ranvier.nn.padded import Padded, lengths_of
 from ranvier.nn.sequential import Sequential
@@ -44,19 +45,28 @@ def silif(hidden: int, longest: float) -> nn.Module:
     return SiLIF.published(hidden)
 
 
-NEURONS = {"lif": lif, "alif": alif, "silif": silif}
+def brf(hidden: int, longest: float) -> nn.Module:
+    """Oscillators with 1 to 60 rad / s, periods of 10 to 630 steps; oscillations decay within 10 to `longest` steps."""
+    dt = 0.01
+    omega, damping = (-spread(hidden, low, high).log() / dt for low, high in ((1 / 0.6, 100.0), (10.0, longest)))
+    return BRF.published(hidden, omega=omega, damping=damping, dt=dt)
+
+
+NEURONS = {"lif": lif, "alif": alif, "silif": silif, "brf": brf}
 
 
 @dataclass(frozen=True)
 class Net:
-    """hidden: neurons per layer. layers: number of hidden layers. neuron: "lif", "alif" or "silif". longest: longest
-    time constant in steps. dropout: share of dropped spikes. readout_beta: decay of the readout per step.
+    """hidden: neurons per layer. layers: number of hidden layers. neuron: "lif", "alif", "silif" or "brf". longest:
+    longest time constant in steps. gain: standard deviation of the neurons' input before training. dropout: share of
+    dropped spikes. readout_beta: decay of the readout per step.
     """
 
     hidden: int = 128
     layers: int = 2
     neuron: str = "alif"
     longest: float = 30.0
+    gain: float = 1.0
     dropout: float = 0.2
     readout_beta: float = 0.9
 
@@ -79,7 +89,9 @@ class Signal(Recipe):
         rows, width = [], 2 * features
         for _ in range(net.layers):
             neuron = NEURONS[net.neuron](net.hidden, net.longest)
-            rows += [Linear(width, net.hidden), nn.BatchNorm1d(net.hidden), neuron, Dropout(net.dropout)]
+            norm = nn.BatchNorm1d(net.hidden)
+            nn.init.constant_(norm.weight, net.gain)
+            rows += [Linear(width, net.hidden), norm, neuron, *([Dropout(net.dropout)] if net.dropout else [])]
             width = net.hidden
         return Padded(Sequential(*rows, Linear(width, classes), LI(beta=net.readout_beta)))
 
