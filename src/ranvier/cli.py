@@ -312,7 +312,7 @@ def export(
 
     plan, splits, net = _trained(run, data)
     x, *_ = shown(plan, splits[0])
-    path, said = command.write(net, x, to, out, command.Wish(bits, step, dt, approximate))
+    path, said = command.write(net, x, to, out, command.Options(bits, step, dt, approximate))
     typer.echo(said)
     typer.echo(f"written: {path}")
 

@@ -139,7 +139,7 @@ def sweep(
 
     def told(study: Any, trial: Any) -> None:
         ended = f"{words(aim)} {trial.value:.4g}" if trial.state.name == "COMPLETE" else STATES[trial.state.name]
-        say(f"trial {trial.number}: {', '.join(f'{k}={_told(v)}' for k, v in trial.params.items())}: {ended}")
+        say(f"trial {trial.number}: {', '.join(f'{k}={_text(v)}' for k, v in trial.params.items())}: {ended}")
 
     left = trials - len([t for t in study.trials if t.state.is_finished()])
     study.optimize(objective, n_trials=max(0, left), catch=(ArithmeticError, ValueError), callbacks=[told])
@@ -166,10 +166,10 @@ def page(name: str, sweep: Sweep) -> str:
 
     done = [(row["trial"], row[sweep.aim]) for row in sweep.trials if row["state"] == "trained"]
     said = sweep.aim.replace("_", " ")
-    best = ", ".join(f"{key} = {_told(value)}" for key, value in sweep.best.items())
+    best = ", ".join(f"{key} = {_text(value)}" for key, value in sweep.best.items())
     head = ["trial", *sweep.best, said, ""]
     rank = sorted(sweep.trials, key=lambda row: (row["state"] != "trained", _rank(row[sweep.aim], sweep.aim)))
-    rows = [[_told(row.get(key)) for key in ("trial", *sweep.best, sweep.aim, "state")] for row in rank]
+    rows = [[_text(row.get(key)) for key in ("trial", *sweep.best, sweep.aim, "state")] for row in rank]
     says = f"{said} of {len(done)} trials; the best is {sweep.value:.4g}"
     drawn = svg("trials", lambda figure: _draw(done, said, figure), says, (4.2, 2.4))
     given_up = sum(row["state"] == "given up early" for row in sweep.trials)
@@ -192,7 +192,7 @@ def _rank(value: float | None, aim: str) -> float:
     return math.inf if value is None else (-value if AIMS[aim] == "maximize" else value)
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

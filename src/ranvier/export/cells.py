@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.export.integers import C, Numpy, Tongue, Value, Width, word
+from ranvier.export.integers import C, Language, Numpy, Value, Width, word
 from ranvier.export.lowered import Lowered
 from ranvier.export.parts import Array, Constant, Field, Part, Wire, storage
 from ranvier.export.steps import Step, unused
@@ -38,7 +38,7 @@ class Neurons(Part):
             for s, b in zip(self.rule.states, self.begins, strict=True)
         ]
 
-    def drive(self, tongue: Tongue, x: Any) -> Value:
+    def drive(self, language: Language, x: Any) -> Value:
         """Return the input of the rule."""
         return Value(x, self.before.frac, self.before.bound)
 
@@ -103,9 +103,9 @@ class Returning(Neurons):
         super().__init__(tag, path, rule, begins, before)
         self.back, self.width = back, width
 
-    def drive(self, tongue: Tongue, x: Any, back: Any = "back[n]") -> Value:
+    def drive(self, language: Language, x: Any, back: Any = "back[n]") -> Value:
         given, returned = self.before, self.back.after
-        words = Lowered(tongue, self.width)
+        words = Lowered(language, self.width)
         frac = self.rule.x.frac
         both = words.sum("+", frac, Value(x, given.frac, given.bound), Value(back, returned.frac, returned.bound))
         return words.to(both, frac)

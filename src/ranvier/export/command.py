@@ -15,7 +15,7 @@ from ranvier.extras import needed
 
 
 @dataclass(frozen=True)
-class Wish:
+class Options:
     """Settings of an export. bits: bits per weight in C; step: export one step to ONNX or pt2; dt, approximate:
     arguments of `to_nir`.
     """
@@ -26,7 +26,7 @@ class Wish:
     approximate: bool = False
 
 
-def write(net: nn.Module, sample: Tensor, to: str, path: Path | None, wish: Wish) -> tuple[Path, str]:
+def write(net: nn.Module, sample: Tensor, to: str, path: Path | None, options: Options) -> tuple[Path, str]:
     """Write a trained network as `to`, one of WRITERS. Return the path of the file, and the result of a check on
     `sample` [T, B, *features].
     """
@@ -35,19 +35,19 @@ def write(net: nn.Module, sample: Tensor, to: str, path: Path | None, wish: Wish
     path = Path(f"net.{to}") if path is None else path
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
-    return path, WRITERS[to](net.eval(), sample, path, wish)
+    return path, WRITERS[to](net.eval(), sample, path, options)
 
 
-def _nir(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
-    graph = to_nir(net, sample, wish.dt, approximate=wish.approximate)
+def _nir(net: nn.Module, sample: Tensor, path: Path, options: Options) -> str:
+    graph = to_nir(net, sample, options.dt, approximate=options.approximate)
     save(path, graph)
     told = (getattr(graph, "metadata", None) or {}).get("approximations")
     notes = "".join(f"\nchanged: {note}" for note in str(told).splitlines()) if told else ""
     return f"{check(net, str(path), sample)}{notes}"
 
 
-def _onnx(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
-    made = onnx(net, sample, step=wish.step)
+def _onnx(net: nn.Module, sample: Tensor, path: Path, options: Options) -> str:
+    made = onnx(net, sample, step=options.step)
     made.save(path)
     with needed("a check of the file"):
         import onnxruntime
@@ -57,14 +57,14 @@ def _onnx(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
         inputs = dict(zip(made.inputs, (v.numpy() for v in given), strict=True))
         return tuple(map(torch.from_numpy, session.run(None, inputs)))
 
-    return _compared(net, sample, run, made.initial(sample.shape[1]), wish.step)
+    return _compared(net, sample, run, made.initial(sample.shape[1]), options.step)
 
 
-def _pt2(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
-    made = pt2(net, sample, step=wish.step)
+def _pt2(net: nn.Module, sample: Tensor, path: Path, options: Options) -> str:
+    made = pt2(net, sample, step=options.step)
     made.save(path)
     run = torch.export.load(path).module()
-    return _compared(net, sample, run, made.initial(sample.shape[1]), wish.step)
+    return _compared(net, sample, run, made.initial(sample.shape[1]), options.step)
 
 
 def _compared(
@@ -85,8 +85,8 @@ def _compared(
     return f"{len(x)} steps of {x.shape[1]} samples: the file's output is within {apart:.2g} of the network's"
 
 
-def _c(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
-    program = c(net, sample, bits=wish.bits, name=path.stem.replace("-", "_").replace(".", "_"))
+def _c(net: nn.Module, sample: Tensor, path: Path, options: Options) -> str:
+    program = c(net, sample, bits=options.bits, name=path.stem.replace("-", "_").replace(".", "_"))
     program.save(path)
     with torch.no_grad():
         wanted = net(sample).sum(0)
@@ -94,7 +94,7 @@ def _c(net: nn.Module, sample: Tensor, path: Path, wish: Wish) -> str:
     return f"{program.report(sample)}\nlargest output as in floating point: {float(same):.1%} of {len(wanted)} samples"
 
 
-WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, Wish], str]] = {
+WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, Options], str]] = {
     "nir": _nir,
     "onnx": _onnx,
     "pt2": _pt2,

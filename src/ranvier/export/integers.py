@@ -26,7 +26,7 @@ class Value(NamedTuple):
     bound: int
 
 
-class Tongue(Protocol):
+class Language(Protocol):
     """The operations on integers. `bound` is the largest absolute result, from which C chooses 32 or 64 bits."""
 
     def infix(self, symbol: str, a: Any, b: Any, bound: int) -> Any: ...

@@ -4,33 +4,33 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ranvier.export.integers import LONGEST, Tongue, Value, Width
+from ranvier.export.integers import LONGEST, Language, Value, Width
 
 
 class Lowered:
-    """The ops in C or numpy (see `Tongue`), for states of a given width. `frac` is the wanted fraction of a result."""
+    """The ops in C or NumPy (see `Language`), for states of a given width. `frac`: the wanted fraction of a result."""
 
-    def __init__(self, tongue: Tongue, width: Width):
-        self.tongue, self.width = tongue, width
+    def __init__(self, language: Language, width: Width):
+        self.language, self.width = language, width
 
     def lift(self, a: Value, frac: int) -> Value:
         """Return the same number with a longer fraction; this is exact."""
         if frac == a.frac:
             return a
         by = 1 << (frac - a.frac)
-        return Value(self.tongue.infix("*", a.code, by, a.bound * by), frac, a.bound * by)
+        return Value(self.language.infix("*", a.code, by, a.bound * by), frac, a.bound * by)
 
     def narrow(self, a: Value, frac: int, how: str = "round") -> Value:
         """Return the nearest number with a fraction of at most `frac` bits."""
         by = a.frac - frac
         if by <= 0:
             return a
-        return Value(self.tongue.shift(how, a.code, by, a.bound), frac, (a.bound >> by) + 1)
+        return Value(self.language.shift(how, a.code, by, a.bound), frac, (a.bound >> by) + 1)
 
     def fit(self, a: Value) -> Value:
         """Clamp a number to the width of a state."""
         high = self.width.high
-        return a if a.bound <= high else Value(self.tongue.fit(a.code, high, a.bound), a.frac, high)
+        return a if a.bound <= high else Value(self.language.fit(a.code, high, a.bound), a.frac, high)
 
     def to(self, a: Value, frac: int) -> Value:
         """Return a number with exactly this fraction, clamped."""
@@ -43,11 +43,11 @@ class Lowered:
     def sum(self, symbol: str, frac: int, a: Value, b: Value) -> Value:
         a, b = self.same(a, b)
         bound = a.bound + b.bound
-        return self.fit(self.narrow(Value(self.tongue.infix(symbol, a.code, b.code, bound), a.frac, bound), frac))
+        return self.fit(self.narrow(Value(self.language.infix(symbol, a.code, b.code, bound), a.frac, bound), frac))
 
     def product(self, frac: int, a: Value, b: Value) -> Value:
         bound = a.bound * b.bound
-        whole = Value(self.tongue.infix("*", a.code, b.code, bound), a.frac + b.frac, bound)
+        whole = Value(self.language.infix("*", a.code, b.code, bound), a.frac + b.frac, bound)
         return self.fit(self.narrow(whole, min(frac, LONGEST)))
 
     def quotient(self, frac: int, a: Value, b: Value) -> Value:
@@ -55,31 +55,31 @@ class Lowered:
         shift = frac - a.frac + b.frac
         a, b = (self.lift(a, a.frac + shift), b) if shift >= 0 else (a, self.lift(b, b.frac - shift))
         bound = max(a.bound, 2**31 - 1)
-        return self.fit(Value(self.tongue.ratio(a.code, b.code), frac, bound))
+        return self.fit(Value(self.language.ratio(a.code, b.code), frac, bound))
 
     def compare(self, symbol: str, a: Value, b: Value) -> Value:
         a, b = self.same(a, b)
-        return Value(self.tongue.infix(symbol, a.code, b.code, 1), 0, 1)
+        return Value(self.language.infix(symbol, a.code, b.code, 1), 0, 1)
 
     def choose(self, frac: int, condition: Value, a: Value, b: Value) -> Value:
         a, b = self.same(a, b)
-        chosen = Value(self.tongue.select(condition.code, a.code, b.code), a.frac, max(a.bound, b.bound))
+        chosen = Value(self.language.select(condition.code, a.code, b.code), a.frac, max(a.bound, b.bound))
         return self.fit(self.narrow(chosen, frac))
 
     def extreme(self, symbol: str, frac: int, a: Value, b: Value) -> Value:
         return self.choose(frac, self.compare(symbol, a, b), a, b)
 
     def fires(self, symbol: str, a: Value) -> Value:
-        condition = self.tongue.infix(symbol, a.code, 0, 1)
-        return Value(self.tongue.select(condition, 1, 0), 0, 1)
+        condition = self.language.infix(symbol, a.code, 0, 1)
+        return Value(self.language.select(condition, 1, 0), 0, 1)
 
     def sign(self, a: Value) -> Value:
-        below = self.tongue.select(self.tongue.infix("<", a.code, 0, 1), -1, 0)
-        return Value(self.tongue.select(self.tongue.infix(">", a.code, 0, 1), 1, below), 0, 1)
+        below = self.language.select(self.language.infix("<", a.code, 0, 1), -1, 0)
+        return Value(self.language.select(self.language.infix(">", a.code, 0, 1), 1, below), 0, 1)
 
     def absolute(self, a: Value) -> Value:
-        minus = self.tongue.infix("-", 0, a.code, a.bound)
-        return Value(self.tongue.select(self.tongue.infix("<", a.code, 0, 1), minus, a.code), a.frac, a.bound)
+        minus = self.language.infix("-", 0, a.code, a.bound)
+        return Value(self.language.select(self.language.infix("<", a.code, 0, 1), minus, a.code), a.frac, a.bound)
 
 
 ZERO = Value(0, 0, 0)
@@ -103,9 +103,9 @@ LOWER: dict[str, Callable[..., Value]] = {
     "clamp": lambda m, f, a, low, high: m.extreme("<", f, m.extreme(">", f, a, low), high),
     **{n: (lambda m, f, a, b, s=s: m.compare(s, a, b)) for n, s in
        {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}.items()},
-    "and": lambda m, f, a, b: Value(m.tongue.infix("&", a.code, b.code, 1), 0, 1),
-    "or": lambda m, f, a, b: Value(m.tongue.infix("|", a.code, b.code, 1), 0, 1),
-    "not": lambda m, f, a: Value(m.tongue.infix("==", a.code, 0, 1), 0, 1),
+    "and": lambda m, f, a, b: Value(m.language.infix("&", a.code, b.code, 1), 0, 1),
+    "or": lambda m, f, a, b: Value(m.language.infix("|", a.code, b.code, 1), 0, 1),
+    "not": lambda m, f, a: Value(m.language.infix("==", a.code, 0, 1), 0, 1),
 }  # fmt: skip
 
 # Ops that are computed by a table, and whose function differs from Python's math function of that name: (function,

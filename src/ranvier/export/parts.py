@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.export.integers import Tongue, Width, word
+from ranvier.export.integers import Language, Width, word
 
 Array = np.ndarray
 
@@ -149,13 +149,13 @@ class Rescale:
             Constant(f"{self.tag}_add", self.add.tolist(), storage(int(np.abs(self.add).max(initial=0)))),
         ]
 
-    def say(self, tongue: Tongue, total: Any, by: Any, add: Any) -> Any:
+    def apply(self, language: Language, total: Any, by: Any, add: Any) -> Any:
         bound = self.bound * int(np.abs(self.by).max(initial=1))
-        scaled = tongue.infix("*", total, by, bound)
+        scaled = language.infix("*", total, by, bound)
         if self.shift:
-            scaled, bound = tongue.shift("round", scaled, self.shift, bound), (bound >> self.shift) + 1
+            scaled, bound = language.shift("round", scaled, self.shift, bound), (bound >> self.shift) + 1
         bound += int(np.abs(self.add).max(initial=0))
-        return tongue.fit(tongue.infix("+", scaled, add, bound), self.high, bound)
+        return language.fit(language.infix("+", scaled, add, bound), self.high, bound)
 
     @property
     def word(self) -> str:

@@ -33,7 +33,7 @@ class Pool(Part):
         add = "sum = seen++ && sum > a ? sum : a;" if self.kind == "max" else "sum += a;"
         given = "sum"
         if self.kind == "sum":
-            given = self.rescale.say(C(), "sum", int(self.rescale.by[0]), 0)
+            given = self.rescale.apply(C(), "sum", int(self.rescale.by[0]), 0)
         return [
             f"for (int o = 0; o < {channels}; o++) for (int r = 0; r < {h2}; r++) for (int c = 0; c < {w2}; c++) {{",
             f"    {self.rescale.word} sum = 0;",
@@ -58,4 +58,4 @@ class Pool(Part):
         windows = np.lib.stride_tricks.sliding_window_view(wide, (kh, kw), (2, 3))[:, :, ::sh, ::sw][:, :, :h2, :w2]
         if self.kind == "max":
             return windows.max((-2, -1)), state
-        return self.rescale.say(Numpy(), windows.sum((-2, -1)), int(self.rescale.by[0]), 0), state
+        return self.rescale.apply(Numpy(), windows.sum((-2, -1)), int(self.rescale.by[0]), 0), state

@@ -13,7 +13,7 @@ from torch import Tensor
 from ranvier.derive.hoist import evaluate
 from ranvier.derive.rule import Rule
 from ranvier.derive.trace import Graph, Op, Operand
-from ranvier.export.integers import Table, Tongue, Value, Width
+from ranvier.export.integers import Language, Table, Value, Width
 from ranvier.export.lowered import LOWER, TABLES, Lowered, constant, constants, fraction, tabled
 
 
@@ -178,20 +178,20 @@ class Step:
         if tabled(op.name):
             table = self.tables[op.out]
             most = max(map(abs, table.entries))
-            return Value(words.tongue.table(table, args[0].code), self.fractions[op.out], most)
+            return Value(words.language.table(table, args[0].code), self.fractions[op.out], most)
         if op.name not in LOWER:
             known = ", ".join([*LOWER, *TABLES])
             raise ValueError(f"{self.name}: op {op.name!r} has no integer form; there are {known}")
         return LOWER[op.name](words, self.fractions[op.out], *args)
 
     def walk(
-        self, tongue: Tongue, code: Callable[[str], Any], keep: Callable[[str, Value], Value]
+        self, language: Language, code: Callable[[str], Any], keep: Callable[[str, Value], Value]
     ) -> tuple[Value, list[Value]]:
         """Compute the output and the states after the step, in C or numpy.
 
         code: returns the input, a state or an array of constants by name; keep: is called on each result.
         """
-        words, env = Lowered(tongue, self.width), self._start(code)
+        words, env = Lowered(language, self.width), self._start(code)
         for op in self.ops:
             env[op.out] = keep(op.out, self._lowered(words, op, env))
         after = [
@@ -223,7 +223,7 @@ def _plain(graph: Graph) -> Graph:
 
 
 class _Formats:
-    """An implementation of `Tongue` that returns nothing. With it, only the formats of values are computed."""
+    """An implementation of `Language` that returns nothing. With it, only the formats of values are computed."""
 
     def __getattr__(self, name: str) -> Callable:
         return lambda *arguments: None

@@ -94,13 +94,13 @@ class Weighted(Part):
 
     def scaled(self, channel: str) -> str:
         """Return the sum of a channel in the format of the next layer, in C."""
-        return self.rescale.say(C(), "sum", f"{self.tag}_by[{channel}]", f"{self.tag}_add[{channel}]")
+        return self.rescale.apply(C(), "sum", f"{self.tag}_by[{channel}]", f"{self.tag}_add[{channel}]")
 
     def rescaled(self, total: Any, axes: int) -> Array:
         """Return sums [B, O, ...] in the format of the next layer."""
         shape = (-1, *[1] * axes)
         whole = np.rint(total).astype(np.int64)
-        return self.rescale.say(Numpy(), whole, self.rescale.by.reshape(shape), self.rescale.add.reshape(shape))
+        return self.rescale.apply(Numpy(), whole, self.rescale.by.reshape(shape), self.rescale.add.reshape(shape))
 
 
 class Dense(Weighted):

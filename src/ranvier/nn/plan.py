@@ -54,7 +54,7 @@ class Stage:
         """
         raise NotImplementedError
 
-    def told(self, x: Any) -> list[tuple[nn.Module, str]]:
+    def explanations(self, x: Any) -> list[tuple[nn.Module, str]]:
         """Return the text that `ranvier.explain` prints for each layer."""
         names = ", ".join(type(layer).__name__ for layer in self.layers)
         return [(layer, f"numba: in one stage ({names})") for layer in self.layers]

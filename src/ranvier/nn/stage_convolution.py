@@ -106,7 +106,7 @@ class ConvolutionStage(Stage):
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         return self._in_turns(self._convolved(x), x.shape[:2], state, names)
 
-    def told(self, x: Any) -> list[tuple[nn.Module, str]]:
+    def explanations(self, x: Any) -> list[tuple[nn.Module, str]]:
         names = ", ".join(type(layer).__name__ for layer in self.layers)
         return [
             (layer, layer.explain(x.flatten(0, 1)) if isinstance(layer, Conv2d) else f"numba: one stage ({names})")

@@ -42,7 +42,7 @@ class GpuConvolutionStage(ConvolutionStage):
         z, after, traces = self._neurons(y, affine, state, names)
         return z if self.pool is None else _pooled(z, self.pool, self.temporal.bound(()).binary), after, traces
 
-    def told(self, x: Any) -> list[tuple[nn.Module, str]]:
+    def explanations(self, x: Any) -> list[tuple[nn.Module, str]]:
         names = ", ".join(type(layer).__name__ for layer in self.layers)
         return [(layer, f"triton: one stage ({names})") for layer in self.layers]
 
@@ -113,7 +113,7 @@ class GpuLinearStage(Stage):
             product_gpu.linear(x, linear.weight, linear.bias) if known else linear(x), state, names
         )
 
-    def told(self, x: Any) -> list[tuple[nn.Module, str]]:
+    def explanations(self, x: Any) -> list[tuple[nn.Module, str]]:
         kept = "; of its spikes the bits are kept" if _spikes(self.before, x) else ""
         return [(self.linear, f"dense: torch's product{kept}"), (self.temporal, self.temporal.explain(x))]
 

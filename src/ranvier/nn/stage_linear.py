@@ -148,7 +148,7 @@ class LinearStage(Stage):
         y, (after,) = row.run(x, [self.link(x.shape[:2], x.shape[2], x.dtype, state)], True)
         return y, dict(zip(self.names, after, strict=True)), {}
 
-    def told(self, x: Any) -> list[tuple[nn.Module, str]]:
+    def explanations(self, x: Any) -> list[tuple[nn.Module, str]]:
         if not self.events or self.packed(x.numel()):
             width, columns = self.linear.weight.shape
             most = product.crossover.crossover("linear", columns, width) if self.events else 0.0

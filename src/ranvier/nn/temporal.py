@@ -29,7 +29,7 @@ class Temporal(nn.Module):
         """Describe how this layer runs for an input like x, and why: for example by which backend."""
         return "made of the layers inside it"
 
-    def told(self, x: Any) -> list[tuple[nn.Module, str]]:
+    def explanations(self, x: Any) -> list[tuple[nn.Module, str]]:
         """Return the text that `ranvier.explain` prints for this layer."""
         return [(self, self.explain(x))]
 

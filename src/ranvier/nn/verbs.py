@@ -26,7 +26,7 @@ class Runs(Protocol):
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]: ...
 
-    def told(self, x: Any) -> list[tuple[nn.Module, str]]: ...
+    def explanations(self, x: Any) -> list[tuple[nn.Module, str]]: ...
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Book:
             return runs.run(x)[0]
         state = self.begin(layer)
         if self.notes is not None:
-            self.notes += [(self.paths[part], part, why) for part, why in runs.told(x)]
+            self.notes += [(self.paths[part], part, why) for part, why in runs.explanations(x)]
         y, after, traces = runs.run(x, state, tuple(n for n in self.names if n in layer.records))
         self.end(layer, after, traces)
         return y
@@ -214,11 +214,11 @@ class Explanation:
         return table(["layer", "type", "how it runs, and why"], self.rows)
 
 
-def note(layer: nn.Module, x: Any, told: Callable[[Any], str]) -> None:
+def note(layer: nn.Module, x: Any, explanation: Callable[[Any], str]) -> None:
     """Record how a layer without state runs, if `explain` is running."""
     book = getattr(here, "book", None)
     if book is not None and book.notes is not None and layer in book.paths:
-        book.notes.append((book.paths[layer], layer, told(x)))
+        book.notes.append((book.paths[layer], layer, explanation(x)))
 
 
 def explain(net: nn.Module, x: Any) -> Explanation:

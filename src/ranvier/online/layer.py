@@ -35,11 +35,11 @@ def _detached(neuron: Neuron) -> Neuron:
 
 
 class _Within(Book):
-    """A hook for one run: `layer` is run by the function `told`, and all layers inside it run as usual."""
+    """A hook for one run: `layer` is run by the function `run_layer`, and all layers inside it run as usual."""
 
-    def __init__(self, layer: nn.Module, told: Callable[[Any], tuple[Any, Carried]]):
+    def __init__(self, layer: nn.Module, run_layer: Callable[[Any], tuple[Any, Carried]]):
         super().__init__({}, {})
-        self.layer, self.told, self.found = layer, told, Carried()
+        self.layer, self.run_layer, self.found = layer, run_layer, Carried()
 
     @property
     def singly(self) -> bool:
@@ -48,7 +48,7 @@ class _Within(Book):
     def run(self, layer: Any, x: Any, runs: Any) -> Any:
         if layer is not self.layer:
             return runs.run(x)[0]
-        y, self.found = self.told(x)
+        y, self.found = self.run_layer(x)
         return y
 
 

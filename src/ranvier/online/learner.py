@@ -128,7 +128,7 @@ class Learner(Sequential):
     def forward(self, x: Any) -> Any:  # type: ignore[override]
         book = getattr(here, "book", None)
         if book is not None and book.notes is not None:
-            return self._told(x, book)
+            return self._explained(x, book)
         if self._whole() or not torch.is_grad_enabled():
             return super().forward(x)
         if book is not None and not book.names:
@@ -186,7 +186,7 @@ class Learner(Sequential):
                 x = x.detach()
             if found is not None:
                 after[part.path] = detach(found)
-        return (self._told_back(x, hidden, carried, after, last) if hidden else x), after
+        return (self._with_feedback(x, hidden, carried, after, last) if hidden else x), after
 
     def _part(self, part: Layer | Plain, x: Any, carried: Any, keep: bool, reuse: bool) -> tuple[Any, Any]:
         if isinstance(part, Plain):
@@ -253,7 +253,7 @@ class Learner(Sequential):
             else:
                 self.register_buffer(self.feedback_of(path), weight)
 
-    def _told_back(self, y: Tensor, hidden: list, carried: Carried, after: Carried, last: Any) -> Tensor:
+    def _with_feedback(self, y: Tensor, hidden: list, carried: Carried, after: Carried, last: Any) -> Tensor:
         weights = [getattr(self, self.feedback_of(part.path)) for part, _ in hidden]
         heard = []
         for part, z in hidden:
@@ -267,7 +267,7 @@ class Learner(Sequential):
         return Broadcast.apply(y, len(hidden), *weights, *(z for _, z in hidden), *heard)  # type: ignore[return-value]
 
     # ------------------------------------------------------------ reports
-    def _told(self, x: Any, book: Any) -> Any:
+    def _explained(self, x: Any, book: Any) -> Any:
         """Run forward; for `explain`, note for each layer how it learns and what it stores for this."""
         y = super().forward(x)
         if not self._whole():
