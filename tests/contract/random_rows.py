@@ -279,7 +279,7 @@ def judge(seed: int) -> tuple[str, str]:
     if y.shape != wanted.shape or y.dtype != wanted.dtype:
         return "differs", f"{tuple(y.shape)} {y.dtype}, not {tuple(wanted.shape)} {wanted.dtype} | {found}"
     tolerance = {torch.float32: 1e-5, torch.float64: 1e-10}.get(y.dtype, 2e-2)
-    norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in net.modules())
+    norms = any(isinstance(m, (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)) for m in net.modules())
     hangs = norms or any(isinstance(m, nn.MaxPool2d) for m in net.modules())  # equal pixels: rounding chooses one
     exact = _Exact(found, wanted, g_wanted) if hangs and y.dtype in (torch.float32, torch.float64) else None
     if (off := _off(y, wanted)) > tolerance and not (exact and exact.allows(y, tolerance)):

@@ -133,12 +133,12 @@ class Neurons:
         return [torch.from_numpy(g.reshape(self.shape)) if w else None for g, w in zip(g_state, needs, strict=False)]
 
     def gradients(self, to: Backward) -> list[Tensor | None]:
-        """Return the gradients of params."""
+        """Return the gradients of params, in the dtype of the kernels: threads add them up before torch rounds them."""
         if not any(to.wanted):
             return [None] * len(to.wanted)
         rows = iter(torch.from_numpy(to.sums))
         return [
-            next(rows).view(self.shape).sum_to_size(p.shape).to(p.dtype) if want else None
+            next(rows).view(self.shape).sum_to_size(p.shape) if want else None
             for p, want in zip(to.params, to.wanted, strict=True)
         ]
 
