@@ -77,7 +77,7 @@ def draw(kept: dict[str, Any], path: Path) -> None:
             axis.set_title(title, fontsize=9)
             axis.invert_yaxis()
             axis.margins(x=0.15)
-            axis.step_params(labelsize=7)
+            axis.tick_params(labelsize=7)
             axis.spines[["top", "right"]].set_visible(False)
         if "limit" in found:
             left.axvline(1e3 * found["limit"]["seconds"], color="black", linestyle="--", linewidth=0.8)

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from types import ModuleType
 
@@ -318,6 +318,7 @@ def carry_back(
     spread(work, neurons, width, True)
 
 
+@cache
 def wide(states: int, size: int) -> int:
     """Return the neurons per tile in forward: no states are saved, and long rows are prefetched better, so the states
     before and after a step fill half of the cache.
@@ -325,6 +326,7 @@ def wide(states: int, size: int) -> int:
     return max(TILE, core_cache() // (4 * max(1, states) * size) // 64 * 64)
 
 
+@lru_cache(maxsize=256)
 def plan(steps: int, states: int, size: int) -> tuple[int, int]:
     """Return the steps per segment and the neurons per tile for which the states of a segment stay in cache."""
     rows = max(1, core_cache() // (max(1, states) * size))  # neurons times steps that fit
