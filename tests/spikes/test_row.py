@@ -147,3 +147,22 @@ def test_nan_stays_in_its_sample():
     y = net(x)
     x[:, 1] = torch.nan
     assert torch.equal(net(x)[:, [0, 2, 3]], y[:, [0, 2, 3]])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_gradients_of_threads_are_added_before_they_are_rounded(dtype):
+    """A parameter of few bits gets the gradient that it would have in float32, rounded once."""
+    torch.manual_seed(0)
+    layer, x = nn.Linear(3, 8), 3 * torch.randn(7, 6, 3)
+
+    def gradient(beta):
+        neuron = rv.LIF(learn="beta", shape=8)
+        neuron.beta.data = beta
+        rv.Sequential(layer, neuron, nn.Linear(8, 4, bias=False).requires_grad_(False))(x).square().sum().backward()
+        return neuron.beta.grad
+
+    beta = torch.linspace(0.1, 0.9, 8).to(dtype)
+    torch.manual_seed(1)
+    found = gradient(beta)
+    torch.manual_seed(1)
+    assert torch.equal(found, gradient(beta.float()).to(dtype))
