@@ -95,9 +95,7 @@ def _together(take: Callable[[], None], threads: int) -> None:
     """Call `take` on this thread and on others at once, until all calls have returned."""
     global _started
     errors: list[BaseException] = []
-    caller = threading.get_ident()
-
-    parallel = _openmp_here()
+    caller, parallel = threading.get_ident(), _openmp_here()
 
     def run(_: Any = None) -> None:
         try:

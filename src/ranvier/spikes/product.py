@@ -28,7 +28,8 @@ SMALL = 1 << 16  # number of inputs below which the product is dense, without co
 FORWARD_TILE, BACKWARD_TILE = 256, 512  # rows whose events are listed at once
 WORTH = 1 << 18  # from this many inputs on, several threads share the work
 _INTEGER, _FLOAT = np.dtype(np.int32), np.dtype(np.float32)
-UNPACKED = 1 << 18, 2048  # bits that are unpacked at once, a megabyte of numbers; but not fewer rows than this
+UNPACKED = 1 << 18  # bits that are unpacked at once: a megabyte of numbers
+UNPACKED_ROWS = 2048  # fewest rows that are unpacked at once
 
 
 def serves(x: Tensor) -> bool:
@@ -171,9 +172,8 @@ def finite(weight: Tensor) -> bool:
 
 
 def _numbers(rows: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows as numbers [M, columns]; if they are bits, UNPACKED of them at a time."""
-    numbers, least = UNPACKED
-    step = max(least, numbers // columns) if rows.dtype == torch.int64 else max(1, rows.shape[0])
+    """Yield rows as numbers [M, columns]; if they are bits, about UNPACKED of them at a time."""
+    step = max(UNPACKED_ROWS, UNPACKED // columns) if rows.dtype == torch.int64 else max(1, rows.shape[0])
     for lo in range(0, max(1, rows.shape[0]), step):
         of = slice(lo, lo + step)
         yield of, spikes_bits.unpack(rows[of], columns, dtype) if rows.dtype == torch.int64 else rows
