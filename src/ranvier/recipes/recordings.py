@@ -86,7 +86,7 @@ class SequentialMNIST(Signal):
     name: ClassVar[str] = "sequential-mnist"
     data: str = "sequential-mnist"
     steps: int = 784
-    epochs: int = 4
+    epochs: int = 10
     batch: int = 50
     lr: float = 5e-3
     noise: float = 0.0
