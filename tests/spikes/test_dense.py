@@ -18,12 +18,12 @@ def fresh(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", dense.WAYS)
-@pytest.mark.parametrize("kind", dense.KINDS)
-@pytest.mark.parametrize("size", [(1, 1, 1), (7, 33, 5), (300, 129, 65)])
-def test_every_way_is_the_product(name, kind, size, monkeypatch):
+@pytest.mark.parametrize("layout", dense.LAYOUTS)
+@pytest.mark.parametrize("size", [(1, 1, 1), (7, 33, 5), (300, 129, 65), (200, 77, 3), (70, 5, 200), (3, 900, 80)])
+def test_every_way_is_the_product(name, layout, size, monkeypatch):
     monkeypatch.setattr(dense, "WORTH", 0)
     torch.manual_seed(0)
-    a, w = dense.KINDS[kind](*size)
+    a, w = dense.LAYOUTS[layout](*size)
     a, w = torch.empty_like(a).normal_(), torch.empty_like(w).normal_()
     for bias in (None, torch.randn(size[2])):
         out = torch.full((size[0], size[2]), torch.nan)

@@ -4,8 +4,8 @@
 All three have the form out = a w^T, where a and w are each stored by rows or by columns. torch has several
 implementations of matrix products, and the processor decides which one is fastest. On some processors, the
 implementation of `torch.mm` is less than half as fast as that of oneDNN, which is also part of torch. So both are timed
-once per machine for each of the three cases (`measured.py`). A wrong choice only costs time: all of them compute the
-same sums, in different orders.
+once per machine for each of the three cases (`measured.py`), and once more for thin matrices, such as those of five
+inputs. A wrong choice only costs time: all of them compute the same sums, in different orders.
 """
 
 import os
@@ -20,11 +20,19 @@ from ranvier.backends.threads import usable
 from ranvier.spikes.measured import known
 
 WORTH = 1 << 20  # number of multiplications above which the choice matters more than the cost of a call
+THIN = 64  # number of inputs of a layer (of outputs, for the gradient of its weight) below which a product is thin
+TALL = 4  # a gradient of a weight with this many times more outputs than inputs is computed as its transpose
 SIZE = 512, 384, 256  # M, K, N of the products that are timed
-KINDS = {  # layouts of a [M, K] and w [N, K]: forward, gradient of the input, gradient of the weight
+LAYOUTS = {  # layouts of a [M, K] and w [N, K]: forward, gradient of the input, gradient of the weight
     "forward": lambda m, k, n: (_ones(m, k), _ones(n, k)),
     "input": lambda m, k, n: (_ones(m, k), _ones(k, n).t()),
     "weight": lambda m, k, n: (_ones(k, m).t(), _ones(k, n).t()),
+}
+KINDS = {  # what is timed: layout and size
+    **{layout: (layout, SIZE) for layout in LAYOUTS},
+    "thin forward": ("forward", (4096, 16, 256)),
+    "thin input": ("input", (4096, 16, 256)),
+    "thin weight": ("weight", (16, 4096, 256)),
 }
 
 
@@ -48,10 +56,16 @@ _pinned: str | None = os.environ.get("RANVIER_PRODUCTS")
 def multiply(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
     """Compute out [M, N] = a [M, K] w [N, K]^T (+ bias [N]) by the fastest implementation."""
     m, k, n = *a.shape, w.shape[0]
-    if m * k * n < WORTH or a.dtype != torch.float32 or not out.is_contiguous():
+    if m * k * n < WORTH or a.dtype != torch.float32 or not out.is_contiguous() or _pinned == "torch":
         return _torch(a, w, bias, out)
-    kind = "weight" if a.stride(0) == 1 and k > 1 else "input" if w.stride(0) == 1 and k > 1 else "forward"
-    WAYS[way(kind)](a, w, bias, out)
+    layout = "weight" if a.stride(0) == 1 and k > 1 else "input" if w.stride(0) == 1 and k > 1 else "forward"
+    if layout == "weight" and bias is None and n * TALL <= m:
+        turned = torch.empty((n, m))
+        multiply(w, a, None, turned)
+        out.copy_(turned.t())
+        return None
+    thin = "thin " if (m if layout == "weight" else k) < THIN else ""
+    WAYS[way(thin + layout)](a, w, bias, out)
 
 
 @contextmanager
@@ -86,19 +100,18 @@ def way(kind: str) -> str:
 
 
 def _measured() -> dict[str, str]:
-    return {kind: _measure(make) for kind, make in KINDS.items()}
+    return {kind: _measure(*LAYOUTS[layout](*size)) for kind, (layout, size) in KINDS.items()}
 
 
 def _right(found: dict[str, str]) -> bool:
     return found.keys() == KINDS.keys() and set(found.values()) <= WAYS.keys()
 
 
-def _measure(make: Callable[[int, int, int], tuple[Tensor, Tensor]]) -> str:
-    """Time one kind of product, and return the name of the implementation whose fastest run took least time. An
-    implementation that fails or does not exist is left out.
+def _measure(a: Tensor, w: Tensor) -> str:
+    """Time one product, and return the name of the implementation whose fastest run took least time. An implementation
+    that fails or does not exist is left out.
     """
-    a, w = make(*SIZE)
-    out, best = _ones(SIZE[0], SIZE[2]), {"torch": 0.0}
+    out, best = _ones(a.shape[0], w.shape[0]), {"torch": 0.0}
     for turn in range(5):
         for name, run in WAYS.items():
             start = time.perf_counter()

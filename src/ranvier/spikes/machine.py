@@ -25,7 +25,7 @@ def machine_report() -> str:
     isa = torch.backends.cpu.get_cpu_capability()
     lines = [f"processor   {measured.processor()}, {isa}; kernels by {LANES} lanes"]
     lines += [f"torch       {torch.__version__}, {threads} thread{'s' * (threads > 1)}"]
-    lines += [f"{kind + ' product':<16} {dense.way(kind)}" for kind in dense.KINDS]
+    lines += [f"{kind + ' product':<20} {dense.way(kind)}" for kind in dense.KINDS]
     for kind, (columns, width) in SHAPES.items():
         cost, at = crossover.cost(kind), crossover.crossover(kind, columns, width)
         figures = (
