@@ -10,7 +10,7 @@ from ranvier.data import events
 h5py = pytest.importorskip("h5py")
 
 
-def write_shd(path, recordings):
+def write_shd(path, recordings, speakers=()):
     """recordings: [(times in seconds, units, label)], laid out as the files of SHD are."""
     with h5py.File(path, "w") as file:
         spikes = file.create_group("spikes")
@@ -19,6 +19,8 @@ def write_shd(path, recordings):
             for n, recording in enumerate(recordings):
                 column[n] = np.asarray(recording[k], kind)
         file["labels"] = np.array([label for *_, label in recordings], np.uint16)
+        if len(speakers):
+            file["extra/speaker"] = np.array(speakers, np.uint16)
 
 
 def spoken(count, seed=0):
@@ -63,6 +65,26 @@ def test_shd(heidelberg):
     assert torch.equal(x[:, 1], wanted)
     half = data.shd(heidelberg, validation=0.5)
     assert half.train.labels.bincount().tolist() == [1] * 20 == half.validation.labels.bincount().tolist()
+
+
+def test_speakers_are_held_out(heidelberg):
+    with pytest.raises(data.DamagedFile, match="wanted extra/speaker"):
+        data.shd(heidelberg, held_out=[3])
+    speakers = np.arange(40) % 7
+    write_shd(heidelberg / "shd_train.h5", spoken(40), speakers)
+    train, validation, test = data.shd(heidelberg, steps=10, channels=7, held_out=[3, 5])
+    held = torch.from_numpy(np.isin(speakers, [3, 5]))
+    labels = torch.arange(40) % 20
+    assert torch.equal(validation.labels, labels[held]) and torch.equal(train.labels, labels[~held])
+    whole = data.shd(heidelberg, steps=10, channels=7, validation=0.0).train
+    assert torch.equal(validation[:][0], whole[held.nonzero().squeeze(1)][0]) and len(test) == 20
+    for wrong in ([7], [3, 99], range(7)):
+        with pytest.raises(ValueError, match=r"some of the training speakers \[0, 1, 2, 3, 4, 5, 6\], not all"):
+            data.shd(heidelberg, held_out=wrong)
+    for wrong in (speakers[:9], np.zeros((40, 2))):
+        write_shd(heidelberg / "shd_train.h5", spoken(40), wrong)
+        with pytest.raises(data.DamagedFile, match="speaker"):
+            data.shd(heidelberg, held_out=[3])
 
 
 def test_ssc_has_a_validation_file(tmp_path):

@@ -1,18 +1,18 @@
-"""Recordings of spikes: the files of SHD, SSC and N-MNIST, stored in memory at one bit per place and step."""
+"""Recordings of spikes: the sets SHD, SSC and N-MNIST, stored in memory at one bit per place and step."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ranvier.data.camera import DamagedFile, read_atis
 from ranvier.data.frames import frames
+from ranvier.data.heidelberg import Recording, read_shd, read_speakers
 from ranvier.data.packed import Packed
 from ranvier.data.sets import find, stratify
-from ranvier.extras import needed
 
 
 class Recordings(NamedTuple):
@@ -23,55 +23,6 @@ class Recordings(NamedTuple):
     train: Packed
     validation: Packed
     test: Packed
-
-
-class Recording(NamedTuple):
-    """One recording: times `[E]` in seconds, places `[E]` (whole numbers), and its label."""
-
-    times: np.ndarray
-    places: np.ndarray
-    label: int
-
-
-def read_shd(path: str | Path) -> Iterator[Recording]:
-    """Read the recordings of an SHD or SSC file (HDF5: spikes/times in seconds, spikes/units in 0..699, labels)."""
-    with needed("a file of SHD or SSC"):
-        import h5py
-
-    try:
-        file = h5py.File(path, "r")
-    except OSError as problem:
-        raise DamagedFile(path, 0, f"not an HDF5 file ({problem}); if it ends in .gz, gunzip it first") from problem
-    with file:
-        try:
-            times, units, labels = (file[name] for name in ("spikes/times", "spikes/units", "labels"))
-            counts = len(times), len(units), len(labels)  # type: ignore[arg-type]
-        except (KeyError, TypeError, AttributeError, OSError, RuntimeError, ValueError) as problem:
-            raise DamagedFile(path, 0, f"wanted spikes/times, spikes/units and labels: {problem}") from problem
-        if counts[0] > Path(path).stat().st_size:
-            raise DamagedFile(path, 0, f"its header lists {counts[0]:,} recordings, more than the file has bytes")
-        if len({*counts}) > 1:
-            raise DamagedFile(path, 0, "has {} times, {} units and {} labels, wanted equal numbers".format(*counts))
-        for k in range(counts[0]):
-            yield _spoken(path, k, times, units, labels)  # type: ignore[index]
-
-
-def _spoken(path: str | Path, k: int, times: Any, units: Any, labels: Any) -> Recording:
-    """Check and return recording k of an open SHD file."""
-    try:
-        t, u, label = times[k].astype(np.float64), units[k].astype(np.int64), int(labels[k])
-    except (AttributeError, TypeError, ValueError, OSError, RuntimeError, OverflowError) as problem:
-        raise DamagedFile(path, 0, f"recording {k} cannot be read: {problem}") from problem
-    if t.shape != u.shape or t.ndim != 1:
-        raise DamagedFile(
-            path, 0, f"recording {k} has times {t.shape} and units {u.shape}, wanted one of each per spike"
-        )
-    if not (np.isfinite(t) & (t >= 0)).all():
-        wrong = t[~(np.isfinite(t) & (t >= 0))][0]
-        raise DamagedFile(path, 0, f"recording {k} has a spike at {wrong} s, wanted a time from 0 on")
-    if len(u) and not 0 <= u.min() <= u.max() < 700:
-        raise DamagedFile(path, 0, f"recording {k} has units {u.min()} to {u.max()}, wanted 0 to 699")
-    return Recording(t, u, label)
 
 
 NMNIST_SIDE, SACCADE = 34, 0.1  # width in pixels; duration of each of the three camera movements in seconds
@@ -95,14 +46,16 @@ def shd(
     duration: float = 1.0,
     validation: float = 0.1,
     name: str = "shd",
+    held_out: Sequence[int] = (),
 ) -> Recordings:
     """Spiking Heidelberg Digits: spoken digits of two languages (20 classes) as spikes of a model cochlea.
 
     Batches are x `[T, B, channels]`, one bit per spike in memory: the 700 channels are joined to `channels`, and the
-    first `duration` seconds are divided into `steps` steps. `validation` is a share of the training recordings. The
-    files `shd_train.h5` and `shd_test.h5` are searched for in `folder`, then in the places listed in `fashion_mnist`;
-    otherwise a FileNotFoundError explains how to get them. Cramer et al., The Heidelberg spiking data sets, IEEE TNNLS
-    33, 2022.
+    first `duration` seconds are divided into `steps` steps. SHD has no validation set, so one is cut from the training
+    recordings: all recordings of the speakers in `held_out`, or else a share `validation` of every class, in which all
+    speakers occur. The files `shd_train.h5` and `shd_test.h5` are searched for in `folder`, then in the places listed
+    in `fashion_mnist`; otherwise a FileNotFoundError explains how to get them. Cramer et al., The Heidelberg spiking
+    data sets, IEEE TNNLS 33, 2022.
     """
     _check(steps, validation)
     if not 1 <= channels <= 700 or not (math.isfinite(duration) and duration > 0):
@@ -117,6 +70,8 @@ def shd(
 
     if len(files) == 3:
         return Recordings(*map(packed, files))
+    if held_out:
+        return Recordings(*_by_speaker(packed(files[0]), files[0], held_out), packed(files[1]))
     return Recordings(*_shared(packed(files[0]), validation), packed(files[1]))
 
 
@@ -175,3 +130,14 @@ def _packed(made: Iterable[tuple[np.ndarray, int]], steps: int) -> Packed:
 def _shared(whole: Packed, validation: float) -> tuple[Packed, Packed]:
     train, held = stratify(whole.labels, (1.0 - validation, validation))
     return whole.part(train), whole.part(held)
+
+
+def _by_speaker(whole: Packed, path: Path, held_out: Sequence[int]) -> tuple[Packed, Packed]:
+    speakers = read_speakers(path)
+    known = sorted({*speakers.tolist()})
+    if len(speakers) != len(whole):
+        raise DamagedFile(path, 0, f"has {len(speakers)} speakers and {len(whole)} labels, wanted equal numbers")
+    if not {*held_out} < {*known}:
+        raise ValueError(f"held_out: wanted some of the training speakers {known}, not all, got {[*held_out]}")
+    held = torch.from_numpy(np.isin(speakers, [*held_out]))
+    return whole.part((~held).nonzero().squeeze(1)), whole.part(held.nonzero().squeeze(1))

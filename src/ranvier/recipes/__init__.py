@@ -4,6 +4,7 @@ from ranvier.recipes.delayed_xor import DelayedXOR
 from ranvier.recipes.digits import Digits
 from ranvier.recipes.digits_stdp import DigitsSTDP, MnistSTDP
 from ranvier.recipes.fashion import FashionMNIST
+from ranvier.recipes.heidelberg import HeidelbergDigits
 from ranvier.recipes.loop import YinYangInTheLoop
 from ranvier.recipes.recipe import Recipe, from_config, named, override, settings, to_config
 from ranvier.recipes.recordings import JapaneseVowels, SequentialMNIST, Smartwatch, SpokenDigits
@@ -12,7 +13,7 @@ from ranvier.recipes.yinyang import YinYang
 
 # Recipes by name, for the command line.
 _ALL = (Digits, DigitsSTDP, MnistSTDP, DelayedXOR, FashionMNIST, YinYang, YinYangInTheLoop,
-        SpokenDigits, JapaneseVowels, Smartwatch, SequentialMNIST, StoreRecall)  # fmt: skip
+        SpokenDigits, JapaneseVowels, Smartwatch, HeidelbergDigits, SequentialMNIST, StoreRecall)  # fmt: skip
 RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in _ALL}
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Digits",
     "DigitsSTDP",
     "FashionMNIST",
+    "HeidelbergDigits",
     "JapaneseVowels",
     "MnistSTDP",
     "Recipe",
