@@ -3,6 +3,7 @@
 python docs/results.py --only spoken-digits     only this row of the table (or: make results ONLY=...)
 python docs/results.py                          all rows
 python docs/results.py --only mnist --seed 2    only one seed; figures of other seeds stay if this commit measured them
+python docs/results.py --only exchange          the figures of another page, see PAGES
 
 Each run is the command in its row, with `--seed SEED`. Settings were chosen on validation data; test data are used
 only here.
@@ -64,6 +65,19 @@ ENTRIES = {
         "Permuted sequential MNIST, one random order of the pixels for all images",
         "83.98 %, recurrent 95.36 % (Zhang et al. 2024)", "sequential-mnist --set data=permuted-mnist",
     ),
+}  # fmt: skip
+
+
+# Other pages with figures that were measured, and the scripts that print or write them.
+PAGES = {
+    "exchange": ("docs/exchange.py",),
+    "online-learning": tuple(f"benchmarks/online.py {part}" for part in ("accuracy", "speed", "memory", "page")),
+    "rates-and-spikes": (
+        "docs/rates_and_spikes.py", "docs/fashion_cnn.py runs/fashion_cnn.safetensors",
+        "-m ranvier convert docs/fashion_cnn.py:build --weights runs/fashion_cnn.safetensors --data fashion-mnist"
+        " --out runs/converted",
+    ),
+    "speed": ("benchmarks/run.py all",),
 }  # fmt: skip
 
 
@@ -142,6 +156,7 @@ def line(entry: Entry, runs: dict) -> str:
 HEAD = """# Results
 
 All figures on this page were measured by `docs/results.py`; `make results ONLY=NAME` measures one of them again.
+`make results ONLY=exchange` (or `online-learning`, `rates-and-spikes`, `speed`) measures the figures of another page.
 
 * *Test accuracy*: mean and standard deviation over the seeds.
 * Settings were chosen on validation data or set beforehand, never on the test set. For Japanese Vowels it was five-fold
@@ -169,10 +184,12 @@ def write(known: dict) -> None:
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--only", nargs="+", default=list(ENTRIES), choices=list(ENTRIES), metavar="NAME")
+    words.add_argument("--only", nargs="+", default=list(ENTRIES), choices=[*ENTRIES, *PAGES], metavar="NAME")
     words.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2])
     given, now = words.parse_args(), versions()
-    for name in given.only:
+    for script in [script for name in given.only for script in PAGES.get(name, ())]:
+        subprocess.run([sys.executable, *script.split()], check=True, cwd=PAGE.parents[1])
+    for name in [name for name in given.only if name in ENTRIES]:
         with tempfile.TemporaryDirectory() as folder:
             runs = {str(s): run(ENTRIES[name], s, Path(folder) / str(s)) for s in given.seed}
         known = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}

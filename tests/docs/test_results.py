@@ -31,3 +31,12 @@ def test_every_command_names_a_recipe_and_its_settings():
         changes = dict(w.split("=") for w in words if w != "--set")
         for value in entry.values:
             override(named(RECIPES, name), changes | ({entry.over: value} if entry.over else {}))
+
+
+def test_other_pages_name_scripts_that_exist():
+    root = PAGE.parents[1]
+    for name, scripts in book().PAGES.items():
+        assert (root / "docs" / f"{name}.md").is_file()
+        for script in scripts:
+            words = script.removeprefix("-m ranvier convert ").split()
+            assert (root / words[0].partition(":")[0]).is_file()

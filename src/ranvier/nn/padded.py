@@ -40,7 +40,11 @@ def within(lengths: Tensor, steps: int) -> Tensor:
 
 
 def only(valid: Tensor, x: Tensor, otherwise: float = 0.0) -> Tensor:
-    """Return x `[T, B, *features]` at valid steps (`valid` `[T, B]`), and the number `otherwise` at all other steps."""
+    """Return x `[T, B, *features]` at valid steps (`valid` `[T, B]`), and the number `otherwise` at all other steps; x
+    itself, if all steps are valid.
+    """
+    if x.is_floating_point() and not torch.compiler.is_compiling() and bool(valid.all()):
+        return x
     return torch.where(valid.view(*valid.shape, *[1] * (x.dim() - 2)), x, otherwise)
 
 
