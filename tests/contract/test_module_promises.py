@@ -3,11 +3,12 @@
 import copy
 import io
 import pickle
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
 from catalogue import CASES, one_by_one, tensors
-from judge import close, equal, gradients, leaves, outcome, run, weighed
+from judge import close, equal, floats, gradients, leaves, outcome, run, weighed
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrizations, prune
@@ -354,3 +355,30 @@ def test_leaves_of_a_user_get_their_gradients_through_hooks_on_tensors(kind, bac
         [2 * g for g in wanted[: len(tensors(x))]],
     )
     assert len({id(p) for p in seen}) == len(seen)
+
+
+@contextmanager
+def _dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+DEFAULTS = {"dtype": _dtype, "device": lambda: torch.device("meta")}
+
+
+@pytest.mark.parametrize("default", DEFAULTS)
+def test_defaults_of_torch_change_no_result(case, backend, default):
+    """The dtype and the device of a network are those of its tensors, not torch's defaults."""
+    found, weights = [], None
+    for place in (nullcontext, DEFAULTS[default]):
+        net, x = case.net(), leaves(case.x())
+        wanted = [v for v in (*tensors(x), *net.parameters()) if v.requires_grad]
+        with place(), rv.backend(backend):
+            y = [v for v in floats(run(net, x)) if v.requires_grad]
+            weights = weights or [torch.rand_like(v) for v in y]
+            found.append([v.detach() for v in y])
+            found[-1] += [g for g in torch.autograd.grad(y, wanted, weights, allow_unused=True) if g is not None]
+    equal(found[1], found[0])

@@ -32,7 +32,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Return an uninitialised CPU tensor. A large one uses a free buffer if there is one of its size."""
     size = math.prod(shape) * dtype.itemsize
     if size < LARGE or _poisoned():
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device="cpu")
     with _lock:
         _sort_in()
         buffers = _waiting.get(size)
@@ -104,7 +104,7 @@ def scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     held = kept.get((name, dtype))
     if held is None or held.numel() < size:
         with torch.inference_mode(False):  # else it could not be changed outside of inference mode
-            held = kept[name, dtype] = torch.empty(size, dtype=dtype)
+            held = kept[name, dtype] = torch.empty(size, dtype=dtype, device="cpu")
     return held[:size].view(*shape)
 
 

@@ -288,7 +288,7 @@ def backward(
     code = module(rule, dtype, per_neuron(params), wanted)
     g_inputs = list(into) or [empty((steps, neurons), dtype) for want in wanted[: len(inputs)] if want]
     g_initial = torch.empty_like(initial)
-    g_params = torch.zeros(sum(wanted[len(inputs) :]), neurons, dtype=dtype)
+    g_params = initial.new_zeros(sum(wanted[len(inputs) :]), neurons)
     carry_back(
         rule.name, code, _arrays(inputs, dtype), initial.numpy(), _parameters(params), _arrays(g_outputs, dtype),
         g_final.numpy(), _arrays(g_inputs, dtype), g_initial.numpy(), g_params.numpy(),

@@ -183,7 +183,10 @@ def backward(
     parts: dict[int, tuple[Tensor, Tensor]] = {}  # by first tile, to add them in a fixed order
 
     def work(lo: int, hi: int) -> None:
-        parts[lo] = sums = torch.zeros_like(initial), torch.zeros(sum(wanted[1:]), size.given, dtype=torch.float64)
+        parts[lo] = sums = (
+            torch.zeros_like(initial),
+            initial.new_zeros(sum(wanted[1:]), size.given, dtype=torch.float64),
+        )
         trail = scratch("trail", (size.steps, states, count), x.dtype).numpy()
         carry = scratch("carry", (states, count), x.dtype).numpy()
         z, g_z = (scratch(name, (count,), x.dtype) for name in ("z", "g_z"))
@@ -226,7 +229,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     channels = x.shape[1]
     rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
     blocks = -(-len(rows) // ROWS)
-    sums = torch.zeros(blocks, 2, channels, dtype=torch.float64)
+    sums = x.new_zeros(blocks, 2, channels, dtype=torch.float64)
     given = rows.numpy(), sums.numpy()
     spread(lambda lo, hi: pooled_kernels.moments(lo, hi, channels, *given), blocks, 1, x.numel() >= numba_backend.WORTH)
     off, square = sums.sum(0) / len(rows)

@@ -68,7 +68,7 @@ class Step:
 
     def _room(self, *shape: int) -> Tensor:
         """Return a new array of zeros, which exists as long as this object."""
-        self._held.append(torch.zeros(shape, dtype=self.dtype))
+        self._held.append(torch.zeros(shape, dtype=self.dtype, device="cpu"))
         return self._held[-1]
 
     def _at(self, t: Tensor) -> str:
@@ -116,7 +116,7 @@ class Step:
         the batch.
         """
         limits = self._room(2)
-        limits.copy_(torch.tensor([low, high]))
+        limits.copy_(torch.tensor([low, high], device="cpu"))
         size = 1 if param.numel() == 1 else self.batch * width
         source = f"vector({self._at(param)}, {self._slot(param.numel())})"
         target = f"vector({self._at(self._room(size))}, {self._slot(size)})"
@@ -124,7 +124,7 @@ class Step:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Run one step: x [B, K], contiguous and in the dtype of this step -> y [B, N]."""
-        y = torch.empty(self.batch, self.width, dtype=self.dtype)
+        y = torch.empty(self.batch, self.width, dtype=self.dtype, device="cpu")
         self._run(x.data_ptr(), y.data_ptr(), self._numbers)
         return y
 

@@ -101,7 +101,7 @@ class _Layer:
         excitation, inhibition = self.weight * self.synapses
         z, _, traces = self.neuron.run(spikes.float() @ (excitation - inhibition).T, None, ("v",))
         v = traces["v"]
-        v = v + self.chip.noise * torch.randn(v.shape)
+        v = v + self.chip.noise * torch.randn(v.shape, dtype=v.dtype, device=v.device)
         return Record(z if self.fires else None, v.round().clamp(0.0, self.chip.top))
 
 

@@ -139,7 +139,8 @@ class _Learned(_Delay):
     def lags(self) -> Tensor:
         """Return the weight of each lag 0, ..., longest: [longest + 1, *shape of the delays]."""
         delay = bounded(self.delay, 0.0, float(self.reach))
-        lag = torch.arange(self.reach + 1.0, device=delay.device).view(-1, *(1,) * delay.dim())
+        real = torch.promote_types(delay.dtype, torch.float32)
+        lag = torch.arange(self.reach + 1, dtype=real, device=delay.device).view(-1, *(1,) * delay.dim())
         return KERNELS[self.kernel](lag, delay, self.width)
 
     def whole(self) -> Tensor:

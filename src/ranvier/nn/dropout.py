@@ -136,7 +136,7 @@ class DropConnectLinear(Temporal):
 
     def _masks(self, batch: int, x: Tensor) -> dict[str, Tensor]:
         def keep(like: Tensor) -> Tensor:
-            return (torch.rand(batch, *like.shape, device=x.device) >= self.p).to(x.dtype)
+            return (torch.rand(batch, *like.shape, dtype=torch.float32, device=x.device) >= self.p).to(x.dtype)
 
         masks = {"mask": keep(self.weight)}
         return masks if self.bias is None else {**masks, "mask_b": keep(self.bias)}

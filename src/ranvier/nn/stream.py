@@ -159,7 +159,7 @@ class _Bound:
 
     def begin(self) -> None:
         """Start from the initial state."""
-        like, state = torch.zeros(1, dtype=self.dtype), {}
+        like, state = torch.zeros(1, dtype=self.dtype, device="cpu"), {}
         for part in self.parts:
             if part.neuron is not None:
                 x = like.expand(self.shape[0], part.width)
@@ -229,7 +229,7 @@ def _params(neuron: Neuron) -> list[tuple[Tensor, float, float]]:
         value = getattr(neuron, k)
         low, high = neuron.bounds(k) if isinstance(value, nn.Parameter) else (-math.inf, math.inf)
         found.append((value, float(low), float(high)))
-    extra = neuron.values(torch.empty(0, dtype=found[0][0].dtype if found else None))[len(found) :]
+    extra = neuron.values(torch.empty(0, dtype=found[0][0].dtype if found else None, device="cpu"))[len(found) :]
     return [*found, *((v, -math.inf, math.inf) for v in extra)]
 
 

@@ -35,9 +35,9 @@ class BoundLayer:
         self.width, inputs = weight.shape
         modules = [wire.module for wire in (layer.wire, layer.back) if wire is not None]
         self.weights, self.biases = [m.weight for m in modules], [m.bias for m in modules if m.bias is not None]
-        self.came = torch.zeros(1, batch, sum(w.shape[1] for w in self.weights), dtype=dtype)
+        self.came = torch.zeros(1, batch, sum(w.shape[1] for w in self.weights), dtype=dtype, device="cpu")
         self.a, self.z = self.came[0, :, :inputs], self.came[0, :, inputs:]  # inputs, spikes of the last step
-        self.x, self.y = (torch.zeros(1, batch * self.width, dtype=dtype) for _ in range(2))
+        self.x, self.y = (torch.zeros(1, batch * self.width, dtype=dtype, device="cpu") for _ in range(2))
         self.learns = [k for k in self.neuron.params if getattr(self.neuron, k).requires_grad]
         self._lay(batch, dtype, carried)
 
@@ -54,8 +54,8 @@ class BoundLayer:
         self.learned = layer.learned(self.method, own, self.weighs)
         readout = layer.readout.neuron if self.method.reads and layer.readout is not None else None
         rows = len(names) + (len(readout.bound(()).states) if readout else 0)
-        self.before = torch.zeros(rows, batch * self.width, dtype=dtype)
-        self.after = torch.zeros(len(names), batch * self.width, dtype=dtype)
+        self.before = torch.zeros(rows, batch * self.width, dtype=dtype, device="cpu")
+        self.after = torch.zeros(len(names), batch * self.width, dtype=dtype, device="cpu")
         for row, name in zip(self.after, names, strict=True):
             row.copy_(state[name].detach().reshape(-1))
         self.read = [v.detach().to(dtype) for v in readout.values(x)] if readout else []
@@ -64,9 +64,11 @@ class BoundLayer:
         self.traces = began(self.learned, layout, width, self.before, neuron)
         for k, v in (carried.get("traces") or {}).items():
             self.traces[k].copy_(v)
-        self.grad = torch.zeros(1, batch * self.width, dtype=dtype)
-        self.into, self.sums = (torch.zeros(n, m, dtype=dtype) for n, m in ((self.width, width), (len(own), x.numel())))
-        self.signal = torch.zeros(1, x.numel(), dtype=dtype)
+        self.grad = torch.zeros(1, batch * self.width, dtype=dtype, device="cpu")
+        self.into, self.sums = (
+            torch.zeros(n, m, dtype=dtype, device="cpu") for n, m in ((self.width, width), (len(own), x.numel()))
+        )
+        self.signal = torch.zeros(1, x.numel(), dtype=dtype, device="cpu")
         self.call = Call(
             self.learned, [self.x], self.before, self._params(), [self.grad],
             self.came if self.weighs else self.came[:, :, :0].contiguous(), layout, (self.rule.arguments[0],),
@@ -83,12 +85,12 @@ class BoundLayer:
         self.count = len(self.rule.params)
         self.run = numba_backend.module(self.rule, dtype, numba_backend.per_neuron(params[: self.count])).forward
         self.carry = numba_traces.compiled(self.call).traces
-        two = torch.zeros(2, len(self.rule.states), neurons, dtype=dtype).numpy()
+        two = torch.zeros(2, len(self.rule.states), neurons, dtype=dtype, device="cpu").numpy()
         self.ways = (self.x.numpy(),), self.after.numpy(), (self.y.numpy(),), two
         tile = max(1, numba_traces.TILE)
         scratch = (
-            torch.zeros(2, len(self.before), tile, dtype=dtype),
-            torch.zeros(1, len(self.learned.found), tile, dtype=dtype),
+            torch.zeros(2, len(self.before), tile, dtype=dtype, device="cpu"),
+            torch.zeros(1, len(self.learned.found), tile, dtype=dtype, device="cpu"),
         )
         self.arrays = (
             (self.x.numpy(),), self.before.numpy(), None, (self.grad.numpy(),), self.call.came[0].numpy(),

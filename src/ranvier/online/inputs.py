@@ -31,7 +31,7 @@ class Inputs:
         names = [learned.name(s) for s in learned.states]
         x = learned.rule.arguments[0]
         places = [(s, a) for s in learned.states for a in (*names, x)]
-        given = {n: torch.zeros((), dtype=torch.float64) for n in learned.graph.inputs}
+        given = {n: torch.zeros((), dtype=torch.float64, device="cpu") for n in learned.graph.inputs}
         params = zip(learned.rule.arguments[-len(work.given.params) :], work.given.params, strict=True)
         given |= {n: p.double() for n, p in params}
         with torch.no_grad(), spike_derivative(lambda u: u, torch.float64):

@@ -97,7 +97,7 @@ class Contest(Temporal):
 
     def _begin(self, x: Tensor) -> dict[str, Tensor]:
         shape = x.shape[1], len(self.theta)
-        return {"v": torch.zeros(shape), "wait": torch.zeros(shape, dtype=torch.int32)}
+        return {"v": self.theta.new_zeros(shape), "wait": self.theta.new_zeros(shape, dtype=torch.int32)}
 
     def _check(self, x: Any) -> None:
         check_sequence(self, x)
@@ -116,9 +116,9 @@ class Contest(Temporal):
                 f"Contest: state 'v' is {tuple(state['v'].shape)}, wanted {(batch, len(self.theta))}; "
                 f"pass state=None to begin a new batch"
             )
-        z = torch.zeros(steps, batch, len(self.theta))
+        z = self.theta.new_zeros(steps, batch, len(self.theta))
         arrays = [a.numpy() for a in (x.float().contiguous(), z, rows, self.theta, state["v"], state["wait"])]
-        fade = (self.rho ** torch.arange(steps + 1, dtype=torch.float64)).float().numpy()
+        fade = (self.rho ** torch.arange(steps + 1, dtype=torch.float64, device="cpu")).float().numpy()
         beta, threshold, reset, refractory, inhibition, rise = self.constants
         constants = real(beta), real(threshold), real(reset), refractory, real(inhibition), real(rise)
         rates = tuple(real(r * (rate or 0.0)) for r in self.rates)

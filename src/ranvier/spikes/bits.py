@@ -41,7 +41,7 @@ def packed(x: Tensor, into: Tensor | None = None) -> Packed:
     """
     from ranvier.spikes import bits_kernels
 
-    bits = torch.empty(len(x), words(x.shape[1]), dtype=torch.int64) if into is None else into
+    bits = x.new_empty(len(x), words(x.shape[1]), dtype=torch.int64) if into is None else into
     numbers, whole, found = x.contiguous().numpy(), view(bits), []
 
     def work(lo: int, hi: int) -> None:
@@ -88,7 +88,7 @@ def transpose(bits: Tensor, columns: int) -> Tensor:
     from ranvier.spikes import bits_kernels
 
     _check(bits, columns)
-    out = torch.empty(columns, words(len(bits)), dtype=torch.int64)
+    out = bits.new_empty(columns, words(len(bits)))
     bits_kernels.transpose(view(bits.contiguous()), columns, view(out))
     return out
 
@@ -100,7 +100,7 @@ def pixels(bits: Tensor, channels: int, size: int) -> Tensor:
     from ranvier.spikes import bits_kernels
 
     _check(bits, size)
-    out = torch.empty(len(bits) // channels * size, words(channels), dtype=torch.int64)
+    out = bits.new_empty(len(bits) // channels * size, words(channels))
     bits_kernels.pixels(view(bits), channels, size, view(out))
     return out
 

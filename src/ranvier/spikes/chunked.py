@@ -133,8 +133,7 @@ Through = tuple[Tensor, np.ndarray, tuple[Tensor | None, ...], list[slice] | Non
 def _short(link: Link, x: Tensor, into: Tensor | None, hand: bool, keep: bool) -> Through:
     """Run one link as `_through` does, for a sequence so small that it is one chunk and events are not used."""
     neurons, weight, (batch, width) = link.neurons, link.weight, link.neurons.shape
-    dtype = weight.dtype
-    u, y = torch.empty((x.shape[0], batch, width), dtype=dtype), into
+    u, y = x.new_empty((x.shape[0], batch, width)), into
     if y is None or not y.is_contiguous():
         y = torch.empty_like(u)
     dense.multiply(_rows(x), weight, link.bias, u.view(-1, width))
@@ -161,7 +160,7 @@ def _through(link: Link, x: Tensor, into: Tensor | None, hand: bool, keep: bool)
     u = empty(size, dtype) if keep else scratch("u", (spans[0].stop, batch, width), dtype)
     y = None if hand else empty(size, dtype) if into is None else into
     packs = hand or (keep and neurons.returns)
-    spikes = torch.empty((steps, batch, bits.words(width)), dtype=torch.int64) if packs else None
+    spikes = x.new_empty((steps, batch, bits.words(width)), dtype=torch.int64) if packs else None
     state = neurons.begin(link.states or link.initial, len(spans) + 1 if keep else 2)
     arrays = neurons.arrays(link.params)
     for k, span in enumerate(spans):
@@ -212,17 +211,17 @@ def _back_short(
     rows = _rows(x)
     back = neurons.begin_backward(params, needs[2 + link.states :], link.states > 0, spikes)
     (steps, batch, width), g_weight = u.shape, None
-    g_u = torch.empty((steps * batch, width), dtype=u.dtype)
+    g_u = u.new_empty((steps * batch, width))
     g_y = _given(g_y, u, neurons).contiguous()
     before = neurons.begin(link.initial, 1)[0] if state is None else state.numpy()
     g_state = neurons.backward(back, slice(0, steps), u, before, g_y, neurons.end(g_after), g_u)
     if inward:
-        into = torch.empty((steps, batch, rows.shape[1]), dtype=u.dtype) if into is None else into
+        into = u.new_empty((steps, batch, rows.shape[1])) if into is None else into
         place = _place(into)
         dense.multiply(g_u, weight.t(), None, place)
         _put(place, into)
     if needs[0]:
-        g_weight = torch.empty((width, rows.shape[1]), dtype=u.dtype)
+        g_weight = u.new_empty((width, rows.shape[1]))
         dense.multiply(g_u.t(), rows.t(), None, g_weight)
     return into, [
         g_weight,
@@ -244,7 +243,7 @@ def _back(
     assert spans is not None
     back = neurons.begin_backward(params, needs[2 + link.states :], link.states > 0, spikes)
     g_x = (empty((steps, batch, columns), dtype) if into is None else into) if inward else None
-    g_weight, g_bias = None, torch.zeros(width, dtype=dtype) if needs[1] else None
+    g_weight, g_bias = None, u.new_zeros(width) if needs[1] else None
     room, density = scratch("chunk", (spans[0].stop * batch, width), dtype), 1.0
     state, g_state, g_y = course.numpy(), neurons.end(g_after), _given(g_y, u, neurons)
     for span, before in zip(reversed(spans), reversed(state[: len(spans)]), strict=True):

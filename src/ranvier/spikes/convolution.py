@@ -89,10 +89,10 @@ def look(x: Tensor) -> tuple[Tensor, float, bool]:
     _, channels, height, width = x.shape
     flat = x.permute(0, 2, 3, 1) if last(x) else x
     if product.far_from_sparse(flat):
-        return torch.empty(0, dtype=torch.int64), 1.0, False
+        return torch.empty(0, dtype=torch.int64, device="cpu"), 1.0, False
     bits, events, spikes = spikes_bits.packed(flat.reshape(-1, channels if last(x) else height * width))
     if not spikes:
-        bits = torch.empty(0, dtype=torch.int64)
+        bits = torch.empty(0, dtype=torch.int64, device="cpu")
     elif not last(x):
         bits = spikes_bits.pixels(bits, channels, height * width)
     return bits, events / x.numel(), spikes
@@ -183,7 +183,7 @@ def by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tenso
     (width, channels), (rows, columns), high = (window.inputs[1], weight.shape[1]), window.outputs, window.taps[0]
     tile = max(1, FORWARD_TILE // columns)
     out = empty((count * rows * columns, len(weight)), torch.float32)
-    base = torch.zeros(1, len(weight)) if bias is None else bias.reshape(1, -1).contiguous()
+    base = weight.new_zeros(1, len(weight)) if bias is None else bias.reshape(1, -1).contiguous()
     packed = product.panels(weight.permute(0, 3, 2, 1).flatten(1))
     given = product.rows(x), channels, window, packed.numpy(), array(base), out.numpy()
 
@@ -210,7 +210,7 @@ def weight_gradient(
     tile = max(1, BACKWARD_TILE * kinds // width)
     parts = usable() if g.numel() * depth > 1 << 26 else 1
     part = max(1, -(-rows // (parts * tile))) * tile  # rows per thread; each thread has its own sum
-    out = torch.empty(max(1, -(-rows // part)), len(weight), depth)
+    out = weight.new_empty(max(1, -(-rows // part)), len(weight), depth)
     inputs = pixels(x) if x.dtype == torch.float32 else x
     given = product.rows(inputs), channels, seen, seen.before, seen.frame, tile, pixels(g).numpy()
     framed = _frame_rows(rows, tile, seen) * seen.frame[1]
@@ -255,6 +255,7 @@ def _weight_gradient(ctx: Any, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
 
 def _input_gradient(ctx: Any, g: Tensor, weight: Tensor) -> Tensor:
     """Compute the gradient of the input by torch, which needs only the shape of the input."""
-    like = torch.empty(ctx.shape, memory_format=torch.channels_last if ctx.last else torch.contiguous_format)
+    layout = torch.channels_last if ctx.last else torch.contiguous_format
+    like = torch.empty(ctx.shape, dtype=g.dtype, device=g.device, memory_format=layout)
     others = None, *ctx.moves, (1, 1), False, (0, 0), 1, (True, False, False)
     return torch.ops.aten.convolution_backward(g, like, weight, *others)[0]

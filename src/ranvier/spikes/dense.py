@@ -60,7 +60,7 @@ def multiply(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
         return _torch(a, w, bias, out)
     layout = "weight" if a.stride(0) == 1 and k > 1 else "input" if w.stride(0) == 1 and k > 1 else "forward"
     if layout == "weight" and bias is None and n * TALL <= m:
-        turned = torch.empty((n, m))
+        turned = out.new_empty((n, m))
         multiply(w, a, None, turned)
         out.copy_(turned.t())
         return None

@@ -96,7 +96,7 @@ def backward(
     *g_outputs, g_final = (g.to(dtype).contiguous() for g in grads)
     g_u, flat = empty(u.shape, dtype), op.flat_params(params, u.shape[1:], dtype)
     code = numba_backend.module(rule, dtype, numba_backend.per_neuron(flat), (True, *wanted), more=loops())
-    g_initial, g_params = marks.new_empty(marks.shape[1:]), torch.zeros(sum(wanted), batch, neurons, dtype=dtype)
+    g_initial, g_params = marks.new_empty(marks.shape[1:]), marks.new_zeros(sum(wanted), batch, neurons)
     carry_back(
         rule.name, code, u.view(len(u), -1).numpy(), marks.view(len(marks), states, -1).numpy(),
         tuple(map(array, flat)), array(columns(weight.to(dtype).t())), _flat(g_outputs),

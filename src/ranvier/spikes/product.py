@@ -41,7 +41,7 @@ def _sample(x: Tensor) -> Tensor:
     step = max(1, x.numel() // SAMPLE)
     if x.is_contiguous():
         return x.view(-1)[::step]
-    return x[torch.unravel_index(torch.arange(0, x.numel(), step), x.shape)]  # no copy of x
+    return x[torch.unravel_index(torch.arange(0, x.numel(), step, device=x.device), x.shape)]  # no copy of x
 
 
 def far_from_sparse(x: Tensor) -> bool:
@@ -152,7 +152,7 @@ def multiplier(
     """
     if few(share(x, columns) if known is None else known, columns, weight.shape[0]) and finite(weight):
         packed = panels(weight, slim(weight.shape[0]))
-        base = torch.zeros(1, weight.shape[0]) if bias is None else bias.view(1, -1)
+        base = weight.new_zeros(1, weight.shape[0]) if bias is None else bias.view(1, -1)
         return lambda rows, out: add_events(rows, packed, columns, base, out)
     if x.dtype != torch.int64:
         return partial(dense.multiply, w=weight, bias=bias)
@@ -273,7 +273,7 @@ class Gradient:
 
     def _dense(self, x: Tensor, g: Tensor) -> None:
         if self.sum is None:
-            self.sum = torch.empty(self.shape, dtype=g.dtype)
+            self.sum = g.new_empty(self.shape)
             dense.multiply(g.t(), x.t(), None, self.sum)
         else:
             more = scratch("more", self.shape, g.dtype)
@@ -287,7 +287,7 @@ class Gradient:
             return self.sum
         from ranvier.spikes import product_kernels
 
-        out = torch.empty(self.shape if self.by_x else self.shape[::-1])
+        out = self.sum.new_empty(self.shape if self.by_x else self.shape[::-1])
         product_kernels.unpack_panels(self.sum.numpy(), out.numpy())
         return out if self.by_x else out.t().contiguous()
 
