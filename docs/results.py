@@ -40,6 +40,9 @@ class Entry:
         return f"ranvier train {self.command}{several}"
 
 
+HEIDELBERG = {
+    "feedforward": "feed-forward", "recurrent": "recurrent", "delays": "learned delays", "adlif": "adaptive (SEAdLIF)",
+}  # fmt: skip
 ENTRIES = {
     "digits": Entry("UCI digits, 8 x 8 pixels", "-", "digits"),
     "mnist": Entry("MNIST", "-", "fashion-mnist --set data=mnist --set epochs=6 --set shift=1"),
@@ -57,6 +60,10 @@ ENTRIES = {
         "87.3 to 88.9 % (Burns et al. 2018, not spiking, another split of the people)",
         "smartwatch", "fold", ("0", "1", "2", "3", "4"),
     ),
+    **{f"heidelberg-{kind}": Entry(
+        f"Synthetic Heidelberg digits (espeak-ng, lauscher), two held-out voices: {told}", "-",
+        f"heidelberg-digits --set duration=0.7 --set net.kind={kind}",
+    ) for kind, told in HEIDELBERG.items()},
     "sequential-mnist": Entry(
         "Sequential MNIST, one pixel per step, 784 steps",
         "97.35 %, recurrent 99.20 % (Zhang et al. 2024)", "sequential-mnist",
@@ -161,7 +168,8 @@ All figures on this page were measured by `docs/results.py`; `make results ONLY=
 * *Test accuracy*: mean and standard deviation over the seeds.
 * Settings were chosen on validation data or set beforehand, never on the test set. For Japanese Vowels it was five-fold
   cross-validation within the training recordings; for smartwatch, the validation people of two folds (they are test
-  people of two other folds).
+  people of two other folds); for synthetic Heidelberg digits, one voice that is neither trained on nor tested, with the
+  same settings for all four networks (but the adaptive one begins with a larger input).
 * *Spikes*: of the hidden layers, per sample.
 * *Energy*: an [estimate](../src/ranvier/train/energy.py) per sample, next to that of a dense network with the same
   layers and weights of 8 bits, which computes a picture once and a recording step by step. There is none for timed
@@ -169,7 +177,9 @@ All figures on this page were measured by `docs/results.py`; `make results ONLY=
 * *Seconds*: a whole run on two cores, which other programs used at the same time; without them it is faster.
 
 The recordings come from packages of PyPI, which are [checked by their hash](../src/ranvier/data/signals.py). If one is
-missing, the error shows the command that installs it.
+missing, the error shows the command that installs it. The synthetic Heidelberg digits are no recordings of people, and
+their figures cannot be compared with those of SHD: `python examples/heidelberg_digits.py data/shd` (see its
+[first lines](../examples/heidelberg_digits.py)) writes them, and `RANVIER_DATA=data` finds them.
 
 | task | test accuracy | seeds | samples | parameters | spikes | energy / dense | seconds | published | command | with |
 |---|---|---|---|---|---|---|---|---|---|---|

@@ -7,9 +7,9 @@ from typing import ClassVar
 from torch import Generator, Tensor, nn
 
 from ranvier.data import Recordings, shd, shift
-from ranvier.nn import init
 from ranvier.nn.delay import DelayedLinear
 from ranvier.nn.dropout import Dropout
+from ranvier.nn.init import recurrent, spread
 from ranvier.nn.linear import Linear
 from ranvier.nn.neurons.adlif import SEAdLIF
 from ranvier.nn.neurons.leaky import LI, LIF
@@ -21,7 +21,7 @@ from ranvier.recipes.recipe import Recipe, unknown
 class Net:
     """kind: "feedforward", "recurrent", "delays" (learned, one per connection) or "adlif". hidden: neurons per layer.
     layers: number of hidden layers. longest: longest time constant of a LIF in steps. delay: longest delay in steps.
-    gain: standard deviation of the neurons' input before training. dropout: share of dropped spikes.
+    dropout: share of dropped spikes.
     """
 
     kind: str = "recurrent"
@@ -29,18 +29,21 @@ class Net:
     layers: int = 2
     longest: float = 20.0
     delay: int = 15
-    gain: float = 1.0
     dropout: float = 0.3
 
 
 def lif(net: Net) -> nn.Module:
-    return LIF(beta=init.spread(net.hidden, 2.0, net.longest), learn=("beta",), shape=net.hidden)
+    return LIF(beta=spread(net.hidden, 2.0, net.longest), learn=("beta",), shape=net.hidden)
 
 
+# The neurons of each kind, and the standard deviation of their input before training: a SEAdLIF multiplies its input by
+# 1 - alpha, so it needs more.
 NEURONS = {
-    "feedforward": lif, "delays": lif, "adlif": lambda net: SEAdLIF.published(net.hidden),
-    "recurrent": lambda net: init.recurrent(LIF, net.hidden, shortest=2.0, longest=net.longest, learn=("beta",)),
-}  # fmt: skip
+    "feedforward": (lif, 1.0),
+    "recurrent": (lambda net: recurrent(LIF, net.hidden, shortest=2.0, longest=net.longest, learn=("beta",)), 1.0),
+    "delays": (lif, 1.0),
+    "adlif": (lambda net: SEAdLIF.published(net.hidden), 5.0),
+}
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,13 @@ class HeidelbergDigits(Recipe):
     data: str = "shd"
     encoding: str = "none"
     steps: int = 100
-    channels: int = 140
+    channels: int = 70
     duration: float = 1.0
     held_out: int = 11
-    shift: int = 5
+    shift: int = 2
     epochs: int = 20
     batch: int = 32
-    lr: float = 5e-3
+    lr: float = 1e-2
     net: Net = field(default_factory=Net)
 
     def splits(self, folder: str | Path | None = None) -> Recordings:
@@ -72,11 +75,11 @@ class HeidelbergDigits(Recipe):
         if net.kind not in NEURONS:
             raise ValueError(unknown("net.kind", net.kind, NEURONS))
         for _ in range(net.layers):
-            delayed = net.kind == "delays"
+            delayed, (neurons, gain) = net.kind == "delays", NEURONS[net.kind]
             linear = DelayedLinear(width, net.hidden, net.delay) if delayed else Linear(width, net.hidden)
             norm, width = nn.BatchNorm1d(net.hidden), net.hidden
-            nn.init.constant_(norm.weight, net.gain)
-            rows += [linear, norm, NEURONS[net.kind](net), Dropout(net.dropout)]
+            nn.init.constant_(norm.weight, gain)
+            rows += [linear, norm, neurons(net), Dropout(net.dropout)]
         return Sequential(*rows, Linear(width, 20), LI(beta=0.9))
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
