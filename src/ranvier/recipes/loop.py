@@ -33,12 +33,15 @@ class Net:
 class Chip:
     """loop: True to train with the chip, False to train only the model. mismatch: relative standard deviation of every
     parameter. noise: standard deviation of the noise of the converter, in its units. seed: determines the chip.
+    readout: the chip's weight for a weight of 1 of the model's readout; with a higher one, weights are rounded less and
+    membranes are read with less noise, until they saturate.
     """
 
     loop: bool = True
     mismatch: float = 0.2
     noise: float = 1.0
     seed: int = 7
+    readout: float = 50.0
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class YinYangInTheLoop(Recipe):
     early: float = 2e-6
     late: float = 26e-6
     sharpness: float = 20.0
-    epochs: int = 80
-    batch: int = 128
+    epochs: int = 60
+    batch: int = 40
     lr: float = 1e-2
     smoothing: float = 0.0
     weight_decay: float = 0.0
@@ -74,7 +77,8 @@ class YinYangInTheLoop(Recipe):
             [inputs, hidden, 3], tau_mem=self.net.tau, tau_syn=self.net.tau, dt=self.dt, mismatch=self.chip.mismatch,
             noise=self.chip.noise, seed=self.chip.seed,
         )  # fmt: skip
-        return hardware.InTheLoop(model, chip, hardware.calibrate(chip, [model[1], model[3]]))  # type: ignore[list-item]
+        layers: Any = [model[1], model[3]]
+        return hardware.InTheLoop(model, chip, hardware.calibrate(chip, layers, self.chip.readout))
 
     def beside(self, splits: Splits, folder: Any, callbacks: Sequence[Any] = (), **trainer: Any) -> dict[str, float]:
         """Train the same network without the chip (in the folder `software`), then copy its weights to the chip."""
