@@ -177,9 +177,16 @@ All figures on this page were measured by `docs/results.py`; `make results ONLY=
 * *Seconds*: a whole run on two cores, which other programs used at the same time; without them it is faster.
 
 The recordings come from packages of PyPI, which are [checked by their hash](../src/ranvier/data/signals.py). If one is
-missing, the error shows the command that installs it. The synthetic Heidelberg digits are no recordings of people, and
-their figures cannot be compared with those of SHD: `python examples/heidelberg_digits.py data/shd` (see its
-[first lines](../examples/heidelberg_digits.py)) writes them, and `RANVIER_DATA=data` finds them.
+missing, the error shows the command that installs it.
+
+The synthetic Heidelberg digits are no recordings of people, and their figures cannot be compared with those of SHD.
+`python examples/heidelberg_digits.py data/shd` writes them (its [first lines](../examples/heidelberg_digits.py) say
+what it needs), and `RANVIER_DATA=data` finds them. All four networks recognise nearly all words of the two test
+voices, so these rows show that files of SHD work from end to end, not which network is better. Most voices of the
+synthesiser are easy: the feed-forward network also recognises 99 to 100 % of speakers 0, 3 or 9, if one of them is
+held out for validation. The networks differ on the validation voice, speaker 11: after training with seed 0 they
+recognise 77.5 % (feed-forward), 85.0 % (recurrent), 81.9 % (delays) and 91.3 % (adaptive) of its 160 words. The
+settings were chosen on this voice, so these four figures are a little too good.
 
 | task | test accuracy | seeds | samples | parameters | spikes | energy / dense | seconds | published | command | with |
 |---|---|---|---|---|---|---|---|---|---|---|
