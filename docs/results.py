@@ -104,14 +104,13 @@ def run(entry: Entry, seed: int, folder: Path) -> dict:
 
 def cost(folder: Path) -> dict:
     """Return spikes of the hidden layers and estimated energy per sample: means over up to 64 test samples of a run.
-    A network of timed spikes, or with delays of connections, has no estimate of energy.
+    A network of timed spikes has no estimate of energy.
 
     The dense network for comparison has the same layers and weights of 8 bits, see `ranvier.train.energy`; it reads a
     picture once, and a recording step by step, like the spiking network.
     """
     import torch
 
-    from ranvier.nn.delay import DelayedLinear
     from ranvier.nn.padded import lengths_of, only, within
     from ranvier.recipes.signal import Signal
     from ranvier.train.batches import batches
@@ -134,8 +133,8 @@ def cost(folder: Path) -> dict:
             there = within(lengths_of(first), len(first))
             spikes = {path: only(there, z) for path, z in spikes.items()}
         fired = sum(float(z.sum()) for z in spikes.values()) / first.shape[1]
-        if first is not x or any(isinstance(m, DelayedLinear) for m in net.modules()):
-            return {"spikes": round(fired)}  # `energy` does not count these layers
+        if first is not x:
+            return {"spikes": round(fired)}  # there is no estimate for timed spikes
         found = energy(net, x)
     times = len(first) if plan.time_first or isinstance(plan, Signal) else 1
     return {"spikes": round(fired), "spiking_nj": found.spiking_pj / 1e3, "dense_nj": times * found.dense_pj / 1e3}
@@ -174,7 +173,7 @@ All figures on this page were measured by `docs/results.py`; `make results ONLY=
 * *Spikes*: of the hidden layers, per sample.
 * *Energy*: an [estimate](../src/ranvier/train/energy.py) per sample, next to that of a dense network with the same
   layers and weights of 8 bits, which computes a picture once and a recording step by step. There is none for timed
-  spikes, nor for delays of connections.
+  spikes.
 * *Seconds*: a whole run on two cores, which other programs used at the same time; without them it is faster.
 
 The recordings come from packages of PyPI, which are [checked by their hash](../src/ranvier/data/signals.py). If one is

@@ -103,3 +103,28 @@ def test_steps_behind_the_end_cost_nothing():
         assert layer.operations == pytest.approx(sum(one.layers[k].operations for one in alone) / 3)
         assert layer.spiking_pj == pytest.approx(sum(one.layers[k].spiking_pj for one in alone) / 3)
         assert layer.dense == alone[0].layers[k].dense
+
+
+def test_delayed_connections_are_counted_as_connections():
+    x = spikes(10, 4, 30)
+    delayed, plain = (energy(rv.Sequential(m, rv.LIF()), x) for m in (rv.DelayedLinear(30, 7, 4), nn.Linear(30, 7)))
+    assert delayed.layers[0] == plain.layers[0] and not delayed.uncounted
+
+
+def test_layers_with_weights_that_are_not_counted_are_named():
+    net = rv.Sequential(
+        nn.Linear(6, 6), rv.Recurrent(rv.LIF(), 6), rv.DropConnectLinear(6, 5), nn.BatchNorm1d(5), rv.LIF()
+    )
+    report = energy(net, spikes(4, 3, 6))
+    assert report.uncounted == ("2",) and "not counted, though they have weights: 2" in str(report)
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix = nn.Parameter(torch.eye(6))
+
+        def forward(self, z):
+            return z @ self.matrix
+
+    back = rv.Sequential(nn.Linear(6, 6), rv.Recurrent(rv.LIF(), Own()))
+    assert energy(back, spikes(4, 3, 6)).uncounted == ("1.feedback",)

@@ -1,5 +1,8 @@
 """Conversion between rates and spikes, and between trained networks and spiking networks."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ranvier.convert.ann import Spiking, convert, quantised
 from ranvier.convert.rate import MeanOverTime, SpikingActivation, rate_penalty, steps_of, sweep
 from ranvier.convert.report import Layer, Report, report
@@ -21,3 +24,12 @@ __all__ = [
     "steps_of",
     "sweep",
 ]
+
+if TYPE_CHECKING:
+    from ranvier.convert import nir as nir
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name == "nir":  # imported when it is used
+            return import_module("ranvier.convert.nir")
+        raise AttributeError(f"module 'ranvier.convert' has no attribute {name!r}")

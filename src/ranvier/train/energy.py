@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ranvier.derive.operations import OPERATIONS
+from ranvier.nn.delay import DelayedLinear
 from ranvier.nn.neuron import Neuron
 from ranvier.nn.padded import masked, within
 from ranvier.nn.recurrent import Recurrent
@@ -71,13 +72,17 @@ class LayerEnergy:
 
 @dataclass(frozen=True)
 class Energy:
-    """The estimate for a whole network, per sample; `print` shows it as a table."""
+    """The estimate for a whole network, per sample; `print` shows it as a table.
+
+    uncounted: paths of layers that have weights but are of a kind that is not counted.
+    """
 
     layers: tuple[LayerEnergy, ...]
     steps: float
     weight_bits: int
     state_bits: int
     activation_bits: int
+    uncounted: tuple[str, ...] = ()
 
     @property
     def spiking_pj(self) -> float:
@@ -136,12 +141,14 @@ class Energy:
         ]
         ratio = self.spiking_pj / self.dense_pj if self.dense_pj else math.inf
         verdict = "more" if ratio > 1 else "less"
+        left = [f"not counted, though they have weights: {', '.join(self.uncounted)}"] if self.uncounted else []
         return "\n".join(
             [
                 f"per sample, {self.steps:g} steps; weights {self.weight_bits}, states {self.state_bits}, "
                 f"dense activations {self.activation_bits} bits",
                 head,
                 *rows,
+                *left,
                 f"{'all':24}{'':12}{self.spiking_pj / 1e3:12.3f}{'':8}{self.dense_pj / 1e3:10.3f}"
                 f"{self.activity:10.4f}{self.break_even:10.4f}",
                 f"{max(ratio, 1 / ratio):.2f} times {verdict} than the dense network: {self.synaptic_operations:,.0f} "
@@ -163,9 +170,10 @@ def energy(
     lengths [B]: the number of steps of each recording, if they differ; steps after its end cost nothing, and the result
     is the mean over the recordings.
 
-    Linear layers, convolutions, recurrent feedback and neurons are counted. Other layers are not, such as pooling and
-    normalisation (which can be merged into the weights). An input that is constant in time (stride 0) is multiplied
-    once; any other input that is not spikes is multiplied in every step.
+    Linear layers (with learned delays too, whose queues of spikes cost nothing here), convolutions, recurrent feedback
+    and neurons are counted. Other layers are not, such as pooling and normalisation (which can be merged into the
+    weights); if they have matrices of weights, `uncounted` names them. An input that is constant in time (stride 0) is
+    multiplied once; any other input that is not spikes is multiplied in every step.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(64, 32), ranvier.LIF(), torch.nn.Linear(32, 10), ranvier.LI())
@@ -179,12 +187,13 @@ def energy(
     valid = None if lengths is None else within(lengths.to(x.device), len(x))
     count = _Counter(len(x), x.shape[1], valid, weight_bits, state_bits, bits)
     inside = {id(m) for r in net.modules() if isinstance(r, Recurrent) for m in r.modules() if m is not r}
-    hooks = [
-        m.register_forward_hook(count.hook(path, handle))
+    counted = [
+        (path, m, handle)
         for path, m in net.named_modules()
         for kind, handle in count.kinds.items()
         if isinstance(m, kind) and id(m) not in inside
     ]
+    hooks = [m.register_forward_hook(count.hook(path, handle)) for path, m, handle in counted]
     try:
         with torch.no_grad(), masked(net, x, lengths) as shown:
             net(shown)
@@ -193,7 +202,19 @@ def energy(
             hook.remove()
     if not count.layers:
         raise ValueError("energy: the network has no linear layers, convolutions or neurons to count")
-    return Energy(tuple(count.layers), count.steps, weight_bits, state_bits, bits)
+    known = {id(m) for _, m, _ in counted} | {id(m) for m in net.modules() if id(m) in inside and _is_known(m)}
+    left = tuple(path for path, m in net.named_modules() if id(m) not in known and _has_weights(m))
+    return Energy(tuple(count.layers), count.steps, weight_bits, state_bits, bits, left)
+
+
+def _is_known(m: nn.Module) -> bool:
+    """Whether a layer within a `Recurrent` is counted with it."""
+    return isinstance(m, (nn.Linear, Neuron))
+
+
+def _has_weights(m: nn.Module) -> bool:
+    """Whether a layer itself, and not one within it, has a matrix of weights."""
+    return any(p.dim() > 1 for p in m.parameters(recurse=False))
 
 
 class _Counter:
@@ -207,7 +228,7 @@ class _Counter:
         self.steps: float = steps if valid is None else float(valid.sum()) / batch
         self.weight_bits, self.state_bits, self.activation_bits = weight_bits, state_bits, activation_bits
         self.kinds: dict[Any, Callable] = {
-            nn.Linear: self._linear,
+            (nn.Linear, DelayedLinear): self._linear,
             CONVOLUTIONS: self._convolution,
             Recurrent: self._recurrent,
             Neuron: self._neuron,
@@ -222,10 +243,10 @@ class _Counter:
             return x
         return x[self.valid] if x.shape[:2] == self.valid.shape else x[self.valid.flatten()]
 
-    def _linear(self, path: str, m: nn.Linear, x: Tensor, y: Tensor) -> None:
-        x = self._there(x)
-        met = float((x != 0).sum()) * m.out_features
-        self._weights(path, x, met, float(m.weight.numel()), m.weight.numel(), m.in_features, m.out_features)
+    def _linear(self, path: str, m: Any, x: Tensor, y: Tensor) -> None:
+        x, (outputs, inputs) = self._there(x), m.weight.shape
+        met = float((x != 0).sum()) * outputs
+        self._weights(path, x, met, float(m.weight.numel()), m.weight.numel(), inputs, outputs)
 
     def _convolution(self, path: str, m: Any, x: Tensor, y: Tensor) -> None:
         x, y = self._there(x), self._there(y)
