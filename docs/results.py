@@ -201,7 +201,14 @@ def write(known: dict) -> None:
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--only", nargs="+", default=list(ENTRIES), choices=[*ENTRIES, *PAGES], metavar="NAME")
+    words.add_argument(
+        "--only",
+        nargs="+",
+        default=list(ENTRIES),
+        choices=[*ENTRIES, *PAGES],
+        metavar="NAME",
+        help=f"rows: {', '.join(ENTRIES)}; other pages: {', '.join(PAGES)}",
+    )
     words.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2])
     given, now = words.parse_args(), versions()
     for script in [script for name in given.only for script in PAGES.get(name, ())]:

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
+from ranvier import data
 from ranvier.data import ENCODINGS, constant, latency, rate
 
 
@@ -57,3 +59,21 @@ def test_other_bad_input_is_refused():
         latency(x, 0)
     with pytest.raises(ValueError, match="max_rate"):
         rate(x, 3, max_rate=1.5)
+
+
+def test_torch_s_default_dtype_changes_no_spike():
+    x, z = torch.rand(6, 4, 3), (torch.rand(20, 4, 3) < 0.3).float()
+    calls = (
+        lambda g: data.drop_events(z, 0.3, g),
+        lambda g: data.jitter_time(z, 2.0, g),
+        lambda g: data.level_crossing(x, torch.tensor([0.3, 0.6])),
+        lambda g: data.sparse_frames(np.array([0.1]), np.array([1]), 2, 2, 0.2).to_dense(),
+    )
+    for call in calls:
+        wanted = call(torch.Generator().manual_seed(0))
+        torch.set_default_dtype(torch.float64)
+        try:
+            found = call(torch.Generator().manual_seed(0))
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert found.dtype == torch.float32 and torch.equal(found, wanted)

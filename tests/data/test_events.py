@@ -20,7 +20,7 @@ def write_shd(path, recordings, speakers=()):
                 column[n] = np.asarray(recording[k], kind)
         file["labels"] = np.array([label for *_, label in recordings], np.uint16)
         if len(speakers):
-            file["extra/speaker"] = np.array(speakers, np.uint16)
+            file["extra/speaker"] = np.asarray(speakers)
 
 
 def spoken(count, seed=0):
@@ -78,10 +78,13 @@ def test_speakers_are_held_out(heidelberg):
     assert torch.equal(validation.labels, labels[held]) and torch.equal(train.labels, labels[~held])
     whole = data.shd(heidelberg, steps=10, channels=7, validation=0.0).train
     assert torch.equal(validation[:][0], whole[held.nonzero().squeeze(1)][0]) and len(test) == 20
-    for wrong in ([7], [3, 99], range(7)):
+    assert torch.equal(
+        data.shd(heidelberg, steps=10, channels=7, held_out=iter([3, 5])).validation.labels, labels[held]
+    )
+    for wrong in ([7], [3, 99], range(7), [True], ["3"]):
         with pytest.raises(ValueError, match=r"some of the training speakers \[0, 1, 2, 3, 4, 5, 6\], not all"):
             data.shd(heidelberg, held_out=wrong)
-    for wrong in (speakers[:9], np.zeros((40, 2))):
+    for wrong in (speakers[:9], np.zeros((40, 2), int), speakers / 2):
         write_shd(heidelberg / "shd_train.h5", spoken(40), wrong)
         with pytest.raises(data.DamagedFile, match="speaker"):
             data.shd(heidelberg, held_out=[3])

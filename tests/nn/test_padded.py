@@ -153,3 +153,25 @@ def test_what_padding_cannot_serve_is_refused():
         rv.padded(net, x, torch.tensor([4.0, 2.0]))
     with pytest.raises(ValueError, match=r"must return \[T, B, \*features\]"):
         rv.padded(nn.Flatten(0), x, lengths)
+
+
+@pytest.mark.parametrize("ends", [[9, 9], [9, 5]], ids=["equally long", "padded"])
+def test_output_and_input_have_memory_of_their_own(ends):
+    class Same(nn.Module):
+        def forward(self, x):
+            return x
+
+    x, lengths = torch.rand(9, 2, 3), torch.tensor(ends)
+    before = x.clone()
+    rv.padded(Same(), x, lengths).zero_()
+    rv.Padded(Same())(x).zero_()
+    rv.Padded(rv.Sequential(nn.LeakyReLU(0.1, inplace=True), nn.Linear(3, 4), rv.LI()))(x - 0.5)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.filterwarnings("ignore")  # tracing is deprecated, and warns of every branch
+def test_a_trace_of_equally_long_recordings_runs_others():
+    net, x = rv.Padded(rv.Sequential(nn.Linear(3, 4), rv.LIF())), torch.rand(9, 2, 3)
+    traced = torch.jit.trace(net, (x,), check_trace=False)
+    x[5:, 1] = torch.nan
+    assert traced(x)[5:, 1].isnan().all() and not traced(x)[:5].isnan().any()

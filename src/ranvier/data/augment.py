@@ -67,7 +67,7 @@ def jitter_time(spikes: Tensor, deviation: float, generator: Generator | None = 
     if not 0.0 <= deviation < float("inf"):
         raise ValueError(f"jitter_time: deviation is a number of steps >= 0, got {deviation}")
     where = spikes.nonzero()
-    draws = torch.randn(len(where), generator=generator, device=spikes.device)
+    draws = torch.randn(len(where), generator=generator, dtype=torch.float32, device=spikes.device)
     steps = where[:, 0] + torch.round(draws * deviation).long()
     stays = (steps >= 0) & (steps < len(spikes))
     moved = torch.zeros_like(spikes)
@@ -83,5 +83,5 @@ def drop_events(spikes: Tensor, share: float, generator: Generator | None = None
     """
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"drop_events: share must lie in [0, 1], got {share}")
-    keep = torch.rand(spikes.shape, generator=generator, device=spikes.device) >= share
+    keep = torch.rand(spikes.shape, generator=generator, dtype=torch.float32, device=spikes.device) >= share
     return spikes * keep

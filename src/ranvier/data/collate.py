@@ -44,7 +44,7 @@ def pad(recordings: Sequence[Tensor], value: float = 0.0) -> tuple[Tensor, Tenso
                 f"pad: recording {k} is {list(x.shape)} {x.dtype}, the first is {list(like.shape)} {like.dtype}; "
                 f"wanted [T, *features] with T >= 1, and the same features and type in all"
             )
-    lengths = torch.tensor([len(x) for x in whole])
+    lengths = torch.tensor([len(x) for x in whole], device="cpu")
     out = like.new_full((int(lengths.max()), len(whole), *like.shape[1:]), value)
     for b, x in enumerate(whole):
         out[: len(x), b] = x

@@ -134,7 +134,7 @@ def level_crossing(x: Tensor, levels: Tensor) -> Tensor:
     there = ~x.isnan().unsqueeze(-1)
     both = there[1:] & there[:-1]
     up, down = above[1:] & ~above[:-1] & both, above[:-1] & ~above[1:] & both
-    spikes = torch.zeros(len(x), *above.shape[1:2], 2, *above.shape[2:], device=x.device)
+    spikes = torch.zeros(len(x), *above.shape[1:2], 2, *above.shape[2:], dtype=torch.float32, device=x.device)
     spikes[1:] = torch.stack([up, down], 2)
     return spikes
 

@@ -133,11 +133,11 @@ def _shared(whole: Packed, validation: float) -> tuple[Packed, Packed]:
 
 
 def _by_speaker(whole: Packed, path: Path, held_out: Sequence[int]) -> tuple[Packed, Packed]:
-    speakers = read_speakers(path)
+    speakers, wanted = read_speakers(path), [*held_out]
     known = sorted({*speakers.tolist()})
     if len(speakers) != len(whole):
         raise DamagedFile(path, 0, f"has {len(speakers)} speakers and {len(whole)} labels, wanted equal numbers")
-    if not {*held_out} < {*known}:
-        raise ValueError(f"held_out: wanted some of the training speakers {known}, not all, got {[*held_out]}")
-    held = torch.from_numpy(np.isin(speakers, [*held_out]))
+    if any(type(s) is not int for s in wanted) or not {*wanted} < {*known}:
+        raise ValueError(f"held_out: wanted some of the training speakers {known}, not all, got {wanted}")
+    held = torch.from_numpy(np.isin(speakers, wanted))
     return whole.part((~held).nonzero().squeeze(1)), whole.part(held.nonzero().squeeze(1))

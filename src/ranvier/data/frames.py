@@ -63,7 +63,7 @@ def sparse_frames(
     kept = (step >= 0) & (step < steps)
     cells, many = np.unique(step[kept] * width + places[kept], return_counts=True)
     where = torch.from_numpy(np.stack([cells // width, cells % width]))
-    values = torch.from_numpy(many).float() if count else torch.ones(len(cells))
+    values = torch.from_numpy(many if count else np.ones(len(cells))).float()
     return torch.sparse_coo_tensor(where, values, (steps, width), is_coalesced=True, check_invariants=False)
 
 

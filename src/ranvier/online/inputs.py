@@ -36,7 +36,7 @@ class Inputs:
         given |= {n: p.double() for n, p in params}
         with torch.no_grad(), spike_derivative(lambda u: u, torch.float64):
             known = evaluate(learned.graph.ops, given)
-        values = [torch.as_tensor(value(learned.partial.get(at, 0.0), known)) for at in places]
+        values = [torch.as_tensor(value(learned.partial.get(at, 0.0), known), device="cpu") for at in places]
         if any(v.numel() > 1 for v in values):
             raise ValueError(
                 f"layer {layer.path!r}: traces of inputs are shared by all neurons, so all must have the same decay, "

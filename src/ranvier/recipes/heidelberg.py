@@ -68,6 +68,10 @@ class HeidelbergDigits(Recipe):
     net: Net = field(default_factory=Net)
 
     def splits(self, folder: str | Path | None = None) -> Recordings:
+        if self.data != "shd":
+            raise ValueError(
+                f'{self.name}: data must be "shd", got {self.data!r}; for other files in its format, name their folder'
+            )
         return shd(folder, self.steps, self.channels, self.duration, held_out=(self.held_out,))
 
     def build(self) -> nn.Module:

@@ -71,7 +71,7 @@ class Smartwatch(Signal):
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
         x = super().augment(x, generator)
-        a, b, c = (self.turn * torch.randn(3, len(x), generator=generator, device=x.device)).unbind(0)
+        a, b, c = (self.turn * torch.randn(3, len(x), generator=generator, dtype=x.dtype, device=x.device)).unbind(0)
         zero = torch.zeros_like(a)
         # the matrix whose exponential is a rotation by the angles a, b, c about the three axes
         rates = torch.stack([zero, -c, b, c, zero, -a, -b, a, zero], 1).view(-1, 3, 3)

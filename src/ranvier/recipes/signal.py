@@ -98,7 +98,7 @@ class Signal(Recipe):
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
         """Play each recording at a random speed, and add noise."""
         steps, features = x.shape[1:]
-        draws = torch.rand(len(x), 1, generator=generator, device=x.device)
+        draws = torch.rand(len(x), 1, generator=generator, dtype=x.dtype, device=x.device)
         place = torch.arange(steps, device=x.device) * (1.0 + self.stretch * (2.0 * draws - 1.0))  # steps to read from
 
         def read(step: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class Signal(Recipe):
 
         before, part = read(place.floor()), (place % 1.0).unsqueeze(-1)
         x = torch.where(part > 0, before + part * (read(place.floor() + 1) - before), before)
-        return x + self.noise * torch.randn(x.shape, generator=generator, device=x.device)
+        return x + self.noise * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
         """Return `[T, B, 2 F]` for x `[B, T, F]`: the signal, and its change since the previous step."""

@@ -118,7 +118,7 @@ class StoreRecall(Recipe):
         active = torch.stack(parts, 2).to(x.dtype).repeat_interleave(CELLS, 2)  # [B, slots, cells]
         active = active.repeat_interleave(self.shown, 1)
         return (
-            (torch.rand(active.shape, generator=generator, device=x.device) < active * self.max_rate)
+            (torch.rand(active.shape, generator=generator, dtype=x.dtype, device=x.device) < active * self.max_rate)
             .to(x)
             .transpose(0, 1)
         )

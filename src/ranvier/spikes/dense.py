@@ -70,8 +70,8 @@ def multiply(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
 
 @contextmanager
 def products(name: str | None) -> Iterator[None]:
-    """Choose how all dense layers compute matrix products within this block: "torch" (results equal to `torch.mm` bit
-    for bit), "onednn", or None (the fastest).
+    """Choose how all dense layers compute matrix products within this block: "torch" (results of contiguous inputs
+    equal those of `torch.mm` bit for bit), "onednn", or None (the fastest).
 
     The environment variable RANVIER_PRODUCTS does the same for a whole program.
 

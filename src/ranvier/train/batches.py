@@ -70,8 +70,11 @@ class _Indexed(Batches):
 
     def indices(self, start: int) -> Iterator[Tensor]:
         generator = Generator().manual_seed(mix(self.seed, "order", self.epoch))
-        draw = torch.arange if self.seed is None else lambda n: torch.randperm(n, generator=generator)
-        for chosen in draw(self.samples).split(self.batch * self.world)[start:]:
+        if self.seed is None:
+            order = torch.arange(self.samples, device="cpu")
+        else:
+            order = torch.randperm(self.samples, generator=generator, device="cpu")
+        for chosen in order.split(self.batch * self.world)[start:]:
             begin, count = self._part(len(chosen))
             # a process without samples of its own gets the first one, which does not count: its share is 0
             yield chosen[begin : begin + count] if count else chosen[:1]
