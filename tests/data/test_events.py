@@ -81,13 +81,20 @@ def test_speakers_are_held_out(heidelberg):
     assert torch.equal(
         data.shd(heidelberg, steps=10, channels=7, held_out=iter([3, 5])).validation.labels, labels[held]
     )
-    for wrong in ([7], [3, 99], range(7), [True], ["3"]):
+    for wrong in ([7], [3, 99], range(7)):
         with pytest.raises(ValueError, match=r"some of the training speakers \[0, 1, 2, 3, 4, 5, 6\], not all"):
             data.shd(heidelberg, held_out=wrong)
+    for wrong in (3, [True], ["3"], [3.0]):
+        with pytest.raises(TypeError, match=r"held_out: wanted the numbers of speakers, such as \(11,\), got"):
+            data.shd(heidelberg, held_out=wrong)
+    assert len(data.shd(heidelberg, steps=10, channels=7, held_out=np.array([3, 5])).validation) == int(held.sum())
     for wrong in (speakers[:9], np.zeros((40, 2), int), speakers / 2):
         write_shd(heidelberg / "shd_train.h5", spoken(40), wrong)
         with pytest.raises(data.DamagedFile, match="speaker"):
             data.shd(heidelberg, held_out=[3])
+    write_shd(heidelberg / "shd_train.h5", spoken(40), np.full(40, 3))
+    with pytest.raises(ValueError, match="one speaker only; use validation"):
+        data.shd(heidelberg, held_out=[3])
 
 
 def test_ssc_has_a_validation_file(tmp_path):

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from operator import index
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,6 +58,7 @@ def shd(
     in `fashion_mnist`; otherwise a FileNotFoundError explains how to get them. Cramer et al., The Heidelberg spiking
     data sets, IEEE TNNLS 33, 2022.
     """
+    speakers = _numbers(held_out)
     _check(steps, validation)
     if not 1 <= channels <= 700 or not (math.isfinite(duration) and duration > 0):
         raise ValueError(f"{name}: wanted 1 to 700 channels and a duration above 0, got {channels} and {duration}")
@@ -70,8 +72,8 @@ def shd(
 
     if len(files) == 3:
         return Recordings(*map(packed, files))
-    if held_out:
-        return Recordings(*_by_speaker(packed(files[0]), files[0], held_out), packed(files[1]))
+    if speakers:
+        return Recordings(*_by_speaker(packed(files[0]), files[0], speakers), packed(files[1]))
     return Recordings(*_shared(packed(files[0]), validation), packed(files[1]))
 
 
@@ -132,12 +134,25 @@ def _shared(whole: Packed, validation: float) -> tuple[Packed, Packed]:
     return whole.part(train), whole.part(held)
 
 
-def _by_speaker(whole: Packed, path: Path, held_out: Sequence[int]) -> tuple[Packed, Packed]:
-    speakers, wanted = read_speakers(path), [*held_out]
+def _numbers(held_out: Any) -> list[int]:
+    """Return the numbers of speakers as a list."""
+    try:
+        found = [*held_out]
+        if not any(isinstance(s, bool) for s in found):
+            return [index(s) for s in found]
+    except TypeError:
+        pass
+    raise TypeError(f"shd: held_out: wanted the numbers of speakers, such as (11,), got {held_out!r}")
+
+
+def _by_speaker(whole: Packed, path: Path, wanted: Sequence[int]) -> tuple[Packed, Packed]:
+    speakers = read_speakers(path)
     known = sorted({*speakers.tolist()})
     if len(speakers) != len(whole):
         raise DamagedFile(path, 0, f"has {len(speakers)} speakers and {len(whole)} labels, wanted equal numbers")
-    if any(type(s) is not int for s in wanted) or not {*wanted} < {*known}:
-        raise ValueError(f"held_out: wanted some of the training speakers {known}, not all, got {wanted}")
+    if len(known) == 1:
+        raise ValueError(f"shd: held_out={wanted}: {path} has one speaker only; use validation=0.1 instead")
+    if not {*wanted} < {*known}:
+        raise ValueError(f"shd: held_out: wanted some of the training speakers {known}, not all, got {wanted}")
     held = torch.from_numpy(np.isin(speakers, wanted))
     return whole.part((~held).nonzero().squeeze(1)), whole.part(held.nonzero().squeeze(1))
