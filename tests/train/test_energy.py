@@ -126,5 +126,6 @@ def test_layers_with_weights_that_are_not_counted_are_named():
         def forward(self, z):
             return z @ self.matrix
 
-    back = rv.Sequential(nn.Linear(6, 6), rv.Recurrent(rv.LIF(), Own()))
-    assert energy(back, spikes(4, 3, 6)).uncounted == ("1.feedback",)
+    for feedback, left in ((Own(), "1.feedback"), (nn.Sequential(nn.Linear(6, 6)), "1.feedback.0")):
+        back = rv.Sequential(nn.Linear(6, 6), rv.Recurrent(rv.LIF(), feedback))
+        assert energy(back, spikes(4, 3, 6)).uncounted == (left,)

@@ -202,14 +202,10 @@ def energy(
             hook.remove()
     if not count.layers:
         raise ValueError("energy: the network has no linear layers, convolutions or neurons to count")
-    known = {id(m) for _, m, _ in counted} | {id(m) for m in net.modules() if id(m) in inside and _is_known(m)}
-    left = tuple(path for path, m in net.named_modules() if id(m) not in known and _has_weights(m))
+    returning = [m for r in net.modules() if isinstance(r, Recurrent) for m in (r.neuron, r.feedback)]
+    known = {*(m for _, m, _ in counted), *(m for m in returning if isinstance(m, (nn.Linear, Neuron)))}
+    left = tuple(path for path, m in net.named_modules() if m not in known and _has_weights(m))
     return Energy(tuple(count.layers), count.steps, weight_bits, state_bits, bits, left)
-
-
-def _is_known(m: nn.Module) -> bool:
-    """Whether a layer within a `Recurrent` is counted with it."""
-    return isinstance(m, (nn.Linear, Neuron))
 
 
 def _has_weights(m: nn.Module) -> bool:
