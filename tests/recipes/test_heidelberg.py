@@ -58,6 +58,9 @@ def test_training_recordings_are_shifted_along_the_channels():
 def test_speakers_and_settings(folder):
     train, validation, test = override(HeidelbergDigits(), SMALL | {"held_out": 2}).splits(folder)
     assert [len(train), len(validation), len(test)] == [80, 20, 40] and train[:][0].shape == (12, 80, 14)
+    for wrong in ({"encoding": "rate"}, {"data": "foo"}, {"shift": -1}, {"shift": 14, "channels": 14}):
+        with pytest.raises(ValueError, match="heidelberg-digits: "):
+            override(HeidelbergDigits(), wrong)
     with pytest.raises(ValueError, match=r"no net\.kind 'delay'; did you mean 'delays'"):
         override(HeidelbergDigits(), {"net.kind": "delay"}).build()
 

@@ -67,11 +67,15 @@ class HeidelbergDigits(Recipe):
     lr: float = 1e-2
     net: Net = field(default_factory=Net)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.data, self.encoding) != ("shd", "none"):
+            wanted = 'data="shd" (for other files in its format, name their folder) and encoding="none"'
+            raise ValueError(f"{self.name}: wanted {wanted}, got {self.data!r} and {self.encoding!r}")
+        if not 0 <= self.shift < self.channels:
+            raise ValueError(f"{self.name}: shift must lie in [0, {self.channels}), the channels, got {self.shift}")
+
     def splits(self, folder: str | Path | None = None) -> Recordings:
-        if self.data != "shd":
-            raise ValueError(
-                f'{self.name}: data must be "shd", got {self.data!r}; for other files in its format, name their folder'
-            )
         return shd(folder, self.steps, self.channels, self.duration, held_out=(self.held_out,))
 
     def build(self) -> nn.Module:
