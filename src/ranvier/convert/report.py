@@ -139,7 +139,7 @@ def _totals(spiking: Spiking, x: Tensor, steps: Sequence[int], chunk: int = 16) 
     """Yield (t, sum of the outputs of the first t steps) for each t in `steps`. Time is divided into chunks, to save
     memory.
     """
-    total, state, done = torch.zeros(()), None, 0
+    total, state, done = x.new_zeros(()), None, 0
     for t in steps:
         while done < t:
             now = min(chunk, t - done)

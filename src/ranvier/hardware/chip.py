@@ -138,12 +138,12 @@ def _calibrate(
     layer: _Layer, model: PhysicalLIF | PhysicalLI, readout_scale: float, steps: int = 60, weight: float = 20.0
 ) -> Calibration:
     out, into = layer.shape
-    silence = torch.zeros(steps, 32, into)
+    silence, at = torch.zeros(steps, 32, into, device="cpu"), torch.arange(32, device="cpu")
     layer.write(torch.zeros(out, into))
     offset = _level(layer, silence).mean((0, 1))  # [neurons]
 
     one = silence.clone()  # sample k has one spike on input k, so the deviations of synapses average out
-    one[2, torch.arange(32), torch.arange(32) % into] = 1.0
+    one[2, at, at % into] = 1.0
     layer.write(torch.full((out, into), weight))
     height = (_level(layer, one) - offset).mean(1).amax(0).median() / weight  # for a weight of 1
 
@@ -169,7 +169,7 @@ def _first_peak(layer: _Layer, silence: Tensor, offset: Tensor) -> Tensor:
     """Return the highest level of each neuron for weak, regular input: it is just below the neuron's threshold."""
     spikes = silence.clone()
     spikes[::4, :, 0] = 1.0
-    highest = torch.zeros(layer.shape[0])
+    highest = torch.zeros(layer.shape[0], device="cpu")
     for drive in range(4, LARGEST + 1, 4):
         layer.write(torch.full(layer.shape, float(drive)))
         highest = torch.maximum(highest, (_level(layer, spikes) - offset).amax((0, 1)))
