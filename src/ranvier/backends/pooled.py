@@ -183,10 +183,8 @@ def backward(
     parts: dict[int, tuple[Tensor, Tensor]] = {}  # by first tile, to add them in a fixed order
 
     def work(lo: int, hi: int) -> None:
-        parts[lo] = sums = (
-            torch.zeros_like(initial),
-            initial.new_zeros(sum(wanted[1:]), size.given, dtype=torch.float64),
-        )
+        of_params = initial.new_zeros(sum(wanted[1:]), size.given, dtype=torch.float64)
+        parts[lo] = sums = torch.zeros_like(initial), of_params
         trail = scratch("trail", (size.steps, states, count), x.dtype).numpy()
         carry = scratch("carry", (states, count), x.dtype).numpy()
         z, g_z = (scratch(name, (count,), x.dtype) for name in ("z", "g_z"))

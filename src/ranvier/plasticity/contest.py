@@ -97,7 +97,8 @@ class Contest(Temporal):
 
     def _begin(self, x: Tensor) -> dict[str, Tensor]:
         shape = x.shape[1], len(self.theta)
-        return {"v": self.theta.new_zeros(shape), "wait": self.theta.new_zeros(shape, dtype=torch.int32)}
+        kinds = {"v": torch.float32, "wait": torch.int32}
+        return {name: torch.zeros(shape, dtype=kind, device="cpu") for name, kind in kinds.items()}
 
     def _check(self, x: Any) -> None:
         check_sequence(self, x)
@@ -116,7 +117,7 @@ class Contest(Temporal):
                 f"Contest: state 'v' is {tuple(state['v'].shape)}, wanted {(batch, len(self.theta))}; "
                 f"pass state=None to begin a new batch"
             )
-        z = self.theta.new_zeros(steps, batch, len(self.theta))
+        z = torch.zeros(steps, batch, len(self.theta), dtype=torch.float32, device="cpu")
         arrays = [a.numpy() for a in (x.float().contiguous(), z, rows, self.theta, state["v"], state["wait"])]
         fade = (self.rho ** torch.arange(steps + 1, dtype=torch.float64, device="cpu")).float().numpy()
         beta, threshold, reset, refractory, inhibition, rise = self.constants

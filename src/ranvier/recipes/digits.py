@@ -84,9 +84,7 @@ def wobble(x: Tensor, by: Wobble, generator: Generator) -> Tensor:
     reach = torch.tensor([by.degrees * pi / 180, by.scale, by.scale, by.shear], dtype=x.dtype, device=x.device)
     draws = torch.rand(len(x), 6, generator=generator, dtype=x.dtype, device=x.device) * 2 - 1
     turn, wide, high, shear = (draws[:, :4] * reach).unbind(1)
-    rows = torch.zeros(
-        len(x), 2, 3, dtype=x.dtype, device=x.device
-    )  # affine map from new to old coordinates, both in [-1, 1]
+    rows = x.new_zeros(len(x), 2, 3)  # affine map from new to old coordinates, both in [-1, 1]
     rows[:, 0, 0], rows[:, 0, 1] = (1 + wide) * turn.cos(), shear - (1 + high) * turn.sin()
     rows[:, 1, 0], rows[:, 1, 1] = (1 + wide) * turn.sin(), (1 + high) * turn.cos()
     rows[:, :, 2] = draws[:, 4:] * by.shift * 2 / size
