@@ -84,6 +84,23 @@ def test_a_net_without_a_neuron_is_a_net(tmp_path):
     assert result.history and "How much the neurons fire" not in result.report.read_text()
 
 
+@pytest.mark.parametrize("as_tensors", [True, False])
+def test_the_last_run_may_train_on_the_validation_part_too(tmp_path, as_tensors):
+    def part(count):
+        recordings = Recordings(count, longest=6)
+        return (torch.stack(recordings.x), torch.stack(list(recordings.labels))) if as_tensors else recordings
+
+    text = io.StringIO()
+    parts = (part(40), part(24), part(20))
+    result = run(net(), tmp_path / "run", data=parts, whole=True, console=Console(file=text))
+    assert "4 batches an epoch" in text.getvalue() and "validation (trained on) " in text.getvalue()
+    assert result.samples == 20 and Folder(tmp_path / "run").read_config()["whole"] is True
+    with pytest.raises(ValueError, match="it is the test part: give three parts"):
+        run(net(), tmp_path / "two", data=parts[:2], whole=True)
+    with pytest.raises(TypeError, match="joins two pairs of tensors or two Datasets, got tuple and DataLoader"):
+        run(net(), tmp_path / "loader", data=((torch.rand(9, 4, 6), torch.ones(9)), DataLoader([]), 0), whole=True)
+
+
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

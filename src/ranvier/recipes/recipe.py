@@ -25,6 +25,8 @@ class Recipe:
     as usual; the same seed gives the same weights, bit for bit.
     lr: highest learning rate of AdamW. The rate rises to lr during the first tenth of the run, then decreases as a
     cosine. weight_decay: that of AdamW. smoothing: label smoothing in [0, 1].
+    whole: train on the validation part, too. It is for the last run, when all settings have been chosen: the validation
+    scores are then scores of training data.
     """
 
     name: ClassVar[str] = ""
@@ -37,6 +39,7 @@ class Recipe:
     lr: float = 2e-3
     weight_decay: float = 0.01
     smoothing: float = 0.1
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if type(self).splits is Recipe.splits and ":" not in self.data:

@@ -52,10 +52,11 @@ class OneBar(ProgressBar):
         if self.bar:
             self.bar.update(self.task, completed=trainer.global_step)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
         found = trainer.callback_metrics
         score = f"loss {float(found['train_loss']):.3f}  validation "
+        score += "(trained on) " if pl_module.plan.whole else ""
         judged = found.get("validation_accuracy")
         score += f"{float(found['validation_loss']):.3f}" if judged is None else f"{float(judged):.2%}"
         if self.bar:

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import ConcatDataset, Dataset
 
-from ranvier.data import Splits
+from ranvier.data import Split, Splits
 from ranvier.extras import needed
 from ranvier.recipes import RECIPES, Recipe, from_config, named, override, to_config
 from ranvier.recipes import settings as recipe_settings
@@ -159,6 +160,8 @@ def prepare(plan: Recipe, data: Path | None, scale: Scale | None = None) -> tupl
     """
     # data that is given as an argument has priority over the data of the recipe
     splits = three(Recipe.splits(plan, data) if ":" in plan.data else plan.splits(data))
+    if plan.whole:
+        splits = splits._replace(train=joined(splits))
     first, *_ = (batches(part, plan.batch, time_first=plan.time_first) for part in splits)
     batch = next(iter(first))
     net = tried(plan, batch)
@@ -185,6 +188,21 @@ def three(splits: Any) -> Splits:
         got = type(splits).__name__ + (f" of {len(splits)}" if isinstance(splits, (tuple, list)) else "")
         raise TypeError(f"the data must come in parts (train, test) or (train, validation, test), got {got}")
     return Splits(splits[0], splits[1], splits[-1])
+
+
+def joined(splits: Any) -> Any:
+    """Return the training and the validation part as one."""
+    train, validation, test = splits
+    if validation is test:
+        raise ValueError("whole=true trains on the validation part, but here it is the test part: give three parts")
+    if all(isinstance(part, (tuple, list)) for part in (train, validation)):
+        return Split(*(torch.cat(pair) for pair in zip(train, validation, strict=True)))
+    if all(isinstance(part, Dataset) for part in (train, validation)):
+        return ConcatDataset([train, validation])
+    raise TypeError(
+        f"whole=true joins two pairs of tensors or two Datasets, got {type(train).__name__} and "
+        f"{type(validation).__name__}"
+    )
 
 
 def read_config(folder: Folder, plan: Recipe | None = None) -> tuple[Recipe, Scale, Path | None]:
