@@ -35,6 +35,14 @@ def test_the_figures_give_back_what_they_were_made_of():
     assert Cost(**found).row == pytest.approx(30.0)
 
 
+def test_few_outputs_have_times_of_their_own(monkeypatch):
+    monkeypatch.setattr(crossover, "cost", {"linear": Cost(0.01, 30.0, 2.0), "linear slim": Cost(0.01, 30.0, 8.0)}.get)
+    at = {width: crossover.crossover("linear", 500, width) for width in (16, 32, 33)}
+    assert at[16] == pytest.approx(0.0725) and at[32] == pytest.approx(0.1525) and at[33] == pytest.approx(0.45)
+    told = crossover.estimate("linear", 10**6, 500, 3, 0.01)  # a dense product computes at least 16 outputs
+    assert told == "about 18 ms by events, 80 ms dense"
+
+
 @pytest.mark.parametrize("columns, width", [(1, 1), (300, 20), (300, 64), (784, 512), (4608, 512)])
 def test_both_ways_cost_the_same_at_the_crossover(columns, width):
     cost = Cost(0.01, 30.0, 2.0)

@@ -13,7 +13,7 @@ from torch import nn
 import ranvier as rv
 from ranvier.spikes import product
 
-widths = st.sampled_from([1, 7, 63, 65, 300])
+widths = st.sampled_from([1, 7, 32, 33, 63, 65, 300])
 
 
 @given(

@@ -33,7 +33,7 @@ class Linear(Quantisable, nn.Linear):
         note(self, input, self.explain)
         if not self.by_events(input):
             return super().forward(input)  # torch raises its error for a wrong width
-        return product.linear(input, self.weight, self.bias, product.bits_of(input))
+        return product.linear(input, self.weight, self.bias)
 
     def by_events(self, x: Tensor) -> bool:
         """Whether the event-driven path, which skips zeros, may be used for the input x."""

@@ -3,13 +3,13 @@ machine.
 
 For a product with K inputs and N outputs, where a share s of the inputs is not zero, the time per row is
 
-    dense         K N multiply
-    event-driven  max(1, P) row + s K P event,   P = number of panels for N outputs (half a panel counts half)
+    dense         K N multiply,          where N is rounded up to whole groups of outputs
+    event-driven  P row + s K P event,   P = number of panels for N outputs (half a panel counts half)
 
-`multiply`, `row` and `event` are times, measured once for each kind of product (`measured.py`): for linear maps and for
-convolutions (there K counts the inputs in a window), each forward and for the gradient of the weight; and for one step
-of a recurrent layer. The choice does not depend on earlier calls, so equal inputs always give results that are equal
-bit for bit.
+`multiply`, `row` and `event` are times, measured once for each kind of product (`measured.py`): for linear maps, for
+linear maps with few outputs, and for convolutions (there K counts the inputs in a window), each forward and for the
+gradient of the weight; and for one step of a recurrent layer. The choice does not depend on earlier calls, so equal
+inputs always give results that are equal bit for bit.
 """
 
 import math
@@ -22,8 +22,9 @@ from ranvier.spikes import measured
 
 TURNS = 5  # runs of each product; the first only warms up
 FEW, MANY = 0.02, 0.2  # shares of events at which the products are measured
-EDITION = 2  # version of these measurements: times saved by another version are measured again
+EDITION = 3  # version of these measurements: times saved by another version are measured again
 MOST = 0.5  # above this share of events, products are always dense
+GROUP = 16  # a dense product computes this many outputs at once, also if fewer are wanted
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,18 @@ class Cost:
 
     def dense(self, columns: int, width: int) -> float:
         """Time in nanoseconds of one row of a dense product."""
-        return columns * width * self.multiply
+        return columns * math.ceil(width / GROUP) * GROUP * self.multiply
 
     def events(self, columns: int, width: int, share: float) -> float:
         """Time in nanoseconds of one row of an event-driven product, if a share `share` of the inputs is not zero."""
-        return max(1.0, panels(width)) * self.row + share * columns * panels(width) * self.event
+        return panels(width) * (self.row + share * columns * self.event)
 
     def crossover(self, columns: int, width: int) -> float:
         """The share of events at which both products take the same time, at most MOST."""
         if not columns or not width:
             return 0.0
-        left = self.dense(columns, width) - max(1.0, panels(width)) * self.row
-        return min(MOST, max(0.0, left / (panels(width) * columns * self.event)))
+        left = self.dense(columns, width) / panels(width) - self.row
+        return min(MOST, max(0.0, left / (columns * self.event)))
 
 
 def panels(width: int) -> float:
@@ -56,7 +57,7 @@ def panels(width: int) -> float:
     """
     from ranvier.spikes.product_kernels import HALF, LANES, SLIM
 
-    return SLIM / LANES if width < SLIM else math.ceil(width / HALF) / 2
+    return SLIM / LANES if width <= SLIM else math.ceil(width / HALF) / 2
 
 
 @cache
@@ -71,14 +72,21 @@ def cost(kind: str) -> Cost:
     return Cost(**measured.known(f"cost-{kind.replace(' ', '-')}-{EDITION}", 1, lambda: _measure(kind), right))
 
 
+def _of_width(kind: str, width: int) -> str:
+    """Return the kind of a product with `width` outputs: with few outputs, linear maps have times of their own."""
+    from ranvier.spikes.product import slim
+
+    return f"{kind} slim" if kind.startswith("linear") and slim(width) else kind
+
+
 def crossover(kind: str, columns: int, width: int) -> float:
     """The share of events up to which a product with `columns` inputs and `width` outputs is event-driven."""
-    return cost(kind).crossover(columns, width)
+    return cost(_of_width(kind, width)).crossover(columns, width)
 
 
 def estimate(kind: str, rows: int, columns: int, width: int, share: float) -> str:
     """Describe the estimated times of the event-driven and the dense product."""
-    found = cost(kind)
+    found = cost(_of_width(kind, width))
     ways = found.events(columns, width, share), found.dense(columns, width)
     events, dense = (f"{rows * way * 1e-6:.2g} ms" for way in ways)
     return f"about {events} by events, {dense} dense"
@@ -107,5 +115,5 @@ def _figures(size: tuple[int, int, int], dense: float, few: float, many: float) 
     """
     rows, columns, width = size
     event = max(1e-4, (many - few) * 1e9 / ((MANY - FEW) * rows * columns * panels(width)))
-    row = max(1e-3, (few * 1e9 / rows - FEW * columns * panels(width) * event) / max(1.0, panels(width)))
+    row = max(1e-3, few * 1e9 / rows / panels(width) - FEW * columns * event)
     return {"multiply": max(1e-6, dense * 1e9 / (rows * columns * width)), "row": row, "event": event}

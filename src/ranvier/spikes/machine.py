@@ -4,8 +4,10 @@ import torch
 
 from ranvier.spikes import crossover, dense, measured
 
-SHAPES = {"linear": (512, 512), "convolution": (576, 64), "step": (256, 256)}
-SHAPES |= {f"{kind} weight": SHAPES[kind] for kind in ("linear", "convolution")}
+SHAPES = {  # an example of each kind of product: its inputs and outputs
+    "linear": (512, 512), "linear slim": (512, 16), "linear weight": (512, 512), "linear weight slim": (512, 16),
+    "convolution": (576, 64), "convolution weight": (576, 64), "step": (256, 256),
+}  # fmt: skip
 
 
 def machine_report() -> str:
@@ -27,7 +29,8 @@ def machine_report() -> str:
     lines += [f"torch       {torch.__version__}, {threads} thread{'s' * (threads > 1)}"]
     lines += [f"{kind + ' product':<20} {dense.way(kind)}" for kind in dense.KINDS]
     for kind, (columns, width) in SHAPES.items():
-        cost, at = crossover.cost(kind), crossover.crossover(kind, columns, width)
+        cost = crossover.cost(kind)
+        at = cost.crossover(columns, width)
         figures = (
             f"{cost.multiply * 1e3:.3g} ps a multiplication, {cost.row:.3g} ns a row, {cost.event:.3g} ns an event"
         )

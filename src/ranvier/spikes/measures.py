@@ -13,6 +13,7 @@ from ranvier.spikes import bits, convolution, dense, product
 from ranvier.spikes.crossover import FEW, MANY
 
 Size = tuple[int, int, int]
+SLIM: Size = 2048, 128, 16  # rows, inputs and outputs of the products with few outputs
 Ways = tuple[Callable[[], object], Callable[[], object], Callable[[], object]]
 
 
@@ -25,10 +26,10 @@ def _spikes(share: float, rows: int, columns: int) -> Tensor:
     return (drawn < share).float()
 
 
-def _linear() -> tuple[Size, Ways]:
-    rows, columns, width = size = dense.SIZE
+def _linear(size: Size) -> tuple[Size, Ways]:
+    rows, columns, width = size
     x, weight, out = _numbers(rows, columns), _numbers(width, columns), _numbers(rows, width)
-    base, packed = torch.zeros(1, width, dtype=torch.float32), product.panels(weight).clone()
+    base, packed = torch.zeros(1, width, dtype=torch.float32), product.panels(weight, product.slim(width)).clone()
 
     def events(x: Tensor) -> None:
         product.add_events(x, packed, columns, base, out)
@@ -37,8 +38,8 @@ def _linear() -> tuple[Size, Ways]:
     return size, (lambda: dense.multiply(x, weight, None, out), few, many)
 
 
-def _linear_weight() -> tuple[Size, Ways]:
-    rows, columns, width = size = dense.SIZE
+def _linear_weight(size: Size) -> tuple[Size, Ways]:
+    rows, columns, width = size
     x, g, out = _numbers(rows, columns), _numbers(rows, width), _numbers(width, columns)
 
     def events(x: Tensor) -> None:
@@ -98,8 +99,10 @@ def _step() -> tuple[Size, Ways]:
 
 
 MEASURES: dict[str, Callable[[], tuple[Size, Ways]]] = {
-    "linear": _linear,
-    "linear weight": _linear_weight,
+    "linear": partial(_linear, dense.SIZE),
+    "linear slim": partial(_linear, SLIM),
+    "linear weight": partial(_linear_weight, dense.SIZE),
+    "linear weight slim": partial(_linear_weight, SLIM),
     "convolution": _convolution,
     "convolution weight": _convolution_weight,
     "step": _step,

@@ -55,15 +55,18 @@ def density(x: Tensor) -> float:
     return 1.0 if far_from_sparse(x) else spikes_bits.packed(x.reshape(-1, x.shape[-1])).events / max(1, x.numel())
 
 
+def looked_at(x: Tensor) -> tuple[Tensor, float]:
+    """Return x [*, K], or its bits [M, words] if it contains only spikes, and the share of x that is not zero."""
+    if not serves(x) or far_from_sparse(x):
+        return x, 1.0
+    bits, events, spikes = spikes_bits.packed(x.detach().reshape(-1, x.shape[-1]))
+    return (bits if spikes else x), events / max(1, x.numel())
+
+
 def bits_of(x: Tensor) -> Tensor | None:
     """Return the bits [M, words] of x [*, K] if x contains only spikes; otherwise None."""
-    if not serves(x) or far_from_sparse(x):
-        return None
-    seen = _sample(x)
-    if not torch.equal(seen, seen.square()):  # graded spikes
-        return None
-    bits, _, spikes = spikes_bits.packed(x.detach().reshape(-1, x.shape[-1]))
-    return bits if spikes else None
+    found, _ = looked_at(x)
+    return None if found is x else found
 
 
 def explain(x: Tensor, width: int) -> str:
@@ -99,9 +102,9 @@ def linear(
 ) -> Tensor:
     """Compute x weight^T + bias, event-driven if events are few: x [*, K], weight [N, K], bias [N] -> [*, N].
 
-    bits: the bits of x, if they are known; then they are saved for backward instead of x. events: whether the
-    event-driven path is allowed. rows: how many rows are multiplied at once (0: all); the rounding of torch's product
-    depends on this number.
+    bits: the bits of x, if they are known. For backward, bits are saved instead of x, if they are known or if x
+    contains only spikes. events: whether the event-driven path is allowed. rows: how many rows are multiplied at once
+    (0: all); the rounding of torch's product depends on this number.
     """
     return _Linear.apply(x, bits, weight, bias, events, rows)
 
@@ -114,15 +117,21 @@ class _Linear(Function):
         ctx: Any, x: Tensor, bits: Tensor | None, weight: Tensor, bias: Tensor | None, events: bool, rows: int
     ) -> Tensor:
         columns = x.shape[-1]
-        given = x.reshape(-1, columns).contiguous() if bits is None else bits
+        if bits is None:
+            kept, ctx.share = looked_at(x) if events else (x, 1.0)
+            given = kept if few(ctx.share, columns, weight.shape[0]) else x  # the dense product reads numbers
+        else:
+            kept, ctx.share = bits, share(bits, columns) if events else 1.0
+            given = kept
+        given = given.reshape(-1, given.shape[-1]).contiguous()
         out = empty((*x.shape[:-1], weight.shape[0]), weight.dtype)
         flat = out.view(-1, weight.shape[0])
-        multiply = multiplier(given, columns, weight, bias, None if events else 1.0)
+        multiply = multiplier(given, columns, weight, bias, ctx.share)
         for lo in range(0, len(flat), rows or max(1, flat.shape[0])):
             of = slice(lo, lo + rows if rows else None)
             multiply(given[of], out=flat[of])
         ctx.events, ctx.shape = events, x.shape
-        ctx.save_for_backward(x if bits is None else bits, weight)
+        ctx.save_for_backward(kept, weight)
         return out
 
     @staticmethod
@@ -137,7 +146,7 @@ class _Linear(Function):
         if inward:
             g_x = empty(ctx.shape, g.dtype)
             multiplier(rows, weight.shape[0], weight.t(), None, amount)(rows, out=g_x.view(-1, columns))
-        g_weight = gradient(given, rows, columns, amount) if weighs else None
+        g_weight = gradient(given, rows, columns, amount, ctx.share if ctx.events else None) if weighs else None
         return g_x, None, g_weight, rows.sum(0) if biases else None, None, None
 
 
@@ -190,7 +199,7 @@ def slim(width: int) -> bool:
     """Whether `width` outputs fit one slim panel."""
     from ranvier.spikes import product_kernels
 
-    return width < product_kernels.SLIM
+    return width <= product_kernels.SLIM
 
 
 def panels(weight: Tensor, slim: bool = False, name: str = "panels") -> Tensor:
@@ -324,14 +333,16 @@ def weight_gradient(x: Tensor, g: Tensor, columns: int | None = None) -> Tensor:
     return found.total()
 
 
-def gradient(x: Tensor, g: Tensor, columns: int, of_g: float = 1.0) -> Tensor:
+def gradient(x: Tensor, g: Tensor, columns: int, of_g: float = 1.0, of_x: float | None = None) -> Tensor:
     """Return g^T x [N, K] for x (numbers or bits) and g [M, N]. The zeros of x or those of g are skipped if that is
-    faster; of_g is the share of g that is not zero.
+    faster; of_g and of_x are the shares that are not zero (None: measure it).
 
     On other devices than the CPU, x must be numbers, and the product is torch's.
     """
     if g.device.type != "cpu":
         return g.t() @ x
-    found = Gradient(g.shape[1], columns, share(x, columns) if g.dtype == torch.float32 else 1.0, of_g)
+    if of_x is None:
+        of_x = share(x, columns) if g.dtype == torch.float32 else 1.0
+    found = Gradient(g.shape[1], columns, of_x, of_g)
     found.add(x, g)
     return found.total()

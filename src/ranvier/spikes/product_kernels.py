@@ -9,7 +9,7 @@ Traffic per row: K inputs (or K bits) once, and N numbers of a panel per event i
 the L2 cache is two to four times slower than multiplying it, so the event-driven product is faster up to a density of
 about 0.3.
 
-A factor with fewer than SLIM columns is one panel of SLIM columns, which fits the L1 cache: its events are not sorted.
+A factor with at most SLIM columns is one panel of SLIM columns, which fits the L1 cache: its events are not sorted.
 If at most half of the last panel is filled, only its first HALF columns are read.
 """
 
@@ -205,7 +205,7 @@ def forward(lo, hi, x, columns, panels, base, stride, out, listed, amounts, ends
 
 @kernel
 def forward_slim(lo, hi, x, columns, panel, base, stride, out, listed, amounts, ends, edge):
-    """Compute the same as `forward`, for a weight with fewer than SLIM columns: one panel [K, SLIM]."""
+    """Compute the same as `forward`, for a weight with at most SLIM columns: one panel [K, SLIM]."""
     for a in range(lo, hi, ends.shape[0]):
         b = min(a + ends.shape[0], hi)
         list_tile(a, b, x, columns, listed, amounts, ends)
@@ -285,7 +285,7 @@ def add_gradient(lo, hi, x, columns, g, totals, packed, start, index, values, li
 
 @kernel
 def add_gradient_slim(lo, hi, x, columns, g, totals, packed, start, index, values, listed, amounts, ends):
-    """Compute the same as `add_gradient`, for a g with fewer than SLIM columns: one panel [K, SLIM]; lo is 0, and hi is
+    """Compute the same as `add_gradient`, for a g with at most SLIM columns: one panel [K, SLIM]; lo is 0, and hi is
     the number of columns.
     """
     tile = ends.shape[0]
