@@ -1,9 +1,10 @@
-"""Norm, neuron and pool on images in one pass over memory, and the derivative of all three. `normalised` computes only
-the norm, with the same statistics.
+"""Norm, neuron and pool on images in one pass over memory, and the derivative of all three; or norm and neuron on rows
+of neurons. `normalised` computes only the norm, with the same statistics.
 
 norm(y) = (y - mean) scale + shift,  scale = weight / sqrt(var + eps),  shift = bias
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,16 +32,42 @@ def one_pass(y: Tensor, norm: Any, neuron: Neuron, kind: str, window: int, steps
     )
     size = Pictures(steps, batch, height, width, channels, window, kind, even)
     states = [s[0, :, : size.rows] for s in begin.values()]  # the same for every image
-    initial = torch.stack(states) if states else y.detach().new_empty(0, channels, size.rows, width)
+    z = _applied(y, norm, neuron, states, params, size)
+    return z.view(steps, batch, size.tiles, width // window, channels).permute(0, 1, 4, 2, 3)
+
+
+def one_pass_of_rows(y: Tensor, norm: Any, neuron: Neuron, side: int, steps: int) -> Tensor:
+    """Run norm and neuron: y [T, B, N], or [1, B, N] if all steps are the same -> [T, B, N]. The neurons of `side`
+    samples, a divisor of B, are computed together.
+    """
+    _, batch, count = y.shape
+    _, begin, params = neuron.prepare(y[:1].detach(), None)
+    size = Pictures(steps, 1, batch // side, side, count, even=True)
+    states = [s[0].view(count, 1, 1).expand(count, 1, side) for s in begin.values()]  # the same for every sample
+    params = [p.view(-1, 1, 1) for p in params]
+    return _applied(pictures(y, side), norm, neuron, states, params, size).view(steps, batch, count)
+
+
+def pictures(y: Tensor, side: int = 1) -> Tensor:
+    """Return y [T, B, N] in the form of images, [T, N, B / side, side], channels last."""
+    return y.unflatten(1, (-1, side)).permute(0, 3, 1, 2)
+
+
+def _applied(
+    y: Tensor, norm: Any, neuron: Neuron, states: Sequence[Tensor], params: Sequence[Tensor], size: Pictures
+) -> Tensor:
+    """Run norm, neuron and pool on images y from their initial states [C, R, W]; return the pooled output
+    [T, B H' W' C].
+    """
+    initial = torch.stack(list(states)) if states else y.detach().new_empty(0, size.channels, size.rows, size.width)
     rule, known, weight, bias = neuron.bound(()), None, None, None
     if norm is not None:
-        rule, known = rule.scaled, statistics(norm, y, steps * batch // len(y))
+        rule, known = rule.scaled, statistics(norm, y, size.steps * size.batch // len(y))
         weight, bias = norm.weight, norm.bias
     given = () if known is None else (known.mean, known.rate, *known.running)
     own = known is not None and known.own
     params = [p.to(y.dtype) for p in params]
-    z = _OnePass.apply(y, initial, weight, bias, (rule, size, own, len(params)), *params, *given)
-    return z.view(steps, batch, size.tiles, width // window, channels).permute(0, 1, 4, 2, 3)
+    return _OnePass.apply(y, initial, weight, bias, (rule, size, own, len(params)), *params, *given)
 
 
 def normalised(y: Tensor, norm: Any, repeats: int) -> Tensor:

@@ -10,11 +10,12 @@ from ranvier.nn.plan import Plan, Stage
 from ranvier.nn.stage_convolution import ConvolutionStage
 from ranvier.nn.stage_gpu import GpuConvolutionStage, GpuLinearStage
 from ranvier.nn.stage_linear import LinearStage
+from ranvier.nn.stage_norm import NormStage
 from ranvier.nn.temporal import here
 
 __all__ = ["Fold", "Sequential", "fold"]
 
-STAGES = (ConvolutionStage, LinearStage)  # kinds of stages on the CPU, tried in this order
+STAGES = (ConvolutionStage, LinearStage, NormStage)  # kinds of stages on the CPU, tried in this order
 KINDS: dict[str, tuple[type[Stage], ...]] = {"numba": STAGES, "triton": (GpuConvolutionStage, GpuLinearStage)}
 REFUSALS = TypeError, ValueError, RuntimeError, IndexError
 

@@ -88,11 +88,11 @@ class SequentialMNIST(Signal):
     steps: int = 784
     epochs: int = 10
     batch: int = 50
-    lr: float = 5e-3
+    lr: float = 1e-2
     noise: float = 0.0
     stretch: float = 0.0
     net: Net = field(
-        default_factory=lambda: Net(neuron="brf", longest=1000.0, gain=10.0, dropout=0.0, readout_beta=0.97)
+        default_factory=lambda: Net(192, neuron="brf", longest=1000.0, gain=10.0, dropout=0.0, readout_beta=0.97)
     )
 
     def build(self) -> nn.Module:
