@@ -70,6 +70,12 @@ class _Maker:
         ]
         return self.dice.choice(some[:6] if len(self.features) == 3 else some)()
 
+    def norm(self) -> nn.Module:
+        given: dict[str, Any] = self.dice.choice(
+            ({}, {}, {"affine": False}, {"track_running_stats": False}, {"momentum": None})
+        )
+        return nn.BatchNorm1d(self.features[0], **given)
+
     def _rows(self) -> None:
         (width,), dice = self.features, self.dice
         kind = dice.choice([*["linear"] * 6, "neuron", "plain", *(["odd"] if self.rich else [])])
@@ -82,8 +88,12 @@ class _Maker:
                 inner = dice.choice((rv.LIF(threshold=0.3), rv.LI(beta=0.5), rv.TernaryLIF(threshold=0.4)))
                 self.layers.append(rv.Recurrent(inner, wide))
             elif dice.random() < 0.9:
+                if dice.random() < 0.3:
+                    self.layers.append(self.norm())
                 self.layers.append(self.neuron())
         elif kind == "neuron":
+            if dice.random() < 0.2:
+                self.layers.append(self.norm())
             self.layers.append(self.neuron())
         elif kind == "plain":
             makers = nn.Identity, nn.ReLU, lambda: nn.ReLU(inplace=True), lambda: nn.LayerNorm(width), nn.Flatten
