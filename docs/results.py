@@ -77,6 +77,7 @@ ENTRIES = {
 
 # Other pages with figures that were measured, and the scripts that print or write them.
 PAGES = {
+    **{page: (f"docs/run.py docs/{page}.md",) for page in ("start", "spyx-quickstart")},
     "exchange": ("docs/exchange.py",),
     "online-learning": tuple(f"benchmarks/online.py {part}" for part in ("accuracy", "speed", "memory", "page")),
     "rates-and-spikes": (
@@ -163,7 +164,8 @@ def line(entry: Entry, runs: dict) -> str:
 HEAD = """# Results
 
 All figures on this page were measured by `docs/results.py`; `make results ONLY=NAME` measures one of them again.
-`make results ONLY=exchange` (or `online-learning`, `rates-and-spikes`, `speed`) measures the figures of another page.
+`make results ONLY=exchange` (or `online-learning`, `rates-and-spikes`, `speed`, `spyx-quickstart`, `start`) measures the
+figures of another page.
 
 * *Test accuracy*: mean and standard deviation over the seeds.
 * Settings were chosen on validation data or set beforehand, never on the test set. For Japanese Vowels it was five-fold

@@ -4,7 +4,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
-import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,4 @@ PAGES = [p for p in sorted((REPO / "docs").rglob("*.md")) if not MADE & set(p.re
 def test_pages(page, tmp_path, monkeypatch, closed):
     """The python blocks of a page run in order, as one script."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
-    space = {"__name__": "page"}
-    for block in blocks:
-        exec(compile(block, str(page), "exec"), space)
+    runpy.run_path(str(REPO / "docs" / "run.py"))["run"](page)
