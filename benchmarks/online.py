@@ -36,12 +36,15 @@ PAGE, FIGURES = (Path(__file__).parents[1] / "docs" / f"online-learning.{kind}" 
 # ---------------------------------------------------------------- accuracy
 @dataclass(frozen=True)
 class Vowels(JapaneseVowels):
-    """The recipe `japanese-vowels` without batch norms, which traces do not follow: two layers of LIF."""
+    """The recipe `japanese-vowels` without batch norms, which traces do not follow, and without offsets: two layers of
+    LIF.
+    """
 
     name: ClassVar[str] = "vowels"
     gradient: str = "bptt"
     feedback: str = "symmetric"
     epochs: int = 40
+    offset: float = 0.0
     net: Net = field(default_factory=lambda: Net(neuron="lif", dropout=0.3))
 
     def build(self) -> nn.Module:

@@ -37,13 +37,17 @@ def test_padding_changes_no_answer(neuron):
 
 def test_what_is_shown_in_training():
     recipe, x = JapaneseVowels(), recordings()
-    same = override(recipe, {"noise": 0.0, "stretch": 0.0}).augment(x, torch.Generator().manual_seed(0))
+    still = {"noise": 0.0, "stretch": 0.0, "offset": 0.0}
+    same = override(recipe, still).augment(x, torch.Generator().manual_seed(0))
     assert torch.equal(same.isnan(), x.isnan()) and torch.equal(same.nan_to_num(), x.nan_to_num())
-    slow = override(recipe, {"noise": 0.0, "stretch": 0.5}).augment(x, torch.Generator().manual_seed(0))
+    slow = override(recipe, still | {"stretch": 0.5}).augment(x, torch.Generator().manual_seed(0))
     lengths = rv.lengths_of(slow.transpose(0, 1))
     assert lengths[1] != 7 and 4 <= lengths[1] <= 14
-    noisy = override(recipe, {"stretch": 0.0}).augment(x, torch.Generator().manual_seed(0)) - x
-    assert torch.equal(noisy.isnan(), x.isnan()) and abs(noisy[0].std() - recipe.noise) < 0.1
+    noisy = override(recipe, still | {"noise": 0.3}).augment(x, torch.Generator().manual_seed(0)) - x
+    assert torch.equal(noisy.isnan(), x.isnan()) and abs(noisy[0].std() - 0.3) < 0.1
+    moved = override(recipe, still | {"offset": 0.5}).augment(x, torch.Generator().manual_seed(0)) - x
+    assert torch.equal(moved.isnan(), x.isnan()) and 0.3 < moved[:, 0].std() < 0.7
+    torch.testing.assert_close(moved[0], moved[0, :1].expand(29, -1))
     shown = recipe.encode(x, torch.Generator())
     assert shown.shape == (29, 3, 24) and torch.equal(shown[:, 0, :12], x[0])
     torch.testing.assert_close(shown[5, 0, 12:], x[0, 5] - x[0, 4])
