@@ -13,7 +13,7 @@ from ranvier.spikes import bits, convolution, dense, product
 from ranvier.spikes.crossover import FEW, MANY
 
 Size = tuple[int, int, int]
-SLIM: Size = 2048, 128, 16  # rows, inputs and outputs of the products with few outputs
+SLIM: Size = 4096, 128, 16  # rows, inputs and outputs of the products with few outputs
 Ways = tuple[Callable[[], object], Callable[[], object], Callable[[], object]]
 
 
