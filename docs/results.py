@@ -171,9 +171,11 @@ the figures of another page.
 * *Test accuracy*: mean and standard deviation over the seeds.
 * Settings were chosen on validation data or set beforehand, never on the test set. For Japanese Vowels it was
   cross-validation within the training recordings, in parts of consecutive recordings of every speaker, and the final
-  networks are trained on all 270 of them (`whole=true`); for smartwatch, the validation people of two folds (they are
-  test people of two other folds); for synthetic Heidelberg digits, one voice that is neither trained on nor tested,
-  with the same settings for all four networks (but the adaptive one begins with a larger input).
+  networks are trained on all 270 of them (`whole=true`); for synthetic Heidelberg digits, one voice that is neither
+  trained on nor tested, with the same settings for all four networks (but the adaptive one begins with a larger input).
+* Smartwatch is an exception: its settings, the same for all folds, were chosen on the validation people of all five
+  folds, and each of these ten people is a test person of another fold. So the figure may be too good; only new people
+  could tell.
 * *Spikes*: of the hidden layers, per sample.
 * *Energy*: an [estimate](../src/ranvier/train/energy.py) per sample, next to that of a dense network with the same
   layers and weights of 8 bits, which computes a picture once and a recording step by step. There is none for timed

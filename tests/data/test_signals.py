@@ -167,5 +167,8 @@ def test_folds_of_the_smartwatch():
         pytest.skip(str(absent).splitlines()[-1].strip())
     total = {sum(len(part.labels) for part in fold) for fold in parts}
     assert len(total) == 1 and sum(len(fold.test.labels) for fold in parts) == total.pop()
+    train = parts[0].train
+    torch.testing.assert_close(train.x.unflatten(2, (2, 3)).square().mean((0, 1, 3)), torch.ones(2))
+    assert (train.x[train.labels == 0, :, 0].mean(1) > 0).all()  # gravity during pendulums, on both wrists
     with pytest.raises(ValueError, match="fold is 0 to 4"):
         data.smartwatch(fold=5)

@@ -62,6 +62,18 @@ def test_a_watch_is_turned_without_changing_lengths_of_vectors():
     torch.testing.assert_close(turned.unflatten(2, (2, 3)).norm(dim=3), x.unflatten(2, (2, 3)).norm(dim=3))
 
 
+def test_a_faster_exercise_ends_earlier_and_turns_faster():
+    recipe = override(Smartwatch(), {"noise": 0.0, "turn": 0.0, "stretch": 0.4})
+    x = torch.ones(50, 200, 6)
+    shown = recipe.augment(x, torch.Generator().manual_seed(0))
+    lengths, speeds = rv.lengths_of(shown.transpose(0, 1)), shown[:, 0, 3]
+    assert lengths.max() == 200 and lengths.min() < 160 and speeds.min() < 0.7
+    fast = speeds > 1
+    torch.testing.assert_close(lengths[fast].float(), (199 / speeds[fast]).floor() + 1)
+    assert (lengths[~fast] == 200).all() and torch.equal(shown[:, 0, :3], x[:, 0, :3])
+    assert recipe.encode(shown, torch.Generator()).shape == (50, 50, 12)
+
+
 def test_settings():
     beta = spread(1000, 2.0, 200.0)
     tau = -1 / beta.log()

@@ -53,6 +53,9 @@ SOURCES = {
     ),
 }  # fmt: skip
 
+# Factors of acceleration and rotation, three axes each, when a watch is mirrored to the other wrist.
+MIRROR = np.array([-1.0, 1.0, 1.0, 1.0, -1.0, -1.0])
+
 
 def spoken_digits(folder: str | Path | None = None) -> Splits:
     """Free Spoken Digits: 3,000 utterances of 0 to 9 by six people, as 13 cepstral coefficients of 6 to 92 frames.
@@ -97,10 +100,12 @@ def smartwatch(folder: str | Path | None = None, fold: int = 0, window: int = 20
     Hz.
 
     140 recordings of ten people are divided into windows of `window` steps (200: four seconds), one every `stride`
-    steps. x `[N, window, 6]`, standardised by the training part. The split is by person: in `fold` 0 to 4, two people
-    are for testing, the next two for validation, six for training; nobody is in two parts. The file is part of the PyPI
-    package seglearn; `find_source` lists the places where it is searched for. Burns et al., Shoulder physiotherapy
-    exercise recognition, Physiol. Meas. 2018.
+    steps. Recordings of one wrist, which the file names, are mirrored to the other one: a mirror turns the acceleration
+    along the forearm round, and the rotations about the other two axes. x `[N, window, 6]`, divided by one number per
+    sensor, so that the root mean square is 1 in the training part; gravity stays, and a rotation of x is one of the
+    watch. The split is by person: in `fold` 0 to 4, two people are for testing, the next two for validation, six for
+    training; nobody is in two parts. The file is part of the PyPI package seglearn; `find_source` lists the places
+    where it is searched for. Burns et al., Shoulder physiotherapy exercise recognition, Physiol. Meas. 2018.
     """
     if fold not in range(5) or window < 1 or stride < 1:
         raise ValueError(
@@ -110,14 +115,18 @@ def smartwatch(folder: str | Path | None = None, fold: int = 0, window: int = 20
     # unpickling an object array can run code, but the hash shows that this is the known file
     whole = np.load(path, allow_pickle=True).item()
     x, labels, people = [], [], []
-    for signal, label, person in zip(whole["X"], whole["y"], whole["subject"], strict=True):
+    for signal, label, person, side in zip(*(whole[k] for k in ("X", "y", "subject", "side")), strict=True):
+        signal = signal * MIRROR if side else signal
         for begin in range(0, len(signal) - window + 1, stride):
             x.append(signal[begin : begin + window])
             labels.append(int(label))
             people.append(int(person) - 1)
     place = (torch.tensor(people) // 2 - fold) % 5  # pair 0 is for testing, 1 for validation, 2 to 4 for training
     parts = [torch.nonzero(where).flatten() for where in (place >= 2, place == 1, place == 0)]
-    return _standardised(x, torch.tensor(labels), parts)
+    both = torch.from_numpy(np.stack(x)).float().unflatten(2, (2, 3))  # [N, window, sensor, axis]
+    power = both[parts[0]].double().square().mean((0, 1, 3))
+    both = (both / power.sqrt().unsqueeze(1)).float().flatten(2)
+    return Splits(*(Split(both[part], torch.tensor(labels)[part]) for part in parts))
 
 
 def sequential_mnist(folder: str | Path | None = None) -> Splits:

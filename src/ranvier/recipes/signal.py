@@ -97,16 +97,13 @@ class Signal(Recipe):
 
     def augment(self, x: Tensor, generator: Generator) -> Tensor:
         """Play each recording at a random speed, and add noise."""
-        steps, features = x.shape[1:]
-        draws = torch.rand(len(x), 1, generator=generator, dtype=x.dtype, device=x.device)
-        place = torch.arange(steps, device=x.device) * (1.0 + self.stretch * (2.0 * draws - 1.0))  # steps to read from
-
-        def read(step: Tensor) -> Tensor:
-            return x.gather(1, step.long().clamp(max=steps - 1).unsqueeze(-1).expand(-1, -1, features))
-
-        before, part = read(place.floor()), (place % 1.0).unsqueeze(-1)
-        x = torch.where(part > 0, before + part * (read(place.floor() + 1) - before), before)
+        x = played(x, self.speeds(x, generator))
         return x + self.noise * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+
+    def speeds(self, x: Tensor, generator: Generator) -> Tensor:
+        """Return a random speed for each recording: `[B, 1]`."""
+        draws = torch.rand(len(x), 1, generator=generator, dtype=x.dtype, device=x.device)
+        return 1.0 + self.stretch * (2.0 * draws - 1.0)
 
     def encode(self, x: Tensor, generator: Generator) -> Tensor:
         """Return `[T, B, 2 F]` for x `[B, T, F]`: the signal, and its change since the previous step."""
@@ -119,3 +116,17 @@ class Signal(Recipe):
 
     def metric(self) -> Any:
         return OfOwnLength(metric.integral_accuracy())
+
+
+def played(x: Tensor, speeds: Tensor) -> Tensor:
+    """Play recordings x `[B, T, features]` at other speeds `[B, 1]`, interpolated between steps; what would come after
+    the last step T is equal to it.
+    """
+    steps, features = x.shape[1:]
+    place = torch.arange(steps, device=x.device) * speeds  # steps to read from
+
+    def read(step: Tensor) -> Tensor:
+        return x.gather(1, step.long().clamp(max=steps - 1).unsqueeze(-1).expand(-1, -1, features))
+
+    before, part = read(place.floor()), (place % 1.0).unsqueeze(-1)
+    return torch.where(part > 0, before + part * (read(place.floor() + 1) - before), before)
