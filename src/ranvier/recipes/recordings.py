@@ -112,7 +112,7 @@ class SequentialMNIST(Signal):
     noise: float = 0.0
     stretch: float = 0.0
     net: Net = field(
-        default_factory=lambda: Net(192, neuron="brf", longest=1000.0, gain=10.0, dropout=0.0, readout_beta=0.97)
+        default_factory=lambda: Net(neuron="brf", longest=1000.0, gain=30.0, dropout=0.0, readout_beta=0.97)
     )
 
     def build(self) -> nn.Module:
