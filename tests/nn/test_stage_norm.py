@@ -90,10 +90,19 @@ def test_scan_and_record_give_the_same_bits():
     assert torch.equal(spikes, y)
 
 
+def test_one_step_of_one_sample_gives_the_same_bits_as_a_sequence():
+    x, net, state, found = 3 * torch.randn(9, 1, N), build("learned", torch.float32, train=False), None, []
+    for step in x.split(1):
+        y, state = rv.scan(net, step, state)
+        found.append(y)
+    assert torch.equal(torch.cat(found), net(x)) and torch.equal(net(x[:1]), found[0])
+
+
 def test_states_that_do_not_fit_run_one_after_the_other(monkeypatch):
     x, fused = 3 * torch.randn(9, 10, N, dtype=torch.float64), build("learned")
     plain = copy.deepcopy(fused)
     monkeypatch.setattr(stage_norm, "TRAIL", 9)
+    assert [stage_norm._side(*given) for given in ((50, 128, 99), (50, 8, 30), (7, 8, 6), (7, 8, 0))] == [2, 25, 1, 0]
     torch.testing.assert_close(results(fused, x), results(plain, x, "reference"), rtol=1e-7, atol=1e-9)
 
 

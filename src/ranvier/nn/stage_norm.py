@@ -6,6 +6,7 @@ two layers run one after the other, with the same arithmetic.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -34,22 +35,21 @@ class NormStage(Stage):
         return cls(norm, neuron) if type(norm) is nn.BatchNorm1d and plain_neuron(neuron) else None  # type: ignore
 
     def serves(self, x: Any) -> bool:
-        """Whether x is a sequence [T, B, N] of the norm's features and dtype, with enough values for statistics."""
-        if not isinstance(x, Tensor) or x.dim() != 3 or x.dtype not in DTYPES or x.numel() <= x.shape[2]:
+        """Whether x is a sequence [T, B, N] of the norm's features and dtype, with enough values for its statistics."""
+        if not isinstance(x, Tensor) or x.dim() != 3 or x.dtype not in DTYPES or not x.numel():
             return False
-        norm = self.norm
+        norm, one = self.norm, x.numel() == x.shape[2]
+        if one and (norm.training or norm.running_mean is None):
+            return False
         tensors = [norm.weight, norm.bias, norm.running_mean, norm.running_var]
         return all(v is None or (v.shape == x.shape[2:] and v.dtype == x.dtype) for v in tensors)
 
     def __call__(self, x: Tensor) -> Tensor:
         steps, batch, count = x.shape
-        y = self._once(x)
         most = TRAIL // (steps * max(1, len(self.temporal.states)) * count)  # samples whose states fit
-        sides = [k for k in range(1, batch + 1) if batch % k == 0 and k <= most]
-        if not sides:
+        if not (side := _side(batch, count, most)):
             return self.run(x)[0]
-        side = next((k for k in sides if k * count >= WIDE), sides[-1])
-        return one_pass_of_rows(y, self.norm, self.temporal, side, steps)
+        return one_pass_of_rows(self._once(x), self.norm, self.temporal, side, steps)
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         y = self._once(x)
@@ -59,3 +59,12 @@ class NormStage(Stage):
     def _once(self, x: Tensor) -> Tensor:
         """Return x, or only its first step if all steps are the same."""
         return (x[:1] if still(x) else x).contiguous()
+
+
+@cache
+def _side(batch: int, count: int, most: int) -> int:
+    """Return how many samples with `count` neurons are computed together: the smallest divisor of `batch` that makes
+    rows WIDE, or else the largest one up to `most`; 0 if there is none.
+    """
+    divisors = [k for k in range(1, min(batch, most) + 1) if batch % k == 0]
+    return next((k for k in divisors if k * count >= WIDE), divisors[-1] if divisors else 0)
