@@ -54,6 +54,7 @@ class _Maker:
     dice: random.Random
     features: tuple[int, ...]
     rich: bool  # layers that draw random numbers or see several steps, too
+    norms: bool  # batch norms in rows, which torch refuses for one number per channel
     layers: list[nn.Module] = field(default_factory=list)
 
     def grow(self) -> None:
@@ -88,11 +89,11 @@ class _Maker:
                 inner = dice.choice((rv.LIF(threshold=0.3), rv.LI(beta=0.5), rv.TernaryLIF(threshold=0.4)))
                 self.layers.append(rv.Recurrent(inner, wide))
             elif dice.random() < 0.9:
-                if dice.random() < 0.3:
+                if self.norms and dice.random() < 0.3:
                     self.layers.append(self.norm())
                 self.layers.append(self.neuron())
         elif kind == "neuron":
-            if dice.random() < 0.2:
+            if self.norms and dice.random() < 0.2:
                 self.layers.append(self.norm())
             self.layers.append(self.neuron())
         elif kind == "plain":
@@ -149,7 +150,7 @@ def draw(seed: int, faults: bool = True, rich: bool = False) -> Draw:
     steps, batch = dice.choice((1, 2, 3, 5, 9)), dice.choice((1, 2, 3, 9))
     if len(features) == 1 and dice.random() < 0.05:  # so many inputs that products go by events
         features, steps, batch = (260,), 9, 29
-    maker = _Maker(dice, features, rich)
+    maker = _Maker(dice, features, rich, norms=steps * batch > 1)
     while len(maker.layers) < dice.choice((2, 3, 5, 7)):
         maker.grow()
     density = dice.choice((None, 0.05, 0.3, 1.0))
