@@ -90,8 +90,14 @@ def _driven() -> list[Case]:
         behind = rows(lambda make=make: make(4, 6), lif, lambda make=make: make(6, 5), lambda neuron=neuron: neuron(5))
         found.append(Case(f"{linear}+{name}", alone, (4,)))
         found.append(Case(f"{linear}+LIF+{linear}+{name}", behind, (4,)))
-    learned = rows(lambda: rv.Linear(4, 6), lambda: lif(learn=("beta", "threshold"), shape=6))
-    return [*found, Case("rv.Linear+LIF(learned)", learned, (4,))]
+    learned = lambda: lif(learn=("beta", "threshold"), shape=6)  # noqa: E731
+    norm = lambda: nn.BatchNorm1d(6)  # noqa: E731
+    return [
+        *found,
+        Case("rv.Linear+LIF(learned)", rows(lambda: rv.Linear(4, 6), learned), (4,)),
+        Case("BatchNorm1d+LIF", rows(norm, lif), (6,)),
+        Case("rv.Linear+BatchNorm1d+LIF(learned)", rows(lambda: rv.Linear(4, 6), norm, learned), (4,)),
+    ]
 
 
 def _events() -> list[Case]:
@@ -163,6 +169,8 @@ ROWS = (
     "rv.Linear+LIF+rv.Linear+Recurrent",
     "rv.Linear+LIF+rv.Linear+Recurrent.TernaryLIF",
     "rv.Linear+LIF(learned)",
+    "BatchNorm1d+LIF",
+    "rv.Linear+BatchNorm1d+LIF(learned)",
     "events+LIF",
     "events+Recurrent",
     "events+Conv2d+BatchNorm2d+LIF+MaxPool2d",
