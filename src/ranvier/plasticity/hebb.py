@@ -80,7 +80,7 @@ def _dense(pre: Tensor, post: Tensor) -> Tensor:
 
 def _few(x: Tensor, g: Tensor) -> bool:
     """Whether x [M, K] has so few nonzero numbers that adding rows of g [M, N] is faster than a matrix product."""
-    return product.serves(x) and product.few_of_gradient(product.density(x), x.shape[1], g.shape[1])
+    return product.few_of_gradient(product.looked_at(x)[1], x.shape[1], g.shape[1])
 
 
 def _gradient(project: Callable, weight: Tensor, pre: Tensor, post: Tensor) -> Tensor:

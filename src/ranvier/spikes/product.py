@@ -50,13 +50,10 @@ def far_from_sparse(x: Tensor) -> bool:
     return torch.count_nonzero(seen).item() > crossover.MOST * seen.numel()
 
 
-def density(x: Tensor) -> float:
-    """The share of x that is not zero; if x is dense, this is estimated from a sample."""
-    return 1.0 if far_from_sparse(x) else spikes_bits.packed(x.reshape(-1, x.shape[-1])).events / max(1, x.numel())
-
-
 def looked_at(x: Tensor) -> tuple[Tensor, float]:
-    """Return x [*, K], or its bits [M, words] if it contains only spikes, and the share of x that is not zero."""
+    """Return x [*, K], or its bits [M, words] if it contains only spikes, and the share of x that is not zero: 1 if a
+    sample shows that x is dense, or if events are not for x (see `serves`).
+    """
     if not serves(x) or far_from_sparse(x):
         return x, 1.0
     bits, events, spikes = spikes_bits.packed(x.detach().reshape(-1, x.shape[-1]))
@@ -73,7 +70,7 @@ def explain(x: Tensor, width: int) -> str:
     """Describe how a layer with `width` outputs multiplies inputs like x, and why."""
     if not serves(x):
         return f"dense: events are for float32 on the CPU and {SMALL:,} inputs or more"
-    share, columns = density(x), x.shape[-1]
+    (_, share), columns = looked_at(x), x.shape[-1]
     if share == 1.0:
         return f"dense: more than {crossover.MOST:.0%} of the inputs are not zero"
     times = crossover.estimate("linear", x.numel() // columns, columns, width, share)
@@ -192,7 +189,7 @@ def share(x: Tensor, columns: int) -> float:
     """The share of x that is not zero; x: numbers [*, columns], or bits [*, words] of `columns` columns."""
     if x.dtype == torch.int64:
         return spikes_bits.count(x) / max(1, math.prod(x.shape[:-1]) * columns)
-    return density(x) if serves(x) else 1.0
+    return looked_at(x)[1]
 
 
 def slim(width: int) -> bool:
