@@ -21,6 +21,8 @@ def test_a_sweep_finds_goes_on_and_is_shown(main, tmp_path, monkeypatch):  # noq
     line = ("sweep", "digits", "lr=1e-4..1e-1:log", "net.hidden=8,16", *SMALL, "--out", "found")
     status, _, error = main(*line, "--set", "whole=true")
     assert status == 2 and "leave out whole" in error and not (tmp_path / "found").exists()
+    status, _, error = main("sweep", "digits", "whole=true,false", *SMALL, "--out", "found")
+    assert status == 2 and "leave out whole" in error and not (tmp_path / "found").exists()
     status, output, error = main(*line, "--trials", "2")
     assert status == 0 and "trial 1: lr=" in output and "best validation accuracy" in output, error
     status, output, _ = main(*line, "--trials", "3")  # goes on with the third

@@ -112,7 +112,8 @@ def _learning(story: Story, figure: Figure) -> None:
     scales = {k: scale for k, scale in (("loss", 1.0), ("accuracy", 100.0)) if f"train_{k}" in story.history[0]}
     rows = list(figure.subplots(len(scales), 1, sharex=True, squeeze=False).flat)
     for axes, (what, scale) in zip(rows, scales.items(), strict=True):
-        lines = {part: [scale * row[f"{part}_{what}"] for row in story.history] for part in ("train", "validation")}
+        names = {"train": "train", "validation": f"validation{' (trained on)' if story.config.get('whole') else ''}"}
+        lines = {name: [scale * row[f"{part}_{what}"] for row in story.history] for part, name in names.items()}
         plot.curve(lines, axes, label=f"{what}, %" if what == "accuracy" else what)
         if what == "accuracy":
             axes.set_ylim(top=min(axes.get_ylim()[1], 101.0))  # accuracy is at most 100 %
@@ -182,7 +183,8 @@ def _learning_in_words(story: Story) -> str:
         name for name in ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy") if name in first
     ]
     course = ", ".join(f"{name.replace('_', ' ')} from {first[name]:.3g} to {last[name]:.3g}" for name in told)
-    return f"Curves over {len(story.history)} epochs: {course}"
+    seen = "; the validation data were trained on" if story.config.get("whole") else ""
+    return f"Curves over {len(story.history)} epochs: {course}{seen}"
 
 
 def _activity_in_words(story: Story) -> str:

@@ -120,7 +120,7 @@ def sweep(
         for value in each.choices or (each.low, each.high):
             whole = isinstance(known.get(each.name), int) and not each.choices
             override(plan, {each.name: round(float(value)) if whole else value})
-    if known["whole"]:
+    if known["whole"] or "whole" in ranges:
         raise ValueError("a sweep judges settings on the validation part, so it cannot train on it: leave out whole")
     folder = Path(folder)
     if not (folder / "sweep.db").is_file():

@@ -95,6 +95,9 @@ def test_the_last_run_may_train_on_the_validation_part_too(tmp_path, as_tensors)
     result = run(net(), tmp_path / "run", data=parts, whole=True, console=Console(file=text))
     assert "4 batches an epoch" in text.getvalue() and "validation (trained on) " in text.getvalue()
     assert result.samples == 20 and Folder(tmp_path / "run").read_config()["whole"] is True
+    assert "the validation data were trained on" in result.report.read_text()
+    listed = [[(x, int(label)) for x, label in zip(*part, strict=True)] for part in parts] if as_tensors else parts
+    assert len(run(net(), tmp_path / "lists", data=listed, whole=True).history) == 3  # a list of samples is a Dataset
     with pytest.raises(ValueError, match="it is the test part: give three parts"):
         run(net(), tmp_path / "two", data=parts[:2], whole=True)
     with pytest.raises(TypeError, match="joins two pairs of tensors or two Datasets, got tuple and DataLoader"):

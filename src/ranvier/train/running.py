@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import ConcatDataset
 
 from ranvier.data import Split, Splits
 from ranvier.extras import needed
@@ -195,9 +195,9 @@ def joined(splits: Any) -> Any:
     train, validation, test = splits
     if validation is test:
         raise ValueError("whole=true trains on the validation part, but here it is the test part: give three parts")
-    if all(isinstance(part, (tuple, list)) for part in (train, validation)):
+    if all(isinstance(part, tuple) for part in (train, validation)):
         return Split(*(torch.cat(pair) for pair in zip(train, validation, strict=True)))
-    if all(isinstance(part, Dataset) for part in (train, validation)):
+    if all(hasattr(part, "__getitem__") and hasattr(part, "__len__") for part in (train, validation)):
         return ConcatDataset([train, validation])
     raise TypeError(
         f"whole=true joins two pairs of tensors or two Datasets, got {type(train).__name__} and "
