@@ -102,7 +102,12 @@ def test_states_that_do_not_fit_run_one_after_the_other(monkeypatch):
     x, fused = 3 * torch.randn(9, 10, N, dtype=torch.float64), build("learned")
     plain = copy.deepcopy(fused)
     monkeypatch.setattr(stage_norm, "TRAIL", 9)
-    assert [stage_norm._side(*given) for given in ((50, 128, 99), (50, 8, 30), (7, 8, 6), (7, 8, 0))] == [2, 25, 1, 0]
+    assert [stage_norm._together(*given) for given in ((50, 128, 99), (50, 8, 30), (7, 8, 6), (7, 8, 0))] == [
+        2,
+        25,
+        1,
+        0,
+    ]
     torch.testing.assert_close(results(fused, x), results(plain, x, "reference"), rtol=1e-7, atol=1e-9)
 
 

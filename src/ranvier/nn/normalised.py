@@ -36,21 +36,21 @@ def one_pass(y: Tensor, norm: Any, neuron: Neuron, kind: str, window: int, steps
     return z.view(steps, batch, size.tiles, width // window, channels).permute(0, 1, 4, 2, 3)
 
 
-def one_pass_of_rows(y: Tensor, norm: Any, neuron: Neuron, side: int, steps: int) -> Tensor:
-    """Run norm and neuron: y [T, B, N], or [1, B, N] if all steps are the same -> [T, B, N]. The neurons of `side`
-    samples, a divisor of B, are computed together.
+def one_pass_of_rows(y: Tensor, norm: Any, neuron: Neuron, together: int, steps: int) -> Tensor:
+    """Run norm and neuron: y [T, B, N], or [1, B, N] if all steps are the same -> [T, B, N]. The neurons of
+    `together` samples, a divisor of B, share a tile of the kernel.
     """
     _, batch, count = y.shape
     _, begin, params = neuron.prepare(y[:1].detach(), None)
-    size = Pictures(steps, 1, batch // side, side, count, even=True)
-    states = [s[0].view(count, 1, 1).expand(count, 1, side) for s in begin.values()]  # the same for every sample
+    size = Pictures(steps, 1, batch // together, together, count, even=True)
+    states = [s[0].view(count, 1, 1).expand(count, 1, together) for s in begin.values()]  # the same for every sample
     params = [p.view(-1, 1, 1) for p in params]
-    return _applied(pictures(y, side), norm, neuron, states, params, size).view(steps, batch, count)
+    return _applied(pictures(y, together), norm, neuron, states, params, size).view(steps, batch, count)
 
 
-def pictures(y: Tensor, side: int = 1) -> Tensor:
-    """Return y [T, B, N] in the form of images, [T, N, B / side, side], channels last."""
-    return y.unflatten(1, (-1, side)).permute(0, 3, 1, 2)
+def pictures(y: Tensor, together: int = 1) -> Tensor:
+    """Return y [T, B, N] in the form of images, [T, N, B / together, together], channels last."""
+    return y.unflatten(1, (-1, together)).permute(0, 3, 1, 2)
 
 
 def _applied(

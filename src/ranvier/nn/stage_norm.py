@@ -47,9 +47,9 @@ class NormStage(Stage):
     def __call__(self, x: Tensor) -> Tensor:
         steps, batch, count = x.shape
         most = TRAIL // (steps * max(1, len(self.temporal.states)) * count)  # samples whose states fit
-        if not (side := _side(batch, count, most)):
+        if not (together := _together(batch, count, most)):
             return self.run(x)[0]
-        return one_pass_of_rows(self._once(x), self.norm, self.temporal, side, steps)
+        return one_pass_of_rows(self._once(x), self.norm, self.temporal, together, steps)
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         y = self._once(x)
@@ -62,7 +62,7 @@ class NormStage(Stage):
 
 
 @cache
-def _side(batch: int, count: int, most: int) -> int:
+def _together(batch: int, count: int, most: int) -> int:
     """Return how many samples with `count` neurons are computed together: the smallest divisor of `batch` that makes
     rows WIDE, or else the largest one up to `most`; 0 if there is none.
     """
