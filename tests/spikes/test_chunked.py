@@ -3,6 +3,7 @@
 import copy
 import sys
 import threading
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import ranvier as rv
-from ranvier.spikes import product, row
+from ranvier.spikes import chunked, product, row
 
 NETS = {
     "two layers": lambda: rv.Sequential(nn.Linear(6, 11), rv.LIF(), rv.Linear(11, 3), rv.LI()),
@@ -57,6 +58,27 @@ def test_equal_to_chunk_by_chunk(kind, size, runs, monkeypatch):
         assert torch.equal(one[0], other[0])
         torch.testing.assert_close(one[1:], other[1:], rtol=1e-5, atol=1e-6)
     assert runs == 4 * [len(net) // 2]
+
+
+@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("most", [16, 40, 100, 230])
+@pytest.mark.parametrize("steps", [2, 37, 64])
+def test_chunks_of_different_lengths(kind, most, steps, monkeypatch):
+    """Each link has chunks of its own; backward hands gradients on chunk by chunk."""
+    torch.manual_seed(0)
+    net, x = NETS[kind](), 3 * torch.rand(steps, 2, 6)
+    one = played(copy.deepcopy(net), x)
+    for name, value in (("CHUNK", most), ("SHARED", most), ("ROWS", 1)):
+        monkeypatch.setattr(chunked, name, value)
+    monkeypatch.setattr(product, "SMALL", 1)
+    torch.testing.assert_close(played(net, x), one, rtol=1e-5, atol=1e-6)
+
+
+def test_a_chunk_consists_of_whole_chunks_of_another_layer():
+    spans = [chunked.chunks(1000, 7, 3, width, False) for width in (1, 50, 700, 3000, 100_000)]
+    starts = [{span.start for span in one} for one in spans]
+    assert all(few <= many for few, many in pairwise(starts))
+    assert len(set(map(len, spans))) > 2
 
 
 def test_double_precision(runs):

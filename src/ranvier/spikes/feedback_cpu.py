@@ -35,7 +35,7 @@ def together(neurons: int) -> int:
 
 def columns(weight: Tensor) -> Tensor:
     """Return a weight [N, K] in the layout that the kernels read: panels in float32, transposed in float64."""
-    return product.panels(weight, name="back") if weight.dtype == torch.float32 else weight.t().contiguous()
+    return product.panels(weight, kept=True) if weight.dtype == torch.float32 else weight.t().contiguous()
 
 
 def _flat(sequences: Sequence[Tensor]) -> tuple:

@@ -177,7 +177,7 @@ class RecurrentNeurons(Neurons):
         assert spikes is not None
         *rest, weight = params
         found, width = super().begin_backward([*rest, weight.t()], wanted[:-1], started, None), self.shape[1]
-        sums = product.Gradient(width, width, product.share(spikes, width), name="sums back")
+        sums = product.Gradient(width, width, product.share(spikes, width))
         return found._replace(params=params, wanted=wanted, feedback=sums, spikes=spikes)
 
     def backward(

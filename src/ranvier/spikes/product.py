@@ -199,16 +199,17 @@ def slim(width: int) -> bool:
     return width <= product_kernels.SLIM
 
 
-def panels(weight: Tensor, slim: bool = False, name: str = "panels") -> Tensor:
+def panels(weight: Tensor, slim: bool = False, kept: bool = False) -> Tensor:
     """Return a weight [N, K] as panels, the layout of the kernels: [ceil(N / lanes) * K, lanes], with `lanes` outputs
     side by side (LANES, or SLIM if `slim`).
 
-    The result is scratch of this thread: it is valid until the next call with the same name.
+    Unless it is to be `kept`, the result is scratch of this thread: it is valid until the next call.
     """
     from ranvier.spikes import product_kernels
 
     lanes = product_kernels.SLIM if slim else product_kernels.LANES
-    packed = scratch(name, (-(-weight.shape[0] // lanes) * weight.shape[1], lanes), weight.dtype)
+    size = -(-weight.shape[0] // lanes) * weight.shape[1], lanes
+    packed = empty(size, weight.dtype) if kept else scratch("panels", size, weight.dtype)
     product_kernels.pack_columns(array(weight.contiguous()), packed.numpy())
     return packed
 
@@ -257,28 +258,28 @@ class Gradient:
     or bits) and of g [M, N].
 
     The products skip the zeros of x, or those of g, or they are torch's dense products. The choice depends on `of_x`
-    and `of_g`, the shares of nonzero numbers. A thread may compute only one gradient of each name at a time, since
-    gradients of the same name share scratch arrays.
+    and `of_g`, the shares of nonzero numbers.
     """
 
-    def __init__(self, width: int, columns: int, of_x: float, of_g: float = 1.0, name: str = "sums"):
-        self.shape, self.name = (width, columns), name
+    def __init__(self, width: int, columns: int, of_x: float, of_g: float = 1.0):
+        self.shape = width, columns
         self.by_x = few_of_gradient(of_x, columns, width)
         self.by_g = not self.by_x and few_of_gradient(of_g, width, columns)
         self.sum: Tensor | None = None
 
     def add(self, x: Tensor, g: Tensor) -> None:
         if self.by_x:
-            self.sum = _add_events(self.sum, x, g, self.shape[1], self.name)
-            return
-        for of, part in _numbers(x, self.shape[1], g.dtype):
-            if self.by_g:
-                self.sum = _add_events(self.sum, g[of], part, self.shape[0], self.name)
-            else:
-                self._dense(part, g[of])
+            self.sum = _add_events(self.sum, x, g, self.shape[1])
+        elif x.dtype == torch.int64:
+            for of, part in _numbers(x, self.shape[1], g.dtype):
+                self._add(part, g[of])
+        else:
+            self._add(x, g)
 
-    def _dense(self, x: Tensor, g: Tensor) -> None:
-        if self.sum is None:
+    def _add(self, x: Tensor, g: Tensor) -> None:
+        if self.by_g:
+            self.sum = _add_events(self.sum, g, x, self.shape[0])
+        elif self.sum is None:
             self.sum = g.new_empty(self.shape)
             dense.multiply(g.t(), x.t(), None, self.sum)
         else:
@@ -298,14 +299,14 @@ class Gradient:
         return out if self.by_x else out.t().contiguous()
 
 
-def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int, name: str) -> Tensor:
+def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int) -> Tensor:
     """Add g^T x to the panels `sums`, or to new ones if None; the zeros of x (numbers [M, K] or bits) are skipped."""
     from ranvier.spikes import product_kernels
 
     width = g.shape[1]
     side = product_kernels.SLIM if slim(width) else product_kernels.LANES
     if sums is None:
-        sums = scratch(name, (-(-width // side) * columns, side), torch.float32).zero_()
+        sums = empty((-(-width // side) * columns, side), torch.float32).zero_()
     given = rows(x), columns, g.numpy(), sums.numpy()
     tile = min(BACKWARD_TILE, max(1, x.shape[0]))
     kernel = product_kernels.add_gradient_slim if slim(width) else product_kernels.add_gradient

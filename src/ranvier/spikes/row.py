@@ -1,4 +1,5 @@
-"""A row of linear layers, each followed by neurons, as one autograd function. `chunked.py` computes it.
+"""A row of linear layers, each followed by neurons, as one autograd function. `chunked.py` and
+`chunked_backward.py` compute it.
 
 On several threads, each thread computes all layers for samples of its own, from the first chunk of steps to the last.
 So no thread waits for another one between two layers, and what a layer returns is still in the cache of the thread that
@@ -17,6 +18,7 @@ from ranvier.backends.autograd import Function
 from ranvier.backends.buffers import empty
 from ranvier.spikes import bits, chunked, product
 from ranvier.spikes.chunked import Link, Saved
+from ranvier.spikes.chunked_backward import backward
 
 LEAST = 1024  # fewest rows (steps times samples) per thread: each thread arranges the whole weight for its products
 
@@ -81,14 +83,14 @@ class _Row(Function):
         parts, (_, _, inward, _, *needs) = ctx.saved, ctx.needs_input_grad
         g_x = empty(ctx.shape, parts[0][0].neurons.dtype) if inward else None
         if len(parts) == 1:
-            return None, None, g_x, None, *chunked.backward(parts[0], saved, grads, needs, g_x)
+            return None, None, g_x, None, *backward(parts[0], saved, grads, needs, g_x)
         count, begin, jobs = len(saved) // len(parts), 0, []
         for k, links in enumerate(parts):
             of = slice(begin, begin + links[0].neurons.shape[0])
             g, *after = grads
             own = [None if g is None else g[:, of], *(None if a is None else a[of] for a in after)]
             into = None if g_x is None else g_x[:, of]
-            jobs.append(partial(chunked.backward, links, saved[k * count : (k + 1) * count], own, needs, into))
+            jobs.append(partial(backward, links, saved[k * count : (k + 1) * count], own, needs, into))
             begin = of.stop
         found = threads.each(jobs)
         return None, None, g_x, None, *map(_joined, zip(*found, strict=True), ctx.divided)
