@@ -68,16 +68,15 @@ def drive(x: Tensor, known: Tensor | None, weight: Tensor, bias: Tensor | None, 
 
 class Saved(NamedTuple):
     """The values of one link that backward needs besides tensors. The saved tensors are x (numbers or bits), the
-    weight, u, the recurrent outputs, and the params.
+    weight, u, the recurrent outputs, the states at the start of each chunk, and the params.
 
-    states, params: the numbers of initial states and of params that are tensors. course: the states at the start of
-    each chunk. spans: the chunks. events: whether products may skip zeros. density: the share of events in x.
+    states, params: the numbers of initial states and of params that are tensors. spans: the chunks. events: whether
+    products may skip zeros. density: the share of events in x.
     """
 
     neurons: Neurons
     states: int
     params: int
-    course: np.ndarray
     spans: list[slice]
     events: bool
     density: float
@@ -95,16 +94,16 @@ def forward(
         small = x.shape[0] * x.shape[1] * max(link.weight.shape) < product.SMALL and x.dtype == link.weight.dtype
         way = _short if small else _through
         hand = following is not None and following.packed
-        x, final, kept, *how = way(link, x, into if following is None else None, hand, keep)
+        x, final, kept, how = way(link, x, into if following is None else None, hand, keep)
         if states:
             after += (torch.from_numpy(s.reshape(link.neurons.shape).copy()) for s in final)
         if keep:
             tensors += *kept, *link.params
-            saved.append(Saved(link.neurons, len(link.states), len(link.params), *how))
+            saved.append(how)
     return after, tensors, saved
 
 
-Through = tuple[Tensor, np.ndarray, tuple[Tensor | None, ...], np.ndarray, list[slice], bool, float]
+Through = tuple[Tensor, np.ndarray, tuple[Tensor | None, ...], Saved]
 
 
 def _short(link: Link, x: Tensor, into: Tensor | None, hand: bool, keep: bool) -> Through:
@@ -119,13 +118,14 @@ def _short(link: Link, x: Tensor, into: Tensor | None, hand: bool, keep: bool) -
     back = y.view(-1, width).clone() if neurons.returns else None  # a copy, because the user may change y in place
     if into is not None and into is not y:
         into.copy_(y)
-    return y, state[1], (x, weight, u, back), state, [slice(0, x.shape[0])], False, 1.0
+    kept = x, weight, u, back, torch.from_numpy(state)
+    return y, state[1], kept, Saved(neurons, len(link.states), len(link.params), [slice(0, x.shape[0])], False, 1.0)
 
 
 def _through(link: Link, x: Tensor, into: Tensor | None, hand: bool, keep: bool) -> Through:
     """Run one link: x, numbers [T, B, K] or bits [T, B, words] -> the output [T, B, N] (written to `into`, if given),
-    or its bits if `hand` (the next link reads bits); the final state; if `keep`, the tensors that backward needs; and
-    the last four values of `Saved`.
+    or its bits if `hand` (the next link reads bits); the final state; and, if `keep`, what backward needs: tensors and
+    values.
     """
     neurons, weight, (batch, width) = link.neurons, link.weight, link.neurons.shape
     steps, columns, dtype = x.shape[0], weight.shape[1], weight.dtype
@@ -151,7 +151,9 @@ def _through(link: Link, x: Tensor, into: Tensor | None, hand: bool, keep: bool)
     back = rows(spikes) if spikes is not None and neurons.returns else None
     found = spikes if y is None else y
     assert found is not None
-    return found, state[len(spans) % len(state)], (x, weight, u, back), state, spans, link.events, density
+    kept = x, weight, u, back, torch.from_numpy(state)
+    how = Saved(neurons, len(link.states), len(link.params), spans, link.events, density)
+    return found, state[len(spans) % len(state)], kept, how
 
 
 def rows(x: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def backward(
     (g, *after), at, end = grads, len(needs), len(saved)
     ask, found = _given(g, links[-1]), []
     for k, link in reversed(list(enumerate(links))):
-        stop, at, begin = at, at - 2 - link.states - link.params, end - 4 - link.params
+        stop, at, begin = at, at - 2 - link.states - link.params, end - 5 - link.params
         g_after = [after.pop() for _ in range(link.neurons.states)][::-1] if after else ()
         room = _room(link, links[k - 1], saved[begin + 1]) if k and (into is not None or any(needs[:at])) else into
         back = _Backward(link, saved[begin:end], ask, g_after, room, needs[at:stop])
@@ -62,8 +62,11 @@ def _room(link: Saved, before: Saved, weight: Tensor) -> Tensor:
 
 def _part(x: Tensor, of: slice, steps: int) -> Tensor:
     """Return some steps of x [steps, ...], which has all steps, or is the room for some chunks."""
-    begin, count = of.start % steps, of.stop - of.start
-    return x if count == steps else x[begin : begin + count]
+    count = of.stop - of.start
+    if count == steps:
+        return x
+    begin = of.start % steps
+    return x[begin : begin + count]
 
 
 class _Backward:
@@ -78,8 +81,8 @@ class _Backward:
         self, link: Saved, saved: Sequence[Tensor], ask: Ask, g_after: Sequence[Tensor | None], room: Tensor | None,
         needs: Sequence[bool],
     ):  # fmt: skip
-        self.x, self.weight, self.u, spikes, *params = saved
-        self.link, self.ask, self.needs, self.steps = link, ask, needs, link.spans[-1].stop
+        self.x, self.weight, self.u, spikes, course, *params = saved
+        self.link, self.ask, self.needs, self.steps, self.course = link, ask, needs, link.spans[-1].stop, course.numpy()
         self.room, self.room_steps = room, 0 if room is None else room.shape[0]
         self.back = link.neurons.begin_backward(params, needs[2 + link.states :], link.states > 0, spikes)
         self.g_state, self.g_weight, self.g_bias = link.neurons.end(g_after), None, None
@@ -100,13 +103,13 @@ class _Backward:
     def _chunk(self) -> None:
         self.left -= 1
         link, u, weight = self.link, self.u, self.weight
-        span, before, (_, batch, width) = link.spans[self.left], link.course[self.left], u.shape
+        span, before, (_, batch, width) = link.spans[self.left], self.course[self.left], u.shape
         g_y, u = self.ask(span), _part(u, span, self.steps)
         g_u = scratch("chunk", ((span.stop - span.start) * batch, width), u.dtype)
         self.g_state = link.neurons.backward(self.back, span, u, before, g_y, self.g_state, g_u)
         if self.g_weight is None:
             self.density = product.share(g_u, width) if link.events else 1.0
-            self.g_weight = product.Gradient(*weight.shape, link.density, self.density)
+            self.g_weight = product.Gradient(width, weight.shape[1], link.density, self.density)
         if self.room is not None:
             g_x = _part(self.room, span, self.room_steps)
             into = place(g_x)
