@@ -97,13 +97,16 @@ def init(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN|FILE.nir", help="The folder of a run, or a NIR graph.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN|NAME|FILE.nir", help="The folder of a run, a trained network, a NIR graph.")
+    ],
     data: Annotated[
         str | None, typer.Option(metavar="FOLDER|SET", help="Folder of the data set; for a NIR graph, a set or recipe.")
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Test a trained run on its test set again, or test a NIR graph on a data set that is encoded as in a recipe.
+    """Test a trained run on its test set again, or a trained network that comes with Ranvier (digits, ...), or a NIR
+    graph on a data set that is encoded as in a recipe.
 
     Example: ranvier eval net.nir --data digits --set steps=16
     """
@@ -389,8 +392,9 @@ def _trained(run: Path, data: str | None) -> tuple[Recipe, Any, Any]:
     """Return a run's recipe, the parts of its data set, and its trained network."""
     from ranvier.train.folder import Folder
     from ranvier.train.running import prepare, read_config
+    from ranvier.trained import folder as place
 
-    folder = Folder.open(run)
+    folder = Folder.open(place(run))
     plan, _, known = read_config(folder)
     splits, net = prepare(plan, Path(data) if data else known)
     folder.read_weights(net)

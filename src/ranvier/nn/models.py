@@ -1,4 +1,6 @@
-"""Ready-made networks: x [T, B, C, H, W] -> the membrane of the readout [T, B, classes]."""
+"""Ready-made networks: x [T, B, C, H, W] -> the membrane of the readout [T, B, classes]; and networks that are already
+trained: `load(name)`, `names()`, `card(name)`.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -8,6 +10,9 @@ from ranvier.nn.neurons.leaky import LI, LIF
 from ranvier.nn.norm import ThresholdBatchNorm2d
 from ranvier.nn.sequential import Sequential
 from ranvier.nn.transformer import SpikeDrivenSelfAttention, SpikingSelfAttention
+from ranvier.trained import card as card
+from ranvier.trained import load as load
+from ranvier.trained import names as names
 
 MakeNeuron = Callable[[], nn.Module]
 
@@ -18,9 +23,13 @@ def vgg(
     widths: Sequence[int] = (32, 64, 128, 128),
     neuron: MakeNeuron = LIF,
     halve: int = 2,
+    side: int = 0,
 ) -> Sequential:
     """Return a chain of convolutions, each followed by a threshold-dependent norm and a neuron. After every `halve`-th
     convolution except the last, a pool halves the height and the width of the images.
+
+    side: height and width of the input; the readout then reads every position of the last layer. 0: images of any
+    size; it reads the mean over the positions.
 
     >>> import torch, ranvier
     >>> ranvier.models.vgg(widths=(4, 4))(torch.rand(2, 1, 1, 8, 8)).shape
@@ -29,9 +38,11 @@ def vgg(
     layers: list[nn.Module] = []
     for k, width in enumerate(widths):
         layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), ThresholdBatchNorm2d(width), neuron()]
-        layers += [nn.MaxPool2d(2)] if (k + 1) % halve == 0 and k + 1 < len(widths) else []
+        if (k + 1) % halve == 0 and k + 1 < len(widths):
+            layers, side = [*layers, nn.MaxPool2d(2)], side // 2
         channels = width
-    return Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes), LI())
+    mean = [] if side else [nn.AdaptiveAvgPool2d(1)]
+    return Sequential(*layers, *mean, nn.Flatten(), nn.Linear(channels * max(1, side) ** 2, classes), LI())
 
 
 class Residual(nn.Module):

@@ -17,12 +17,15 @@ from ranvier.recipes.recipe import Recipe
 @dataclass(frozen=True)
 class Net:
     """kind: "conv" (four convolutions) or "attention" (two, and a spike-driven attention). channels: those of the first
-    layer; each of the next two layers at most doubles them. heads: heads of the attention. beta: decay per step, in
-    [0, 1].
+    layer; each of the next layers doubles them, but none has more than `most` times as many. positions: whether the
+    readout reads every position of the last convolution, or their mean. heads: heads of the attention. beta: decay per
+    step, in [0, 1].
     """
 
     kind: str = "conv"
     channels: int = 32
+    most: int = 8
+    positions: bool = True
     heads: int = 4
     beta: float = 0.5
 
@@ -40,7 +43,7 @@ class FashionMNIST(Recipe):
     epochs: int = 12
     batch: int = 128
     lr: float = 4e-3
-    shift: int = 0
+    shift: int = 1
     net: Net = field(default_factory=Net)
 
     def build(self) -> nn.Module:
@@ -49,7 +52,8 @@ class FashionMNIST(Recipe):
 
         width = self.net.channels
         if self.net.kind == "conv":
-            return models.vgg(widths=(width, 2 * width, 4 * width, 4 * width), neuron=neuron, halve=1)
+            widths = [width * min(2**k, self.net.most) for k in range(4)]
+            return models.vgg(widths=widths, neuron=neuron, halve=1, side=28 if self.net.positions else 0)
         if self.net.kind == "attention":
             return models.spike_driven(features=2 * width, heads=self.net.heads, neuron=neuron)
         raise ValueError(f'net.kind must be "conv" or "attention", got {self.net.kind!r}')

@@ -1,0 +1,75 @@
+"""Copies a finished run into the package, as a trained network with a model card: `ranvier.models.load(NAME)`.
+
+python docs/ship.py NAME FOLDER [COMMIT]    NAME: a row of docs/results.py; FOLDER: a run of it; COMMIT: that of the run
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from results import ENTRIES, cost, versions
+
+MOST = 1 << 20  # bytes of weights: larger ones do not belong into a package
+
+CARD = """# {name}: {what}
+
+A spiking network of Ranvier, already trained: `ranvier.models.load("{name}")`. `ranvier eval {name}` tests it again.
+
+* *Test accuracy* of these weights: {accuracy:.2f} % ({correct:,} of {samples:,}). The page of
+  results (docs/results.md) has other seeds and published figures.
+* *Trained by*: `{command} --seed {seed}` ({versions}).
+* *Input*: `{input}`, encoded as by the recipe `{recipe}`; *output*: `{output}`, the traces of the readout.
+* *Size*: {parameters:,} parameters, {bytes:,} bytes. *Activity*: {spikes:,} spikes of the hidden layers per sample.
+* *Limits*: it knows this data set only, with this encoding; nobody has tested it on anything else.
+* *Licence*: that of Ranvier for the weights; the data have licences of their own.
+
+```
+{layers}
+```
+"""
+
+
+def ship(name: str, folder: Path, now: str) -> Path:
+    """Copy settings, weights and results of a run, and write its card; return the new folder."""
+    import torch
+
+    from ranvier.train.folder import Folder
+    from ranvier.train.running import prepare, read_config, shown
+    from ranvier.trained import HERE
+
+    entry, run, place = ENTRIES[name], Folder.open(folder), HERE / name
+    plan, _, known = read_config(run)
+    splits, net = prepare(plan, known)
+    run.read_weights(net)
+    size = run.weights.stat().st_size
+    if size > MOST:
+        raise ValueError(f"the weights of {folder} have {size:,} bytes; at most {MOST:,} can be shipped")
+    x, *_ = shown(plan, splits[2])
+    with torch.no_grad():
+        y = net.eval()(x)
+    found, command = run.read_result(), f"ranvier train {entry.command}"
+    card = CARD.format(
+        name=name, what=entry.what, accuracy=100 * found["accuracy"], correct=found["correct"],
+        samples=found["samples"], command=command, seed=plan.seed, versions=now, input=_size(x), output=_size(y),
+        recipe=plan.name, parameters=found["parameters"], bytes=size, spikes=cost(folder)["spikes"], layers=net,
+    )  # fmt: skip
+    place.mkdir(parents=True, exist_ok=True)
+    for file in (run.config, run.weights, run.result):
+        shutil.copy(file, place)
+    text = (place / run.config.name).read_text()
+    (place / run.config.name).write_text("".join(t for t in text.splitlines(True) if not t.startswith("data_folder")))
+    (place / "README.md").write_text(card)
+    return place
+
+
+def _size(x: object) -> str:
+    """Write the shape of a sequence, with B for the batch."""
+    first = x[0] if isinstance(x, tuple) else x  # timed spikes are pairs of tensors
+    steps, _, *rest = first.shape  # type: ignore[attr-defined]
+    return f"[{', '.join(map(str, (steps, 'B', *rest)))}]"
+
+
+if __name__ == "__main__":
+    name, folder, *commit = sys.argv[1:]
+    now = versions() if not commit else f"commit {commit[0]}, {versions().partition(', ')[2]}"
+    print(ship(name, Path(folder), now))

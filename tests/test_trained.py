@@ -1,0 +1,54 @@
+"""Networks that come trained: each loads, is small, and is as good as its card says where its data are at hand."""
+
+import json
+import re
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import ranvier as rv
+from ranvier import trained
+from ranvier.cli import app
+
+NAMES = trained.names()
+
+
+def test_there_are_some():
+    assert "digits" in NAMES and NAMES == rv.models.names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_loads_and_its_card_says_what_it_reads_and_how_good_it_is(name):
+    net, card = rv.models.load(name), rv.models.card(name)
+    files = {path.name: path for path in (trained.HERE / name).iterdir()}
+    result = json.loads(files["result.json"].read_text())
+    assert not net.training
+    assert sum(p.numel() for p in net.parameters()) == result["parameters"]
+    assert files.keys() == {"README.md", "config.toml", "result.json", "weights.safetensors"}
+    assert files["weights.safetensors"].stat().st_size <= 1 << 20
+    assert "/" not in files["config.toml"].read_text()  # no path of the machine that trained it
+    assert f"{result['correct']:,} of {result['samples']:,}" in card
+    (given, wanted) = ([int(n) for n in re.findall(r"\d+", s)] for s in re.findall(r"`\[(.*?)\]`", card))
+    if name != "yinyang":  # its input is pairs of times
+        with torch.no_grad():
+            y = net(torch.rand(given[0], 2, *given[1:]))
+        assert [len(y), *y.shape[2:]] == wanted
+
+
+def test_the_digits_are_read_as_well_as_the_card_says():
+    answer = CliRunner().invoke(app, ["eval", "digits"])
+    right = int(re.search(r"\((\d+) of 359\)", answer.output).group(1))
+    assert abs(right - json.loads((trained.HERE / "digits" / "result.json").read_text())["correct"]) <= 2
+
+
+def test_an_unknown_name_is_refused_with_those_that_there_are():
+    with pytest.raises(ValueError, match=r"no trained network 'digit'; there are .*digits"):
+        rv.models.load("digit")
+
+
+def test_a_run_of_that_name_has_priority(tmp_path, monkeypatch):
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert trained.folder("digits") == (tmp_path / "digits").relative_to(tmp_path)
+    assert trained.folder("other") == trained.Path("other")
