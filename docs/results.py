@@ -198,6 +198,9 @@ held out for validation. The networks differ on the validation voice, speaker 11
 recognise 77.5 % (feed-forward), 85.0 % (recurrent), 81.9 % (delays) and 91.3 % (adaptive) of its 160 words. The
 settings were chosen on this voice, so these four figures are a little too good.
 
+Trained networks come with Ranvier: `ranvier.models.load(NAME)` returns one, `ranvier.models.card(NAME)` describes it,
+and `ranvier eval NAME` tests it. NAME is one of {names}.
+
 | task | test accuracy | seeds | samples | parameters | spikes | energy / dense | seconds | published | command | with |
 |---|---|---|---|---|---|---|---|---|---|---|
 """
@@ -205,8 +208,11 @@ settings were chosen on this voice, so these four figures are a little too good.
 
 def write(known: dict) -> None:
     """Write the figures, and the page with their table."""
+    from ranvier.trained import names
+
     FIGURES.write_text(json.dumps(known, indent=1) + "\n")
-    PAGE.write_text(HEAD + "\n".join(line(e, known[n]) for n, e in ENTRIES.items() if n in known) + "\n")
+    head = HEAD.replace("{names}", ", ".join(f"`{name}`" for name in names()))
+    PAGE.write_text(head + "\n".join(line(e, known[n]) for n, e in ENTRIES.items() if n in known) + "\n")
 
 
 def main() -> None:
