@@ -48,6 +48,7 @@ def ship(name: str, folder: Path, now: str) -> Path:
     with torch.no_grad():
         y = net.eval()(x)
     found, command = run.read_result(), f"ranvier train {entry.command}"
+    command += f" --set {entry.over}={getattr(plan, entry.over)}" if entry.over else ""
     card = CARD.format(
         name=name, what=entry.what, accuracy=100 * found["accuracy"], correct=found["correct"],
         samples=found["samples"], command=command, seed=plan.seed, versions=now, input=_size(x), output=_size(y),
