@@ -33,9 +33,10 @@ def value(where: str, given: Any, shape: tuple[int, ...] | None, low: float, hig
         finite = bool(torch.isfinite(tensor).all())
         within = not bool(((tensor < low) | (tensor > high)).any())
     if not finite:
-        raise ValueError(f"{where} must be finite, got {given!r}")
+        raise ValueError(f"{where} must be finite, got {_first(given, tensor, ~torch.isfinite(tensor))}")
     if not within:
-        raise ValueError(f"{where} must lie between {low:g} and {high:g}, got {given!r}")
+        wrong = _first(given, tensor, (tensor < low) | (tensor > high))
+        raise ValueError(f"{where} must lie between {low:g} and {high:g}, got {wrong}")
     if shape is None:
         return tensor.clone()
     try:
@@ -44,6 +45,14 @@ def value(where: str, given: Any, shape: tuple[int, ...] | None, low: float, hig
         raise ValueError(
             f"{where} has shape {tuple(tensor.shape)}, which does not broadcast to shape={shape}"
         ) from None
+
+
+def _first(given: Any, tensor: Tensor, wrong: Tensor) -> str:
+    """Write a number as it was given, and of several numbers the first wrong one with its place."""
+    if tensor.dim() == 0:
+        return repr(given)
+    place = tuple(wrong.nonzero()[0].tolist())
+    return f"{tensor[place].item():g} at {list(place)} of shape {tuple(tensor.shape)}"
 
 
 def positive(name: str, value: Any) -> float:

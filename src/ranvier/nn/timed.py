@@ -44,7 +44,8 @@ class TimedMap(Fold):
 
 def _pair(who: str, x: Any) -> Pair:
     if not isinstance(x, (tuple, list)) or len(x) != 2:
-        raise TypeError(f"{who}: input must be a pair of tensors [T, B, *features], as encode_times returns; got {x!r}")
+        got = f"one tensor {list(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise TypeError(f"{who}: input must be a pair of tensors [T, B, *features], as encode_times returns; got {got}")
     return x[0], x[1]
 
 
