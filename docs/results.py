@@ -206,13 +206,18 @@ and `ranvier eval NAME` tests it. NAME is one of {names}.
 """
 
 
-def write(known: dict) -> None:
-    """Write the figures, and the page with their table."""
+def page(known: dict) -> str:
+    """Return the page of these figures."""
     from ranvier.trained import names
 
+    lines = (line(entry, known[name]) for name, entry in ENTRIES.items() if name in known)
+    return HEAD.replace("{names}", ", ".join(f"`{name}`" for name in names())) + "\n".join(lines) + "\n"
+
+
+def write(known: dict) -> None:
+    """Write the figures, and the page with their table."""
     FIGURES.write_text(json.dumps(known, indent=1) + "\n")
-    head = HEAD.replace("{names}", ", ".join(f"`{name}`" for name in names()))
-    PAGE.write_text(head + "\n".join(line(e, known[n]) for n, e in ENTRIES.items() if n in known) + "\n")
+    PAGE.write_text(page(known))
 
 
 def main() -> None:

@@ -20,9 +20,8 @@ def book():
 def test_the_page_is_made_of_the_figures():
     results = book()
     known = json.loads(results.FIGURES.read_text())
-    lines = [results.line(entry, known[name]) for name, entry in results.ENTRIES.items() if name in known]
     assert set(known) <= set(results.ENTRIES)
-    assert results.PAGE.read_text() == results.HEAD + "\n".join(lines) + "\n"
+    assert results.PAGE.read_text() == results.page(known)
 
 
 def test_every_command_names_a_recipe_and_its_settings():
