@@ -208,7 +208,7 @@ and `ranvier eval NAME` tests it. NAME is one of {names}.
 
 def page(known: dict) -> str:
     """Return the page of these figures."""
-    from ranvier.trained import names
+    from ranvier.models import names
 
     lines = (line(entry, known[name]) for name, entry in ENTRIES.items() if name in known)
     return HEAD.replace("{names}", ", ".join(f"`{name}`" for name in names())) + "\n".join(lines) + "\n"

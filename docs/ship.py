@@ -33,9 +33,9 @@ def ship(name: str, folder: Path, now: str) -> Path:
     """Copy settings, weights and results of a run, and write its card; return the new folder."""
     import torch
 
+    from ranvier.models import HERE
     from ranvier.train.folder import Folder
     from ranvier.train.running import prepare, read_config, shown
-    from ranvier.trained import HERE
 
     entry, run, place = ENTRIES[name], Folder.open(folder), HERE / name
     plan, _, known = read_config(run)

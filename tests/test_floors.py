@@ -23,6 +23,7 @@ FLOORS = [
     {"train", "data", "plasticity", "hardware", "convert"},
     {"plot", "compat", "recipes", "export"},  # export estimates energy, as train does
     {"report"},
+    {"models"},  # above recipes, by which trained networks are built
     {"doctor"},
     # a file may stand higher than its room: these two begin and watch a whole run
     {"train.health"},

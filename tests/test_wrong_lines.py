@@ -92,7 +92,7 @@ LINES = {
     f"train digits {SMALL} --out notes.py": "exists already",
     "train --resume gone": "gone is no run",
     "train digits --resume gone": "--resume continues a run with its own settings",
-    "eval": "missing argument 'RUN|FILE.nir'; see `ranvier eval --help`",
+    "eval": "missing argument 'RUN|NAME|FILE.nir'; see `ranvier eval --help`",
     "eval gone": "gone is no run",
     "doctor gone": "there is no recipe 'gone'",
     "explain gone": "there is no recipe 'gone'",

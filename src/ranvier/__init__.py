@@ -24,9 +24,9 @@ Every name of `rv.nn`, `rv.verbs` and `rv.tools` is also in `rv` itself: `rv.LIF
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ranvier import convert, data, hardware, nn, online, ops, surrogate, tools, train, verbs
+from ranvier import convert, data, hardware, models, nn, online, ops, surrogate, tools, train, verbs
 from ranvier.convert.rate import SpikingActivation
-from ranvier.nn import Learn, Neuron, Option, Param, State, Temporal, Time, init, layers, models, neurons, resetting
+from ranvier.nn import Learn, Neuron, Option, Param, State, Temporal, Time, init, layers, neurons, resetting
 from ranvier.nn.layers import *  # noqa: F403
 from ranvier.nn.neurons import *  # noqa: F403
 from ranvier.tools import *  # noqa: F403

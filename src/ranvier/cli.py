@@ -390,9 +390,9 @@ def _set_environment() -> None:
 
 def _trained(run: Path, data: str | None) -> tuple[Recipe, Any, Any]:
     """Return a run's recipe, the parts of its data set, and its trained network."""
+    from ranvier.models import folder as place
     from ranvier.train.folder import Folder
     from ranvier.train.running import prepare, read_config
-    from ranvier.trained import folder as place
 
     folder = Folder.open(place(run))
     plan, _, known = read_config(folder)

@@ -209,7 +209,7 @@ def test_recipe_net_under_compile(kind):
     from ranvier.recipes import RECIPES, named, override
 
     torch.manual_seed(0)
-    small = {"net.kind": kind, "net.channels": 4, "net.heads": 2}
+    small = {"net.kind": kind, "net.channels": 4, "net.heads": 2, "net.positions": False}
     eager = override(named(RECIPES, "fashion-mnist"), small).build()
     other = copy.deepcopy(eager)
     torch._dynamo.reset()

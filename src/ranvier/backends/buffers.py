@@ -97,12 +97,10 @@ def _sort_in() -> None:
 
 def scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Return an uninitialised tensor that belongs to this thread. It is valid until the thread's next call with the
-    same name and dtype. A small tensor is newly allocated, which is faster.
+    same name and dtype.
     """
     kept: dict = _local.__dict__
     size = math.prod(shape)
-    if size < SMALL:
-        return torch.empty(shape, dtype=dtype, device="cpu")
     held = kept.get((name, dtype))
     if held is None or held.numel() < size:
         with torch.inference_mode(False):  # else it could not be changed outside of inference mode

@@ -1,6 +1,4 @@
-"""Ready-made networks: x [T, B, C, H, W] -> the membrane of the readout [T, B, classes]; and networks that are already
-trained: `load(name)`, `names()`, `card(name)`.
-"""
+"""Ready-made networks: x [T, B, C, H, W] -> the membrane of the readout [T, B, classes]."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,9 +8,6 @@ from ranvier.nn.neurons.leaky import LI, LIF
 from ranvier.nn.norm import ThresholdBatchNorm2d
 from ranvier.nn.sequential import Sequential
 from ranvier.nn.transformer import SpikeDrivenSelfAttention, SpikingSelfAttention
-from ranvier.trained import card as card
-from ranvier.trained import load as load
-from ranvier.trained import names as names
 
 MakeNeuron = Callable[[], nn.Module]
 

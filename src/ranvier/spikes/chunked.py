@@ -68,13 +68,14 @@ def drive(x: Tensor, known: Tensor | None, weight: Tensor, bias: Tensor | None, 
 
 class Saved(NamedTuple):
     """The values of one link that backward needs besides tensors. The saved tensors are x (numbers or bits), the
-    weight, u, the recurrent outputs, the states at the start of each chunk, and the params.
+    weight, u, the recurrent outputs, the states at the start of each chunk (None: `initial`), and the params.
 
-    states, params: the numbers of initial states and of params that are tensors. spans: the chunks. events: whether
-    products may skip zeros. density: the share of events in x.
+    initial: as in `Link`. states, params: the numbers of initial states and of params that are tensors. spans: the
+    chunks. events: whether products may skip zeros. density: the share of events in x.
     """
 
     neurons: Neurons
+    initial: Sequence[float]
     states: int
     params: int
     spans: list[slice]
@@ -118,8 +119,10 @@ def _short(link: Link, x: Tensor, into: Tensor | None, hand: bool, keep: bool) -
     back = y.view(-1, width).clone() if neurons.returns else None  # a copy, because the user may change y in place
     if into is not None and into is not y:
         into.copy_(y)
-    kept = x, weight, u, back, torch.from_numpy(state)
-    return y, state[1], kept, Saved(neurons, len(link.states), len(link.params), [slice(0, x.shape[0])], False, 1.0)
+    first = torch.from_numpy(state[:1]) if link.states else None  # plain numbers need not be saved
+    spans = [slice(0, x.shape[0])]
+    how = Saved(neurons, link.initial, len(link.states), len(link.params), spans, False, 1.0)
+    return y, state[1], (x, weight, u, back, first), how
 
 
 def _through(link: Link, x: Tensor, into: Tensor | None, hand: bool, keep: bool) -> Through:
@@ -152,7 +155,7 @@ def _through(link: Link, x: Tensor, into: Tensor | None, hand: bool, keep: bool)
     found = spikes if y is None else y
     assert found is not None
     kept = x, weight, u, back, torch.from_numpy(state)
-    how = Saved(neurons, len(link.states), len(link.params), spans, link.events, density)
+    how = Saved(neurons, link.initial, len(link.states), len(link.params), spans, link.events, density)
     return found, state[len(spans) % len(state)], kept, how
 
 

@@ -82,7 +82,8 @@ class _Backward:
         needs: Sequence[bool],
     ):  # fmt: skip
         self.x, self.weight, self.u, spikes, course, *params = saved
-        self.link, self.ask, self.needs, self.steps, self.course = link, ask, needs, link.spans[-1].stop, course.numpy()
+        self.link, self.ask, self.needs, self.steps = link, ask, needs, link.spans[-1].stop
+        self.course = link.neurons.begin(link.initial, 1) if course is None else course.numpy()
         self.room, self.room_steps = room, 0 if room is None else room.shape[0]
         self.back = link.neurons.begin_backward(params, needs[2 + link.states :], link.states > 0, spikes)
         self.g_state, self.g_weight, self.g_bias = link.neurons.end(g_after), None, None

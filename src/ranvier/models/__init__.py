@@ -1,10 +1,27 @@
-"""Networks that are already trained. Each has a folder here, as `ranvier train` leaves it: settings, weights, and
-results on the test set; and a model card (README.md). `docs/ship.py` writes them.
+"""Ready-made networks, and networks that are already trained: `load(name)`, `names()`, `card(name)`.
+
+Each trained network has a folder here, as `ranvier train` leaves it: settings, weights, and results on the test set;
+and a model card (README.md). `docs/ship.py` writes them.
 """
 
 from pathlib import Path
 
 from torch import nn
+
+from ranvier.nn.models import (
+    Residual,
+    SpikeDrivenBlock,
+    Spikformer,
+    SpikformerBlock,
+    sew_resnet18,
+    spike_driven,
+    vgg,
+)  # fmt: skip
+
+__all__ = [
+    "Residual", "SpikeDrivenBlock", "Spikformer", "SpikformerBlock", "card", "load", "names", "sew_resnet18",
+    "spike_driven", "vgg",
+]  # fmt: skip
 
 HERE = Path(__file__).parent
 

@@ -7,21 +7,20 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import ranvier as rv
-from ranvier import trained
+from ranvier import models
 from ranvier.cli import app
 
-NAMES = trained.names()
+NAMES = models.names()
 
 
 def test_there_are_some():
-    assert "digits" in NAMES and NAMES == rv.models.names()
+    assert "digits" in NAMES and NAMES == models.names()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_loads_and_its_card_says_what_it_reads_and_how_good_it_is(name):
-    net, card = rv.models.load(name), rv.models.card(name)
-    files = {path.name: path for path in (trained.HERE / name).iterdir()}
+    net, card = models.load(name), models.card(name)
+    files = {path.name: path for path in (models.HERE / name).iterdir()}
     result = json.loads(files["result.json"].read_text())
     assert not net.training
     assert sum(p.numel() for p in net.parameters()) == result["parameters"]
@@ -39,16 +38,16 @@ def test_each_loads_and_its_card_says_what_it_reads_and_how_good_it_is(name):
 def test_the_digits_are_read_as_well_as_the_card_says():
     answer = CliRunner().invoke(app, ["eval", "digits"])
     right = int(re.search(r"\((\d+) of 359\)", answer.output).group(1))
-    assert abs(right - json.loads((trained.HERE / "digits" / "result.json").read_text())["correct"]) <= 2
+    assert abs(right - json.loads((models.HERE / "digits" / "result.json").read_text())["correct"]) <= 2
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are():
     with pytest.raises(ValueError, match=r"no trained network 'digit'; there are .*digits"):
-        rv.models.load("digit")
+        models.load("digit")
 
 
 def test_a_run_of_that_name_has_priority(tmp_path, monkeypatch):
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert trained.folder("digits") == (tmp_path / "digits").relative_to(tmp_path)
-    assert trained.folder("other") == trained.Path("other")
+    assert models.folder("digits") == (tmp_path / "digits").relative_to(tmp_path)
+    assert models.folder("other") == models.Path("other")
