@@ -8,15 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ranvier.nn.models import (
-    Residual,
-    SpikeDrivenBlock,
-    Spikformer,
-    SpikformerBlock,
-    sew_resnet18,
-    spike_driven,
-    vgg,
-)  # fmt: skip
+from ranvier.nn.models import Residual, SpikeDrivenBlock, Spikformer, SpikformerBlock, sew_resnet18, spike_driven, vgg
 
 __all__ = [
     "Residual", "SpikeDrivenBlock", "Spikformer", "SpikformerBlock", "card", "load", "names", "sew_resnet18",
