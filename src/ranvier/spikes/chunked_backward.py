@@ -32,11 +32,12 @@ def backward(
     for k, link in reversed(list(enumerate(links))):
         stop, at, begin = at, at - 2 - link.states - link.params, end - 5 - link.params
         g_after = [after.pop() for _ in range(link.neurons.states)][::-1] if after else ()
-        room = _room(link, links[k - 1], saved[begin + 1]) if k and (into is not None or any(needs[:at])) else into
+        inward = into is not None or any(needs[:at])
+        room = None if not inward else _room(link, links[k - 1], saved[begin + 1]) if k else into
         back = _Backward(link, saved[begin:end], ask, g_after, room, needs[at:stop])
         found.append(back)
         ask, end = back.gradient, begin
-        if room is None:
+        if not inward:
             break
     back.finish()
     return [*(None for _ in needs[:at]), *(g for back in reversed(found) for g in back.gradients())]
