@@ -2,11 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+import ranvier
 from ranvier import models
 from ranvier.cli import app
 
@@ -14,7 +16,7 @@ NAMES = models.names()
 
 
 def test_there_are_some():
-    assert "digits" in NAMES and NAMES == models.names()
+    assert "digits" in NAMES and ranvier.models is models
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,4 +52,11 @@ def test_a_run_of_that_name_has_priority(tmp_path, monkeypatch):
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
     assert models.folder("digits") == (tmp_path / "digits").relative_to(tmp_path)
-    assert models.folder("other") == models.Path("other")
+    assert models.folder("other") == Path("other")
+
+
+def test_vgg_reads_every_position_of_images_of_one_side():
+    net = models.vgg(widths=(4, 5, 6), halve=1, side=9)
+    assert net(torch.rand(2, 3, 1, 9, 9)).shape == (2, 3, 10) and net[-2].in_features == 6 * 2 * 2
+    with pytest.raises(ValueError, match="nothing of images with side=3"):
+        models.vgg(widths=(4, 5, 6), halve=1, side=3)

@@ -31,13 +31,20 @@ def vgg(
     torch.Size([2, 1, 10])
     """
     layers: list[nn.Module] = []
+    left = side // 2 ** ((len(widths) - 1) // halve)  # of the side, after all pools
+    if side and left < 1:
+        raise ValueError(
+            f"vgg: the pools leave nothing of images with side={side}; take a larger halve or fewer widths"
+        )
     for k, width in enumerate(widths):
         layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), ThresholdBatchNorm2d(width), neuron()]
-        if (k + 1) % halve == 0 and k + 1 < len(widths):
-            layers, side = [*layers, nn.MaxPool2d(2)], side // 2
+        layers += [nn.MaxPool2d(2)] if (k + 1) % halve == 0 and k + 1 < len(widths) else []
         channels = width
-    mean = [] if side else [nn.AdaptiveAvgPool2d(1)]
-    return Sequential(*layers, *mean, nn.Flatten(), nn.Linear(channels * max(1, side) ** 2, classes), LI())
+    if side:
+        channels *= left**2
+    else:
+        layers.append(nn.AdaptiveAvgPool2d(1))
+    return Sequential(*layers, nn.Flatten(), nn.Linear(channels, classes), LI())
 
 
 class Residual(nn.Module):
