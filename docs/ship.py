@@ -34,6 +34,7 @@ def ship(name: str, folder: Path, now: str) -> Path:
     import torch
 
     from ranvier.models import HERE
+    from ranvier.recipes import to_config
     from ranvier.train.folder import Folder
     from ranvier.train.running import prepare, read_config, shown
 
@@ -55,10 +56,9 @@ def ship(name: str, folder: Path, now: str) -> Path:
         recipe=plan.name, parameters=found["parameters"], bytes=size, spikes=cost(folder)["spikes"], layers=net,
     )  # fmt: skip
     place.mkdir(parents=True, exist_ok=True)
-    for file in (run.config, run.weights, run.result):
+    Folder(place).write_config(to_config(plan))  # without the folder of the data and settings of the trainer
+    for file in (run.weights, run.result):
         shutil.copy(file, place)
-    text = (place / run.config.name).read_text()
-    (place / run.config.name).write_text("".join(t for t in text.splitlines(True) if not t.startswith("data_folder")))
     (place / "README.md").write_text(card)
     return place
 

@@ -44,9 +44,7 @@ def load(name: str) -> nn.Module:
     from ranvier.train.folder import Folder
 
     opened = Folder.open(_known(name))
-    config = opened.read_config()
-    config.pop("trainer", None)
-    net = from_config(RECIPES, config).build()
+    net = from_config(RECIPES, opened.read_config()).build()
     opened.read_weights(net)
     return net.eval()
 
