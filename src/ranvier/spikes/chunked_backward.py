@@ -125,6 +125,7 @@ class _Backward:
 
     def gradients(self) -> list[Tensor | None]:
         """Return the gradients of weight, bias, initial states and params, after all chunks."""
+        self.room = None  # so that its memory can be used again
         neurons, of_states = self.link.neurons, self.needs[2 : 2 + self.link.states]
         of_weight = self.g_weight.total() if self.g_weight and self.needs[0] else None
         return [of_weight, self.g_bias, *neurons.before(self.g_state, of_states), *neurons.gradients(self.back)]

@@ -288,14 +288,15 @@ class Gradient:
             self.sum += more
 
     def total(self) -> Tensor:
-        """Return the sum of all parts, [N, K]."""
-        assert self.sum is not None, "nothing was added"
+        """Return the sum of all parts, [N, K], and forget it."""
+        found, self.sum = self.sum, None
+        assert found is not None, "nothing was added"
         if not (self.by_x or self.by_g):
-            return self.sum
+            return found
         from ranvier.spikes import product_kernels
 
-        out = self.sum.new_empty(self.shape if self.by_x else self.shape[::-1])
-        product_kernels.unpack_panels(self.sum.numpy(), out.numpy())
+        out = empty(self.shape if self.by_x else self.shape[::-1], found.dtype)
+        product_kernels.unpack_panels(found.numpy(), out.numpy())
         return out if self.by_x else out.t().contiguous()
 
 
