@@ -40,6 +40,8 @@ def ship(name: str, folder: Path, now: str) -> Path:
 
     entry, run, place = ENTRIES[name], Folder.open(folder), HERE / name
     plan, _, known = read_config(run)
+    if others := entry.others(plan):
+        raise ValueError(f"{folder} is no run of the row {name}: it has another {', '.join(sorted(others))}")
     splits, net = prepare(plan, known)
     run.read_weights(net)
     size = run.weights.stat().st_size

@@ -60,3 +60,9 @@ def test_vgg_reads_every_position_of_images_of_one_side():
     assert net(torch.rand(2, 3, 1, 9, 9)).shape == (2, 3, 10) and net[-2].in_features == 6 * 2 * 2
     with pytest.raises(ValueError, match="nothing of images with side=3"):
         models.vgg(widths=(4, 5, 6), halve=1, side=3)
+
+
+def test_loading_draws_no_random_numbers():
+    before = torch.get_rng_state()
+    models.load("yinyang")
+    assert torch.equal(torch.get_rng_state(), before)

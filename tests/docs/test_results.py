@@ -5,7 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from ranvier.recipes import RECIPES, named, override
+from ranvier import models
+from ranvier.recipes import RECIPES, from_config, named, override
+from ranvier.train.folder import Folder
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.py"
 
@@ -39,3 +41,11 @@ def test_other_pages_name_scripts_that_exist():
         for script in scripts:
             words = script.removeprefix("-m ranvier convert ").split()
             assert (root / words[0].partition(":")[0]).is_file()
+
+
+def test_trained_networks_have_the_settings_of_their_rows():
+    results = book()
+    for name in models.names():
+        plan = from_config(RECIPES, Folder.open(models.HERE / name).read_config())
+        assert results.ENTRIES[name].others(plan) == []
+        assert "lr" in results.ENTRIES[name].others(override(plan, {"lr": 7.0}))

@@ -6,6 +6,7 @@ and a model card (README.md). `docs/ship.py` writes them.
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ranvier.nn.models import Residual, SpikeDrivenBlock, Spikformer, SpikformerBlock, sew_resnet18, spike_driven, vgg
@@ -44,7 +45,8 @@ def load(name: str) -> nn.Module:
     from ranvier.train.folder import Folder
 
     opened = Folder.open(_known(name))
-    net = from_config(RECIPES, opened.read_config()).build()
+    with torch.random.fork_rng(devices=[]):  # the initial weights, which are replaced, leave the generator alone
+        net = from_config(RECIPES, opened.read_config()).build()
     opened.read_weights(net)
     return net.eval()
 

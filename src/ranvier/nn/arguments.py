@@ -55,10 +55,15 @@ def _first(given: Any, tensor: Tensor, wrong: Tensor) -> str:
     return f"{tensor[place].item():g} at {list(place)} of shape {tuple(tensor.shape)}"
 
 
+def _told(value: Any) -> str:
+    """Write a value that is not a number; of a tensor with several, its shape."""
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) and value.dim() else repr(value)
+
+
 def positive(name: str, value: Any) -> float:
     """Return the value as a float; raise an error that names it if it is not a positive number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
+        raise ValueError(f"{name} must be a positive number, got {_told(value)}")
     return float(value)
 
 

@@ -185,7 +185,7 @@ def by_events(x: Tensor, count: int, window: Window, weight: Tensor, bias: Tenso
     out = empty((count * rows * columns, len(weight)), torch.float32)
     base = weight.new_zeros(1, len(weight)) if bias is None else bias.reshape(1, -1).contiguous()
     packed = product.panels(weight.permute(0, 3, 2, 1).flatten(1))
-    given = product.rows(x), channels, window, packed.numpy(), array(base), out.numpy()
+    given = product.as_numpy(x), channels, window, packed.numpy(), array(base), out.numpy()
 
     def work(lo: int, hi: int) -> None:
         lists = product.lists("listed", tile * width * high, channels)
@@ -212,7 +212,7 @@ def weight_gradient(
     part = max(1, -(-rows // (parts * tile))) * tile  # rows per thread; each thread has its own sum
     out = weight.new_empty(max(1, -(-rows // part)), len(weight), depth)
     inputs = pixels(x) if x.dtype == torch.float32 else x
-    given = product.rows(inputs), channels, seen, seen.before, seen.frame, tile, pixels(g).numpy()
+    given = product.as_numpy(inputs), channels, seen, seen.before, seen.frame, tile, pixels(g).numpy()
     framed = _frame_rows(rows, tile, seen) * seen.frame[1]
 
     def work(lo: int, hi: int) -> None:

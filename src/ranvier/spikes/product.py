@@ -214,7 +214,7 @@ def panels(weight: Tensor, slim: bool = False, kept: bool = False) -> Tensor:
     return packed
 
 
-def rows(x: Tensor) -> np.ndarray:
+def as_numpy(x: Tensor) -> np.ndarray:
     """Return numbers [M, K] or bits [M, words] as a NumPy array, the form that kernels read."""
     return spikes_bits.view(x) if x.dtype == torch.int64 else x.numpy()
 
@@ -225,7 +225,7 @@ def add_events(x: Tensor, panels: Tensor, columns: int, base: Tensor, out: Tenso
     """
     from ranvier.spikes import product_kernels
 
-    given = rows(x), columns, panels.numpy(), array(base.contiguous()), int(base.shape[0] != 1), out.numpy()
+    given = as_numpy(x), columns, panels.numpy(), array(base.contiguous()), int(base.shape[0] != 1), out.numpy()
     tile = min(FORWARD_TILE, max(1, x.shape[0]))
     kernel = product_kernels.forward_slim if panels.shape[1] == product_kernels.SLIM else product_kernels.forward
 
@@ -308,7 +308,7 @@ def _add_events(sums: Tensor | None, x: Tensor, g: Tensor, columns: int) -> Tens
     side = product_kernels.SLIM if slim(width) else product_kernels.LANES
     if sums is None:
         sums = empty((-(-width // side) * columns, side), torch.float32).zero_()
-    given = rows(x), columns, g.numpy(), sums.numpy()
+    given = as_numpy(x), columns, g.numpy(), sums.numpy()
     tile = min(BACKWARD_TILE, max(1, x.shape[0]))
     kernel = product_kernels.add_gradient_slim if slim(width) else product_kernels.add_gradient
 
