@@ -164,6 +164,19 @@ def test_quantised_networks_are_exact_after_as_many_steps():
     torch.testing.assert_close(spiking(shown(x, 4)).mean(0), fewer(x))
 
 
+@pytest.mark.parametrize("default, own", [(torch.float64, torch.float32), (torch.float32, torch.float64)])
+def test_a_network_keeps_its_dtype_whatever_the_default_is(default, own):
+    model, x = nn.Sequential(nn.Linear(3, 8), nn.ReLU6(), nn.Linear(8, 2)).to(own), torch.rand(64, 3, dtype=own)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        stairs = quantised(model, x, levels=4)
+        answers = stairs(x), convert(model, x)(x.expand(4, 64, 3)), convert(stairs, x)(x.expand(4, 64, 3))
+    finally:
+        torch.set_default_dtype(before)
+    assert all(y.dtype == own for y in answers) and all(p.dtype == own for p in stairs.parameters())
+
+
 def test_max_of_rates_is_the_maximum_of_the_means():
     z = (torch.rand(40, 2, 3, 8, 8) < 0.5 * torch.rand(2, 3, 8, 8)).float()
     for pool in (nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.AdaptiveMaxPool2d(1)):

@@ -139,7 +139,8 @@ def convert(
     tops = {n.name: top for n in net.graph.nodes if (top := ceiling(net, n)) is not None}
     measured = {k for k in tops if not isinstance(module_of(net, _node(net, k)), QCFS)}
     found = thresholds(net, data, measured, balance, percentile, per_channel)
-    levels = {k: found[k].clamp(max=top) if k in found else torch.tensor(top) for k, top in tops.items()}
+    like = next(net.parameters(), torch.empty(0))
+    levels = {k: found[k].clamp(max=top) if k in found else like.new_tensor(top) for k, top in tops.items()}
     return _spiking(net, {k: RateIF(v) for k, v in levels.items()})
 
 
@@ -161,7 +162,7 @@ def quantised(
     names = {n.name for n in net.graph.nodes if ceiling(net, n) is not None}
     for name, top in thresholds(net, data, names, balance, percentile, per_channel=False).items():
         node, path = _node(net, name), f"quantised_{name}"
-        net.add_submodule(path, QCFS(top.item(), levels))
+        net.add_submodule(path, QCFS(top.item(), levels).to(top))
         with net.graph.inserting_before(node):
             new = net.graph.call_module(path, (node.all_input_nodes[0],))
         node.replace_all_uses_with(new)
