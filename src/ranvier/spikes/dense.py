@@ -4,8 +4,8 @@
 All three have the form out = a w^T, where a and w are each stored by rows or by columns. torch has several
 implementations of matrix products, and the processor decides which one is fastest. On some processors, the
 implementation of `torch.mm` is less than half as fast as that of oneDNN, which is also part of torch. So both are timed
-once per machine for each of the three cases (`measured.py`), and once more for thin matrices, such as those of five
-inputs. A wrong choice only costs time: all of them compute the same sums, in different orders.
+once per machine for each of the three cases (`measured.py`), and again for small sizes, where the order may be another.
+A wrong choice only costs time: all of them compute the same sums, in different orders.
 """
 
 import os
@@ -21,6 +21,8 @@ from ranvier.spikes.measured import known
 
 WORTH = 1 << 20  # number of multiplications above which the choice matters more than the cost of a call
 THIN = 64  # number of inputs of a layer (of outputs, for the gradient of its weight) below which a product is thin
+FEW = 32  # number of outputs below which a forward product has few
+NARROW = 1 << 16  # a gradient of a weight up to this size is narrow
 TALL = 4  # a gradient of a weight with this many times more outputs than inputs is computed as its transpose
 SIZE = 512, 384, 256  # M, K, N of the products that are timed
 LAYOUTS = {  # layouts of a [M, K] and w [N, K]: forward, gradient of the input, gradient of the weight
@@ -33,6 +35,8 @@ KINDS = {  # what is timed: layout and size
     "thin forward": ("forward", (4096, 16, 256)),
     "thin input": ("input", (4096, 16, 256)),
     "thin weight": ("weight", (16, 4096, 256)),
+    "narrow weight": ("weight", (128, 2048, 128)),
+    "few forward": ("forward", (4096, 128, 16)),
 }
 
 
@@ -64,8 +68,16 @@ def multiply(a: Tensor, w: Tensor, bias: Tensor | None, out: Tensor) -> None:
         multiply(w, a, None, turned)
         out.copy_(turned.t())
         return None
-    thin = "thin " if (m if layout == "weight" else k) < THIN else ""
-    WAYS[way(thin + layout)](a, w, bias, out)
+    WAYS[way(_kind(layout, m, k, n))](a, w, bias, out)
+
+
+def _kind(layout: str, m: int, k: int, n: int) -> str:
+    """Return the kind, one of `KINDS`, of a product of these sizes."""
+    if (m if layout == "weight" else k) < THIN:
+        return f"thin {layout}"
+    if layout == "weight" and m * n <= NARROW:
+        return "narrow weight"
+    return "few forward" if layout == "forward" and n < FEW else layout
 
 
 @contextmanager
