@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGE = 4 << 20  # least size in bytes of a result that uses a buffer; the C library reuses smaller memory by itself
+LARGE = 1 << 20  # least size in bytes of a result that uses a buffer; the C library mostly reuses smaller memory
 KEPT = 512 << 20  # most bytes that are kept for later results
 
 _OF_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}

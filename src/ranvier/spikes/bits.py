@@ -62,8 +62,8 @@ def pack(x: Tensor) -> Tensor:
     return packed((x != 0).reshape(-1, x.shape[-1]).float()).bits.view(*x.shape[:-1], words(x.shape[-1]))
 
 
-def unpack(bits: Tensor, columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Unpack bits [*, words] into numbers 0 and 1, [*, columns].
+def unpack(bits: Tensor, columns: int, dtype: torch.dtype = torch.float32, into: Tensor | None = None) -> Tensor:
+    """Unpack bits [*, words] into numbers 0 and 1, [*, columns]; those of float32 are written to `into`, if given.
 
     >>> import torch
     >>> from ranvier.spikes import bits
@@ -73,7 +73,7 @@ def unpack(bits: Tensor, columns: int, dtype: torch.dtype = torch.float32) -> Te
     from ranvier.spikes import bits_kernels
 
     _check(bits, columns)
-    x = empty((*bits.shape[:-1], columns), torch.float32)
+    x = empty((*bits.shape[:-1], columns), torch.float32) if into is None else into
     given, numbers = view(bits[None].flatten(0, -2).contiguous()), x[None].flatten(0, -2).numpy()
 
     def work(lo: int, hi: int) -> None:

@@ -178,11 +178,15 @@ def finite(weight: Tensor) -> bool:
 
 
 def _numbers(rows: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows as numbers [M, columns]; if they are bits, about UNPACKED of them at a time."""
-    step = max(UNPACKED_ROWS, UNPACKED // columns) if rows.dtype == torch.int64 else max(1, rows.shape[0])
+    """Yield rows as numbers [M, columns]; if they are bits, about UNPACKED of them at a time, in scratch memory."""
+    if rows.dtype != torch.int64:
+        yield slice(None), rows
+        return
+    step = max(UNPACKED_ROWS, UNPACKED // columns)
     for lo in range(0, max(1, rows.shape[0]), step):
-        of = slice(lo, lo + step)
-        yield of, spikes_bits.unpack(rows[of], columns, dtype) if rows.dtype == torch.int64 else rows
+        part = rows[lo : lo + step]
+        into = scratch("unpacked", (len(part), columns), torch.float32)  # fresh memory costs more than its numbers
+        yield slice(lo, lo + step), spikes_bits.unpack(part, columns, dtype, into)
 
 
 def share(x: Tensor, columns: int) -> float:
