@@ -131,7 +131,6 @@ def cost(folder: Path) -> dict:
     """
     import torch
 
-    from ranvier.nn.padded import lengths_of, only, within
     from ranvier.recipes.signal import Signal
     from ranvier.train.batches import batches
     from ranvier.train.energy import energy
@@ -149,14 +148,11 @@ def cost(folder: Path) -> dict:
     with torch.no_grad():
         x = plan.encode(given, torch.Generator().manual_seed(0))
         spikes, first = spikes_of(net, x), x[0] if isinstance(x, tuple) else x  # timed spikes are pairs of tensors
-        if bool(first.isnan().any()):  # recordings of different lengths: values after an end do not belong to them
-            there = within(lengths_of(first), len(first))
-            spikes = {path: only(there, z) for path, z in spikes.items()}
         fired = sum(float(z.sum()) for z in spikes.values()) / first.shape[1]
         if first is not x:
             return {"spikes": round(fired)}  # there is no estimate for timed spikes
         found = energy(net, x)
-    times = len(first) if plan.time_first or isinstance(plan, Signal) else 1
+    times = found.steps if plan.time_first or isinstance(plan, Signal) else 1
     return {"spikes": round(fired), "spiking_nj": found.spiking_pj / 1e3, "dense_nj": times * found.dense_pj / 1e3}
 
 

@@ -88,6 +88,7 @@ class MaxOfRates(Temporal):
     """
 
     records = ("total", "best", "z")
+    relays = True
 
     def __init__(self, pool: Callable[[Tensor], Tensor]):
         super().__init__()

@@ -17,6 +17,8 @@ class BatchDropout(Temporal):
     tensor(6.)
     """
 
+    relays = True
+
     def __init__(self, p: float = 0.5):
         super().__init__()
         if not 0.0 <= p < 1.0:

@@ -56,6 +56,7 @@ class Delay(_Delay):
     tensor([0., 1., 2.])
     """
 
+    relays = True
     steps: Tensor
 
     def __init__(self, steps: int | Sequence[int] | Tensor = 1):

@@ -31,6 +31,8 @@ class Dropout(Temporal):
     True
     """
 
+    relays = True
+
     def __init__(self, p: float = 0.5):
         super().__init__()
         self.p = _share(type(self).__name__, p)

@@ -34,6 +34,13 @@ def lengths_of(x: Tensor) -> Tensor:
     return lengths
 
 
+def ends(net: nn.Module, x: Any) -> Tensor | None:
+    """Return the lengths `[B]` of the recordings in x that a `Padded` network reads from NaN; otherwise None."""
+    if not isinstance(net, Padded) or not isinstance(x, Tensor) or not bool(x.isnan().any()):
+        return None
+    return lengths_of(x)
+
+
 def within(lengths: Tensor, steps: int) -> Tensor:
     """Return the valid steps, those before the end of each recording: lengths `[B]` -> `[T, B]` bool."""
     return torch.arange(steps, device=lengths.device).unsqueeze(1) < lengths
@@ -162,7 +169,10 @@ def _check(net: nn.Module, x: Any, lengths: Any) -> None:
         raise ValueError(f"padded: lengths must lie in [1, {len(x)}], got {low} to {high}")
     book = getattr(here, "book", None)
     if book is not None and not book.names:
-        raise ValueError("padded: a state would include the padding; call the net on each recording for its state")
+        raise ValueError(
+            "padded: a state would include the padding; scan, step or stream the network in it, which is `net.net`, on "
+            "recordings without padding"
+        )
 
 
 def _refuse_what_looks_back(net: nn.Module, valid: Tensor) -> None:

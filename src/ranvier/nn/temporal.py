@@ -18,6 +18,8 @@ class Temporal(nn.Module):
 
     records: tuple[str, ...] = ("z",)
     """The names that `ranvier.record` can record in this layer: its states, and "z" for its output."""
+    relays = False
+    """Whether its output is spikes of the layer before it, as in dropout and delays: they are not counted again."""
 
     def run(self, x: Any, state: Any = None, names: tuple[str, ...] = ()) -> tuple[Any, Any, dict[str, Tensor]]:
         """Run x from `state` (None: the initial state) -> output, new state, and the states in `names` at all steps,

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ranvier.derive.operations import OPERATIONS
 from ranvier.nn.delay import DelayedLinear
 from ranvier.nn.neuron import Neuron
-from ranvier.nn.padded import masked, within
+from ranvier.nn.padded import ends, masked, within
 from ranvier.nn.recurrent import Recurrent
 from ranvier.notebook import table
 
@@ -167,8 +167,8 @@ def energy(
 ) -> Energy:
     """Run the network on x [T, B, *features] and estimate the energy of one sample, layer by layer.
 
-    lengths [B]: the number of steps of each recording, if they differ; steps after its end cost nothing, and the result
-    is the mean over the recordings.
+    lengths [B]: the number of steps of each recording, if they differ (`Padded` networks read them from NaN); steps
+    after its end cost nothing, and the result is the mean over the recordings.
 
     Linear layers (with learned delays too, whose queues of spikes cost nothing here), convolutions, recurrent feedback
     and neurons are counted. Other layers are not, such as pooling and normalisation (which can be merged into the
@@ -184,6 +184,7 @@ def energy(
     if x.dim() < 3:
         raise ValueError(f"energy: x must be a sequence [T, B, *features], got {tuple(x.shape)}")
     bits = max(1, math.ceil(math.log2(len(x) + 1)))
+    lengths = ends(net, x) if lengths is None else lengths
     valid = None if lengths is None else within(lengths.to(x.device), len(x))
     count = _Counter(len(x), x.shape[1], valid, weight_bits, state_bits, bits)
     inside = {id(m) for r in net.modules() if isinstance(r, Recurrent) for m in r.modules() if m is not r}

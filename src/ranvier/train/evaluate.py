@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ranvier.nn.neurons.timed import TimedLIF
-from ranvier.nn.padded import masked, only, within
+from ranvier.nn.padded import ends, masked, only, within
 from ranvier.nn.temporal import Temporal
 from ranvier.nn.timed import TimedRecurrent
 from ranvier.nn.verbs import record
@@ -82,6 +82,7 @@ def evaluate(plan: Any, net: nn.Module, split: Any) -> Evaluation:
         for index, batch in enumerate(batches(split, plan.batch, time_first=plan.time_first)):
             x = plan.encode(batch[0], Generator().manual_seed(index))
             lengths = next(iter(batch[2:]), None)
+            lengths = ends(net, x) if lengths is None else lengths
             (traces, rest), outputs = answer(net, x, *batch[1:]), _outputs(net, x, lengths)
             total, samples = total + float(loss(traces, *rest)) * len(batch[1]), samples + len(batch[1])
             fired = _spikes_in(net, outputs)
@@ -113,8 +114,10 @@ def _sample(plan: Any, x: Tensor, index: int) -> Tensor:
 
 
 def spikes_of(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Return {layer: spikes `[T, B, *features]`} of the layers whose output is only zeros and ones, or timed spikes."""
-    return _spikes_in(net, _outputs(net, x))
+    """Return {layer: spikes `[T, B, *features]`} of the layers whose output is only zeros and ones, or timed spikes; 0
+    after the end of a recording. Layers that pass on the spikes of others, such as `Dropout`, are left out.
+    """
+    return _spikes_in(net, _outputs(net, x, ends(net, x)))
 
 
 def _outputs(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -> dict[str, Tensor]:
@@ -137,6 +140,7 @@ def _steps(z: Tensor, lengths: Tensor | None) -> Tensor:
 def _spikes_in(net: nn.Module, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     timed = {path for path in outputs if isinstance(net.get_submodule(path), (TimedLIF, TimedRecurrent))}
     outputs |= {path: (outputs[path] > 0).to(outputs[path]) for path in timed}
+    outputs = {path: z for path, z in outputs.items() if not net.get_submodule(path).relays}
     recorded = {path: z for path, z in outputs.items() if bool(((z == 0) | (z == 1)).all())}
     return {f"{type(net.get_submodule(path)).__name__} {path}".strip(): z for path, z in recorded.items()}
 
