@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_each_loads_and_its_card_says_what_it_reads_and_how_good_it_is(name):
     assert files["weights.safetensors"].stat().st_size <= 1 << 20
     assert "/" not in files["config.toml"].read_text()  # no path of the machine that trained it
     assert f"{result['correct']:,} of {result['samples']:,}" in card
-    (given, wanted) = ([int(n) for n in re.findall(r"\d+", s)] for s in re.findall(r"`\[(.*?)\]`", card))
+    (given, wanted) = ([int(n) for n in re.findall(r"\d+", s)] for s in re.findall(r"`\[(.*?)\]`", card)[:2])
     if name != "yinyang":  # its input is pairs of times
         with torch.no_grad():
             y = net(torch.rand(given[0], 2, *given[1:]))
@@ -66,3 +67,34 @@ def test_loading_draws_no_random_numbers():
     before = torch.get_rng_state()
     models.load("yinyang")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["digits", "yinyang"])
+def test_the_program_of_a_card_runs(name):
+    (program,) = re.findall(r"```python\n(.*?)```", models.card(name), re.DOTALL)
+    known = {}
+    exec(program, known)
+    assert (known["answers"] == known["test"].labels[:100]).float().mean() > 0.9
+
+
+def test_a_loaded_network_is_compiled_before_its_first_call():
+    torch.testing.assert_close(
+        torch.compile(models.load("digits"), backend="eager")(torch.ones(8, 2, 1, 8, 8)),
+        models.load("digits")(torch.ones(8, 2, 1, 8, 8)),
+    )
+
+
+def test_a_shipped_run_cannot_be_continued_and_stays(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(models.HERE / "digits", run)
+    for epochs in ([], ["--epochs", "30"]):
+        answer = CliRunner().invoke(app, ["train", "--resume", str(run), *epochs])
+        assert isinstance(answer.exception, ValueError) and "has no checkpoint.ckpt" in str(answer.exception)
+    assert (run / "weights.safetensors").read_bytes() == (models.HERE / "digits" / "weights.safetensors").read_bytes()
+
+
+def test_commands_name_the_networks_that_there_are():
+    answer = CliRunner().invoke(app, ["eval", "digit"])
+    assert "there is no run digit" in str(answer.exception) and "yinyang" in str(answer.exception)
+    answer = CliRunner().invoke(app, ["eval", "digits", "--data", "/no/such"])
+    assert "/no/such is no folder" in str(answer.exception)

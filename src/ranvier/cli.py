@@ -218,16 +218,19 @@ def doctor(
 ) -> None:
     """Look for dead and saturated layers, vanishing gradients and drifting rates; print advice and an energy estimate.
 
-    A recipe is examined with its initial weights, a run with its final weights. With --target (microcontroller, loihi2,
+    A recipe is examined with its initial weights, a run or a trained network that comes with Ranvier with its final
+    weights. With --target (microcontroller, loihi2,
     xylo, speck, spinnaker2) the command prints instead which limits of that chip the network exceeds.
     """
+    from ranvier import models
     from ranvier.doctor import diagnose
-    from ranvier.nn.padded import masked
+    from ranvier.recipes import RECIPES
     from ranvier.train.energy import energy
     from ranvier.train.folder import Folder
     from ranvier.train.running import prepare, read_config, shown
 
-    folder = Folder.open(target) if Path(target).is_dir() else None
+    where = Path(target) if target in RECIPES else models.folder(target)
+    folder = Folder.open(where) if where.is_dir() else None
     plan, _, known = read_config(folder) if folder else (_recipe(target, _pairs(settings)), None, None)
     splits, net = prepare(plan, data or known)
     if folder:
@@ -246,9 +249,10 @@ def doctor(
     net.train(folder is None)  # initial weights are examined with batch statistics, as at the start of training
     x, labels, *lengths = shown(plan, splits[1])
     loss = plan.loss()
-    with masked(net, x, *(lengths or [None])) as there:
-        diagnosis = diagnose(net, there, labels, lambda traces, right: loss(traces, right, *lengths))
+    diagnosis = diagnose(net, x, labels, lambda traces, right: loss(traces, right, *lengths), *lengths)
     cost = energy(net, x, *lengths)
+    if not folder:
+        console.print(f"{plan.name} with its initial weights", style="dim")
     console.print(str(diagnosis), markup=False, soft_wrap=True)
     console.print(f"\n{cost}", markup=False, soft_wrap=True)
 
@@ -391,9 +395,14 @@ def _set_environment() -> None:
 def _trained(run: Path, data: str | None) -> tuple[Recipe, Any, Any]:
     """Return a run's recipe, the parts of its data set, and its trained network."""
     from ranvier.models import folder as place
+    from ranvier.models import names
     from ranvier.train.folder import Folder
     from ranvier.train.running import prepare, read_config
 
+    if not place(run).exists():
+        raise FileNotFoundError(f"there is no run {run}, and no such trained network: there are {', '.join(names())}")
+    if data and ":" not in data and not Path(data).is_dir():
+        raise FileNotFoundError(f"--data takes the folder of the data set, and {data} is no folder")
     folder = Folder.open(place(run))
     plan, _, known = read_config(folder)
     splits, net = prepare(plan, Path(data) if data else known)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ranvier.nn.padded import ends, masked, within
 from ranvier.notebook import table
 from ranvier.train.regularise import spiking_layers
 
@@ -144,10 +145,14 @@ class Diagnosis:
         return table(head, rows) + table(["problem", "what is observed", "what helps"], told)
 
 
-def diagnose(net: nn.Module, x: Tensor, labels: Tensor | None = None, loss: Any = None) -> Diagnosis:
+def diagnose(
+    net: nn.Module, x: Tensor, labels: Tensor | None = None, loss: Any = None, lengths: Tensor | None = None
+) -> Diagnosis:
     """Measure a network in one pass over x [T, B, *features]; with labels and a loss, also measure its gradients.
 
-    `loss(net(x), labels)` must return a scalar. The network's weights, gradients and mode are not changed.
+    `loss(net(x), labels)` must return a scalar. lengths [B]: the number of steps of each recording, if they differ
+    (`Padded` networks read them from NaN); steps after its end do not count. The network's weights, gradients and mode
+    are not changed.
 
     >>> import torch, ranvier
     >>> net = ranvier.Sequential(torch.nn.Linear(4, 8), ranvier.LIF(threshold=99.0))
@@ -159,11 +164,13 @@ def diagnose(net: nn.Module, x: Tensor, labels: Tensor | None = None, loss: Any 
         raise ValueError("doctor: the network has no spiking layers to look at")
     if (labels is None) != (loss is None):
         raise ValueError("doctor: pass both labels and loss, or neither")
-    currents, spikes, value = _watched(net, layers, x, labels, loss)
-    norms = {path: _per_step(current.grad) for path, current in currents.items()} if loss is not None else {}
+    lengths = ends(net, x) if lengths is None else lengths
+    with masked(net, x, lengths) as given:
+        currents, spikes, value = _watched(net, layers, given, labels, loss)
+    norms = {path: _per_step(current) for path, current in currents.items()} if loss is not None else {}
     last = float(norms[next(reversed(norms))].norm()) if norms else 0.0
     vitals = tuple(
-        _vitals(path, type(layers[path]).__name__, spikes[path], norms.get(path), last)
+        _vitals(path, type(layers[path]).__name__, spikes[path], lengths, norms.get(path), last)
         for path in layers
         if path in spikes
     )
@@ -219,24 +226,29 @@ def _watched(
     return currents, spikes, None if value is None else value.item()
 
 
-def _per_step(grad: Tensor | None) -> Tensor:
-    """Return the norm of a gradient [T, ...] at each step [T]."""
-    return torch.zeros(1) if grad is None else grad.detach().flatten(1).norm(dim=1)
+def _per_step(current: Tensor) -> Tensor:
+    """Return the norm of the gradient of an input [T, B, ...] for each step and sample [T, B]."""
+    if current.grad is None:
+        return current.new_zeros(current.shape[:2])
+    return current.grad.detach().flatten(2).norm(dim=2)
 
 
-def _vitals(path: str, kind: str, z: Tensor, norms: Tensor | None, last: float) -> Vitals:
-    third = max(1, len(z) // 3)
-    each = z.mean((0, 1)).flatten()  # rate of every neuron
-    early, late = float(z[:third].mean()), float(z[-third:].mean())
+def _vitals(path: str, kind: str, z: Tensor, lengths: Tensor | None, norms: Tensor | None, last: float) -> Vitals:
+    steps = torch.full(z.shape[1:2], len(z), device=z.device) if lengths is None else lengths.to(z.device)
+    third = (steps // 3).clamp(min=1)
+    there, first = within(steps, len(z)), within(third, len(z))
+    final = there & ~within(steps - third, len(z))
+    each = z[there].mean(0).flatten()  # rate of every neuron
+    early, late = float(z[first].mean()), float(z[final].mean())
     drift = late / early if early else (math.inf if late else 1.0)
     seen = {
-        "neurons": each.numel(), "rate": float(z.mean()), "drift": drift,
+        "neurons": each.numel(), "rate": float(each.mean()), "drift": drift,
         "silent": float((each == 0).float().mean()), "saturated": float((each > ALWAYS).float().mean()),
         "finite": bool(torch.isfinite(z).all()) and (norms is None or bool(torch.isfinite(norms).all())),
     }  # fmt: skip
     if norms is not None:
         total = float(norms.norm())
-        first, final = float(norms[:third].mean()), float(norms[-third:].mean())
-        seen |= {"gradient": total, "through_time": first / final if final else (math.inf if first else 0.0)}
+        begun, ended = (float(norms[part].mean()) for part in (first, final))
+        seen |= {"gradient": total, "through_time": begun / ended if ended else (math.inf if begun else 0.0)}
         seen |= {"depth": total / last if last else None}
     return Vitals(path, kind, **seen)

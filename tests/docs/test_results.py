@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 from ranvier import models
-from ranvier.recipes import RECIPES, from_config, named, override
-from ranvier.train.folder import Folder
+from ranvier.recipes import RECIPES, named, override
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.py"
 
@@ -46,6 +45,6 @@ def test_other_pages_name_scripts_that_exist():
 def test_trained_networks_have_the_settings_of_their_rows():
     results = book()
     for name in models.names():
-        plan = from_config(RECIPES, Folder.open(models.HERE / name).read_config())
+        plan = models.recipe(name)
         assert results.ENTRIES[name].others(plan) == []
         assert "lr" in results.ENTRIES[name].others(override(plan, {"lr": 7.0}))

@@ -1,6 +1,7 @@
 """Recordings of different length in one batch: every layer gives what it gives for each recording by itself."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -8,6 +9,9 @@ from torch import nn
 
 import ranvier as rv
 from everything import EXAMPLES
+from ranvier.doctor import diagnose
+from ranvier.train.energy import energy
+from ranvier.train.evaluate import spikes_of
 
 LENGTHS = torch.tensor([9, 4, 1, 7])
 LAYERS = [name for name in EXAMPLES if not name.startswith("Timed")]  # those take pairs (spikes, times)
@@ -175,3 +179,30 @@ def test_a_trace_of_equally_long_recordings_runs_others():
     traced = torch.jit.trace(net, (x,), check_trace=False)
     x[5:, 1] = torch.nan
     assert traced(x)[5:, 1].isnan().all() and not traced(x)[:5].isnan().any()
+
+
+def test_threads_evaluate_one_network_at_once():
+    torch.manual_seed(0)
+    net = rv.Padded(rv.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), rv.LIF(), nn.Linear(8, 2), rv.LI())).eval()
+    ragged, whole = batch((3,), torch.float32), torch.rand(9, 4, 3)
+    with torch.no_grad(), ThreadPoolExecutor(2) as pool:
+        wanted = [net(x).nan_to_num() for x in (ragged, whole)]
+        found = list(pool.map(lambda x: net(x).nan_to_num(), [ragged, whole] * 40))
+    assert all(torch.equal(y, wanted[k % 2]) for k, y in enumerate(found))
+
+
+def test_padding_counts_in_no_rate_no_energy_and_no_diagnosis():
+    torch.manual_seed(0)
+    net = rv.Padded(rv.Sequential(nn.Linear(3, 8), rv.LIF(), rv.Dropout(0.5), nn.Linear(8, 2), rv.LI())).eval()
+    x = batch((3,), torch.float32) * 3
+    each = [x[:n, b : b + 1] for b, n in enumerate(LENGTHS.tolist())]
+    net.requires_grad_(False)
+    spikes = spikes_of(net, x)
+    assert list(spikes) == ["LIF net.1"]  # dropout does not count them again
+    assert sum(z.sum() for z in spikes.values()) == sum(spikes_of(net, one)["LIF net.1"].sum() for one in each)
+    alone = [energy(net, one) for one in each]
+    assert energy(net, x).steps == LENGTHS.float().mean()
+    operations = [sum(e.operations for e in whole.layers if e.kind == "neurons") for whole in alone]
+    assert energy(net, x).updates == pytest.approx(sum(operations) / 4)
+    (layer,) = diagnose(net, x).layers
+    assert layer.rate == pytest.approx(float(spikes["LIF net.1"].sum() / LENGTHS.sum() / 8))

@@ -12,6 +12,7 @@ from ranvier.export.onnx_file import onnx
 from ranvier.export.program import c
 from ranvier.export.traced import pt2
 from ranvier.extras import needed
+from ranvier.nn.padded import Padded, ends
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,21 @@ class Options:
 
 def write(net: nn.Module, sample: Tensor, to: str, path: Path | None, options: Options) -> tuple[Path, str]:
     """Write a trained network as `to`, one of WRITERS. Return the path of the file, and the result of a check on
-    `sample` [T, B, *features].
+    `sample` [T, B, *features]. Of a `Padded` network the network in it is written, which reads recordings without
+    padding.
     """
     if to not in WRITERS:
         raise ValueError(f"--to takes {', '.join(WRITERS)}, got {to!r}")
     path = Path(f"net.{to}") if path is None else path
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
+    if not isinstance(sample, Tensor):
+        raise TypeError(
+            f"a network of timed spikes cannot be exported: its input is a {type(sample).__name__}, no tensor"
+        )
+    if isinstance(net, Padded):  # a file reads recordings without padding
+        lengths = ends(net, sample)
+        net, sample = net.net, sample if lengths is None else sample[: int(lengths.min())]
     return path, WRITERS[to](net.eval(), sample, path, options)
 
 

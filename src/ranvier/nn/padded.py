@@ -195,19 +195,30 @@ def _refuse_what_looks_back(net: nn.Module, valid: Tensor) -> None:
 
 @contextmanager
 def _watched(net: nn.Module, valid: Tensor) -> Iterator[None]:
-    """Within this block, the batch norms of `net` use only the valid steps (`valid` [T, B])."""
+    """Within this block, the batch norms of `net` use only the valid steps (`valid` [T, B]). Norms that use running
+    statistics are left alone, since padding does not change what they compute for other steps; so several threads can
+    evaluate one network at once.
+    """
     with ExitStack() as undo:
-        of_one_step = set[nn.Module]()
+        left = {m for m in net.modules() if isinstance(m, _BatchNorm) and not _of_batch(m)}
         for module in net.modules():
             if isinstance(module, ThroughTime):
-                of_one_step |= set(module.norms)
                 for norm, there in zip(module.norms, valid, strict=False):
-                    _watch(norm, there, undo)
+                    if norm not in left:
+                        _watch(norm, there, undo)
+                left |= set(module.norms)
+            elif module in left:
+                continue
             elif isinstance(module, TemporalBatchNorm):
                 _watch_temporal(module, valid, undo)
-            elif isinstance(module, _BatchNorm) and module not in of_one_step:
+            elif isinstance(module, _BatchNorm):
                 _watch(module, valid.flatten(), undo)
         yield
+
+
+def _of_batch(norm: _BatchNorm) -> bool:
+    """Whether a norm computes the statistics of its input, in training or because it keeps none."""
+    return norm.training or norm.running_mean is None
 
 
 def _watch(norm: nn.Module, valid: Tensor, undo: ExitStack) -> None:

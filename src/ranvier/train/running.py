@@ -144,6 +144,11 @@ def go_on(
     plan = replace(plan, epochs=epochs)
     prepared = prepare(plan, data or place, scale)
     console = console or Console(quiet=True)
+    if known.finished and not (known.metrics if not longer else known.checkpoint).is_file():
+        raise ValueError(
+            f"{folder} is finished and has no {known.checkpoint.name}, so it cannot be continued; train a new run, or "
+            f"fine-tune its network in Python, see `ranvier.models.load` and `ranvier.train.run`"
+        )
     if known.finished and not longer:
         _net(known, plan, prepared[1])
         return Result(known.path, plan, prepared[1], known.read_result(), known.read_metrics())
