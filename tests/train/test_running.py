@@ -241,3 +241,13 @@ def test_a_net_that_heeds_lengths_itself(tmp_path):
     shrinks = nn.Sequential(net(), nn.Flatten(0, 1))
     with pytest.raises(ValueError, match="one that sums over time itself must use the lengths"):
         run(shrinks, tmp_path / "not", data=(Recordings(40), Recordings(20)))
+
+
+def test_a_padded_network_is_trained_on_tensors_whose_ends_are_nan(tmp_path):
+    torch.manual_seed(0)
+    x, labels = torch.randn(40, 12, 3), torch.arange(40) % 2
+    x += labels.view(-1, 1, 1)
+    x[::3, 8:] = torch.nan
+    net = rv.Padded(rv.Sequential(nn.Linear(3, 8), rv.LIF(), nn.Linear(8, 2), rv.LI()))
+    found = run(net, tmp_path / "run", data=((x, labels),) * 3, epochs=6, batch=8)
+    assert found.accuracy > 0.8 and all(p.isfinite().all() for p in net.parameters())

@@ -1,7 +1,7 @@
 """Recordings of different lengths in one batch. The padding after the end of each recording has no effect."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -84,8 +84,13 @@ def _padded(net: nn.Module, x: Tensor, lengths: Tensor, otherwise: float) -> Ten
 
 def heeds_lengths(net: nn.Module) -> bool:
     """Whether a network handles the lengths itself: its `forward(self, x, lengths=None)` has this argument."""
+    return takes_lengths(net.forward)
+
+
+def takes_lengths(function: Callable) -> bool:
+    """Whether a function has the argument `lengths`."""
     try:
-        return "lengths" in inspect.signature(net.forward).parameters
+        return "lengths" in inspect.signature(function).parameters
     except (ValueError, TypeError):  # a scripted module has no signature
         return False
 

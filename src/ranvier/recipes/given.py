@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from ranvier.nn.padded import Padded, takes_lengths
 from ranvier.recipes.recipe import SEQUENCES, Recipe
+from ranvier.recipes.signal import OfOwnLength
 from ranvier.train import metric
 
 # The values that are accepted for each argument, for error messages.
@@ -52,10 +54,16 @@ class Given(Recipe):
         return self.parts
 
     def loss(self) -> Any:
-        return self.criterion or super().loss()
+        return self._of_own_length(self.criterion or super().loss())
 
     def metric(self) -> Any:
-        return metric.integral_accuracy() if self.score == "accuracy" else self.score
+        return self._of_own_length(metric.integral_accuracy() if self.score == "accuracy" else self.score)
+
+    def _of_own_length(self, score: Any) -> Any:
+        """For a `Padded` network, whose traces tell where recordings end, give these lengths to a loss or metric that
+        takes them.
+        """
+        return OfOwnLength(score) if isinstance(self.net, Padded) and score and takes_lengths(score) else score
 
     def optimiser(self, parameters: Iterable[nn.Parameter], updates: int) -> Any:
         if self.opt is None:
