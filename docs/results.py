@@ -205,7 +205,7 @@ what it needs), and `RANVIER_DATA=data` finds them. All four networks recognise 
 voices, so these rows show that files of SHD work from end to end, not which network is better. Most voices of the
 synthesiser are easy: the feed-forward network also recognises 99 to 100 % of speakers 0, 3 or 9, if one of them is
 held out for validation. The networks differ on the validation voice, speaker 11: after training with seed 0 they
-recognise 77.5 % (feed-forward), 85.0 % (recurrent), 81.9 % (delays) and 91.3 % (adaptive) of its 160 words. The
+recognise 78.1 % (feed-forward), 84.4 % (recurrent), 83.1 % (delays) and 91.3 % (adaptive) of its 160 words. The
 settings were chosen on this voice, so these four figures are a little too good.
 
 Trained networks come with Ranvier: `ranvier.models.load(NAME)` returns one, `ranvier.models.card(NAME)` describes it,

@@ -204,5 +204,6 @@ def test_padding_counts_in_no_rate_no_energy_and_no_diagnosis():
     assert energy(net, x).steps == LENGTHS.float().mean()
     operations = [sum(e.operations for e in whole.layers if e.kind == "neurons") for whole in alone]
     assert energy(net, x).updates == pytest.approx(sum(operations) / 4)
+    assert "net.1" in str(rv.explain(net, x))
     (layer,) = diagnose(net, x).layers
     assert layer.rate == pytest.approx(float(spikes["LIF net.1"].sum() / LENGTHS.sum() / 8))

@@ -173,7 +173,7 @@ def _check(net: nn.Module, x: Any, lengths: Any) -> None:
     if low < 1 or high > len(x):
         raise ValueError(f"padded: lengths must lie in [1, {len(x)}], got {low} to {high}")
     book = getattr(here, "book", None)
-    if book is not None and not book.names:
+    if book is not None and not book.names and book.notes is None:  # `explain` returns no state
         raise ValueError(
             "padded: a state would include the padding; scan, step or stream the network in it, which is `net.net`, on "
             "recordings without padding"
