@@ -219,8 +219,8 @@ def doctor(
     """Look for dead and saturated layers, vanishing gradients and drifting rates; print advice and an energy estimate.
 
     A recipe is examined with its initial weights, a run or a trained network that comes with Ranvier with its final
-    weights. With --target (microcontroller, loihi2,
-    xylo, speck, spinnaker2) the command prints instead which limits of that chip the network exceeds.
+    weights. With --target (microcontroller, loihi2, xylo, speck, spinnaker2) the command prints instead which limits of
+    that chip the network exceeds.
     """
     from ranvier import models
     from ranvier.doctor import diagnose
