@@ -19,7 +19,7 @@ A spiking network of Ranvier, already trained: `ranvier.models.load("{name}")`. 
 * *Test accuracy* of these weights: {accuracy:.2f} % ({correct:,} of {samples:,}). The page of
   results (docs/results.md) has other runs and published figures.
 * *Trained by*: `{command} --seed {seed}` ({versions}).
-* *Input*: `{input}`, encoded as below; *output*: `{output}`, the traces of the readout{after}.
+* *Input*: {input}, encoded as below; *output*: {output}, the traces of the readout{after}.
 * *Size*: {parameters:,} parameters, {bytes:,} bytes. *Activity*: {spikes:,} spikes of the hidden layers per sample.
 * *Limits*: it knows this data set only, with this encoding; nobody has tested it on anything else.
 * *Licence*: that of Ranvier for the weights; the data have licences of their own.
@@ -83,10 +83,11 @@ def ship(name: str, folder: Path, now: str) -> Path:
 
 
 def _size(x: object) -> str:
-    """Write the shape of a sequence, with B for the batch."""
-    first = x[0] if isinstance(x, tuple) else x  # timed spikes are pairs of tensors
-    steps, _, *rest = first.shape  # type: ignore[attr-defined]
-    return f"[{', '.join(map(str, (steps, 'B', *rest)))}]"
+    """Write the shape of a sequence, with B for the batch; timed spikes are a pair of tensors."""
+    if isinstance(x, tuple):
+        return f"{_size(x[0])} twice, as the spikes of each step and their times in it"
+    steps, _, *rest = x.shape  # type: ignore[attr-defined]
+    return f"`[{', '.join(map(str, (steps, 'B', *rest)))}]`"
 
 
 if __name__ == "__main__":

@@ -92,3 +92,15 @@ def test_wobble_shifts_by_pixels_and_repeats():
     torch.testing.assert_close(moved.sum((1, 2, 3)), torch.ones(50))  # nothing is lost, only moved
     places = (moved.sum(2) * torch.arange(9)).sum((1, 2))  # the centre of mass along x
     assert 1.0 < (places - 4).abs().max() <= 2.0
+
+
+@pytest.mark.parametrize(
+    "name, change",
+    [("spoken-digits", {"encoding": "rate"}), ("sequential-mnist", {"steps": 100}), ("yinyang", {"encoding": "rate"}),
+     ("yinyang-in-the-loop", {"encoding": "latency"})],
+)  # fmt: skip
+def test_settings_without_an_effect_are_refused(name, change):
+    with pytest.raises(
+        ValueError, match=f"{name} encodes its data in its own way and does not use {next(iter(change))}"
+    ):
+        override(named(RECIPES, name), change)

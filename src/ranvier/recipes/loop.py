@@ -11,7 +11,7 @@ from ranvier import hardware
 from ranvier.data import Splits
 from ranvier.nn.neurons.physical import PhysicalLI, PhysicalLIF
 from ranvier.nn.sequential import Sequential
-from ranvier.recipes.recipe import Recipe, to_config
+from ranvier.recipes.recipe import Recipe, refuse_unused, to_config
 from ranvier.surrogate import superspike
 from ranvier.train import loss
 
@@ -62,6 +62,10 @@ class YinYangInTheLoop(Recipe):
     weight_decay: float = 0.0
     net: Net = field(default_factory=Net)
     chip: Chip = field(default_factory=Chip)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unused(self, "encoding")
 
     def build(self) -> nn.Module:
         inputs, hidden = 5 * self.net.copies, self.net.hidden

@@ -135,6 +135,16 @@ SEQUENCES = "none"  # the encoding of samples that are sequences already
 FEWEST = 3  # updates: one while the learning rate rises, one at its highest value, one while it falls
 
 
+def refuse_unused(recipe: Recipe, *names: str) -> None:
+    """Raise ValueError if one of these fields, which the recipe does not use, has another value than its default."""
+    for known in fields(recipe):
+        if known.name in names and getattr(recipe, known.name) != known.default:
+            raise ValueError(
+                f"{recipe.name} encodes its data in its own way and does not use {known.name}; leave it out, got "
+                f"{getattr(recipe, known.name)!r}"
+            )
+
+
 def settings(recipe: Any) -> dict[str, Any]:
     """Return every field of a recipe by its dotted name, as in `--set`: `{"epochs": 30, "net.hidden": 128, ...}`."""
     return _flat(_values(recipe))

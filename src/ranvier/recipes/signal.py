@@ -18,7 +18,7 @@ from ranvier.nn.neurons.balanced import BRF
 from ranvier.nn.neurons.leaky import LI, LIF
 from ranvier.nn.padded import Padded, lengths_of
 from ranvier.nn.sequential import Sequential
-from ranvier.recipes.recipe import Recipe
+from ranvier.recipes.recipe import Recipe, refuse_unused
 from ranvier.train import loss, metric
 
 
@@ -81,6 +81,10 @@ class Signal(Recipe):
 
     noise: float = 0.1
     stretch: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_unused(self, "encoding", "steps")
 
     def layers(self, net: Net, features: int, classes: int) -> nn.Module:
         """Return a sequence of linear layers, batch norms and neurons, and a readout."""

@@ -12,7 +12,7 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.neurons.timed import TimedLI, TimedLIF
 from ranvier.nn.sequential import Sequential
 from ranvier.nn.timed import TimedMap, encode_times
-from ranvier.recipes.recipe import Recipe
+from ranvier.recipes.recipe import Recipe, refuse_unused
 from ranvier.surrogate import superspike
 from ranvier.train import loss
 
@@ -61,6 +61,7 @@ class YinYang(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_unused(self, "encoding")
         self.neurons()  # makes the neurons once, so that a wrong gradient, dt or time constant raises its error now
 
     def neurons(self) -> tuple[TimedLIF, TimedLI]:
