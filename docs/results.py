@@ -63,7 +63,7 @@ ENTRIES = {
         "MNIST", "-",
         "fashion-mnist --set data=mnist --set epochs=6 --set shift=1 --set net.most=4 --set net.positions=false",
     ),
-    "fashion-mnist": Entry("Fashion-MNIST", "-", "fashion-mnist --set whole=true"),
+    "fashion-mnist": Entry("Fashion-MNIST", "-", "fashion-mnist --set whole=true --set epochs=26"),
     "yinyang": Entry("Yin-Yang, exact gradients of spike times", "98.1 % (Wunderlich & Pehle 2021)", "yinyang"),
     "yinyang-in-the-loop": Entry(
         "Yin-Yang on a simulated analog chip with 20 % mismatch, trained in the loop", "-", "yinyang-in-the-loop"
