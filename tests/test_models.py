@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import ranvier
 from ranvier import models
 from ranvier.cli import app
+from ranvier.train.running import go_on
 
 NAMES = models.names()
 
@@ -87,9 +88,9 @@ def test_a_loaded_network_is_compiled_before_its_first_call():
 def test_a_shipped_run_cannot_be_continued_and_stays(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(models.HERE / "digits", run)
-    for epochs in ([], ["--epochs", "30"]):
-        answer = CliRunner().invoke(app, ["train", "--resume", str(run), *epochs])
-        assert isinstance(answer.exception, ValueError) and "has no checkpoint.ckpt" in str(answer.exception)
+    for epochs in ({}, {"epochs": 30}):
+        with pytest.raises(ValueError, match=r"has no checkpoint\.ckpt"):
+            go_on(run, **epochs)
     assert (run / "weights.safetensors").read_bytes() == (models.HERE / "digits" / "weights.safetensors").read_bytes()
 
 

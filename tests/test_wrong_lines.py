@@ -93,7 +93,7 @@ LINES = {
     "train --resume gone": "gone is no run",
     "train digits --resume gone": "--resume continues a run with its own settings",
     "eval": "missing argument 'RUN|NAME|FILE.nir'; see `ranvier eval --help`",
-    "eval gone": "gone is no run",
+    "eval gone": "there is no run gone, and no such trained network: there are digits",
     "doctor gone": "there is no recipe 'gone'",
     "explain gone": "there is no recipe 'gone'",
     "init my-net": "letters, digits and _",
