@@ -7,6 +7,7 @@ from ranvier.data import Split
 from ranvier.recipes import DigitsSTDP, MnistSTDP, override
 from ranvier.train.engine import new_net
 from ranvier.train.folder import Folder
+from ranvier.train.running import go_on, run
 
 PLAN = override(DigitsSTDP(), {"epochs": 3, "steps": 20, "net.hidden": 12})
 
@@ -78,3 +79,16 @@ def test_fields_are_pictures_of_the_weights():
     assert PLAN.fields(net).shape == (12, 8, 8)
     wide = MnistSTDP()
     assert wide.fields(wide.build()).shape == (400, 28, 28)
+
+
+def test_a_finished_run_is_lengthened_from_its_weights(tmp_path):
+    short = {"steps": 4, "net.hidden": 5, "epochs": 1}
+    run("digits-stdp", tmp_path / "run", **short)
+    first = Folder(tmp_path / "run").read_metrics()
+    go_on(tmp_path / "run", epochs=2)
+    assert Folder(tmp_path / "run").read_result()["epochs"] == 2
+    assert Folder(tmp_path / "run").read_metrics()[:1] == first  # the first epoch is not trained again
+    (tmp_path / "run" / "metrics.csv").unlink()
+    for longer in ({}, {"epochs": 3}):
+        with pytest.raises(ValueError, match=r"is finished and has no metrics\.csv"):
+            go_on(tmp_path / "run", **longer)

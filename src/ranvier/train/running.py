@@ -141,14 +141,15 @@ def go_on(
     longer = epochs != plan.epochs
     if longer and epochs < done:
         raise ValueError(f"{folder} has {done} epochs already; to continue, epochs must be at least that, got {epochs}")
+    start = known.checkpoint if type(plan).fit is Recipe.fit else known.metrics  # what its `fit` continues from
+    if known.finished and not start.is_file() and (longer or not known.metrics.is_file()):
+        raise ValueError(
+            f"{folder} is finished and has no {start.name}, so it cannot be continued; train a new run, or fine-tune "
+            f"its network in Python, see `ranvier.models.load` and `ranvier.train.run`"
+        )
     plan = replace(plan, epochs=epochs)
     prepared = prepare(plan, data or place, scale)
     console = console or Console(quiet=True)
-    if known.finished and not (known.metrics if not longer else known.checkpoint).is_file():
-        raise ValueError(
-            f"{folder} is finished and has no {known.checkpoint.name}, so it cannot be continued; train a new run, or "
-            f"fine-tune its network in Python, see `ranvier.models.load` and `ranvier.train.run`"
-        )
     if known.finished and not longer:
         _net(known, plan, prepared[1])
         return Result(known.path, plan, prepared[1], known.read_result(), known.read_metrics())
