@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import ranvier
-from ranvier.convert import MaxOfRates, RateIF, convert, quantised, report
+from ranvier.convert import QCFS, MaxOfRates, RateIF, convert, quantised, report
 
 
 class Residual(nn.Module):
@@ -175,6 +175,13 @@ def test_a_network_keeps_its_dtype_whatever_the_default_is(default, own):
     finally:
         torch.set_default_dtype(before)
     assert all(y.dtype == own for y in answers) and all(p.dtype == own for p in stairs.parameters())
+
+
+def test_a_parameter_of_whole_numbers_does_not_round_the_thresholds():
+    model = nn.Sequential(nn.Linear(3, 8), QCFS(2.5, 4), nn.Linear(8, 2))
+    model.register_parameter("count", nn.Parameter(torch.tensor([3]), requires_grad=False))
+    (neuron,) = convert(model, torch.rand(64, 3)).neurons().values()
+    assert neuron.threshold == 2.5
 
 
 def test_max_of_rates_is_the_maximum_of_the_means():

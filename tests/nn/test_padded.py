@@ -191,6 +191,13 @@ def test_threads_evaluate_one_network_at_once():
     assert all(torch.equal(y, wanted[k % 2]) for k, y in enumerate(found))
 
 
+@pytest.mark.parametrize("layer", [rv.Dropout(0.5), rv.Delay(2), rv.LearnedDelay(8, 4, delay=2.0)], ids=str)
+def test_layers_that_pass_spikes_on_are_not_counted_again(layer):
+    torch.manual_seed(0)
+    net = rv.Sequential(nn.Linear(3, 8), rv.LIF(), layer, nn.Linear(8, 2), rv.LI()).eval()
+    assert list(spikes_of(net, 3 * torch.rand(9, 4, 3))) == ["LIF 1"]
+
+
 def test_padding_counts_in_no_rate_no_energy_and_no_diagnosis():
     torch.manual_seed(0)
     net = rv.Padded(rv.Sequential(nn.Linear(3, 8), rv.LIF(), rv.Dropout(0.5), nn.Linear(8, 2), rv.LI())).eval()

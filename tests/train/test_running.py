@@ -243,11 +243,17 @@ def test_a_net_that_heeds_lengths_itself(tmp_path):
         run(shrinks, tmp_path / "not", data=(Recordings(40), Recordings(20)))
 
 
-def test_a_padded_network_is_trained_on_tensors_whose_ends_are_nan(tmp_path):
+class MeanLoss(nn.Module):
+    def forward(self, traces, labels, lengths=None):
+        return rv.loss.mean_crossentropy()(traces, labels, lengths)
+
+
+@pytest.mark.parametrize("loss", [None, rv.loss.mean_crossentropy(), MeanLoss()], ids=["default", "ours", "a module"])
+def test_a_padded_network_is_trained_on_tensors_whose_ends_are_nan(tmp_path, loss):
     torch.manual_seed(0)
     x, labels = torch.randn(40, 12, 3), torch.arange(40) % 2
     x += labels.view(-1, 1, 1)
     x[::3, 8:] = torch.nan
     net = rv.Padded(rv.Sequential(nn.Linear(3, 8), rv.LIF(), nn.Linear(8, 2), rv.LI()))
-    found = run(net, tmp_path / "run", data=((x, labels),) * 3, epochs=6, batch=8)
+    found = run(net, tmp_path / "run", data=((x, labels),) * 3, epochs=6, batch=8, loss=loss)
     assert found.accuracy > 0.8 and all(p.isfinite().all() for p in net.parameters())

@@ -139,7 +139,7 @@ def convert(
     tops = {n.name: top for n in net.graph.nodes if (top := ceiling(net, n)) is not None}
     measured = {k for k in tops if not isinstance(module_of(net, _node(net, k)), QCFS)}
     found = thresholds(net, data, measured, balance, percentile, per_channel)
-    like = next(net.parameters(), torch.empty(0))
+    like = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
     levels = {k: found[k].clamp(max=top) if k in found else like.new_tensor(top) for k, top in tops.items()}
     return _spiking(net, {k: RateIF(v) for k, v in levels.items()})
 

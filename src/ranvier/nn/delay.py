@@ -168,6 +168,8 @@ class LearnedDelay(_Learned):
     [0.0, 0.5, 0.5, 0.0]
     """
 
+    relays = True
+
     def __init__(
         self,
         shape: Sequence[int] | int = 1,

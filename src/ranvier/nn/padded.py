@@ -82,15 +82,13 @@ def _padded(net: nn.Module, x: Tensor, lengths: Tensor, otherwise: float) -> Ten
     return only(valid, y, otherwise)
 
 
-def heeds_lengths(net: nn.Module) -> bool:
-    """Whether a network handles the lengths itself: its `forward(self, x, lengths=None)` has this argument."""
-    return takes_lengths(net.forward)
-
-
-def takes_lengths(function: Callable) -> bool:
-    """Whether a function has the argument `lengths`."""
+def heeds_lengths(called: Callable) -> bool:
+    """Whether a network, a loss or a metric handles the lengths itself: it has the argument `lengths`, as in
+    `forward(self, x, lengths=None)`.
+    """
     try:
-        return "lengths" in inspect.signature(function).parameters
+        named = inspect.signature(called.forward if isinstance(called, nn.Module) else called)
+        return "lengths" in named.parameters
     except (ValueError, TypeError):  # a scripted module has no signature
         return False
 
@@ -175,8 +173,8 @@ def _check(net: nn.Module, x: Any, lengths: Any) -> None:
     book = getattr(here, "book", None)
     if book is not None and not book.names and book.notes is None:  # `explain` returns no state
         raise ValueError(
-            "padded: a state would include the padding; scan, step or stream the network in it, which is `net.net`, on "
-            "recordings without padding"
+            "padded: a state would include the padding; scan, step or stream the network itself (in `Padded`: "
+            "`net.net`) on recordings without padding"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from ranvier.nn.padded import Padded, takes_lengths
+from ranvier.nn.padded import Padded, heeds_lengths
 from ranvier.recipes.recipe import SEQUENCES, Recipe
 from ranvier.recipes.signal import OfOwnLength
 from ranvier.train import metric
@@ -63,7 +63,9 @@ class Given(Recipe):
         """For a `Padded` network, whose traces tell where recordings end, give these lengths to a loss or metric that
         takes them.
         """
-        return OfOwnLength(score) if isinstance(self.net, Padded) and score and takes_lengths(score) else score
+        return (
+            OfOwnLength(score) if isinstance(self.net, Padded) and callable(score) and heeds_lengths(score) else score
+        )
 
     def optimiser(self, parameters: Iterable[nn.Parameter], updates: int) -> Any:
         if self.opt is None:
