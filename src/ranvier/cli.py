@@ -252,7 +252,7 @@ def doctor(
     diagnosis = diagnose(net, x, labels, lambda traces, right: loss(traces, right, *lengths), *lengths)
     cost = energy(net, x, *lengths)
     if not folder:
-        console.print(f"{plan.name} with its initial weights", style="dim")
+        console.print(f"{target} with its initial weights", style="dim", markup=False)
     console.print(str(diagnosis), markup=False, soft_wrap=True)
     console.print(f"\n{cost}", markup=False, soft_wrap=True)
 

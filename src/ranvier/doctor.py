@@ -234,7 +234,9 @@ def _per_step(current: Tensor) -> Tensor:
 
 
 def _vitals(path: str, kind: str, z: Tensor, lengths: Tensor | None, norms: Tensor | None, last: float) -> Vitals:
-    steps = torch.full(z.shape[1:2], len(z), device=z.device) if lengths is None else lengths.to(z.device)
+    steps = (
+        torch.full(z.shape[1:2], len(z), device=z.device) if lengths is None else lengths.to(z.device).clamp(max=len(z))
+    )
     third = (steps // 3).clamp(min=1)
     there, first = within(steps, len(z)), within(third, len(z))
     final = there & ~within(steps - third, len(z))

@@ -61,7 +61,7 @@ def load(name: str) -> nn.Module:
     opened.read_weights(net)
     for layer in list(net.modules()):
         if isinstance(layer, nn.LazyLinear):  # it becomes an ordinary layer at its first input
-            layer(torch.empty(0, layer.weight.shape[1]))
+            layer(layer.weight.new_empty(0, layer.weight.shape[1]))
     return net.eval()
 
 

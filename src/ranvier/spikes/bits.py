@@ -63,7 +63,9 @@ def pack(x: Tensor) -> Tensor:
 
 
 def unpack(bits: Tensor, columns: int, dtype: torch.dtype = torch.float32, into: Tensor | None = None) -> Tensor:
-    """Unpack bits [*, words] into numbers 0 and 1, [*, columns]; those of float32 are written to `into`, if given.
+    """Unpack bits [*, words] into numbers 0 and 1, [*, columns].
+
+    into: memory to unpack into, float32 [*, columns]; None: new memory. Numbers of another dtype are a copy of it.
 
     >>> import torch
     >>> from ranvier.spikes import bits

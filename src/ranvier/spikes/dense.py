@@ -21,8 +21,8 @@ from ranvier.spikes.measured import known
 
 WORTH = 1 << 20  # number of multiplications above which the choice matters more than the cost of a call
 THIN = 64  # number of inputs of a layer (of outputs, for the gradient of its weight) below which a product is thin
-FEW = 32  # number of outputs below which a forward product has few
-NARROW = 1 << 16  # a gradient of a weight up to this size is narrow
+FEW = 32  # number of outputs below which a forward product is timed as one with few outputs
+NARROW = 1 << 16  # size of a weight up to which its gradient is timed as that of a narrow layer
 TALL = 4  # a gradient of a weight with this many times more outputs than inputs is computed as its transpose
 SIZE = 512, 384, 256  # M, K, N of the products that are timed
 LAYOUTS = {  # layouts of a [M, K] and w [N, K]: forward, gradient of the input, gradient of the weight

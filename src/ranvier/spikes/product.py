@@ -177,14 +177,11 @@ def finite(weight: Tensor) -> bool:
     return math.isfinite(weight.sum().item())
 
 
-def _numbers(rows: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows as numbers [M, columns]; if they are bits, about UNPACKED of them at a time, in scratch memory."""
-    if rows.dtype != torch.int64:
-        yield slice(None), rows
-        return
+def _numbers(bits: Tensor, columns: int, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+    """Yield rows of bits [M, words] as numbers [m, columns], about UNPACKED at a time, in scratch memory."""
     step = max(UNPACKED_ROWS, UNPACKED // columns)
-    for lo in range(0, max(1, rows.shape[0]), step):
-        part = rows[lo : lo + step]
+    for lo in range(0, max(1, bits.shape[0]), step):
+        part = bits[lo : lo + step]
         into = scratch("unpacked", (len(part), columns), torch.float32)  # fresh memory costs more than its numbers
         yield slice(lo, lo + step), spikes_bits.unpack(part, columns, dtype, into)
 
